@@ -1,0 +1,83 @@
+package batch
+
+// TaskSpec is everything that a task's result may depend on besides the plan
+// deployed before and the state version Base. Two runs of equal specs give
+// byte-equal results (same plan, same rows).
+type TaskSpec struct {
+	Task       TaskID    `json:"task"`
+	Term       Term      `json:"term"`
+	Plan       string    `json:"plan"`  // key of the deployed physical plan
+	Parts      int       `json:"parts"` // number of partitions of the task's stage
+	Splits     []Split   `json:"splits,omitempty"`
+	Base       ID        `json:"base"`      // state version to start from
+	Watermark  EventTime `json:"watermark"` // in force: lateness is judged by it
+	Close      EventTime `json:"close"`     // windows ending at or before it are emitted
+	Now        EventTime `json:"now"`       // the batch's now()
+	Inputs     []Input   `json:"inputs,omitempty"`
+	Reveal     bool      `json:"reveal"` // false on replay: output is computed, digested and thrown away
+	SinkPrefix string    `json:"sink_prefix,omitempty"`
+}
+
+// Input tells a task where the output of an upstream stage lies.
+type Input struct {
+	Stage   int    `json:"stage"`
+	Tasks   int    `json:"tasks"`             // how many tasks of that stage wrote output; read in order 0..Tasks-1
+	Batch   ID     `json:"batch"`             // the batch whose output it is; an older one for a cached static stage
+	Version string `json:"version,omitempty"` // equal versions hold equal rows, so a built hash table may be kept
+}
+
+// SourceTime is the highest event time that a task saw in one partition of a source.
+type SourceTime struct {
+	Source    string    `json:"source"`
+	Partition string    `json:"partition,omitempty"` // a Kafka partition; empty where the source has none
+	Max       EventTime `json:"max"`
+}
+
+// Counters counts rows over a task, and summed over a batch.
+type Counters struct {
+	RowsIn      int64 `json:"rows_in"`
+	BytesIn     int64 `json:"bytes_in"`
+	RowsOut     int64 `json:"rows_out"`
+	Late        int64 `json:"late"`
+	Quarantined int64 `json:"quarantined"`
+	StateRows   int64 `json:"state_rows"` // after the batch
+	StateBytes  int64 `json:"state_bytes"`
+}
+
+// Add returns the field-wise sum.
+func (c Counters) Add(o Counters) Counters {
+	return Counters{
+		RowsIn: c.RowsIn + o.RowsIn, BytesIn: c.BytesIn + o.BytesIn, RowsOut: c.RowsOut + o.RowsOut,
+		Late: c.Late + o.Late, Quarantined: c.Quarantined + o.Quarantined,
+		StateRows: c.StateRows + o.StateRows, StateBytes: c.StateBytes + o.StateBytes,
+	}
+}
+
+// ShardDigest is the digest of one shard's state after a batch.
+type ShardDigest struct {
+	Shard  Shard  `json:"shard"`
+	Digest Digest `json:"digest"`
+}
+
+// Prepared is output that is durable and invisible: a handle from a sink's
+// writer to the sink, opaque in between.
+type Prepared struct {
+	Sink      string `json:"sink"`
+	Partition int    `json:"partition"`
+	Payload   []byte `json:"payload"`
+	Rows      int64  `json:"rows"`
+	Digest    Digest `json:"digest"` // of the rows
+}
+
+// TaskResult is what a finished task reports.
+type TaskResult struct {
+	Task     TaskID           `json:"task"`
+	Term     Term             `json:"term"`
+	Counters Counters         `json:"counters"`
+	Times    []SourceTime     `json:"times,omitempty"`
+	NextDue  EventTime        `json:"next_due"` // earliest window end in state, EndOfTime if none
+	Shards   []ShardDigest    `json:"shards,omitempty"`
+	Prepared []Prepared       `json:"prepared,omitempty"`
+	OutRows  []int64          `json:"out_rows,omitempty"` // rows written to each partition of the outgoing exchange
+	Millis   map[string]int64 `json:"millis,omitempty"`   // durations by phase, for progress only
+}
