@@ -1,0 +1,75 @@
+package sinks
+
+import (
+	"context"
+	"slices"
+
+	"github.com/apache/arrow-go/v18/arrow"
+
+	"github.com/sluice-stream/sluice/batch"
+	"github.com/sluice-stream/sluice/internal/options"
+)
+
+// Mode is an output mode.
+type Mode string
+
+// The output modes.
+const (
+	Append    Mode = "append"
+	Update    Mode = "update"
+	Complete  Mode = "complete"
+	Changelog Mode = "changelog"
+)
+
+// Spec is what a query's INSERT and the table's DDL say of a sink.
+type Spec struct {
+	Name        string        // within the query, e.g. "hot#0"
+	Table       string        // the table's name, for errors
+	Query       batch.QueryID // fences and names files
+	Schema      *arrow.Schema // rows, without OpColumn
+	Keys        []string      // PRIMARY KEY
+	PartitionBy []string
+	Mode        Mode
+	Options     options.Map
+	Batch       bool // a one-shot INSERT over bounded input: one batch, no checkpoint
+	Zone        string
+}
+
+// Connector is one entry of the registry.
+type Connector struct {
+	Name    string
+	Doc     string
+	Options []options.Option
+	Modes   []Mode // what it can take; Changelog and Update need OpColumn
+	New     func(ctx context.Context, spec Spec) (Sink, WriterFactory, error)
+}
+
+// Registry holds the connectors by name.
+type Registry struct{ byName map[string]Connector }
+
+// NewRegistry makes a registry of the given connectors.
+func NewRegistry(cs ...Connector) *Registry {
+	r := &Registry{byName: map[string]Connector{}}
+	for _, c := range cs {
+		r.byName[c.Name] = c
+	}
+	return r
+}
+
+// Lookup returns the connector of that name, or an error with the nearest name.
+func (r *Registry) Lookup(name string) (Connector, error) {
+	if c, ok := r.byName[name]; ok {
+		return c, nil
+	}
+	return Connector{}, batch.UserErrorf("unknown sink connector %q%s", name, options.Suggest(name, r.Names()))
+}
+
+// Names lists the connectors in order.
+func (r *Registry) Names() []string {
+	names := make([]string, 0, len(r.byName))
+	for n := range r.byName {
+		names = append(names, n)
+	}
+	slices.Sort(names)
+	return names
+}

@@ -1,0 +1,78 @@
+package sources
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/apache/arrow-go/v18/arrow"
+
+	"github.com/sluice-stream/sluice/batch"
+	"github.com/sluice-stream/sluice/internal/options"
+)
+
+// Spec is what a table's DDL says of a source.
+type Spec struct {
+	Name    string        // within the query, e.g. "flights#0"; also the name of its metadata folder
+	Table   string        // the table's name, for errors
+	Schema  *arrow.Schema // declared physical columns; nil if to be inferred
+	Meta    []MetaColumn  // columns declared METADATA FROM .., already part of Schema
+	Options options.Map   // the WITH clause
+	Stream  bool          // read as an unbounded stream; else all there is now
+	Dir     string        // the source's own folder in the checkpoint, "" if there is none
+	Zone    string        // the session's time zone
+}
+
+// MetaColumn says that a column of the schema comes from the connector's metadata.
+type MetaColumn struct {
+	Column int    // position in Spec.Schema
+	Key    string // e.g. "offset"
+}
+
+// Connector is one entry of the registry: everything the engine needs to know of a kind of source.
+type Connector struct {
+	Name    string           // the value of 'connector'
+	Doc     string           // one sentence for the generated page
+	Options []options.Option // all keys it takes, besides 'connector'
+	// Infer returns the schema where the DDL declares no columns, or completes a
+	// declared one. It may read files.
+	Infer func(ctx context.Context, spec Spec) (*arrow.Schema, error)
+	// New makes the driver's half; NewOpener the worker's, from the same spec.
+	New       func(ctx context.Context, spec Spec) (Source, error)
+	NewOpener func(spec Spec) (Opener, error)
+	// Unbounded reports whether the table never ends when it is read as Spec says.
+	Unbounded func(spec Spec) bool
+}
+
+// Registry holds the connectors by name.
+type Registry struct{ byName map[string]Connector }
+
+// NewRegistry makes a registry of the given connectors.
+func NewRegistry(cs ...Connector) *Registry {
+	r := &Registry{byName: map[string]Connector{}}
+	for _, c := range cs {
+		r.byName[c.Name] = c
+	}
+	return r
+}
+
+// Lookup returns the connector of that name, or an error with the nearest name.
+func (r *Registry) Lookup(name string) (Connector, error) {
+	if c, ok := r.byName[name]; ok {
+		return c, nil
+	}
+	return Connector{}, batch.UserErrorf("unknown source connector %q%s", name, options.Suggest(name, r.Names()))
+}
+
+// Names lists the connectors in order.
+func (r *Registry) Names() []string {
+	names := make([]string, 0, len(r.byName))
+	for n := range r.byName {
+		names = append(names, n)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// String prints the spec for errors.
+func (s Spec) String() string { return fmt.Sprintf("table %q", s.Table) }
