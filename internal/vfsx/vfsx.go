@@ -1,0 +1,40 @@
+package vfsx
+
+import (
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// FS is a file system: the real one, one in memory, or one that fails.
+type FS = vfs.FS
+
+// File is an open file or directory.
+type File = vfs.File
+
+// FileInfo is what Stat tells.
+type FileInfo = vfs.FileInfo
+
+// MemFS is a file system in memory; CrashClone gives what is left of it after a crash.
+type MemFS = vfs.MemFS
+
+// CrashCloneCfg says how much of the unsynced data a crash leaves behind, and
+// from which source of randomness.
+type CrashCloneCfg = vfs.CrashCloneCfg
+
+// DiskUsage tells how much of a disk is free.
+type DiskUsage = vfs.DiskUsage
+
+// WriteCategory labels writes for accounting; Sluice uses Unspecified alone.
+type WriteCategory = vfs.DiskWriteCategory
+
+// Unspecified is the category of every write of Sluice's own.
+const Unspecified = vfs.WriteCategoryUnspecified
+
+// Default is the file system of the machine.
+var Default = vfs.Default
+
+// NewMem returns an empty file system in memory.
+func NewMem() *MemFS { return vfs.NewMem() }
+
+// NewCrashableMem returns an empty file system in memory that remembers what
+// was synced, for CrashClone.
+func NewCrashableMem() *MemFS { return vfs.NewCrashableMem() }
