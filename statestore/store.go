@@ -1,0 +1,69 @@
+package statestore
+
+import (
+	"context"
+
+	"github.com/sluice-stream/sluice/batch"
+)
+
+// Store holds the state of a query's shards on one worker.
+type Store interface {
+	// Begin starts version base+1 of a shard from version base. batch.None is the
+	// empty state. The base must be the shard's newest sealed version or an older
+	// one that is still kept; sealing on an older one drops the newer.
+	Begin(ctx context.Context, shard batch.Shard, base batch.ID) (Txn, error)
+	// Checkpoint makes a sealed version durable and returns its manifest. It runs
+	// beside later batches and never blocks them.
+	Checkpoint(ctx context.Context, shard batch.Shard, version batch.ID) (Manifest, error)
+	// Restore makes version the shard's newest from the manifests of its operator,
+	// which may have been cut into other partitions. Damaged parts are refused by name.
+	Restore(ctx context.Context, shard batch.Shard, version batch.ID, from []Manifest) error
+	// Prune forgets the versions before oldest, but for what a running checkpoint needs.
+	Prune(ctx context.Context, shard batch.Shard, oldest batch.ID) error
+	// Collect deletes checkpoint files that no live manifest names.
+	Collect(ctx context.Context, live []Manifest) error
+	// Digest returns the digest and size of a sealed version.
+	Digest(shard batch.Shard, version batch.ID) (Version, error)
+	Close() error
+}
+
+// Version describes a sealed version.
+type Version struct {
+	Digest batch.Digest
+	Rows   int64
+	Bytes  int64 // of keys and values
+}
+
+// Manifest names the files that hold one version of a shard.
+type Manifest struct {
+	Shard   batch.Shard `json:"shard"`
+	Version batch.ID    `json:"version"`
+	Parts   []Part      `json:"parts"` // a snapshot first, then changelog segments in order
+	State   Version     `json:"state"`
+}
+
+// Part is one file of a checkpoint.
+type Part struct {
+	Name  string `json:"name"` // relative to the checkpoint's state folder
+	Bytes int64  `json:"bytes"`
+	Sum   uint64 `json:"sum"` // xxh64 of the whole file
+}
+
+// Txn changes one shard from one version to the next. It is used by one goroutine.
+type Txn interface {
+	// Get visits the value of each key that exists, in the order of keys. The
+	// value is valid inside visit only.
+	Get(keys [][]byte, visit func(i int, value []byte) error) error
+	// Scan visits the rows with start <= key < end in key order, this transaction's
+	// own changes included; a nil end is the end of the shard. visit returns false
+	// to stop. Key and value are valid inside visit only; the shard must not be
+	// changed during a Scan.
+	Scan(start, end []byte, visit func(key, value []byte) (bool, error)) error
+	// Put and Delete change a row. The transaction copies what it keeps.
+	Put(key, value []byte) error
+	Delete(key []byte) error
+	// Seal makes the changes version base+1, immutable and not yet durable.
+	Seal(ctx context.Context) (Version, error)
+	// Discard throws the changes away. After Seal it does nothing.
+	Discard()
+}
