@@ -1,0 +1,212 @@
+package microbatch
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/sluice-stream/sluice/batch"
+)
+
+// Records have one byte form each: a version, a kind and the fields in the
+// order of their structs, integers as varints and texts with their length. It is
+// canonical, so two records are the same if and only if their bytes are. The
+// log's framing adds length and checksum.
+const codecVersion = 1
+
+const (
+	kindStarted byte = iota + 1
+	kindPlanned
+	kindCommitted
+	kindCheckpointed
+)
+
+// ErrBadRecord is what every failure to decode a record wraps.
+var ErrBadRecord = errors.New("damaged batch log record")
+
+// EncodeRecord returns the canonical bytes of a record.
+func EncodeRecord(r Record) []byte { return AppendRecord(nil, r) }
+
+// AppendRecord appends the canonical bytes of a record to dst.
+func AppendRecord(dst []byte, r Record) []byte {
+	e := encoder{b: append(dst, codecVersion)}
+	switch r := r.(type) {
+	case Started:
+		e.b = append(e.b, kindStarted)
+		e.started(r)
+	case Planned:
+		e.b = append(e.b, kindPlanned)
+		e.planned(r)
+	case Committed:
+		e.b = append(e.b, kindCommitted)
+		e.committed(r)
+	case Checkpointed:
+		e.b = append(e.b, kindCheckpointed)
+		e.checkpointed(r)
+	default:
+		panic(fmt.Sprintf("microbatch: record of unknown type %T", r)) // sealed: cannot come from input
+	}
+	return e.b
+}
+
+// DecodeRecord reads back what EncodeRecord wrote. It never panics and never
+// allocates more than a small multiple of len(b); whatever is not the canonical
+// form of a record is refused.
+func DecodeRecord(b []byte) (Record, error) {
+	if len(b) < 2 {
+		return nil, fmt.Errorf("%w: %d bytes", ErrBadRecord, len(b))
+	}
+	if b[0] != codecVersion {
+		return nil, fmt.Errorf("%w: format version %d, this program reads %d", ErrBadRecord, b[0], codecVersion)
+	}
+	d := decoder{b: b[2:]}
+	var r Record
+	switch b[1] {
+	case kindStarted:
+		r = d.started()
+	case kindPlanned:
+		r = d.planned()
+	case kindCommitted:
+		r = d.committed()
+	case kindCheckpointed:
+		r = d.checkpointed()
+	default:
+		return nil, fmt.Errorf("%w: unknown kind %d", ErrBadRecord, b[1])
+	}
+	switch {
+	case d.bad:
+		return nil, fmt.Errorf("%w: cut short", ErrBadRecord)
+	case len(d.b) > 0:
+		return nil, fmt.Errorf("%w: %d bytes too many", ErrBadRecord, len(d.b))
+	case !bytes.Equal(EncodeRecord(r), b):
+		return nil, fmt.Errorf("%w: not in canonical form", ErrBadRecord)
+	}
+	if err := checkRecord(r); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrBadRecord, err)
+	}
+	return r, nil
+}
+
+// SameRecord reports whether two records are equal.
+func SameRecord(a, b Record) bool { return bytes.Equal(EncodeRecord(a), EncodeRecord(b)) }
+
+func checkRecord(r Record) error {
+	least := batch.ID(0)
+	if _, ok := r.(Started); ok {
+		least = batch.None
+	}
+	if r.ID() < least {
+		return fmt.Errorf("batch %d", r.ID())
+	}
+	if r.LogTerm() == 0 {
+		return errors.New("term 0")
+	}
+	if p, ok := r.(Planned); ok && p.Close < p.Watermark {
+		return fmt.Errorf("batch %d closes before its watermark", p.Batch)
+	}
+	return nil
+}
+
+type encoder struct{ b []byte }
+
+func (e *encoder) u(v uint64) { e.b = binary.AppendUvarint(e.b, v) }
+func (e *encoder) i(v int64)  { e.b = binary.AppendVarint(e.b, v) }
+func (e *encoder) s(v string) { e.u(uint64(len(v))); e.b = append(e.b, v...) }
+func (e *encoder) p(v []byte) { e.u(uint64(len(v))); e.b = append(e.b, v...) }
+func (e *encoder) digest(d batch.Digest) {
+	e.b = binary.BigEndian.AppendUint64(e.b, d.Hi)
+	e.b = binary.BigEndian.AppendUint64(e.b, d.Lo)
+}
+
+func (e *encoder) bool(v bool) {
+	n := byte(0)
+	if v {
+		n = 1
+	}
+	e.b = append(e.b, n)
+}
+
+func (e *encoder) identity(v Identity) {
+	e.s(string(v.Query))
+	e.s(v.PlanHash)
+	e.i(int64(v.Policy))
+	e.i(int64(v.KeyGroups))
+}
+
+func (e *encoder) started(r Started) {
+	e.u(uint64(r.Term))
+	e.i(int64(r.Last))
+	e.i(int64(r.At))
+	e.identity(r.Identity)
+}
+
+func (e *encoder) planned(r Planned) {
+	e.i(int64(r.Batch))
+	e.u(uint64(r.Term))
+	e.u(uint64(len(r.Ranges)))
+	for _, g := range r.Ranges {
+		e.s(g.Source)
+		e.s(string(g.Start))
+		e.s(string(g.End))
+		e.s(g.Pin)
+	}
+	e.i(int64(r.Watermark))
+	e.i(int64(r.Close))
+	e.i(int64(r.Now))
+	e.i(int64(r.TriggeredAt))
+	e.u(r.Seed)
+	e.s(r.PlanHash)
+	e.bool(r.NoData)
+}
+
+func (e *encoder) shard(s batch.Shard) {
+	e.s(s.Operator)
+	e.i(int64(s.Partition))
+	e.i(int64(s.FirstGroup))
+	e.i(int64(s.EndGroup))
+}
+
+func (e *encoder) committed(r Committed) {
+	e.i(int64(r.Batch))
+	e.u(uint64(r.Term))
+	e.u(uint64(len(r.Prepared)))
+	for _, p := range r.Prepared {
+		e.s(p.Sink)
+		e.i(int64(p.Partition))
+		e.p(p.Payload)
+		e.i(p.Rows)
+		e.digest(p.Digest)
+	}
+	e.u(uint64(len(r.Shards)))
+	for _, s := range r.Shards {
+		e.shard(s.Shard)
+		e.digest(s.Digest)
+	}
+	c := r.Counters
+	for _, n := range []int64{c.RowsIn, c.BytesIn, c.RowsOut, c.Late, c.Quarantined, c.StateRows, c.StateBytes} {
+		e.i(n)
+	}
+	e.u(uint64(len(r.Marks)))
+	for _, m := range r.Marks {
+		e.s(m.Source)
+		e.s(m.Partition)
+		e.i(int64(m.Max))
+		e.i(int64(m.Seen))
+	}
+	e.i(int64(r.NextWatermark))
+	e.i(int64(r.NextDue))
+}
+
+func (e *encoder) checkpointed(r Checkpointed) {
+	e.i(int64(r.Batch))
+	e.u(uint64(r.Term))
+	e.u(uint64(len(r.Manifests)))
+	for _, m := range r.Manifests {
+		e.shard(m.Shard)
+		e.s(m.Ref)
+		e.i(m.Bytes)
+		e.digest(m.Digest)
+	}
+	e.identity(r.Identity)
+}
