@@ -1,0 +1,44 @@
+package executor
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/memory"
+
+	"github.com/sluice-stream/sluice/batch"
+	"github.com/sluice-stream/sluice/sinks"
+	"github.com/sluice-stream/sluice/sources"
+	"github.com/sluice-stream/sluice/statestore"
+)
+
+// Operator is a node of a task's tree.
+type Operator interface {
+	sources.Reader
+	Schema() *arrow.Schema
+	// Open starts a micro-batch: it opens the inputs, then itself. After an error
+	// the operator may be opened again for another batch.
+	Open(ctx context.Context, tc *TaskContext) error
+	Inputs() []Operator
+	fmt.Stringer // the EXPLAIN line
+}
+
+// TaskContext is all that operators may use besides their inputs.
+type TaskContext struct {
+	Spec  batch.TaskSpec
+	Alloc memory.Allocator
+	Zone  string
+	// Opener returns the worker's half of a source.
+	Opener func(source string) (sources.Opener, error)
+	// Fetch reads the output of an upstream stage for this task, in (task, sequence) order.
+	Fetch func(ctx context.Context, in batch.Input) (sources.Reader, error)
+	// State starts this task's part of an operator's state; nil for stages without state.
+	State func(ctx context.Context, operator string) (statestore.Txn, error)
+	// Writer makes the sink writer of a stage that ends in a sink.
+	Writer func(ctx context.Context, sink string, schema *arrow.Schema) (sinks.Writer, error)
+	// Spill is a folder for what does not fit into memory; it is emptied when the task ends.
+	Spill string
+	// Result collects what the task reports: counters, times, next due.
+	Result *batch.TaskResult
+}

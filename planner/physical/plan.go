@@ -1,0 +1,93 @@
+package physical
+
+import (
+	"github.com/apache/arrow-go/v18/arrow"
+
+	"github.com/sluice-stream/sluice/planner/expr"
+)
+
+// Plan is a query cut into stages.
+type Plan struct {
+	Key     string // names the plan in TaskSpec.Plan; a hash of its text
+	Stages  []*Stage
+	Sources []Source
+	Sinks   []Sink
+	Zone    string // the session's time zone
+	Stream  bool   // run batch by batch with state; else once over everything
+	// Watermarks are the delays by source; nil for a query without event time.
+	Watermarks []Watermark
+}
+
+// Source is a table that the plan scans.
+type Source struct {
+	Name   string // unique within the plan, e.g. "flights#0"
+	Table  string
+	Stream bool // planned batch by batch; else pinned: read whole, once per version
+}
+
+// Watermark is an event-time column declared on a source.
+type Watermark struct {
+	Source string
+	Delay  int64 // microseconds
+}
+
+// Sink is a table that the plan writes.
+type Sink struct {
+	Name   string // unique within the plan, e.g. "hot#0"
+	Table  string
+	Schema *arrow.Schema // without the change column
+	Mode   string        // append, update, complete, changelog
+	Keys   []string      // of an upsert
+}
+
+// Stage is a tree of operators that runs as tasks.
+type Stage struct {
+	ID     int
+	Root   Node
+	Kind   StageKind
+	Output Output
+	// Sources are the names of the sources that the stage's scans read.
+	Sources []string
+	// Inputs are the stages that its ExchangeReads read.
+	Inputs []int
+	// Static stages depend on pinned sources alone: their output is kept over
+	// batches while the version is the same.
+	Static bool
+	// Stateful lists the names of the operators that keep state in this stage.
+	Stateful []string
+}
+
+// StageKind says what a stage's tasks are.
+type StageKind int
+
+// The kinds of stages.
+const (
+	Splits StageKind = iota // a task for each split of its sources
+	Hash                    // a task for each partition
+	Single                  // one task
+)
+
+// Output says where a stage's rows go. It is sealed: ToHash, ToOne, ToAll, ToSink, ToClient.
+type Output interface{ output() }
+
+// ToHash spreads rows over the partitions of later Hash stages by key group:
+// the group of a row is the hash of its encoded keys mod batch.KeyGroups.
+type ToHash struct{ Keys []expr.Expr }
+
+// ToOne sends all rows to the only task of a later Single stage.
+type ToOne struct{}
+
+// ToAll lets every task of a later stage read all rows (a broadcast).
+type ToAll struct{}
+
+// ToSink writes rows to a sink of the plan.
+type ToSink struct{ Sink string }
+
+// ToClient hands rows to whoever runs the plan, in task order.
+type ToClient struct{}
+
+func (ToHash) output()   {}
+func (ToOne) output()    {}
+func (ToAll) output()    {}
+func (ToSink) output()   {}
+func (ToClient) output() {}
