@@ -15,7 +15,7 @@ type Plan struct {
 	Zone    string // the session's time zone
 	Stream  bool   // run batch by batch with state; else once over everything
 	// Watermarks are the delays by source; nil for a query without event time.
-	Watermarks []Watermark
+	Watermarks []WatermarkDelay
 }
 
 // Source is a table that the plan scans.
@@ -25,8 +25,8 @@ type Source struct {
 	Stream bool // planned batch by batch; else pinned: read whole, once per version
 }
 
-// Watermark is an event-time column declared on a source.
-type Watermark struct {
+// WatermarkDelay says how far the event time of a source may be out of order.
+type WatermarkDelay struct {
 	Source string
 	Delay  int64 // microseconds
 }

@@ -75,9 +75,11 @@ func (n *Scan) String() string {
 	return s
 }
 
-func (n *Values) String() string    { return fmt.Sprintf("Values %d rows", len(n.Rows)) }
-func (n *Filter) String() string    { return "Filter " + n.Cond.String() }
-func (n *Watermark) String() string { return "Watermark " + n.Schema().Field(n.Col).Name + " of " + n.Source }
+func (n *Values) String() string { return fmt.Sprintf("Values %d rows", len(n.Rows)) }
+func (n *Filter) String() string { return "Filter " + n.Cond.String() }
+func (n *Watermark) String() string {
+	return "Watermark " + n.Schema().Field(n.Col).Name + " of " + n.Source
+}
 
 func (n *Project) String() string {
 	s := make([]string, len(n.Exprs))
