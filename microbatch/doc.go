@@ -37,7 +37,7 @@
 //		for rd, ok := m.Ready(); ok; rd, ok = m.Ready() {
 //			start(rd.Append)     // one durable write for all of them -> LogAppended{rd.AppendThrough}
 //			start(rd.Restore)    // load a checkpoint           -> Restored | RestoreFailed
-//			start(rd.AskSinks)   // what does the sink hold?    -> SinkHolds for each
+//			start(rd.AskSinks)   // what does the sink hold?    -> SinkHolds | SinkUnknown for each
 //			start(rd.Ask)        // how far can it be read?     -> SourceAvailable | SourceFailed for each
 //			start(rd.Checkpoint) // take version n, upload later -> CheckpointDone | CheckpointFailed
 //			start(rd.Run)        // plan splits, run all tasks  -> BatchDone | BatchFailed

@@ -34,7 +34,8 @@ type RestoreFailed struct {
 // SourceAvailable answers an Ask, or is pushed by a source that sees new data.
 type SourceAvailable struct {
 	Source string
-	From   batch.Offset // the Ask's; an answer for another position is stale and ignored
+	Ask    uint64       // the Ask's Seq; 0 for a push
+	From   batch.Offset // the Ask's; a push from another position is stale and ignored
 	To     batch.Offset // how far it can be read now, under the Ask's limits; From if there is nothing
 	Pin    string       // a static source's version
 	More   bool         // a limit cut it short: there is more to read after To
@@ -43,7 +44,7 @@ type SourceAvailable struct {
 // SourceFailed answers an Ask that failed.
 type SourceFailed struct {
 	Source string
-	From   batch.Offset
+	Ask    uint64 // the Ask's Seq
 	Err    error
 	Retry  bool
 }
@@ -80,6 +81,13 @@ type SinkHolds struct {
 	Sink   string
 	Batch  batch.ID
 	Digest batch.Digest
+}
+
+// SinkUnknown answers AskSinks when the sink could not be asked.
+type SinkUnknown struct {
+	Sink  string
+	Err   error
+	Retry bool
 }
 
 // CheckpointDone answers Checkpoint: the state version is durable.
@@ -119,6 +127,7 @@ func (BatchFailed) event()      {}
 func (Revealed) event()         {}
 func (RevealFailed) event()     {}
 func (SinkHolds) event()        {}
+func (SinkUnknown) event()      {}
 func (CheckpointDone) event()   {}
 func (CheckpointFailed) event() {}
 func (ProcessAll) event()       {}

@@ -48,9 +48,11 @@ type AskSink struct {
 	Term batch.Term // the sink refuses older terms from now on
 }
 
-// Ask asks how far a source can be read.
+// Ask asks how far a source can be read. An Ask makes older ones of the same
+// source void: their answers are ignored.
 type Ask struct {
 	Source string
+	Seq    uint64 // repeated in the answer
 	From   batch.Offset
 	Until  batch.Offset // never past this offset; empty: no bound
 	Rows   int64        // at most about so many rows, besides the source's own limit; 0: no such limit

@@ -51,7 +51,8 @@ type Planned struct {
 }
 
 // Mark is what the watermark knows of one partition of a source: the highest
-// event time seen, and the now() of the batch that last brought a row.
+// event time seen, and the now() of the batch that last brought a row (of the
+// first that knew of the partition, if none did).
 type Mark struct {
 	Source    string          `json:"source"`
 	Partition string          `json:"partition,omitempty"`
