@@ -57,6 +57,7 @@ type Watermark struct {
 type LateFilter struct {
 	Input    Node
 	End      expr.Expr
+	Shift    int64  // microseconds added to End first
 	Operator string // for the count in progress
 }
 
@@ -103,9 +104,14 @@ type CompleteAggregate struct {
 type StatefulAggregate struct {
 	Input    Node
 	NKeys    int
-	EndKey   int // position of the key that is the window's end, -1 if there is none
+	EndKey   int   // position of the key that tells the window's end, -1 if there is none
+	EndShift int64 // microseconds added to that key to give the end (the size, for a key that is the start)
 	Aggs     []*expr.AggCall
 	Mode     string
+	// Having, over keys and results, hides groups for which it is not true: a
+	// group that stops passing goes out as Delete (UpdateBefore's row), one that
+	// starts to pass as Insert. nil passes all.
+	Having   expr.Expr
 	Operator string        // the state's name
 	Global   bool          // no GROUP BY: a row comes out even without input
 	Out      *arrow.Schema // keys, results and, unless Mode is append, sinks.OpColumn

@@ -89,7 +89,13 @@ func (n *Project) String() string {
 	return "Project " + strings.Join(s, ", ")
 }
 
-func (n *LateFilter) String() string { return "LateFilter " + n.End.String() }
+func (n *LateFilter) String() string {
+	s := "LateFilter " + n.End.String()
+	if n.Shift != 0 {
+		s += " + " + micros(n.Shift)
+	}
+	return s
+}
 
 func (n *Window) String() string {
 	s := [...]string{"Tumble", "Hop", "Cumulate"}[n.Kind] + " " + n.Time.String() + " size " + micros(n.Size)
@@ -118,6 +124,12 @@ func (n *StatefulAggregate) String() string {
 	s := fmt.Sprintf("StatefulAggregate %s by %d keys [%s] %s", n.Operator, n.NKeys, aggs(n.Aggs), n.Mode)
 	if n.EndKey >= 0 {
 		s += fmt.Sprintf(" closes by key %d", n.EndKey)
+		if n.EndShift != 0 {
+			s += " + " + micros(n.EndShift)
+		}
+	}
+	if n.Having != nil {
+		s += " having " + n.Having.String()
 	}
 	return s
 }
