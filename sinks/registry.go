@@ -41,6 +41,11 @@ type Connector struct {
 	Doc     string
 	Options []options.Option
 	Modes   []Mode // what it can take; Changelog and Update need OpColumn
+	// Volatile says that prepared output lives in memory and not on a disk: after
+	// a crash of the process the last committed batch has to be run again with
+	// Reveal, and committed again, to be revealed. Commit of a handle from before
+	// the crash is an error.
+	Volatile bool
 	New     func(ctx context.Context, spec Spec) (Sink, WriterFactory, error)
 }
 

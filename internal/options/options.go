@@ -27,7 +27,9 @@ const (
 	Enum     // one of Option.Values
 )
 
-// Option declares one setting.
+// Option declares one setting. A Key with one '*' declares a family: the star
+// stands for any name, as the column in "fields.*.min". Values of a member are
+// read through For, and Members lists those that a map sets.
 type Option struct {
 	Key      string
 	Kind     Kind
@@ -51,17 +53,17 @@ func Check(what string, m Map, declared []Option) error {
 		names[i] = o.Key
 	}
 	for _, k := range keys {
-		i := slices.Index(names, k)
-		if i < 0 {
-			faults = append(faults, fmt.Sprintf("unknown option '%s'%s", k, Suggest(k, names)))
+		o, ok := find(k, declared)
+		if !ok {
+			faults = append(faults, fmt.Sprintf("unknown option '%s'%s", k, Suggest(k, nearby(k, names))))
 			continue
 		}
-		if err := declared[i].check(m[k]); err != nil {
+		if err := o.check(m[k]); err != nil {
 			faults = append(faults, err.Error())
 		}
 	}
 	for _, o := range declared {
-		if _, ok := m[o.Key]; o.Required && !ok {
+		if _, ok := m[o.Key]; o.Required && !ok && !o.family() {
 			faults = append(faults, fmt.Sprintf("option '%s' is missing: %s", o.Key, o.Doc))
 		}
 	}
