@@ -46,7 +46,7 @@ type Connector struct {
 	// Reveal, and committed again, to be revealed. Commit of a handle from before
 	// the crash is an error.
 	Volatile bool
-	New     func(ctx context.Context, spec Spec) (Sink, WriterFactory, error)
+	New      func(ctx context.Context, spec Spec) (Sink, WriterFactory, error)
 }
 
 // Registry holds the connectors by name.
