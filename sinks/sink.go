@@ -9,23 +9,20 @@ import (
 	"github.com/sluice-stream/sluice/batch"
 )
 
-// Op is the kind of change of an output row. A batch for a sink carries it in a
-// trailing column named OpColumn (int8) unless the output is append-only, where all rows are Insert.
-type Op int8
+// Op is the kind of change of an output row, see batch.Op.
+type Op = batch.Op
 
-// The kinds of change, in changelog order.
+// The kinds of change.
 const (
-	Insert       Op = iota // +I
-	UpdateBefore           // -U
-	UpdateAfter            // +U
-	Delete                 // -D
+	Insert       = batch.Insert
+	UpdateBefore = batch.UpdateBefore
+	UpdateAfter  = batch.UpdateAfter
+	Delete       = batch.Delete
 )
 
-// OpColumn is the name of the change column in batches of an output that is not append-only.
-const OpColumn = "__op"
-
-// String prints the change as Flink does.
-func (o Op) String() string { return [...]string{"+I", "-U", "+U", "-D"}[o&3] }
+// OpColumn is the name of the change column in batches of an output that is not
+// append-only; without it all rows are Insert.
+const OpColumn = batch.OpColumn
 
 // Attempt tells a writer whose output it makes.
 type Attempt struct {

@@ -155,3 +155,45 @@ func appendInt(b array.Builder, v int64) bool {
 	}
 	return true
 }
+
+// LiteralOf reads row i of an array back into a literal. It reports false for
+// types that literals do not have (arrays, maps, structs).
+func LiteralOf(arr arrow.Array, i int) (*Literal, bool) {
+	l := &Literal{DT: arr.DataType()}
+	if arr.IsNull(i) {
+		return l, true
+	}
+	switch a := arr.(type) {
+	case *array.Boolean:
+		l.Value = a.Value(i)
+	case *array.Int8:
+		l.Value = int64(a.Value(i))
+	case *array.Int16:
+		l.Value = int64(a.Value(i))
+	case *array.Int32:
+		l.Value = int64(a.Value(i))
+	case *array.Int64:
+		l.Value = a.Value(i)
+	case *array.Float32:
+		l.Value = float64(a.Value(i))
+	case *array.Float64:
+		l.Value = a.Value(i)
+	case *array.Decimal128:
+		l.Value = a.Value(i)
+	case *array.String:
+		l.Value = strings.Clone(a.Value(i))
+	case *array.Binary:
+		l.Value = append([]byte{}, a.Value(i)...)
+	case *array.Date32:
+		l.Value = int64(a.Value(i))
+	case *array.Timestamp:
+		l.Value = int64(a.Value(i))
+	case *array.Duration:
+		l.Value = int64(a.Value(i))
+	case *array.MonthInterval:
+		l.Value = int64(a.Value(i))
+	default:
+		return nil, false
+	}
+	return l, true
+}

@@ -1,0 +1,191 @@
+package planner
+
+import (
+	"fmt"
+	"hash/fnv"
+
+	"github.com/apache/arrow-go/v18/arrow"
+
+	"github.com/sluice-stream/sluice/batch"
+	"github.com/sluice-stream/sluice/planner/expr"
+	"github.com/sluice-stream/sluice/planner/incremental"
+	"github.com/sluice-stream/sluice/planner/logical"
+	"github.com/sluice-stream/sluice/planner/physical"
+)
+
+func (b *builder) aggregate(n *logical.Aggregate) (*fragment, error) {
+	stream := b.opts.Stream && logical.Streaming(n)
+	if stream {
+		b.above++
+	}
+	in, err := b.build(n.Input)
+	if stream {
+		b.above--
+	}
+	if err != nil {
+		return nil, err
+	}
+	if stream && !in.static {
+		return b.statefulAggregate(n, in)
+	}
+	keys := columns(n.Keys, n.Names)
+	if in.kind == physical.Single || !mergeable(n.Aggs) {
+		in = b.gather(in, n.Keys)
+		return in.wrap(&physical.CompleteAggregate{Input: in.root, Keys: n.Keys, Aggs: n.Aggs, Out: n.Schema()}), nil
+	}
+	p := partial(in.root, n)
+	f := b.spread(in.wrap(p), keys)
+	return f.wrap(&physical.FinalAggregate{Input: f.root, NKeys: len(n.Keys), Aggs: n.Aggs, Out: n.Schema()}), nil
+}
+
+// mergeable reports whether partial results of all aggregates can be merged.
+func mergeable(aggs []*expr.AggCall) bool {
+	for _, a := range aggs {
+		if a.Distinct && !a.Func.IgnoresDuplicates || len(a.OrderBy) > 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// gather brings the rows of a group together, or all of them if there are no keys.
+func (b *builder) gather(f *fragment, keys []expr.Expr) *fragment {
+	if f.kind == physical.Single {
+		return f
+	}
+	return b.spread(f, keys)
+}
+
+// spread sends rows to the partition of their key, or all to one task if there is no key.
+func (b *builder) spread(f *fragment, keys []expr.Expr) *fragment {
+	if len(keys) == 0 {
+		return b.exchange(f, physical.ToOne{})
+	}
+	return b.exchange(f, physical.ToHash{Keys: keys})
+}
+
+// columns returns the first len(keys) columns of a schema that starts with the keys.
+func columns(keys []expr.Expr, names []string) []expr.Expr {
+	out := make([]expr.Expr, len(keys))
+	for i, k := range keys {
+		out[i] = &expr.Column{Index: i, Name: names[i], DT: k.Type(), Null: k.Nullable()}
+	}
+	return out
+}
+
+func partial(in physical.Node, n *logical.Aggregate) *physical.PartialAggregate {
+	var fields []arrow.Field
+	for i, k := range n.Keys {
+		fields = append(fields, arrow.Field{Name: n.Names[i], Type: k.Type(), Nullable: k.Nullable()})
+	}
+	for _, a := range n.Aggs {
+		for i, t := range a.Func.State {
+			fields = append(fields, arrow.Field{Name: fmt.Sprintf("%s.%d", a.Name, i), Type: t, Nullable: true})
+		}
+	}
+	return &physical.PartialAggregate{Input: in, Keys: n.Keys, Aggs: n.Aggs, Out: arrow.NewSchema(fields, nil)}
+}
+
+// statefulAggregate merges each batch's partial results into state.
+func (b *builder) statefulAggregate(n *logical.Aggregate, in *fragment) (*fragment, error) {
+	if in.changes {
+		return nil, refuse(n.String(), "its input is an updating result; give the inner aggregation a window with a WATERMARK")
+	}
+	if !mergeable(n.Aggs) {
+		return nil, refuse(n.String(), "an aggregate with DISTINCT or ORDER BY over a stream is not incremental; use approx_count_distinct or aggregate twice")
+	}
+	mode := b.mode
+	if b.above > 0 {
+		mode = "append"
+	}
+	end, t := incremental.EndKey(n)
+	if mode == "append" && end < 0 {
+		return nil, refuse(n.String(), "what reads it needs final results: group by a window over a column with a WATERMARK")
+	}
+	if mode == "complete" {
+		end = -1
+	}
+	name := b.operatorName(n)
+	root := in.root
+	if end >= 0 && !t.OnTime {
+		root = &physical.LateFilter{Input: root, End: n.Keys[end], Shift: t.Shift, Operator: name}
+	}
+	f := b.spread(in.wrap(partial(root, n)), columns(n.Keys, n.Names))
+	out := n.Schema()
+	if mode != "append" {
+		out = withOp(out)
+	}
+	f.state = append(f.state, name)
+	f.changes = mode == "update" || mode == "changelog"
+	b.query.Verdicts = append(b.query.Verdicts, incremental.Judge(name, n, mode))
+	agg := &physical.StatefulAggregate{
+		Input: f.root, NKeys: len(n.Keys), EndKey: end, Aggs: n.Aggs, Mode: mode,
+		Operator: name, Global: len(n.Keys) == 0, Out: out,
+	}
+	if end >= 0 {
+		agg.EndShift = t.Shift
+	}
+	if mode == "complete" { // every row is an insert: no need to say so
+		f.whole = true
+		es := columns(allColumns(n.Schema()))
+		return f.wrap(&physical.Project{Input: agg, Exprs: es, Out: n.Schema()}), nil
+	}
+	return f.wrap(agg), nil
+}
+
+// allColumns returns columns and names for every field of a schema.
+func allColumns(s *arrow.Schema) ([]expr.Expr, []string) {
+	es, names := make([]expr.Expr, s.NumFields()), make([]string, s.NumFields())
+	for i, f := range s.Fields() {
+		es[i] = &expr.Column{Index: i, Name: f.Name, DT: f.Type, Null: f.Nullable}
+		names[i] = f.Name
+	}
+	return es, names
+}
+
+// distinct over a stream keeps every row it has seen; a new one goes out once.
+func (b *builder) distinct(n *logical.Distinct) (*fragment, error) {
+	schema := n.Schema()
+	keys, names := allColumns(schema)
+	agg := &logical.Aggregate{Input: n.Input, Keys: keys, Names: names}
+	if !b.opts.Stream || !logical.Streaming(n) {
+		return b.aggregate(agg)
+	}
+	in, err := b.build(n.Input)
+	if err != nil {
+		return nil, err
+	}
+	if in.changes {
+		return nil, refuse("DISTINCT", "its input is an updating result")
+	}
+	name := b.operatorName(agg)
+	f := b.spread(in.wrap(partial(in.root, agg)), columns(keys, names))
+	f.state = append(f.state, name)
+	b.query.Verdicts = append(b.query.Verdicts, incremental.Verdict{
+		Operator: name, Bound: incremental.ByKeys, Advice: "every distinct row is kept",
+	})
+	st := &physical.StatefulAggregate{
+		Input: f.root, NKeys: len(keys), EndKey: -1, Mode: "changelog", Operator: name, Out: withOp(schema),
+	}
+	// Without aggregates a group never changes: all that comes out is Insert.
+	return f.wrap(&physical.Project{Input: st, Exprs: keys, Out: schema}), nil
+}
+
+func withOp(s *arrow.Schema) *arrow.Schema {
+	fields := append([]arrow.Field{}, s.Fields()...)
+	return arrow.NewSchema(append(fields, arrow.Field{Name: batch.OpColumn, Type: arrow.PrimitiveTypes.Int8}), nil)
+}
+
+// operatorName is made from what the operator computes over which input, so
+// that a changed query keeps the state of what did not change (Y3). Equal
+// operators of one plan are told apart by their order.
+func (b *builder) operatorName(n *logical.Aggregate) string {
+	h := fnv.New64a()
+	fmt.Fprint(h, logical.Explain(n))
+	name := fmt.Sprintf("aggregate-%012x", h.Sum64()&(1<<48-1))
+	b.counts[name]++
+	if c := b.counts[name]; c > 1 {
+		name = fmt.Sprintf("%s-%d", name, c)
+	}
+	return name
+}

@@ -1,0 +1,100 @@
+package planner
+
+import (
+	"fmt"
+	"hash/fnv"
+
+	"github.com/sluice-stream/sluice/batch"
+	"github.com/sluice-stream/sluice/planner/incremental"
+	"github.com/sluice-stream/sluice/planner/logical"
+	"github.com/sluice-stream/sluice/planner/physical"
+	"github.com/sluice-stream/sluice/planner/rules"
+)
+
+// Output is one result of a query: a plan and where its rows go.
+type Output struct {
+	Node logical.Node
+	Sink *physical.Sink // nil: to the client
+}
+
+// Options say how a query is to run. The zero value plans a batch query.
+type Options struct {
+	Stream bool   // run batch by batch
+	Zone   string // the session's time zone; "" is UTC
+	// Bytes estimates the size of a table, 0 if it is not known; nil for no estimates.
+	// Small sides of joins are sent to every task.
+	Bytes func(t *logical.Table) int64
+	// SkipRules names rules that are not applied, for tests and for finding a rule's fault.
+	SkipRules map[string]bool
+}
+
+// broadcastMax is the estimated size up to which a join's side is sent to all
+// tasks instead of being spread by key.
+const broadcastMax = 32 << 20
+
+// Query is a planned query with what EXPLAIN tells of it besides the stages.
+type Query struct {
+	Plan     *physical.Plan
+	Outputs  []Output // with optimized plans
+	Verdicts []incremental.Verdict
+	Tables   map[string]*logical.Table // by source name
+}
+
+// Build plans a query. Errors are the user's: they say which operator cannot be
+// had in the mode asked for, and why.
+func Build(outputs []Output, opts Options) (*Query, error) {
+	b := &builder{
+		opts:   opts,
+		plan:   &physical.Plan{Zone: opts.Zone, Stream: opts.Stream},
+		query:  &Query{Tables: map[string]*logical.Table{}},
+		counts: map[string]int{},
+	}
+	if b.plan.Zone == "" {
+		b.plan.Zone = "UTC"
+	}
+	b.query.Plan = b.plan
+	for _, out := range outputs {
+		n, err := rules.Optimize(out.Node, opts.SkipRules)
+		if err != nil {
+			return nil, err
+		}
+		out.Node = n
+		b.query.Outputs = append(b.query.Outputs, out)
+		if err := b.output(out); err != nil {
+			return nil, err
+		}
+	}
+	h := fnv.New64a()
+	fmt.Fprint(h, b.plan.String())
+	b.plan.Key = fmt.Sprintf("%016x", h.Sum64())
+	return b.query, nil
+}
+
+// output plans one result down to its sink.
+func (b *builder) output(out Output) error {
+	b.mode = "append"
+	if out.Sink != nil && out.Sink.Mode != "" {
+		b.mode = out.Sink.Mode
+	}
+	if b.opts.Stream {
+		if err := checkMode(out.Node, b.mode); err != nil {
+			return err
+		}
+	}
+	f, err := b.build(out.Node)
+	if err != nil {
+		return err
+	}
+	if out.Sink == nil {
+		b.close(f, physical.ToClient{})
+		return nil
+	}
+	b.plan.Sinks = append(b.plan.Sinks, *out.Sink)
+	b.close(f, physical.ToSink{Sink: out.Sink.Name})
+	return nil
+}
+
+// refuse makes the error for an operator that cannot be had.
+func refuse(op, why string) error {
+	return batch.UserErrorf("%s cannot run in this streaming query: %s", op, why)
+}

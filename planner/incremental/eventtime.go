@@ -1,0 +1,110 @@
+package incremental
+
+import (
+	"github.com/sluice-stream/sluice/planner/expr"
+	"github.com/sluice-stream/sluice/planner/logical"
+)
+
+// Time says what a column tells about event time: a row may be forgotten once
+// its value plus Shift is at or before the watermark.
+type Time struct {
+	Shift  int64 // microseconds
+	OnTime bool  // made by an operator that emits closed windows only: such rows are never late
+}
+
+// EventTimes returns the columns of n that carry event time under a watermark.
+func EventTimes(n logical.Node) map[int]Time {
+	switch n := n.(type) {
+	case *logical.Watermark:
+		out := EventTimes(n.Input)
+		out[n.Col] = Time{}
+		return out
+	case *logical.Project:
+		return throughExprs(n.Exprs, EventTimes(n.Input))
+	case *logical.Window:
+		return windowTimes(n)
+	case *logical.Aggregate:
+		in := EventTimes(n.Input)
+		out := throughExprs(n.Keys, in)
+		for i, t := range out {
+			t.OnTime = true
+			out[i] = t
+		}
+		return out
+	case *logical.Join:
+		return joinTimes(n)
+	case *logical.Union:
+		return unionTimes(n)
+	case *logical.Scan, *logical.Values:
+		return map[int]Time{}
+	default:
+		return EventTimes(n.Inputs()[0])
+	}
+}
+
+// throughExprs follows columns that a list of expressions passes on unchanged.
+func throughExprs(es []expr.Expr, in map[int]Time) map[int]Time {
+	out := map[int]Time{}
+	for i, e := range es {
+		if t, ok := timeOf(e, in); ok {
+			out[i] = t
+		}
+	}
+	return out
+}
+
+func timeOf(e expr.Expr, in map[int]Time) (Time, bool) {
+	if c, ok := e.(*expr.Column); ok {
+		t, ok := in[c.Index]
+		return t, ok
+	}
+	return Time{}, false
+}
+
+// windowTimes adds the window's columns where the window is over event time. A
+// hopping window's own end decides about each of the rows it makes.
+func windowTimes(n *logical.Window) map[int]Time {
+	out := EventTimes(n.Input)
+	t, ok := timeOf(n.Time, out)
+	if !ok {
+		return out
+	}
+	width := n.Input.Schema().NumFields()
+	size := n.Size.Microseconds()
+	if n.Kind != logical.Cumulate { // a cumulating window's start does not tell its end
+		out[width] = Time{Shift: size, OnTime: t.OnTime}
+	}
+	out[width+1] = Time{OnTime: t.OnTime}
+	out[width+2] = Time{Shift: 1, OnTime: t.OnTime}
+	return out
+}
+
+func joinTimes(n *logical.Join) map[int]Time {
+	out := EventTimes(n.Left)
+	if n.Kind == logical.LeftSemi || n.Kind == logical.LeftAnti {
+		return out
+	}
+	lw := n.Left.Schema().NumFields()
+	for i, t := range EventTimes(n.Right) {
+		out[i+lw] = t
+	}
+	return out
+}
+
+// unionTimes keeps what all inputs agree on.
+func unionTimes(n *logical.Union) map[int]Time {
+	out := EventTimes(n.In[0])
+	for _, in := range n.In[1:] {
+		other := EventTimes(in)
+		for i, t := range out {
+			o, ok := other[i]
+			if !ok || o.Shift != t.Shift {
+				delete(out, i)
+				continue
+			}
+			t.OnTime = t.OnTime && o.OnTime
+			out[i] = t
+		}
+	}
+	return out
+}

@@ -1,0 +1,64 @@
+package incremental
+
+import (
+	"fmt"
+
+	"github.com/sluice-stream/sluice/planner/logical"
+)
+
+// Bound says how the state of an operator is bounded.
+type Bound int
+
+// The bounds.
+const (
+	ByWatermark Bound = iota // rows leave when the watermark passes them
+	ByKeys                   // one row a key
+	Unbounded
+)
+
+// Verdict is what EXPLAIN says of one stateful operator.
+type Verdict struct {
+	Operator string
+	Bound    Bound
+	Advice   string // what would bound it, for all but ByWatermark
+}
+
+// String prints the verdict as a sentence.
+func (v Verdict) String() string {
+	s := fmt.Sprintf("state of %s is ", v.Operator)
+	switch v.Bound {
+	case ByWatermark:
+		return s + "bounded by the watermark"
+	case ByKeys:
+		return s + "bounded by the number of distinct keys; " + v.Advice
+	default:
+		return s + "unbounded; " + v.Advice
+	}
+}
+
+// EndKey returns which key of an aggregate tells when a group closes, and what
+// is known of it; -1 if groups never close.
+func EndKey(n *logical.Aggregate) (int, Time) {
+	best, bestTime := -1, Time{}
+	for i, t := range throughExprs(n.Keys, EventTimes(n.Input)) {
+		// Among several take the one that closes first; of equals the first key.
+		if best < 0 || t.Shift < bestTime.Shift || t.Shift == bestTime.Shift && i < best {
+			best, bestTime = i, t
+		}
+	}
+	return best, bestTime
+}
+
+// Judge returns the verdict on a streaming aggregate.
+func Judge(operator string, n *logical.Aggregate, mode string) Verdict {
+	if end, _ := EndKey(n); end >= 0 && mode != "complete" {
+		return Verdict{Operator: operator, Bound: ByWatermark}
+	}
+	if len(n.Keys) == 0 {
+		return Verdict{Operator: operator, Bound: ByKeys, Advice: "it is a single row"}
+	}
+	return Verdict{
+		Operator: operator, Bound: ByKeys,
+		Advice: "group by a window over a column with a WATERMARK to bound it by time",
+	}
+}

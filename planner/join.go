@@ -1,0 +1,183 @@
+package planner
+
+import (
+	"slices"
+
+	"github.com/sluice-stream/sluice/planner/expr"
+	"github.com/sluice-stream/sluice/planner/logical"
+	"github.com/sluice-stream/sluice/planner/physical"
+)
+
+func (b *builder) join(n *logical.Join) (*fragment, error) {
+	l, err := b.build(n.Left)
+	if err != nil {
+		return nil, err
+	}
+	r, err := b.build(n.Right)
+	if err != nil {
+		return nil, err
+	}
+	if l.changes || r.changes {
+		return nil, refuse(n.String(), "an updating result cannot be joined; give its aggregation a window with a WATERMARK")
+	}
+	j := &physical.HashJoin{
+		Kind: n.Kind, LeftKeys: n.LeftKeys, RightKeys: n.RightKeys, NullSafe: n.NullSafe,
+		Residual: n.Residual, Out: n.Schema(),
+	}
+	if b.opts.Stream && l.static != r.static {
+		return b.staticJoin(n, j, l, r)
+	}
+	if b.opts.Stream && !l.static {
+		return nil, refuse(n.String(), "both sides are streams; read one of them as a table (a single file, or a static source)")
+	}
+	return b.batchJoin(n, j, l, r), nil
+}
+
+// staticJoin sends the static side to every task of the stream's stage. Kinds
+// that put out unmatched rows of the static side would have to wait for ever.
+func (b *builder) staticJoin(n *logical.Join, j *physical.HashJoin, l, r *fragment) (*fragment, error) {
+	j.BuildLeft = l.static
+	switch n.Kind {
+	case logical.Inner, logical.Cross:
+	case logical.LeftOuter, logical.LeftSemi, logical.LeftAnti:
+		if l.static {
+			return nil, refuse(n.String(), "a row of the table on the left is unmatched only when the stream on the right has ended")
+		}
+	case logical.RightOuter:
+		if r.static {
+			return nil, refuse(n.String(), "a row of the table on the right is unmatched only when the stream on the left has ended")
+		}
+	case logical.FullOuter:
+		return nil, refuse(n.String(), "a row of the table is unmatched only when the stream has ended")
+	}
+	return b.broadcastJoin(j, l, r), nil
+}
+
+// broadcastJoin sends the build side to all tasks of the probe side.
+func (b *builder) broadcastJoin(j *physical.HashJoin, l, r *fragment) *fragment {
+	build, probe := r, l
+	if j.BuildLeft {
+		build, probe = l, r
+	}
+	id := b.close(build, physical.ToAll{})
+	read := &physical.ExchangeRead{Stage: id, Out: build.root.Schema()}
+	j.Left, j.Right = l.root, read
+	if j.BuildLeft {
+		j.Left, j.Right = read, r.root
+	}
+	f := probe.wrap(j)
+	f.inputs = append(slices.Clone(probe.inputs), id)
+	return f
+}
+
+// batchJoin broadcasts a small side, else spreads both by key.
+func (b *builder) batchJoin(n *logical.Join, j *physical.HashJoin, l, r *fragment) *fragment {
+	small := func(c logical.Node) bool { s := b.bytes(c); return s > 0 && s <= broadcastMax }
+	leftKeepsRight := n.Kind == logical.Inner || n.Kind == logical.Cross || n.Kind == logical.RightOuter
+	rightOK := n.Kind != logical.RightOuter && n.Kind != logical.FullOuter
+	switch {
+	case rightOK && small(n.Right) && (!leftKeepsRight || b.bytes(n.Right) <= b.bytes(n.Left) || !small(n.Left)):
+		return b.broadcastJoin(j, l, r)
+	case leftKeepsRight && small(n.Left):
+		j.BuildLeft = true
+		return b.broadcastJoin(j, l, r)
+	}
+	if len(n.LeftKeys) == 0 {
+		if rightOK {
+			return b.broadcastJoin(j, l, r)
+		}
+		l, r = b.single(l), b.single(r)
+	} else {
+		l, r = b.exchange(l, physical.ToHash{Keys: n.LeftKeys}), b.exchange(r, physical.ToHash{Keys: n.RightKeys})
+	}
+	j.Left, j.Right = l.root, r.root
+	j.BuildLeft = n.Kind == logical.RightOuter || n.Kind == logical.Inner && b.bytes(n.Left) > 0 && b.bytes(n.Left) < b.bytes(n.Right)
+	return &fragment{
+		root: j, kind: l.kind, inputs: append(slices.Clone(l.inputs), r.inputs...),
+		static: l.static && r.static, state: append(slices.Clone(l.state), r.state...),
+		sources: append(slices.Clone(l.sources), r.sources...),
+	}
+}
+
+// bytes estimates the size of a plan's result, 0 if it cannot be told.
+func (b *builder) bytes(n logical.Node) int64 {
+	switch n := n.(type) {
+	case *logical.Scan:
+		if b.opts.Bytes == nil {
+			return 0
+		}
+		return b.opts.Bytes(n.Table)
+	case *logical.Values:
+		return int64(len(n.Rows)*n.Out.NumFields()*8) + 1
+	case *logical.Join:
+		return b.bytes(n.Left)
+	case *logical.Union:
+		var sum int64
+		for _, in := range n.In {
+			s := b.bytes(in)
+			if s == 0 {
+				return 0
+			}
+			sum += s
+		}
+		return sum
+	case *logical.Limit:
+		if n.Count >= 0 && n.Count < 1<<16 {
+			return max(1, n.Count*int64(n.Schema().NumFields())*16)
+		}
+		return b.bytes(n.Input)
+	default:
+		return b.bytes(n.Inputs()[0])
+	}
+}
+
+// sort gathers everything; a limit above it is planned by limit.
+func (b *builder) sort(n *logical.Sort) (*fragment, error) {
+	in, err := b.ordered(n.Input, "ORDER BY")
+	if err != nil {
+		return nil, err
+	}
+	in = b.single(in)
+	return in.wrap(&physical.Sort{Input: in.root, Keys: n.Keys}), nil
+}
+
+func (b *builder) limit(n *logical.Limit) (*fragment, error) {
+	if s, ok := n.Input.(*logical.Sort); ok && n.Count >= 0 {
+		return b.topN(n, s.Input, s.Keys)
+	}
+	in, err := b.ordered(n.Input, "LIMIT")
+	if err != nil {
+		return nil, err
+	}
+	if in.kind != physical.Single {
+		if n.Count >= 0 {
+			in = in.wrap(&physical.Limit{Input: in.root, Count: n.Count + n.Offset})
+		}
+		in = b.single(in)
+	}
+	return in.wrap(&physical.Limit{Input: in.root, Count: n.Count, Offset: n.Offset}), nil
+}
+
+func (b *builder) topN(n *logical.Limit, input logical.Node, keys []expr.SortKey) (*fragment, error) {
+	in, err := b.ordered(input, "ORDER BY with LIMIT")
+	if err != nil {
+		return nil, err
+	}
+	if in.kind != physical.Single {
+		in = b.single(in.wrap(&physical.TopN{Input: in.root, Keys: keys, Count: n.Count + n.Offset}))
+	}
+	return in.wrap(&physical.TopN{Input: in.root, Keys: keys, Count: n.Count, Offset: n.Offset}), nil
+}
+
+// ordered builds the input of an operator that needs the whole result at once:
+// in a stream that is what complete mode puts out.
+func (b *builder) ordered(n logical.Node, op string) (*fragment, error) {
+	in, err := b.build(n)
+	if err != nil {
+		return nil, err
+	}
+	if b.opts.Stream && !in.static && (b.mode != "complete" || b.above > 0) {
+		return nil, refuse(op, "a stream has no end to sort or cut; use OUTPUT MODE complete over an aggregation")
+	}
+	return in, nil
+}

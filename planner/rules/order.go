@@ -1,0 +1,121 @@
+package rules
+
+import "github.com/sluice-stream/sluice/planner/logical"
+
+// Rule rewrites a whole plan.
+type Rule struct {
+	ID    string
+	Apply func(n logical.Node) (logical.Node, error)
+}
+
+// Order lists the rules as they run. Simplification comes first, so that the
+// others see small expressions; pruning comes last, since it fixes positions.
+func Order() []Rule {
+	return []Rule{
+		{"fold-constants", FoldConstants},
+		{"merge-filters", MergeFilters},
+		{"push-filters", PushFilters},
+		{"merge-projects", MergeProjects},
+		{"scan-filters", ScanFilters},
+		{"prune-columns", PruneColumns},
+	}
+}
+
+// Optimize runs all rules but those whose IDs are in skip.
+func Optimize(n logical.Node, skip map[string]bool) (logical.Node, error) {
+	for _, r := range Order() {
+		if skip[r.ID] {
+			continue
+		}
+		var err error
+		if n, err = r.Apply(n); err != nil {
+			return nil, err
+		}
+	}
+	return n, nil
+}
+
+// mapExprs rewrites the expressions of one node.
+func mapExprs(n logical.Node, f func(e exprT) exprT) logical.Node {
+	switch n := n.(type) {
+	case *logical.Filter:
+		if c := f(n.Cond); c != n.Cond {
+			return &logical.Filter{Input: n.Input, Cond: c}
+		}
+	case *logical.Project:
+		if es, changed := mapList(n.Exprs, f); changed {
+			return &logical.Project{Input: n.Input, Exprs: es, Names: n.Names}
+		}
+	case *logical.Aggregate:
+		return mapAggregate(n, f)
+	case *logical.Window:
+		if t := f(n.Time); t != n.Time {
+			c := *n
+			c.Time = t
+			return &c
+		}
+	case *logical.Join:
+		return mapJoin(n, f)
+	case *logical.Sort:
+		keys, changed := append(sortKeys{}, n.Keys...), false
+		for i := range keys {
+			e := f(keys[i].Expr)
+			changed = changed || e != keys[i].Expr
+			keys[i].Expr = e
+		}
+		if changed {
+			return &logical.Sort{Input: n.Input, Keys: keys}
+		}
+	}
+	return n
+}
+
+func mapAggregate(n *logical.Aggregate, f func(exprT) exprT) logical.Node {
+	c := *n
+	keys, changed := mapList(n.Keys, f)
+	c.Keys = keys
+	c.Aggs = append(aggCalls{}, n.Aggs...)
+	for i, a := range n.Aggs {
+		args, ch := mapList(a.Args, f)
+		filter := a.Filter
+		if filter != nil {
+			filter = f(filter)
+		}
+		if ch || filter != a.Filter {
+			d := *a
+			d.Args, d.Filter = args, filter
+			c.Aggs[i] = &d
+			changed = true
+		}
+	}
+	if !changed {
+		return n
+	}
+	return &c
+}
+
+func mapJoin(n *logical.Join, f func(exprT) exprT) logical.Node {
+	c := *n
+	l, ch1 := mapList(n.LeftKeys, f)
+	r, ch2 := mapList(n.RightKeys, f)
+	c.LeftKeys, c.RightKeys = l, r
+	if n.Residual != nil {
+		c.Residual = f(n.Residual)
+	}
+	if !ch1 && !ch2 && c.Residual == n.Residual {
+		return n
+	}
+	return &c
+}
+
+func mapList(es []exprT, f func(exprT) exprT) ([]exprT, bool) {
+	out, changed := make([]exprT, len(es)), false
+	for i, e := range es {
+		out[i] = f(e)
+		changed = changed || out[i] != e
+	}
+	if !changed {
+		return es, false
+	}
+	return out, true
+}

@@ -1,0 +1,214 @@
+package planner
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/apache/arrow-go/v18/arrow"
+
+	"github.com/sluice-stream/sluice/planner/expr"
+	"github.com/sluice-stream/sluice/planner/logical"
+	"github.com/sluice-stream/sluice/planner/physical"
+)
+
+// builder cuts a logical plan into stages.
+type builder struct {
+	opts   Options
+	plan   *physical.Plan
+	query  *Query
+	counts map[string]int // scans by table, for source names
+	mode   string         // of the output being planned
+	// above counts the stateful operators between here and the output: only the
+	// topmost one's mode is the output's, the others emit closed windows.
+	above int
+}
+
+// fragment is a stage in the making: more operators can be put on its root.
+type fragment struct {
+	root    physical.Node
+	kind    physical.StageKind
+	sources []string
+	inputs  []int
+	state   []string
+	static  bool // depends on pinned sources alone
+	changes bool // rows carry the change column
+	whole   bool // the whole result comes out with every batch (complete mode)
+}
+
+// wrap puts an operator on the fragment.
+func (f *fragment) wrap(root physical.Node) *fragment {
+	c := *f
+	c.root = root
+	return &c
+}
+
+// close makes the fragment a stage and returns its ID.
+func (b *builder) close(f *fragment, out physical.Output) int {
+	id := len(b.plan.Stages)
+	b.plan.Stages = append(b.plan.Stages, &physical.Stage{
+		ID: id, Root: f.root, Kind: f.kind, Output: out,
+		Sources: f.sources, Inputs: f.inputs, Stateful: f.state,
+		Static: f.static && b.opts.Stream,
+	})
+	return id
+}
+
+// exchange closes the fragment and starts one that reads it.
+func (b *builder) exchange(f *fragment, out physical.Output) *fragment {
+	id := b.close(f, out)
+	kind := physical.Hash
+	if _, ok := out.(physical.ToOne); ok {
+		kind = physical.Single
+	}
+	return &fragment{
+		root: &physical.ExchangeRead{Stage: id, Out: f.root.Schema()},
+		kind: kind, inputs: []int{id}, static: f.static, changes: f.changes, whole: f.whole,
+	}
+}
+
+// single returns the fragment as one task, through an exchange if need be.
+func (b *builder) single(f *fragment) *fragment {
+	if f.kind == physical.Single {
+		return f
+	}
+	return b.exchange(f, physical.ToOne{})
+}
+
+func (b *builder) build(n logical.Node) (*fragment, error) {
+	switch n := n.(type) {
+	case *logical.Scan:
+		return b.scan(n), nil
+	case *logical.Values:
+		return &fragment{root: &physical.Values{Rows: n.Rows, Out: n.Out}, kind: physical.Single, static: true}, nil
+	case *logical.Filter:
+		return b.filter(n)
+	case *logical.Project:
+		return b.project(n)
+	case *logical.Watermark:
+		return b.watermark(n)
+	case *logical.Window:
+		return b.window(n)
+	case *logical.Aggregate:
+		return b.aggregate(n)
+	case *logical.Distinct:
+		return b.distinct(n)
+	case *logical.Join:
+		return b.join(n)
+	case *logical.Union:
+		return b.union(n)
+	case *logical.Sort:
+		return b.sort(n)
+	case *logical.Limit:
+		return b.limit(n)
+	}
+	return nil, fmt.Errorf("planner: no physical form of %T", n)
+}
+
+// scan names the source by its table and its place among the scans of that
+// table, so that the name is the same whenever the query is planned.
+func (b *builder) scan(n *logical.Scan) *fragment {
+	name := fmt.Sprintf("%s#%d", n.Table.Name, b.counts[n.Table.Name])
+	b.counts[n.Table.Name]++
+	b.plan.Sources = append(b.plan.Sources, physical.Source{Name: name, Table: n.Table.Name, Stream: n.Table.Stream && b.opts.Stream})
+	b.query.Tables[name] = n.Table
+	return &fragment{
+		root:    &physical.Scan{Source: name, Table: n.Table.Name, Columns: n.Columns, Out: n.Schema(), Filters: n.Filters},
+		kind:    physical.Splits,
+		sources: []string{name},
+		static:  !n.Table.Stream,
+	}
+}
+
+func (b *builder) filter(n *logical.Filter) (*fragment, error) {
+	in, err := b.build(n.Input)
+	if err != nil {
+		return nil, err
+	}
+	if agg, ok := in.root.(*physical.StatefulAggregate); ok && in.changes {
+		c := *agg
+		c.Having = expr.AndAll(append(expr.Conjuncts(agg.Having), n.Cond))
+		return in.wrap(&c), nil
+	}
+	if in.changes && b.mode == "update" {
+		return nil, refuse("a condition on a computed column of an updating result", "write it on the aggregate itself, in HAVING")
+	}
+	return in.wrap(&physical.Filter{Input: in.root, Cond: n.Cond}), nil
+}
+
+// project carries the change column along as the last one.
+func (b *builder) project(n *logical.Project) (*fragment, error) {
+	in, err := b.build(n.Input)
+	if err != nil {
+		return nil, err
+	}
+	es, fields := slices.Clone(n.Exprs), slices.Clone(n.Schema().Fields())
+	if in.changes {
+		last := in.root.Schema().NumFields() - 1
+		f := in.root.Schema().Field(last)
+		es = append(es, &expr.Column{Index: last, Name: f.Name, DT: f.Type})
+		fields = append(fields, f)
+	}
+	return in.wrap(&physical.Project{Input: in.root, Exprs: es, Out: arrow.NewSchema(fields, nil)}), nil
+}
+
+func (b *builder) watermark(n *logical.Watermark) (*fragment, error) {
+	in, err := b.build(n.Input)
+	if err != nil || !b.opts.Stream || in.static {
+		return in, err // a batch has no event time to wait for
+	}
+	if len(in.sources) != 1 {
+		return nil, refuse(n.String(), "a watermark stands on one source, declare it on each table")
+	}
+	b.plan.Watermarks = append(b.plan.Watermarks, physical.WatermarkDelay{Source: in.sources[0], Delay: n.Delay.Microseconds()})
+	return in.wrap(&physical.Watermark{Input: in.root, Col: n.Col, Source: in.sources[0]}), nil
+}
+
+func (b *builder) window(n *logical.Window) (*fragment, error) {
+	in, err := b.build(n.Input)
+	if err != nil {
+		return nil, err
+	}
+	if in.changes {
+		return nil, refuse(n.String(), "its input is an updating result")
+	}
+	w := &physical.Window{
+		Input: in.root, Kind: n.Kind, Time: n.Time,
+		Size: n.Size.Microseconds(), Slide: n.Slide.Microseconds(), Offset: n.Offset.Microseconds(),
+		Out: n.Schema(),
+	}
+	return in.wrap(w), nil
+}
+
+// union keeps inputs that are read split by split in one stage; anything else is gathered first.
+func (b *builder) union(n *logical.Union) (*fragment, error) {
+	out := &fragment{kind: physical.Splits, static: true}
+	var ins []*fragment
+	for _, c := range n.In {
+		f, err := b.build(c)
+		if err != nil {
+			return nil, err
+		}
+		if f.changes || f.whole {
+			return nil, refuse("UNION ALL", "one of its inputs is an updating result")
+		}
+		if f.kind != physical.Splits {
+			out.kind = physical.Single
+		}
+		out.static = out.static && f.static
+		ins = append(ins, f)
+	}
+	u := &physical.Union{Out: n.Schema()}
+	for _, f := range ins {
+		if b.opts.Stream && f.static && !out.static {
+			return nil, refuse("UNION ALL", "one of its inputs is a table read once; declare it as a stream (a directory) or join it")
+		}
+		if out.kind == physical.Single {
+			f = b.single(f)
+		}
+		u.In = append(u.In, f.root)
+		out.sources = append(out.sources, f.sources...)
+		out.inputs = append(out.inputs, f.inputs...)
+		out.state = append(out.state, f.state...)
+	}
+	return out.wrap(u), nil
+}
