@@ -17,17 +17,34 @@ type Message interface{ message() }
 // Deploy hands a worker the plan that later Runs name. Plan is a
 // *physical.Plan in process and its wire form between processes.
 type Deploy struct {
-	Key  string
-	Plan any
+	Key   string // of this run of the query: two queries with one plan have two keys
+	Query batch.QueryID
+	Plan  any
+	// Parts is the number of partitions of every Hash stage, and so of every
+	// exchange by hash, whatever kind of stage writes it. TaskSpec.Parts is that
+	// of the task's own stage: 1 for a Single stage, which owns all key groups.
+	Parts int
+	// StateDir is where the query's state checkpoints lie; empty for a query
+	// without state.
+	StateDir string
 }
 
 // Undeploy ends a plan: its tasks are closed and its state dropped from memory.
 type Undeploy struct{ Key string }
 
-// Run starts a task.
-type Run struct{ Spec batch.TaskSpec }
+// Run starts a task. The driver keeps a bounded number of tasks under way with
+// each worker and sends the next one when one is answered.
+type Run struct {
+	Spec batch.TaskSpec
+	// Where holds, for each of Spec.Inputs, the node on which each task of that
+	// stage left its output. Nil: everything lies on the receiver. The result
+	// does not depend on it.
+	Where [][]NodeID
+}
 
-// Cancel stops a task whose result is no longer wanted.
+// Cancel stops a task whose result is no longer wanted. The task is answered all
+// the same, by Failed or, if it was done already, by Finished: the driver starts
+// nothing on the same state before that.
 type Cancel struct{ Task batch.TaskID }
 
 // Finished is the result of a task.
@@ -55,7 +72,8 @@ type Checkpointed struct {
 	Err       error
 }
 
-// Restore asks for version Batch of the shards to be loaded from manifests.
+// Restore asks for version Batch of the shards to be loaded from manifests, in
+// place of whatever the worker holds. Batch None is the empty state.
 type Restore struct {
 	Key       string
 	Batch     batch.ID
@@ -71,7 +89,8 @@ type Restored struct {
 }
 
 // Prune lets a worker forget state versions and exchange outputs before Oldest,
-// and delete checkpoint files that none of Live names (if Live is not nil).
+// and delete checkpoint files that none of Live names (if Live is not nil). The
+// newest output of a static stage stays, however old: later batches read it.
 type Prune struct {
 	Key    string
 	Oldest batch.ID
