@@ -70,8 +70,9 @@ type Committed struct {
 	// Marks holds every partition's highest event time through this batch, so
 	// that the watermark survives a restart source by source.
 	Marks []Mark `json:"marks"`
-	// NextWatermark is the watermark after this batch, before any partition
-	// has turned idle; NextDue is the earliest window end left in state.
+	// NextWatermark is the watermark after this batch; the next plan's is higher
+	// if a partition turns idle meanwhile. NextDue is the earliest window end
+	// left in state.
 	NextWatermark batch.EventTime `json:"next_watermark"`
 	NextDue       batch.EventTime `json:"next_due"`
 }

@@ -1,0 +1,246 @@
+package microbatch
+
+import (
+	"fmt"
+
+	"github.com/sluice-stream/sluice/batch"
+)
+
+// replay rebuilds state: load the newest usable checkpoint S, run S+1..N again
+// and compare.
+type replay struct {
+	asked     bool // sinks were asked
+	judged    bool
+	restoring bool
+	restored  bool
+	next      batch.ID // batch to run
+	busy      bool     // next runs
+	attempt   int
+	tries     int
+	retryAt   batch.EventTime
+	missing   []string // transactional sinks that do not show the last committed batch
+	again     Result   // of the last committed batch, where output was prepared again
+}
+
+// decideRecovery takes the next step from the log's end to a machine that plans.
+func (m *Machine) decideRecovery() error {
+	if !m.history.ready() {
+		return nil
+	}
+	if !m.started {
+		if m.startSeq == 0 || m.durable < m.startSeq {
+			return nil
+		}
+		m.started = true // M9: from here on older terms are refused
+	}
+	r := &m.replay
+	if !r.asked {
+		r.asked = true
+		m.forgetSinks()
+	}
+	if !m.decideSinks() {
+		return nil
+	}
+	if !r.judged {
+		if err := m.judgeSinks(); err != nil {
+			return err
+		}
+		r.judged = true
+	}
+	if !r.restored {
+		m.decideRestore()
+		return nil
+	}
+	if r.next > m.committed {
+		m.finishRecovery()
+		return nil
+	}
+	if !r.busy && m.now >= r.retryAt {
+		m.replayNext()
+	}
+	return nil
+}
+
+func (h *history) ready() bool { return h != nil && h.complete }
+
+// checkpoint returns the newest checkpoint that has not failed to load.
+func (h *history) checkpoint() (id batch.ID, parts []Manifest) {
+	if n := len(h.checks); n > 0 {
+		return h.checks[n-1].Batch, h.checks[n-1].Manifests
+	}
+	return batch.None, nil
+}
+
+func (m *Machine) decideRestore() {
+	if m.replay.restoring {
+		return
+	}
+	m.replay.restoring = true
+	id, parts := m.history.checkpoint()
+	m.out.Restore = &Restore{Batch: id, Manifests: parts}
+	m.has = true
+}
+
+func (m *Machine) restored(id batch.ID) {
+	r := &m.replay
+	if m.history.ready() && r.restoring && !r.restored {
+		if want, _ := m.history.checkpoint(); want == id {
+			r.restored, r.next = true, id+1
+		}
+	}
+}
+
+func (m *Machine) restoreFailed(ev RestoreFailed) error {
+	r, h := &m.replay, m.history
+	if !h.ready() || !r.restoring || r.restored {
+		return nil
+	}
+	id, _ := h.checkpoint()
+	if id != ev.Batch {
+		return nil
+	}
+	if id == batch.None {
+		return fmt.Errorf("start with empty state: %w", ev.Err)
+	}
+	h.checks = h.checks[:len(h.checks)-1]
+	m.check.drop(id)
+	if len(h.checks) == 0 && h.base > 0 {
+		return fmt.Errorf("%w: the one of batch %d is unusable and the log begins with batch %d: %w", ErrNoCheckpoint, id, h.base, ev.Err)
+	}
+	r.restoring = false
+	return nil
+}
+
+func (m *Machine) replayNext() {
+	r, h := &m.replay, m.history
+	r.busy = true
+	r.attempt++
+	run := &Run{Plan: h.plans[r.next-h.base], Attempt: r.attempt, Mode: Replay, Term: m.term}
+	if r.next == m.committed && len(r.missing) > 0 {
+		run.Mode, run.Sinks = Reprepare, r.missing
+	}
+	m.out.Run = run
+	m.has = true
+}
+
+// replayDone compares a replayed batch with its record (M8).
+func (m *Machine) replayDone(ev BatchDone) error {
+	r, h := &m.replay, m.history
+	if !r.busy || ev.Batch != r.next || ev.Attempt != r.attempt {
+		return nil
+	}
+	c := h.commits[r.next-h.base]
+	if err := compare(c, ev.Result); err != nil {
+		return fmt.Errorf("%w: batch %d: %w", ErrDiverged, r.next, err)
+	}
+	if r.next == m.committed {
+		r.again = ev.Result
+	}
+	m.out.Prune = r.next
+	m.has = true
+	r.busy, r.tries = false, 0
+	r.next++
+	m.moved = true
+	return nil
+}
+
+func (m *Machine) replayFailed(ev BatchFailed) error {
+	r := &m.replay
+	if !r.busy || ev.Batch != r.next || ev.Attempt != r.attempt {
+		return nil
+	}
+	r.busy = false
+	r.tries++
+	if !ev.Retry || r.tries >= m.opt.AttemptsMax {
+		return fmt.Errorf("replay batch %d, attempt %d: %w", ev.Batch, r.tries, ev.Err)
+	}
+	r.retryAt = m.backoff(r.tries)
+	return nil
+}
+
+// finishRecovery reveals the last committed batch again and lets planning begin.
+func (m *Machine) finishRecovery() {
+	r := &m.replay
+	if m.committed != batch.None {
+		parts := m.lastDone.Prepared
+		if len(r.missing) > 0 {
+			parts = mergePrepared(parts, r.again.Prepared, r.missing)
+		}
+		m.beginReveal(m.committed, parts)
+	}
+	m.history, m.replay = nil, replay{retryAt: batch.NoTime}
+	m.startAt = m.now
+	m.trig.start(m)
+	m.moved = true
+}
+
+// mergePrepared takes the parts of the named sinks from again, the others from old.
+func mergePrepared(old, again []batch.Prepared, names []string) []batch.Prepared {
+	named := map[string]bool{}
+	for _, n := range names {
+		named[n] = true
+	}
+	var out []batch.Prepared
+	for _, p := range old {
+		if !named[p.Sink] {
+			out = append(out, p)
+		}
+	}
+	for _, p := range again {
+		if named[p.Sink] {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// compare says how a replayed result differs from the committed one. Digests
+// are sums, so they are compared over all partitions: their number may change
+// between runs.
+func compare(c Committed, r Result) error {
+	was, is := operatorSums(c.Shards), operatorSums(r.Shards)
+	for _, s := range c.Shards {
+		if op := s.Shard.Operator; was[op] != is[op] {
+			return fmt.Errorf("state of %s has digest %s, committed was %s", op, is[op], was[op])
+		}
+	}
+	for _, s := range r.Shards {
+		if op := s.Shard.Operator; was[op] != is[op] {
+			return fmt.Errorf("state of %s has digest %s, committed was %s", op, is[op], was[op])
+		}
+	}
+	if c.NextDue != r.NextDue {
+		return fmt.Errorf("the next window is due at %s, committed was %s", r.NextDue, c.NextDue)
+	}
+	for _, list := range [][]batch.Prepared{c.Prepared, r.Prepared} {
+		for _, p := range list {
+			wasRows, wasSum := SinkSum(c.Prepared, p.Sink)
+			isRows, isSum := SinkSum(r.Prepared, p.Sink)
+			if wasRows != isRows || wasSum != isSum {
+				return fmt.Errorf("output to %s is %d rows with digest %s, committed were %d with %s",
+					p.Sink, isRows, isSum, wasRows, wasSum)
+			}
+		}
+	}
+	return nil
+}
+
+func operatorSums(shards []batch.ShardDigest) map[string]batch.Digest {
+	sums := make(map[string]batch.Digest, len(shards))
+	for _, s := range shards {
+		sums[s.Shard.Operator] = sums[s.Shard.Operator].Add(s.Digest)
+	}
+	return sums
+}
+
+// SinkSum returns the rows and the digest of all parts of one sink: what a
+// transactional sink stores and SinkHolds repeats.
+func SinkSum(parts []batch.Prepared, sink string) (rows int64, sum batch.Digest) {
+	for _, p := range parts {
+		if p.Sink == sink {
+			rows += p.Rows
+			sum = sum.Add(p.Digest)
+		}
+	}
+	return rows, sum
+}

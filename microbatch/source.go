@@ -1,0 +1,177 @@
+package microbatch
+
+import (
+	"fmt"
+
+	"github.com/sluice-stream/sluice/batch"
+)
+
+// sourceState is where the planning of one source stands.
+type sourceState struct {
+	pos   batch.Offset // end of the newest plan
+	pin   string       // a static source's version
+	known bool         // to says how far it can be read from pos
+	to    batch.Offset
+	more  bool
+	hint  bool            // a push came while an ask was under way
+	ask   uint64          // Seq of the ask under way; 0 if none
+	askAt batch.EventTime // not asked before
+	tries int
+	// In a drain: where the source ended when the drain began.
+	target    batch.Offset
+	hasTarget bool
+	stuck     int // answers without progress short of the target
+}
+
+func newSources(n int) []sourceState {
+	s := make([]sourceState, n)
+	for i := range s {
+		s[i].askAt = batch.NoTime
+	}
+	return s
+}
+
+// forget makes what is known of a source void.
+func (s *sourceState) forget() {
+	s.known, s.more, s.hint, s.ask, s.askAt, s.tries, s.stuck = false, false, false, 0, batch.NoTime, 0, 0
+}
+
+// forgetSources starts over with all sources, for another way of asking.
+func (m *Machine) forgetSources() {
+	for i := range m.sources {
+		if s := &m.sources[i]; !m.opt.Sources[i].Static {
+			s.forget()
+			s.hasTarget = false
+		}
+	}
+}
+
+// wants returns what source i is to be asked, if anything, once now >= askAt.
+func (m *Machine) wants(i int) (Ask, bool) {
+	s, spec := &m.sources[i], m.opt.Sources[i]
+	if s.ask != 0 || m.stopping || m.trig.finished || !m.recovered() {
+		return Ask{}, false
+	}
+	a := Ask{Source: spec.Name, From: s.pos}
+	if spec.Static {
+		a.Static = true
+		return a, !s.known
+	}
+	if d := m.drain; d != nil {
+		switch {
+		case !s.hasTarget:
+			a.All = true
+			return a, true
+		case d.once || s.target == s.pos:
+			return a, false
+		}
+		a.Until = s.target
+		return a, !s.known
+	}
+	a.Rows = m.sizer.limit()
+	switch m.opt.Trigger.Kind {
+	case Immediate, Latency: // a source that does not push is polled, also while a batch runs
+		return a, !s.known || !s.more && !spec.Pushes
+	case Every:
+		return a, m.trig.fired && !s.known
+	case AvailableNow, Once, Cron:
+	}
+	return a, false
+}
+
+func (m *Machine) decideAsk() {
+	for i := range m.sources {
+		s := &m.sources[i]
+		if a, ok := m.wants(i); ok && m.now >= s.askAt {
+			m.asks++
+			s.ask, a.Seq = m.asks, m.asks
+			m.out.Ask = append(m.out.Ask, a)
+			m.has = true
+		}
+	}
+}
+
+func (m *Machine) sourceAvailable(ev SourceAvailable) error {
+	i := m.opt.sourceIndex(ev.Source)
+	if i < 0 {
+		return fmt.Errorf("%w: an answer of an unknown source %q", ErrProtocol, ev.Source)
+	}
+	s, spec := &m.sources[i], m.opt.Sources[i]
+	if ev.Ask == 0 {
+		m.pushed(s, ev)
+		return nil
+	}
+	if ev.Ask != s.ask {
+		return nil // void
+	}
+	if ev.From != s.pos {
+		return fmt.Errorf("%w: source %q answers from %q, it was asked from %q", ErrProtocol, ev.Source, ev.From, s.pos)
+	}
+	s.ask, s.tries = 0, 0
+	switch {
+	case spec.Static:
+		s.pin, s.known = ev.Pin, true
+		return nil
+	case m.drain != nil && !s.hasTarget:
+		s.target, s.hasTarget = ev.To, true
+		return nil
+	case m.drain != nil && ev.To == s.pos:
+		return m.stuck(s, ev.Source)
+	}
+	s.known, s.to, s.more = true, ev.To, ev.More
+	s.askAt = m.after(m.opt.PollInterval.Microseconds())
+	if s.hint && s.to == s.pos { // the answer may be older than the push
+		s.known, s.askAt = false, batch.NoTime
+	}
+	s.hint = false
+	return nil
+}
+
+// stuck tries again when a source says that there is nothing short of the end
+// that it named before.
+func (m *Machine) stuck(s *sourceState, name string) error {
+	s.stuck++
+	if s.stuck >= m.opt.AskTriesMax {
+		return fmt.Errorf("%w: source %q ended at %q and can now be read to %q only", ErrProtocol, name, s.target, s.pos)
+	}
+	s.askAt = m.backoff(s.stuck)
+	return nil
+}
+
+// pushed takes in what a source says by itself.
+func (m *Machine) pushed(s *sourceState, ev SourceAvailable) {
+	if !m.recovered() || m.drain != nil || !m.trig.free() || ev.From != s.pos || ev.To == s.pos {
+		return
+	}
+	if m.opt.Trigger.Kind == Latency { // a push knows no row limit: ask under it
+		switch {
+		case s.ask != 0:
+			s.hint = true
+		case !s.known || s.to == s.pos:
+			s.forget()
+		}
+		return
+	}
+	s.ask, s.tries = 0, 0 // an answer under way may be older than the push
+	s.known, s.to, s.more = true, ev.To, ev.More
+	s.askAt = m.after(m.opt.PollInterval.Microseconds())
+}
+
+func (m *Machine) sourceFailed(ev SourceFailed) error {
+	i := m.opt.sourceIndex(ev.Source)
+	if i < 0 {
+		return fmt.Errorf("%w: an answer of an unknown source %q", ErrProtocol, ev.Source)
+	}
+	s := &m.sources[i]
+	if ev.Ask == 0 || ev.Ask != s.ask {
+		return nil
+	}
+	s.ask = 0
+	s.tries++
+	if !ev.Retry || s.tries >= m.opt.AskTriesMax {
+		return fmt.Errorf("ask source %q how far it can be read after %q, try %d: %w", ev.Source, s.pos, s.tries, ev.Err)
+	}
+	s.known = s.known && m.opt.Sources[i].Static
+	s.askAt = m.backoff(s.tries)
+	return nil
+}
