@@ -1,0 +1,269 @@
+package parquet
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/apache/arrow-go/v18/arrow/memory"
+
+	"github.com/sluice-stream/sluice/batch"
+	"github.com/sluice-stream/sluice/formats"
+	"github.com/sluice-stream/sluice/internal/options"
+)
+
+// Reader reads row groups of one file. It is used by one goroutine and starts none.
+type Reader struct {
+	f       *File
+	schema  *arrow.Schema
+	columns []*column
+	leaves  []*leaf
+	alloc   memory.Allocator
+	maxRows int
+
+	group, end int
+	left       int64 // rows of the open row group still to come
+	rows       int   // of a batch in the open row group
+	open       bool
+}
+
+// NewReader starts to read the row groups of a piece.
+func (f *File) NewReader(p formats.Piece, s formats.ReadSpec) (*Reader, error) {
+	if p.From < 0 || p.To < p.From || p.To > int64(f.r.NumRowGroups()) {
+		return nil, batch.UserErrorf("read Parquet file %q: it has %d row groups and not [%d, %d): was it replaced?", f.name, f.r.NumRowGroups(), p.From, p.To)
+	}
+	r := &Reader{f: f, schema: s.Schema, alloc: s.Alloc, group: int(p.From), end: int(p.To), maxRows: s.MaxRows}
+	if r.alloc == nil {
+		r.alloc = memory.DefaultAllocator
+	}
+	if r.maxRows <= 0 {
+		r.maxRows = formats.BatchRows
+	}
+	nullMissing := s.Options.Get(missingColumns) == "null"
+	for _, want := range s.Schema.Fields() {
+		n := find(f.root, want.Name)
+		if n == nil && !nullMissing {
+			names := make([]string, len(f.root))
+			for i, c := range f.root {
+				names[i] = c.name
+			}
+			return nil, batch.UserErrorf("Parquet file %q has no column %q%s; it has %s (set '%s' = 'null' to read NULL instead)", f.name, want.Name,
+				options.Suggest(want.Name, names), strings.Join(names, ", "), missingColumns.Key)
+		}
+		c, err := r.bind(n, want.Type)
+		if err != nil {
+			return nil, batch.UserErrorf("read column %q of Parquet file %q: %w", want.Name, f.name, err)
+		}
+		r.columns = append(r.columns, c)
+	}
+	return r, nil
+}
+
+// find looks a name up exactly, and then without regard to case if that is unique.
+func find(in []*node, name string) *node {
+	var near *node
+	for _, n := range in {
+		if n.name == name {
+			return n
+		}
+		if strings.EqualFold(n.name, name) {
+			if near != nil {
+				return nil
+			}
+			near = n
+		}
+	}
+	return near
+}
+
+// bind makes the column that reads a node as the wanted type.
+func (r *Reader) bind(n *node, want arrow.DataType) (*column, error) {
+	c := &column{n: n, want: want}
+	if n == nil {
+		return c, nil
+	}
+	mismatch := fmt.Errorf("it holds %s and %w %s", n.typ, errType, want)
+	var wanted []arrow.Field
+	var from []*node
+	switch n.shape {
+	case leafNode:
+		if arrow.IsNested(want.ID()) || want.ID() == arrow.DICTIONARY {
+			return nil, mismatch
+		}
+		c.leaf = &leaf{n: n}
+		// Found out now and not at the first row group: the types may not fit.
+		if err := r.check(n, want); err != nil {
+			return nil, err
+		}
+		r.leaves = append(r.leaves, c.leaf)
+		c.level = c.leaf
+		return c, nil
+	case structNode:
+		st, ok := want.(*arrow.StructType)
+		if !ok {
+			return nil, mismatch
+		}
+		wanted = st.Fields()
+		for _, f := range wanted {
+			from = append(from, find(n.children, f.Name))
+		}
+	case listNode:
+		lt, ok := want.(*arrow.ListType)
+		if !ok {
+			return nil, mismatch
+		}
+		wanted, from = []arrow.Field{lt.ElemField()}, n.children
+	case mapNode:
+		mt, ok := want.(*arrow.MapType)
+		if !ok {
+			return nil, mismatch
+		}
+		wanted, from = []arrow.Field{mt.KeyField(), mt.ItemField()}, n.children
+	}
+	for i, f := range wanted {
+		k, err := r.bind(from[i], f.Type)
+		if err != nil {
+			return nil, err
+		}
+		c.kids = append(c.kids, k)
+		if c.level == nil {
+			c.level = k.level
+		}
+	}
+	if c.level == nil {
+		return nil, fmt.Errorf("none of the fields of %s is in the file, which has %s", want, n.typ)
+	}
+	return c, nil
+}
+
+func (r *Reader) check(n *node, want arrow.DataType) error {
+	in, err := emptyReader(n)
+	if err != nil {
+		return err
+	}
+	_, err = newValues(n, want, in)
+	return err
+}
+
+// Next returns the next batch. Its rows come from one row group.
+func (r *Reader) Next(ctx context.Context) (rec arrow.RecordBatch, err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	defer catch(&err, "read row group %d of Parquet file %q", r.group, r.f.name)
+	for r.left == 0 {
+		r.closeGroup()
+		if r.group >= r.end {
+			return nil, io.EOF
+		}
+		if err := r.openGroup(); err != nil {
+			return nil, err
+		}
+	}
+	n := int(min(int64(r.rows), r.left))
+	for _, l := range r.leaves {
+		if err := l.read(n); err != nil {
+			return nil, r.fail(l.n.prim.Path(), err)
+		}
+	}
+	cols := make([]arrow.Array, 0, len(r.columns))
+	defer func() {
+		for _, c := range cols {
+			c.Release()
+		}
+	}()
+	for i, c := range r.columns {
+		d, err := c.build(n, r.alloc)
+		if err != nil {
+			return nil, r.fail(r.schema.Field(i).Name, err)
+		}
+		a := array.MakeFromData(d)
+		d.Release()
+		cols = append(cols, a)
+		if a.Len() != n {
+			return nil, r.fail(r.schema.Field(i).Name, errRagged)
+		}
+	}
+	r.left -= int64(n)
+	return array.NewRecordBatch(r.schema, cols, int64(n)), nil
+}
+
+func (r *Reader) fail(col string, err error) error {
+	return batch.UserErrorf("read row group %d, column %q of Parquet file %q: %w", r.group, col, r.f.name, err)
+}
+
+// openGroup binds the leaves to the row group's column chunks.
+func (r *Reader) openGroup() error {
+	g := r.f.r.RowGroup(r.group)
+	r.left = g.NumRows()
+	r.open = true
+	width := int64(1)
+	for _, l := range r.leaves {
+		in, err := g.Column(l.n.column)
+		if err != nil {
+			return r.fail(l.n.prim.Path(), err)
+		}
+		md, err := g.MetaData().ColumnChunk(l.n.column)
+		if err != nil {
+			return r.fail(l.n.prim.Path(), err)
+		}
+		width += md.TotalUncompressedSize() / max(1, r.left)
+		l.in = in
+	}
+	// Wide rows come in smaller batches, so that a batch stays near BatchBytes.
+	r.rows = min(r.maxRows, int(max(64, formats.BatchBytes/max(1, width))))
+	return r.bindValues()
+}
+
+func (r *Reader) bindValues() error {
+	for _, c := range r.columns {
+		if err := c.bindValues(); err != nil {
+			return r.fail(c.n.name, err)
+		}
+	}
+	return nil
+}
+
+func (c *column) bindValues() error {
+	if c.leaf != nil {
+		v, err := newValues(c.n, c.want, c.leaf.in)
+		if err != nil {
+			return err
+		}
+		c.leaf.vals = v
+		c.leaf.levels, c.leaf.used, c.leaf.usedVals = 0, 0, 0
+		c.leaf.defs, c.leaf.reps = c.leaf.defs[:0], c.leaf.reps[:0]
+	}
+	for _, k := range c.kids {
+		if err := k.bindValues(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *Reader) closeGroup() {
+	if !r.open {
+		return
+	}
+	r.open = false
+	r.group++
+	for _, l := range r.leaves {
+		if l.in != nil {
+			// Nothing is lost by a failed close of pages that were only read.
+			_ = l.in.Close()
+			l.in = nil
+		}
+	}
+}
+
+// Close ends the reading.
+func (r *Reader) Close() (err error) {
+	defer catch(&err, "close Parquet file %q", r.f.name)
+	r.closeGroup()
+	r.group, r.left = r.end, 0
+	return nil
+}
