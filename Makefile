@@ -1,0 +1,97 @@
+# Everything runs with Go, make, git and a network; `make help` lists it.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+# The binary is static, so what is tested is built that way too. The race
+# detector is the one thing that needs cgo.
+export CGO_ENABLED := 0
+
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+COMMIT  := $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
+DATE    := $(shell git log -1 --format=%cI 2>/dev/null || echo unknown)
+LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT) -X main.date=$(DATE)
+
+TOOL    := go tool -modfile=tools/go.mod
+GOFILES  = $(shell git ls-files --cached --others --exclude-standard -- '*.go' | sort -u)
+TIMEOUT := 10m
+
+# Packages with goroutines of their own, as far as they exist.
+RACEDIRS := internal/clock internal/memory internal/transport driver worker executor sources sinks statestore
+RACEPKGS  = $(foreach d,$(RACEDIRS),$(if $(wildcard $(d)/*.go $(d)/*/*.go),./$(d)/...))
+
+# Packages whose tests keep their expected text in files.
+REWRITEPKGS = $(shell git grep --untracked -lE 'cockroachdb/datadriven|internal/slt"|flag.Bool\("rewrite"' -- '*_test.go' | xargs -r -n1 dirname | sort -u | sed 's,^,./,')
+
+.PHONY: help build demo test fmt vet lint staticcheck exhaustive unit short race foreign slt rewrite sim fuzz bench ci clean
+
+help: ## Print this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## Build bin/sluice, one static binary
+	@mkdir -p bin
+	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
+
+demo: build ## Build, then run the flight-delay pipeline on real events
+	@examples/flights/demo.sh
+
+test: fmt vet staticcheck exhaustive ## Install what is needed and run every check and test
+	@$(MAKE) --no-print-directory race
+	@$(MAKE) --no-print-directory short
+	@$(MAKE) --no-print-directory unit
+	@echo "make test: everything passed"
+
+fmt:
+	@bad=$$(gofmt -l $(GOFILES)); if [ -n "$$bad" ]; then echo "not formatted (gofmt -w):"; echo "$$bad"; exit 1; fi
+
+vet:
+	go vet -tags invariants ./...
+
+staticcheck:
+	$(TOOL) staticcheck -tags invariants ./...
+
+# Of our own enumerations and sealed interfaces, a switch names every member or
+# has a default that says what becomes of the rest.
+exhaustive:
+	$(TOOL) exhaustive -d -check switch,typeswitch -typeonly '^github.com/sluice-stream/' -typeignore . ./...
+
+lint: fmt vet staticcheck exhaustive ## Run the linters and our own checks only
+	go test -count=1 ./internal/lint
+
+unit: ## Run all tests with invariants checked, and the foreign readers
+	@python=$$(tools/foreign); SLUICE_DUCKDB_PYTHON="$$python" go test -tags invariants -timeout $(TIMEOUT) $(ARGS) ./...
+
+short: ## Run the short tests of the binary as it is shipped
+	go test -short -timeout $(TIMEOUT) $(ARGS) ./...
+
+race: ## Run the packages with goroutines under the race detector
+	@cc=$$(go env CC); if ! command -v $${cc%% *} >/dev/null; then \
+		echo "race: skipped, the race detector needs a C compiler and there is no $$cc"; exit 0; fi; \
+	set -x; CGO_ENABLED=1 go test -race -short -tags invariants -timeout $(TIMEOUT) $(ARGS) $(RACEPKGS)
+
+foreign: ## Install the foreign readers (DuckDB) that some tests use
+	@tools/foreign
+
+slt: ## Run the SQL logic tests; F=test/slt/x.slt:12 runs one record
+	go test -tags invariants -timeout $(TIMEOUT) -run SLT ./test/... $(if $(F),-slt=$(F)) $(ARGS)
+
+rewrite: ## Write what tests print into their expected files; review the diff
+	go test -tags invariants $(REWRITEPKGS) -rewrite
+	@git status --short
+
+sim: ## Simulate the protocol; SEED=n replays one seed, SEEDS=n runs n of them
+	go run -tags invariants ./cmd/sluice-sim $(if $(SEED),-seed $(SEED)) $(if $(SEEDS),-seeds $(SEEDS)) $(ARGS)
+
+fuzz: ## Run each fuzz target for FUZZTIME (default 20s)
+	@tools/fuzz
+
+bench: ## Run the benchmarks once; bench/record keeps results
+	go test -run '^$$' -bench . -benchmem $(ARGS) ./bench/...
+
+ci: ## Run what the continuous integration runs
+	@.ci/run
+
+clean: ## Remove what was built and installed here
+	rm -rf bin out .work
+	go clean -testcache
