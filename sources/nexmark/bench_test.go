@@ -1,0 +1,61 @@
+package nexmark
+
+import (
+	"errors"
+	"io"
+	"strings"
+	"testing"
+
+	"github.com/apache/arrow-go/v18/arrow/memory"
+
+	"github.com/sluice-stream/sluice/batch"
+	"github.com/sluice-stream/sluice/internal/options"
+	"github.com/sluice-stream/sluice/sources"
+)
+
+// BenchmarkGenerate measures one core: events (not rows) a second, for the table
+// of everything, for each flat table and for what q0 to q2 and q5 read.
+func BenchmarkGenerate(b *testing.B) {
+	for _, bench := range []struct {
+		name, kind, columns string
+	}{
+		{"all", "all", ""},
+		{"person", "person", ""},
+		{"auction", "auction", ""},
+		{"bid", "bid", ""},
+		{"bid-q0", "bid", "auction bidder price dateTime extra"},
+		{"bid-q1", "bid", "auction bidder price dateTime"},
+		{"bid-q5", "bid", "auction dateTime"},
+	} {
+		b.Run(bench.name, func(b *testing.B) {
+			spec := sources.Spec{Table: "t", Stream: true, Options: options.Map{"event-type": bench.kind}}
+			o, err := Connector(nil).NewOpener(spec)
+			if err != nil {
+				b.Fatal(err)
+			}
+			var columns []int
+			for _, c := range strings.Fields(bench.columns) {
+				columns = append(columns, schemaOf(bid).FieldIndices(c)...)
+			}
+			const events = 1 << 16
+			b.ReportAllocs()
+			for b.Loop() {
+				r, err := o.Open(b.Context(), batch.Split{Payload: []byte("1000000 1065536")}, columns, memory.DefaultAllocator)
+				if err != nil {
+					b.Fatal(err)
+				}
+				for {
+					rec, err := r.Next(b.Context())
+					if errors.Is(err, io.EOF) {
+						break
+					}
+					if err != nil {
+						b.Fatal(err)
+					}
+					rec.Release()
+				}
+			}
+			b.ReportMetric(float64(events)*float64(b.N)/b.Elapsed().Seconds(), "events/s")
+		})
+	}
+}
