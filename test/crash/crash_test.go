@@ -1,0 +1,219 @@
+package crash
+
+import (
+	"bytes"
+	"encoding/csv"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// binary builds the command once for the package.
+func binary(t *testing.T) string {
+	t.Helper()
+	bin := filepath.Join(t.TempDir(), "sluice")
+	cmd := exec.Command("go", "build", "-o", bin, "github.com/sluice-stream/sluice/cmd/sluice")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, out)
+	}
+	return bin
+}
+
+const (
+	files       = 240
+	rowsPerFile = 50
+)
+
+// writeInput makes small CSV files of events whose time moves on by a minute a file.
+func writeInput(t *testing.T, dir string) {
+	t.Helper()
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	start := time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC)
+	for f := range files {
+		var b strings.Builder
+		b.WriteString("id,k,v,ts\n")
+		for i := range rowsPerFile {
+			id := f*rowsPerFile + i
+			ts := start.Add(time.Duration(f)*time.Minute + time.Duration(id*7919%60)*time.Second)
+			fmt.Fprintf(&b, "%d,k%d,%d,%s\n", id, id%7, id%100, ts.Format("2006-01-02 15:04:05"))
+		}
+		name := filepath.Join(dir, fmt.Sprintf("part-%04d.csv", f))
+		if err := os.WriteFile(name, []byte(b.String()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+const tables = `
+CREATE TABLE events (id BIGINT, k STRING, v BIGINT, ts TIMESTAMP_NTZ,
+  WATERMARK FOR ts AS ts - INTERVAL '2' MINUTE)
+WITH ('connector'='filesystem', 'path'='in', 'format'='csv', 'max-files-per-trigger'='2');
+`
+
+const pipeline = tables + `
+CREATE TABLE copied (id BIGINT, k STRING, w BIGINT)
+WITH ('connector'='filesystem', 'path'='out/copied', 'format'='parquet');
+CREATE TABLE counted (window_start TIMESTAMP_NTZ, k STRING, n BIGINT, s BIGINT)
+WITH ('connector'='filesystem', 'path'='out/counted', 'format'='parquet');
+CREATE STREAMING QUERY copying TRIGGER AVAILABLE NOW CHECKPOINT 'ck/copying' AS
+  INSERT INTO copied SELECT id, k, v * 2 FROM events;
+CREATE STREAMING QUERY counting TRIGGER AVAILABLE NOW CHECKPOINT 'ck/counting' AS
+  INSERT INTO counted SELECT window_start, k, count(*), sum(v)
+  FROM TUMBLE(TABLE events, DESCRIPTOR(ts), INTERVAL '5' MINUTE) GROUP BY window_start, window_end, k;
+`
+
+const batchQuery = tables + `
+SELECT window_start, k, count(*) AS n, sum(v) AS s
+FROM TUMBLE(TABLE events, DESCRIPTOR(ts), INTERVAL '5' MINUTE)
+GROUP BY window_start, window_end, k ORDER BY 1, 2;
+`
+
+// lastClosed is the end of the newest window that the watermark (highest event
+// time less two minutes) closes.
+func lastClosed() string {
+	highest := time.Date(2024, 1, 1, 0, files-1, 59, 0, time.UTC)
+	return highest.Add(-2 * time.Minute).Truncate(5 * time.Minute).Format("2006-01-02 15:04:05")
+}
+
+// TestKillAndRestart kills the run at random moments until it has ended by
+// itself, then compares what a foreign reader finds with the batch answer.
+func TestKillAndRestart(t *testing.T) {
+	kills := 30
+	if testing.Short() {
+		kills = 4
+	}
+	bin, dir := binary(t), t.TempDir()
+	writeInput(t, filepath.Join(dir, "in"))
+	write(t, filepath.Join(dir, "p.sql"), pipeline)
+	rng := rand.New(rand.NewPCG(1, uint64(kills)))
+	killed := 0
+	for killed < kills {
+		cmd := exec.Command(bin, "run", "p.sql")
+		cmd.Dir = dir
+		var errOut bytes.Buffer
+		cmd.Stderr = &errOut
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		done := make(chan error, 1)
+		go func() { done <- cmd.Wait() }()
+		select {
+		case err := <-done:
+			if err != nil {
+				t.Fatalf("after %d kills: %v\n%s", killed, err, errOut.String())
+			}
+			killed = kills // everything is processed: nothing is left to interrupt
+		case <-time.After(time.Duration(20+rng.IntN(130)) * time.Millisecond):
+			_ = cmd.Process.Kill()
+			<-done
+			killed++
+		}
+		checkNoDuplicates(t, bin, dir)
+	}
+	run(t, dir, bin, "run", "p.sql")
+	check(t, bin, dir)
+}
+
+// check compares the output with the input and with the batch query.
+func check(t *testing.T, bin, dir string) {
+	t.Helper()
+	rows := foreign(t, bin, dir, "SELECT count(*), count(DISTINCT id), sum(id), sum(w) FROM TABLE_copied")
+	var ids, ws int
+	for id := range files * rowsPerFile {
+		ids += id
+		ws += 2 * (id % 100)
+	}
+	n := files * rowsPerFile
+	if want := []string{fmt.Sprint(n), fmt.Sprint(n), fmt.Sprint(ids), fmt.Sprint(ws)}; !slices.Equal(rows[0], want) {
+		t.Errorf("copied: got %v, want %v", rows[0], want)
+	}
+	got := foreign(t, bin, dir, "SELECT window_start, k, n, s FROM TABLE_counted ORDER BY 1, 2")
+	var want [][]string
+	for _, r := range parse(t, run(t, dir, bin, "sql", "--format", "csv", "-c", batchQuery))[1:] {
+		start, err := time.Parse("2006-01-02 15:04:05", r[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if start.Add(5*time.Minute).Format("2006-01-02 15:04:05") <= lastClosed() {
+			want = append(want, r)
+		}
+	}
+	if len(want) == 0 {
+		t.Fatal("the batch query found no closed window")
+	}
+	if fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("counted: got %d rows, want %d rows\n got %v\nwant %v", len(got), len(want), got, want)
+	}
+}
+
+// checkNoDuplicates looks at the plain directory while nothing runs: whatever
+// the crash left, no row may be there twice.
+func checkNoDuplicates(t *testing.T, bin, dir string) {
+	t.Helper()
+	if found, _ := filepath.Glob(filepath.Join(dir, "out/copied/*.parquet")); len(found) == 0 {
+		return
+	}
+	rows := foreign(t, bin, dir, "SELECT count(*) - count(DISTINCT id) FROM TABLE_copied")
+	if rows[0][0] != "0" {
+		t.Fatalf("%s rows are doubled", rows[0][0])
+	}
+}
+
+// foreign reads the output directories with DuckDB where `make test` has
+// installed it, else with a fresh process of our own.
+func foreign(t *testing.T, bin, dir, query string) [][]string {
+	t.Helper()
+	if python := os.Getenv("SLUICE_DUCKDB_PYTHON"); python != "" {
+		for _, name := range []string{"copied", "counted"} {
+			query = strings.ReplaceAll(query, "TABLE_"+name, "read_parquet('out/"+name+"/**/*.parquet')")
+		}
+		prog := `import duckdb, csv, sys
+w = csv.writer(sys.stdout)
+for row in duckdb.sql(sys.argv[1]).fetchall(): w.writerow(row)`
+		return parse(t, run(t, dir, python, "-c", prog, query))
+	}
+	var ddl strings.Builder
+	for _, name := range []string{"copied", "counted"} {
+		if strings.Contains(query, "TABLE_"+name) {
+			fmt.Fprintf(&ddl, "CREATE TABLE %s WITH ('connector'='filesystem','path'='out/%s/*.parquet','format'='parquet');\n", name, name)
+			query = strings.ReplaceAll(query, "TABLE_"+name, name)
+		}
+	}
+	return parse(t, run(t, dir, bin, "sql", "--format", "csv", "-c", ddl.String()+query))[1:]
+}
+
+func run(t *testing.T, dir, name string, args ...string) string {
+	t.Helper()
+	cmd := exec.Command(name, args...)
+	cmd.Dir = dir
+	var out, errOut bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errOut
+	if err := cmd.Run(); err != nil {
+		t.Fatalf("%s %s: %v\n%s", filepath.Base(name), strings.Join(args, " "), err, errOut.String())
+	}
+	return out.String()
+}
+
+func parse(t *testing.T, text string) [][]string {
+	t.Helper()
+	rows, err := csv.NewReader(strings.NewReader(text)).ReadAll()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rows
+}
+
+func write(t *testing.T, name, text string) {
+	t.Helper()
+	if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
