@@ -1,0 +1,61 @@
+package slt
+
+import "context"
+
+// Column describes a column of a result.
+type Column struct {
+	Name string
+	Type byte // T, I, R, B, or 0 if the engine does not tell
+}
+
+// Engine runs SQL. Rows come back as text, the way that the command line prints
+// them, with NULL for a null.
+type Engine interface {
+	Exec(ctx context.Context, sql string) error
+	Query(ctx context.Context, sql string) (cols []Column, rows [][]string, err error)
+}
+
+// Feeder is an engine whose tables can be given rows; batch mode needs one for
+// files with feed blocks.
+type Feeder interface {
+	Feed(ctx context.Context, f Feed) error
+}
+
+// Streamer is an engine that can run a query over input that arrives bit by bit.
+type Streamer interface {
+	// Stream runs the query in sql as a streaming query until all of plan has
+	// been delivered and processed, and returns the accumulated result: what a
+	// reader of the sink sees at the end.
+	Stream(ctx context.Context, sql string, plan Plan) (cols []Column, rows [][]string, err error)
+}
+
+// Feed is the rows of one feed block, or a part of them. A value of NULL stands
+// for a null; quotes are gone.
+type Feed struct {
+	Source string
+	Rows   [][]string
+}
+
+// Plan says in which pieces the input arrives.
+type Plan struct {
+	// Batches holds what arrives before each micro-batch, in order. A later one
+	// may not be read before the one before it is committed.
+	Batches [][]Feed
+	// Restart asks for the driver to be killed after each micro-batch and to come
+	// back with another number of partitions.
+	Restart bool
+}
+
+// Mode is one way of running a file.
+type Mode string
+
+// The modes.
+const (
+	Batch   Mode = "batch"
+	Stream  Mode = "stream"
+	Restart Mode = "restart"
+)
+
+// Factory makes a fresh, empty engine for one run of one file. name is what
+// skipif and onlyif call it, besides the mode. close may be nil.
+type Factory func(ctx context.Context, mode Mode) (e Engine, name string, close func() error, err error)

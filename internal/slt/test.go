@@ -1,0 +1,204 @@
+package slt
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	// datadriven owns the flag -rewrite; importing it here makes sure that it is
+	// there, and that it is defined once when a test binary has both.
+	_ "github.com/cockroachdb/datadriven"
+)
+
+// pieces are the numbers of micro-batches that stream and restart cut the feeds into.
+var pieces = []int{1, 2, 3, 7}
+
+// oneRecord is registered on import, as package testing wants it: only tests
+// import this package.
+var oneRecord = flag.String("slt", "", "run one file, or one record of it as path:line")
+
+// Run runs every file below dir with the ending .slt as a subtest, in all its
+// modes. With -rewrite the expected results are replaced by those of the
+// file's first mode.
+func Run(t *testing.T, dir string, make Factory) {
+	t.Helper()
+	files, err := Find(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(files) == 0 {
+		t.Fatalf("no .slt file below %s", dir)
+	}
+	wanted, line, err := splitPlace(*oneRecord)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ran := 0
+	for _, path := range files {
+		if wanted != "" && !samePath(path, wanted) {
+			continue
+		}
+		ran++
+		rel, err := filepath.Rel(dir, path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Run(filepath.ToSlash(rel), func(t *testing.T) { runFile(t, path, line, make) })
+	}
+	if ran == 0 {
+		t.Logf("-slt=%s is none of the files below %s", *oneRecord, dir)
+	}
+}
+
+// Find returns the .slt files below dir, sorted.
+func Find(dir string) ([]string, error) {
+	var files []string
+	err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+		if err == nil && !d.IsDir() && filepath.Ext(path) == ".slt" {
+			files = append(files, path)
+		}
+		return err
+	})
+	slices.Sort(files)
+	return files, err
+}
+
+func runFile(t *testing.T, path string, line int, make Factory) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := Parse(path, string(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if line > 0 && !slices.ContainsFunc(f.Records, func(r Record) bool { return r.Line <= line && line < r.End }) {
+		t.Fatalf("%s:%d: there is no record at this line", path, line)
+	}
+	if rewriting() {
+		out, err := Rewrite(t.Context(), f, make)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if out != string(text) {
+			if err := os.WriteFile(path, []byte(out), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return
+	}
+	for _, fail := range Check(t.Context(), f, line, make) {
+		t.Error(fail)
+	}
+}
+
+// Check runs a file in all its modes and returns what is wrong. A line other
+// than 0 judges the record there alone.
+func Check(ctx context.Context, f *File, line int, make Factory) []string {
+	var fails []string
+	for _, mode := range f.Modes {
+		for _, k := range cuts(mode) {
+			r := &run{file: f, mode: mode, pieces: k, only: line}
+			if err := r.start(ctx, make); err != nil {
+				fails = append(fails, fmt.Sprintf("%s [%s]: %v", f.Path, r.label(), err))
+			}
+			fails = slices.Concat(fails, r.fails, r.diffs)
+		}
+	}
+	return fails
+}
+
+// cuts returns the numbers of micro-batches to try in a mode.
+func cuts(mode Mode) []int {
+	if mode == Batch {
+		return []int{1}
+	}
+	return pieces
+}
+
+// start makes an engine, plays the file on it and closes it.
+func (r *run) start(ctx context.Context, make Factory) (err error) {
+	engine, name, closeEngine, err := make(ctx, r.mode)
+	if err != nil {
+		return fmt.Errorf("make the engine: %w", err)
+	}
+	r.engine, r.name = engine, name
+	if closeEngine != nil {
+		defer func() {
+			if cerr := closeEngine(); cerr != nil && err == nil {
+				err = fmt.Errorf("close the engine: %w", cerr)
+			}
+		}()
+	}
+	return r.play(ctx)
+}
+
+// Rewrite returns the file's text with the results that its first mode gives.
+// A failure other than a wrong result is an error: it cannot be written down.
+func Rewrite(ctx context.Context, f *File, make Factory) (string, error) {
+	r := &run{file: f, mode: f.Modes[0], pieces: cuts(f.Modes[0])[0]}
+	if err := r.start(ctx, make); err != nil {
+		return "", err
+	}
+	if len(r.fails) > 0 {
+		return "", errors.New(strings.Join(r.fails, "\n"))
+	}
+	var out []string
+	at := 0 // lines of the file copied so far
+	for i := range f.Records {
+		q, ok := f.Records[i].Step.(*Query)
+		if !ok {
+			continue
+		}
+		got, ran := r.results[f.Records[i].Line]
+		if !ran || sameResult(q.Expected, got) && q.HasResult {
+			continue
+		}
+		out = append(out, f.lines[at:q.First-1]...)
+		if !q.HasResult {
+			out = append(out, "----")
+		}
+		out = append(out, got...)
+		at = q.First - 1 + len(q.Expected)
+	}
+	return strings.Join(append(out, f.lines[at:]...), "\n"), nil
+}
+
+func rewriting() bool {
+	f := flag.Lookup("rewrite")
+	return f != nil && f.Value.String() == "true"
+}
+
+// splitPlace cuts path:line; the line is 0 where there is none.
+func splitPlace(s string) (path string, line int, err error) {
+	path, number, ok := strings.Cut(s, ":")
+	if !ok {
+		return path, 0, nil
+	}
+	line, err = strconv.Atoi(number)
+	if err != nil || line < 1 {
+		return "", 0, fmt.Errorf("-slt=%s: want path or path:line", s)
+	}
+	return path, line, nil
+}
+
+// samePath reports whether wanted, as typed from any directory, is the file at
+// path: the one ends in the other, part by part.
+func samePath(path, wanted string) bool {
+	a := strings.Split(filepath.ToSlash(filepath.Clean(path)), "/")
+	b := strings.Split(filepath.ToSlash(filepath.Clean(wanted)), "/")
+	for len(a) > 0 && a[0] == ".." {
+		a = a[1:]
+	}
+	if len(a) > len(b) {
+		a, b = b, a
+	}
+	return slices.Equal(a, b[len(b)-len(a):])
+}
