@@ -8,7 +8,7 @@
 //	            sleeping tests, deprecated Arrow records, panics, stray prints
 //	size        files of at most 800 lines, functions of at most 70
 //	doc         a doc.go in every package
-//	paths       a path named in the documentation exists
+//	paths       a path named in the documentation exists, and pages are listed
 //	machine     no path of a machine and no host of a package registry in any file
 //
 // A finding is mended, or excused where it stands by a comment on its line or

@@ -69,6 +69,24 @@ func (t *Tree) checkPaths() []Finding {
 	return found
 }
 
+// formatsIndex is the page that lists the pages on durable formats.
+const formatsIndex = "docs/formats/README.md"
+
+// checkIndex wants every page on a durable format in the index.
+func (t *Tree) checkIndex() []Finding {
+	var found []Finding
+	index, err := t.text(formatsIndex)
+	for _, name := range t.Files {
+		if path.Dir(name) != path.Dir(formatsIndex) || name == formatsIndex || path.Ext(name) != ".md" {
+			continue
+		}
+		if err != nil || !strings.Contains(index, "("+path.Base(name)+")") {
+			found = append(found, Finding{"paths", name, 0, "is not listed in " + formatsIndex})
+		}
+	}
+	return found
+}
+
 // namedPaths returns the paths of this repository that a line names.
 func namedPaths(line string, tops map[string]bool) []string {
 	var names []string
@@ -97,7 +115,9 @@ func isOurs(name string, tops map[string]bool) bool {
 	if deep {
 		return tops[top]
 	}
-	return slices.Contains(fileTypes, path.Ext(name)) && !strings.HasPrefix(name, "*") || slices.Contains(rootFiles, name)
+	ext := path.Ext(name)
+	named := ext != name && !strings.HasPrefix(name, "*") // more than an ending
+	return named && slices.Contains(fileTypes, ext) || slices.Contains(rootFiles, name)
 }
 
 // exists looks for a path from the root, and then from the directory of the page.

@@ -205,7 +205,7 @@ func TestPathsNamedInDocumentation(t *testing.T) {
 	got := check(t, map[string]string{
 		"README.md": lines("See `sinks/doc.go:12`, `sinks/gone.go`, `./sinks/...`, `sinks/*.go`, `sinks/*.rs`, `Makefile`,",
 			"`application/json`, `a/b`, `bin/sluice`, `go test ./sinks`, [guide](docs/guide.md#top), [lost](docs/lost.md),",
-			"`doc.go`, `missing.md`, `.ci/run`, [web](https://example.org/x.md).", "```", "`sinks/fenced.go`", "```"),
+			"`doc.go`, `missing.md`, `.slt`, `*.md`, `.ci/run`, [web](https://example.org/x.md).", "```", "`sinks/fenced.go`", "```"),
 		"docs/guide.md":   "[up](../README.md) [down](deeper.md)\n",
 		"docs/deeper.md":  "`sinks/doc.go`\n",
 		"sinks/doc.go":    doc("sinks"),
@@ -214,6 +214,15 @@ func TestPathsNamedInDocumentation(t *testing.T) {
 	})
 	wantFindings(t, got, "README.md:1: paths: sinks/gone.go", "sinks/*.rs", "README.md:1: paths: Makefile",
 		"docs/lost.md", "README.md:3: paths: missing.md", "NOTES/readme.md:1: paths: LICENSE")
+}
+
+func TestPagesOnFormatsAreListed(t *testing.T) {
+	got := check(t, map[string]string{
+		formatsIndex:            "[the log](log.md)\n",
+		"docs/formats/log.md":   "text\n",
+		"docs/formats/other.md": "text\n",
+	})
+	wantFindings(t, got, "docs/formats/other.md: paths: is not listed")
 }
 
 func TestNothingNamesAMachineOrARegistry(t *testing.T) {

@@ -173,7 +173,7 @@ func (t *Tree) Check() []Finding {
 		}
 		all = append(all, f.excuses...)
 	}
-	all = slices.Concat(all, t.checkSizes(), t.checkPackages(), t.checkPaths(), t.checkMachine())
+	all = slices.Concat(all, t.checkSizes(), t.checkPackages(), t.checkPaths(), t.checkIndex(), t.checkMachine())
 	slices.SortFunc(all, func(a, b Finding) int {
 		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Message, b.Message))
 	})
