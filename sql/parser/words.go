@@ -1,0 +1,44 @@
+package parser
+
+// reserved words can never be a name without quotes: the grammar could not
+// tell where an expression or a clause ends.
+var reserved = set(
+	"AND", "AS", "BETWEEN", "BOTH", "CASE", "CAST", "CROSS", "DISTINCT", "ELSE", "END", "EXCEPT",
+	"EXISTS", "FALSE", "FOR", "FROM", "FULL", "GROUP", "HAVING", "IN", "INNER", "INTERSECT", "INTO", "IS",
+	"JOIN", "LATERAL", "LEADING", "LEFT", "LIKE", "LIMIT", "NATURAL", "NOT", "NULL", "ON", "OR", "ORDER",
+	"QUALIFY", "RIGHT", "SELECT", "TABLE", "THEN", "TRAILING", "TRUE", "UNION", "USING", "WHEN", "WHERE",
+	"WITH",
+)
+
+// notAlias are words that may be names but, without AS, start a clause.
+var notAlias = set(
+	"ANTI", "ASOF", "CLUSTER", "DISTRIBUTE", "EMIT", "FETCH", "MATCH_RECOGNIZE", "MATCH_CONDITION", "MINUS",
+	"OFFSET", "PIVOT", "SEMI", "SORT", "TABLESAMPLE", "TIMESTAMP", "UNPIVOT", "VERSION", "WINDOW", "WITHIN",
+	"SYSTEM_VERSION", "SYSTEM_TIME",
+)
+
+// niladic are functions that are called without parentheses.
+var niladic = set(
+	"CURRENT_CATALOG", "CURRENT_DATABASE", "CURRENT_DATE", "CURRENT_SCHEMA", "CURRENT_TIME",
+	"CURRENT_TIMESTAMP", "CURRENT_USER", "LOCALTIME", "LOCALTIMESTAMP", "SESSION_USER", "CURRENT_WATERMARK",
+)
+
+// unitFunctions take a bare unit of time as their first argument.
+var unitFunctions = set(
+	"TIMESTAMPADD", "TIMESTAMPDIFF", "DATEADD", "DATE_ADD", "DATEDIFF", "DATE_DIFF", "TIMEDIFF",
+)
+
+// statementWords start a statement; a mistyped first word is compared with
+// them.
+var statementWords = []string{
+	"ALTER", "BEGIN", "CREATE", "DESCRIBE", "DROP", "EXPLAIN", "INSERT", "REFRESH", "REPLAY", "RESET",
+	"SELECT", "SET", "SHOW", "START", "STOP", "TABLE", "USE", "VALUES", "WITH",
+}
+
+func set(words ...string) map[string]bool {
+	m := make(map[string]bool, len(words))
+	for _, w := range words {
+		m[w] = true
+	}
+	return m
+}
