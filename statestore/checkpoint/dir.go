@@ -1,0 +1,227 @@
+package checkpoint
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/cespare/xxhash/v2"
+
+	"github.com/sluice-stream/sluice/batch"
+	"github.com/sluice-stream/sluice/internal/vfsx"
+	"github.com/sluice-stream/sluice/statestore"
+)
+
+// Dir is a folder of checkpoint files. It may be used from several goroutines.
+type Dir struct {
+	fs   vfsx.FS
+	path string
+}
+
+// Open makes the folder if it is missing.
+func Open(fs vfsx.FS, path string) (*Dir, error) {
+	if err := vfsx.MkdirAll(fs, path, 0o700); err != nil {
+		return nil, err
+	}
+	return &Dir{fs: fs, path: path}, nil
+}
+
+// View is Open for reading alone: it changes nothing and does not ask whether
+// the folder is there.
+func View(fs vfsx.FS, path string) *Dir { return &Dir{fs: fs, path: path} }
+
+// rowsPerLook is how many rows are written or read between two looks at the context.
+const rowsPerLook = 4096
+
+// Write writes a file and returns the part that names it. rows calls put in key
+// order, h.Rows times.
+func (d *Dir) Write(ctx context.Context, h Header, rows func(Put) error) (statestore.Part, error) {
+	name, err := fileName(h)
+	if err != nil {
+		return statestore.Part{}, err
+	}
+	var part statestore.Part
+	err = vfsx.ReplaceFile(d.fs, d.fs.PathJoin(d.path, name), func(w io.Writer) error {
+		e := newEncoder(w, h)
+		err := rows(func(key, value []byte, deleted bool) error {
+			if e.rows%rowsPerLook == 0 && ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			return e.put(key, value, deleted)
+		})
+		if err == nil {
+			err = e.finish()
+		}
+		if err == nil && e.rows != h.Rows {
+			err = fmt.Errorf("%d rows written instead of %d", e.rows, h.Rows)
+		}
+		part = statestore.Part{Name: name, Bytes: e.bytes, Sum: e.sum.Sum64()}
+		return err
+	})
+	if err != nil {
+		return statestore.Part{}, fmt.Errorf("write state version %d of %s to %s: %w", h.Version, h.Shard, d.path, err)
+	}
+	return part, nil
+}
+
+// fileName returns a name that no other attempt has. Its parts let a person and
+// Collect see what it is; nothing else is read out of it.
+func fileName(h Header) (string, error) {
+	var id [12]byte
+	if _, err := rand.Read(id[:]); err != nil {
+		return "", fmt.Errorf("draw a file name: %w", err)
+	}
+	return fmt.Sprintf("%s.p%d.v%d.%s.%s", safeName(h.Shard.Operator), h.Shard.Partition, h.Version, hex.EncodeToString(id[:]), h.Kind), nil
+}
+
+// safeName makes an operator's name fit for a file: what is left of it is for
+// the eye, the hash tells two apart.
+func safeName(op string) string {
+	const eyeMax = 40
+	var b strings.Builder
+	for _, r := range op {
+		switch {
+		case b.Len() >= eyeMax:
+		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9':
+			b.WriteRune(r)
+		default:
+			b.WriteByte('_')
+		}
+	}
+	return fmt.Sprintf("%s-%08x", b.String(), uint32(xxhash.Sum64String(op)))
+}
+
+// versionOf reads the state version out of a file name.
+func versionOf(name string) (batch.ID, bool) {
+	f := strings.Split(strings.TrimSuffix(name, vfsx.TempSuffix), ".")
+	if len(f) != 5 || (f[4] != Snapshot.String() && f[4] != Changes.String()) || !strings.HasPrefix(f[2], "v") {
+		return 0, false
+	}
+	v, err := strconv.ParseInt(f[2][1:], 10, 64)
+	return batch.ID(v), err == nil
+}
+
+// Read visits every row of a part. All is checked: size, checksums, order, count.
+// Rows come before the last check, so they count only if Read returns nil.
+func (d *Dir) Read(ctx context.Context, part statestore.Part, visit Visit) (Header, error) {
+	h, err := d.read(ctx, part, visit)
+	if err != nil {
+		return h, fmt.Errorf("read %s: %w", d.fs.PathJoin(d.path, part.Name), err)
+	}
+	return h, nil
+}
+
+func (d *Dir) read(ctx context.Context, part statestore.Part, visit Visit) (h Header, err error) {
+	if part.Name == "" || d.fs.PathBase(part.Name) != part.Name || part.Name == ".." || strings.ContainsAny(part.Name, "/\\\x00") {
+		return h, fmt.Errorf("%w: %q is no file name", ErrDamaged, part.Name)
+	}
+	f, err := d.fs.Open(d.fs.PathJoin(d.path, part.Name))
+	if err != nil {
+		if errors.Is(err, os.ErrNotExist) {
+			return h, fmt.Errorf("%w: the file is missing: %w", ErrDamaged, err)
+		}
+		return h, err
+	}
+	defer func() {
+		if cerr := f.Close(); cerr != nil && err == nil {
+			err = fmt.Errorf("close: %w", cerr)
+		}
+	}()
+	info, err := f.Stat()
+	if err != nil {
+		return h, err
+	}
+	if info.Size() != part.Bytes {
+		return h, fmt.Errorf("%w: %d bytes instead of %d", ErrDamaged, info.Size(), part.Bytes)
+	}
+	dec := newDecoder(f, info.Size())
+	if h, err = dec.header(); err != nil {
+		return h, err
+	}
+	n := 0
+	err = dec.rows(h, func(key, value []byte, deleted bool) error {
+		if n++; n%rowsPerLook == 0 && ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		return visit(key, value, deleted)
+	})
+	if err != nil {
+		return h, err
+	}
+	if sum := dec.sum.Sum64(); sum != part.Sum {
+		return h, fmt.Errorf("%w: the file's sum is %016x instead of %016x", ErrDamaged, sum, part.Sum)
+	}
+	return h, nil
+}
+
+// ReadVersion visits the rows of all parts of a manifest, oldest first, and
+// checks that they join up to its version of its shard.
+func (d *Dir) ReadVersion(ctx context.Context, m statestore.Manifest, visit Visit) error {
+	at := batch.None
+	for i, p := range m.Parts {
+		h, err := d.Read(ctx, p, visit)
+		if err != nil {
+			return err
+		}
+		switch {
+		case h.Shard != m.Shard:
+			return fmt.Errorf("read %s: %w: it holds %s of key groups %d to %d, not %s", p.Name, ErrDamaged, h.Shard, h.Shard.FirstGroup, h.Shard.EndGroup, m.Shard)
+		case (i == 0) != (h.Kind == Snapshot):
+			return fmt.Errorf("read %s: %w: a %s file as part %d", p.Name, ErrDamaged, h.Kind, i)
+		case i > 0 && h.Base != at:
+			return fmt.Errorf("read %s: %w: changes to version %d follow version %d", p.Name, ErrDamaged, h.Base, at)
+		}
+		at = h.Version
+	}
+	// A version without changes after the last part has no part of its own.
+	if len(m.Parts) == 0 || at > m.Version {
+		return fmt.Errorf("%w: version %d of %s from parts that end at %d", ErrDamaged, m.Version, m.Shard, at)
+	}
+	return nil
+}
+
+// Verify reads all of a manifest's files and checks them.
+func (d *Dir) Verify(ctx context.Context, m statestore.Manifest) error {
+	return d.ReadVersion(ctx, m, func(_, _ []byte, _ bool) error { return nil })
+}
+
+// Collect deletes the files that no live manifest names and that are not newer
+// than all of them. Nothing is deleted when nothing is live. It is idempotent,
+// so a crash half-way needs no repair (C13).
+func (d *Dir) Collect(ctx context.Context, live []statestore.Manifest) error {
+	if len(live) == 0 {
+		return nil
+	}
+	keep := map[string]bool{}
+	newest := batch.None
+	for _, m := range live {
+		newest = max(newest, m.Version)
+		for _, p := range m.Parts {
+			keep[p.Name] = true
+		}
+	}
+	names, err := d.fs.List(d.path)
+	if err != nil {
+		return fmt.Errorf("list state checkpoints: %w", err)
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		if err := ctx.Err(); err != nil {
+			return context.Cause(ctx)
+		}
+		if v, ok := versionOf(name); !ok || keep[name] || v > newest {
+			continue
+		}
+		if err := d.fs.Remove(d.fs.PathJoin(d.path, name)); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("delete an old state checkpoint: %w", err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,239 @@
+package mem
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/tidwall/btree"
+
+	"github.com/sluice-stream/sluice/batch"
+	"github.com/sluice-stream/sluice/statestore"
+	"github.com/sluice-stream/sluice/statestore/checkpoint"
+)
+
+var errNoDir = errors.New("the state store has no folder for checkpoints")
+
+// Checkpoint makes a sealed version durable: the changes since the last
+// checkpoint, or a snapshot where that is cheaper.
+func (s *Store) Checkpoint(ctx context.Context, name batch.Shard, id batch.ID) (statestore.Manifest, error) {
+	if s.dir == nil {
+		return statestore.Manifest{}, errNoDir
+	}
+	sh, err := s.shard(name)
+	if err != nil {
+		return statestore.Manifest{}, err
+	}
+	v, err := sh.get(id) // before any wait: it may be pruned from now on
+	if err != nil {
+		return statestore.Manifest{}, fmt.Errorf("checkpoint: %w", err)
+	}
+	sh.saving.Lock()
+	defer sh.saving.Unlock()
+
+	sh.mu.Lock()
+	if !sh.mu.noting {
+		sh.mu.noting, sh.mu.notedAfter = true, id
+		if n := len(sh.mu.versions); n > 0 {
+			sh.mu.notedAfter = max(id, sh.mu.versions[n-1].id)
+		}
+	}
+	last, size, gen := sh.mu.last, sh.mu.lastSize, sh.mu.gen
+	var keys []string
+	if last != nil && last.Version <= id {
+		keys = sh.changedLocked(id)
+	} else {
+		last = nil
+	}
+	sh.mu.Unlock()
+
+	m := statestore.Manifest{Shard: name, Version: id, State: v.state}
+	switch {
+	case last != nil && len(keys) == 0:
+		m.Parts = slices.Clone(last.Parts)
+	case last == nil || len(last.Parts) > s.opt.ChangesMax ||
+		float64(size.changes) > s.opt.SnapshotRatio*float64(size.snapshot):
+		p, err := s.writeSnapshot(ctx, name, v)
+		if err != nil {
+			return m, err
+		}
+		m.Parts, size = []statestore.Part{p}, sizes{snapshot: p.Bytes}
+	default:
+		p, err := s.writeChanges(ctx, name, v, last.Version, keys)
+		if err != nil {
+			return m, err
+		}
+		m.Parts = append(slices.Clone(last.Parts), p)
+		size.changes += p.Bytes
+	}
+	sh.saved(v, &m, size, gen)
+	return m, nil
+}
+
+// changedLocked returns the keys that changed after the last checkpoint through
+// version id, sorted, each once.
+func (sh *shard) changedLocked(id batch.ID) []string {
+	var keys []string
+	for _, c := range sh.mu.changed {
+		if c.id <= id {
+			keys = append(keys, c.keys...)
+		}
+	}
+	slices.Sort(keys)
+	return slices.Compact(keys)
+}
+
+// saved makes m the base of the next change file, unless the changes after it
+// are not all known: its version was replaced while it was written, or there
+// were newer ones before their changes were noted.
+func (sh *shard) saved(v *version, m *statestore.Manifest, size sizes, gen int) {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if i, ok := sh.findLocked(v.id); (ok && sh.mu.versions[i] != v) || sh.mu.gen != gen {
+		return
+	}
+	if sh.mu.last == nil && v.id < sh.mu.notedAfter {
+		return
+	}
+	if sh.mu.last != nil && sh.mu.last.Version > v.id {
+		return // a newer one is the better base
+	}
+	sh.mu.last, sh.mu.lastSize = m, size
+	n := 0
+	for n < len(sh.mu.changed) && sh.mu.changed[n].id <= v.id {
+		sh.mu.rows -= len(sh.mu.changed[n].keys)
+		n++
+	}
+	sh.mu.changed = slices.Delete(sh.mu.changed, 0, n)
+}
+
+func (s *Store) writeSnapshot(ctx context.Context, name batch.Shard, v *version) (statestore.Part, error) {
+	h := checkpoint.Header{Kind: checkpoint.Snapshot, Shard: name, Version: v.id, Base: batch.None, Rows: int64(v.tree.Len())}
+	return s.dir.Write(ctx, h, func(put checkpoint.Put) error {
+		var err error
+		v.tree.Scan(func(k string, c cell) bool {
+			err = put(bytesOf(k), bytesOf(c.value), false)
+			return err == nil
+		})
+		return err
+	})
+}
+
+func (s *Store) writeChanges(ctx context.Context, name batch.Shard, v *version, base batch.ID, keys []string) (statestore.Part, error) {
+	h := checkpoint.Header{Kind: checkpoint.Changes, Shard: name, Version: v.id, Base: base, Rows: int64(len(keys))}
+	return s.dir.Write(ctx, h, func(put checkpoint.Put) error {
+		for _, k := range keys {
+			c, ok := v.tree.Get(k)
+			if err := put(bytesOf(k), bytesOf(c.value), !ok); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// Restore replaces whatever the shard holds by a version from the manifests of
+// its operator, however they were cut.
+func (s *Store) Restore(ctx context.Context, name batch.Shard, id batch.ID, from []statestore.Manifest) error {
+	sh, err := s.shard(name)
+	if err != nil {
+		return err
+	}
+	if id == batch.None {
+		return s.reset(sh, nil, nil)
+	}
+	if s.dir == nil {
+		return errNoDir
+	}
+	from, err = covering(name, id, from)
+	if err != nil {
+		return fmt.Errorf("restore version %d of shard %s: %w", id, name, err)
+	}
+	t := &txn{store: s, shard: sh, base: batch.None, next: id, tree: btree.NewMap[string, cell](degree)}
+	for _, m := range from {
+		err := s.dir.ReadVersion(ctx, m, func(key, value []byte, deleted bool) error {
+			switch {
+			case len(key) == 0:
+				return fmt.Errorf("%w: an empty key", checkpoint.ErrDamaged)
+			case int(key[0]) < name.FirstGroup || int(key[0]) >= name.EndGroup:
+				return nil
+			case deleted:
+				return t.Delete(key)
+			}
+			return t.Put(key, value)
+		})
+		if err != nil {
+			return fmt.Errorf("restore version %d of shard %s: %w", id, name, err)
+		}
+	}
+	v := &version{id: id, tree: t.tree, state: t.state}
+	if len(from) != 1 || from[0].Shard != name {
+		return s.reset(sh, v, nil)
+	}
+	if v.state != from[0].State {
+		return fmt.Errorf("restore version %d of shard %s: %w: rows with digest %s (%d) instead of %s (%d)", id, name,
+			checkpoint.ErrDamaged, v.state.Digest, v.state.Rows, from[0].State.Digest, from[0].State.Rows)
+	}
+	return s.reset(sh, v, &from[0])
+}
+
+// reset makes v, or the empty state, the only version of the shard.
+func (s *Store) reset(sh *shard, v *version, m *statestore.Manifest) error {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	var state statestore.Version
+	if v != nil {
+		state = v.state
+	}
+	if err := s.chargeLocked(sh, state); err != nil {
+		return fmt.Errorf("restore shard %s: %w", sh.name, err)
+	}
+	sh.mu.versions = nil
+	sh.forgetLocked()
+	if v != nil {
+		sh.mu.versions = []*version{v}
+	}
+	if m != nil {
+		sh.mu.noting, sh.mu.notedAfter = true, v.id
+		sh.mu.last, sh.mu.lastSize = m, sizes{snapshot: m.Parts[0].Bytes}
+		for _, p := range m.Parts[1:] {
+			sh.mu.lastSize.changes += p.Bytes
+		}
+	}
+	return nil
+}
+
+// covering picks the manifests whose key groups overlap the shard's, in order,
+// and checks that together they hold each of its groups exactly once.
+func covering(name batch.Shard, id batch.ID, from []statestore.Manifest) ([]statestore.Manifest, error) {
+	var use []statestore.Manifest
+	for _, m := range from {
+		overlap := m.Shard.FirstGroup < name.EndGroup && name.FirstGroup < m.Shard.EndGroup
+		if m.Shard.Operator != name.Operator || !overlap {
+			continue
+		}
+		if m.Version != id {
+			return nil, fmt.Errorf("%w: a manifest is of version %d", checkpoint.ErrDamaged, m.Version)
+		}
+		use = append(use, m)
+	}
+	slices.SortFunc(use, func(a, b statestore.Manifest) int { return a.Shard.FirstGroup - b.Shard.FirstGroup })
+	next := name.FirstGroup
+	for i, m := range use {
+		if m.Shard.FirstGroup > next || (i > 0 && m.Shard.FirstGroup < next) {
+			break
+		}
+		next = m.Shard.EndGroup
+	}
+	if next < name.EndGroup {
+		var have []string
+		for _, m := range use {
+			have = append(have, fmt.Sprintf("%d to %d", m.Shard.FirstGroup, m.Shard.EndGroup))
+		}
+		return nil, fmt.Errorf("%w: its key groups %d to %d are not held once each by the manifests (%s)", checkpoint.ErrDamaged,
+			name.FirstGroup, name.EndGroup, strings.Join(have, ", "))
+	}
+	return use, nil
+}
