@@ -29,6 +29,42 @@ var oneRecord = flag.String("slt", "", "run one file, or one record of it as pat
 // file's first mode.
 func Run(t *testing.T, dir string, make Factory) {
 	t.Helper()
+	eachFile(t, dir, func(t *testing.T, f *File, text string, line int) {
+		if rewriting() {
+			rewriteFile(t, f, text, make)
+			return
+		}
+		for _, fail := range Check(t.Context(), f, line, make) {
+			t.Error(fail)
+		}
+	})
+}
+
+// RunOracle runs the files below dir that name the oracle, as a batch and on
+// the oracle's engine: what is expected of Sluice has to be what the oracle
+// says too. It never rewrites.
+func RunOracle(t *testing.T, dir, oracle string, make Factory) {
+	t.Helper()
+	ran := false
+	eachFile(t, dir, func(t *testing.T, f *File, _ string, line int) {
+		if !slices.Contains(f.Oracles, oracle) {
+			t.Skipf("the file has no line \"# oracle: %s\"", oracle)
+		}
+		ran = true
+		f.Modes = []Mode{Batch}
+		for _, fail := range Check(t.Context(), f, line, make) {
+			t.Error(fail)
+		}
+	})
+	if !ran && *oneRecord == "" {
+		t.Errorf("no file below %s names the oracle %s", dir, oracle)
+	}
+}
+
+// eachFile parses every file below dir, or the one that -slt names, and hands
+// it to check in a subtest.
+func eachFile(t *testing.T, dir string, check func(t *testing.T, f *File, text string, line int)) {
+	t.Helper()
 	files, err := Find(dir)
 	if err != nil {
 		t.Fatal(err)
@@ -50,7 +86,20 @@ func Run(t *testing.T, dir string, make Factory) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Run(filepath.ToSlash(rel), func(t *testing.T) { runFile(t, path, line, make) })
+		t.Run(filepath.ToSlash(rel), func(t *testing.T) {
+			text, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			f, err := Parse(path, string(text))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if line > 0 && !slices.ContainsFunc(f.Records, func(r Record) bool { return r.Line <= line && line < r.End }) {
+				t.Fatalf("%s:%d: there is no record at this line", path, line)
+			}
+			check(t, f, string(text), line)
+		})
 	}
 	if ran == 0 {
 		t.Logf("-slt=%s is none of the files below %s", *oneRecord, dir)
@@ -70,32 +119,18 @@ func Find(dir string) ([]string, error) {
 	return files, err
 }
 
-func runFile(t *testing.T, path string, line int, make Factory) {
-	text, err := os.ReadFile(path)
+// rewriteFile replaces the expected results of a file on disk.
+func rewriteFile(t *testing.T, f *File, text string, make Factory) {
+	t.Helper()
+	out, err := Rewrite(t.Context(), f, make)
 	if err != nil {
 		t.Fatal(err)
 	}
-	f, err := Parse(path, string(text))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if line > 0 && !slices.ContainsFunc(f.Records, func(r Record) bool { return r.Line <= line && line < r.End }) {
-		t.Fatalf("%s:%d: there is no record at this line", path, line)
-	}
-	if rewriting() {
-		out, err := Rewrite(t.Context(), f, make)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if out != string(text) {
-			if err := os.WriteFile(path, []byte(out), 0o644); err != nil {
-				t.Fatal(err)
-			}
-		}
+	if out == text {
 		return
 	}
-	for _, fail := range Check(t.Context(), f, line, make) {
-		t.Error(fail)
+	if err := os.WriteFile(f.Path, []byte(out), 0o644); err != nil {
+		t.Fatal(err)
 	}
 }
 
