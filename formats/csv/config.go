@@ -1,0 +1,96 @@
+package csv
+
+import (
+	"context"
+
+	"github.com/apache/arrow-go/v18/arrow"
+
+	"github.com/sluice-stream/sluice/batch"
+	"github.com/sluice-stream/sluice/formats"
+	"github.com/sluice-stream/sluice/formats/text"
+	"github.com/sluice-stream/sluice/internal/options"
+)
+
+var (
+	optHeader    = options.Option{Key: "csv.header", Kind: options.Boolean, Default: "true", Doc: "Whether the first record holds the columns' names; without it columns go by position."}
+	optDelimiter = options.Option{Key: "csv.delimiter", Kind: options.Text, Default: ",", Doc: "The character between fields; \\t is a tab."}
+	optQuote     = options.Option{Key: "csv.quote", Kind: options.Text, Default: `"`, Doc: "The character around quoted fields; empty for none."}
+	optEscape    = options.Option{Key: "csv.escape", Kind: options.Text, Default: `"`, Doc: "The character before a quote inside a quoted field; the quote itself means that it is doubled."}
+	optNull      = options.Option{Key: "csv.null-value", Kind: options.Text, Doc: "The unquoted text that means NULL."}
+	optComment   = options.Option{Key: "csv.comment", Kind: options.Text, Doc: "The character that starts a line to be skipped; none if empty."}
+	optTime      = options.Option{Key: "csv.timestamp-format", Kind: options.Text, Default: "iso", Doc: "How timestamps are written: iso, epoch-seconds, epoch-millis, epoch-micros, epoch-nanos or a pattern such as 'dd/MM/yyyy HH:mm:ss'."}
+	optTrim      = options.Option{Key: "csv.trim", Kind: options.Boolean, Default: "false", Doc: "Whether blanks around unquoted fields are left out."}
+	optMultiline = options.Option{Key: "csv.multiline", Kind: options.Boolean, Default: "true", Doc: "Whether quoted fields may hold line ends; false lets large files be read in parallel."}
+	optSample    = options.Option{Key: "csv.infer-rows", Kind: options.Int, Default: "10000", Doc: "Records looked at to find the types of undeclared columns; 0 means all."}
+	optCompress  = options.Option{Key: "csv.compression", Kind: options.Enum, Default: "none", Values: []string{"none", "gzip", "zstd", "snappy"}, Doc: "How a written file is compressed."}
+	declared     = []options.Option{optHeader, optDelimiter, optQuote, optEscape, optNull, optComment, optTime, optTrim, optMultiline, optSample, optCompress}
+)
+
+// config is the options, checked.
+type config struct {
+	header, trim, multiline bool
+	delim, quote, escape    byte
+	comment                 byte
+	hasQuote, hasComment    bool
+	null                    string
+	times                   text.TimeFormat
+	badNull                 bool
+}
+
+func newConfig(c formats.Config) (config, error) {
+	if err := formats.CheckBadRows(c); err != nil {
+		return config{}, err
+	}
+	o := config{header: c.Options.Bool(optHeader), trim: c.Options.Bool(optTrim), multiline: c.Options.Bool(optMultiline),
+		null: c.Options.Get(optNull), badNull: c.Options.Get(formats.BadRows) == "null"}
+	one := func(opt options.Option, b *byte, empty bool) error {
+		v := c.Options.Get(opt)
+		if v == `\t` {
+			v = "\t"
+		}
+		if len(v) == 1 && v[0] != '\n' && v[0] != '\r' {
+			*b = v[0]
+			return nil
+		}
+		if v == "" && empty {
+			return nil
+		}
+		return batch.UserErrorf("option '%s' = '%s': want one character of one byte", opt.Key, v)
+	}
+	for _, err := range []error{one(optDelimiter, &o.delim, false), one(optQuote, &o.quote, true), one(optEscape, &o.escape, true), one(optComment, &o.comment, true)} {
+		if err != nil {
+			return config{}, err
+		}
+	}
+	o.hasQuote, o.hasComment = o.quote != 0, o.comment != 0
+	if o.escape == 0 {
+		o.escape = o.quote
+	}
+	if o.hasQuote && o.quote == o.delim {
+		return config{}, batch.UserErrorf("options 'csv.quote' and 'csv.delimiter' are the same character")
+	}
+	var err error
+	if o.times, err = text.NewTimeFormat(c.Options.Get(optTime), c.Zone); err != nil {
+		return config{}, batch.UserErrorf("option 'csv.timestamp-format': %w", err)
+	}
+	return o, nil
+}
+
+// New returns the format for a registry.
+func New() formats.Format {
+	return formats.Format{
+		Name: "csv", Doc: "Comma-separated values, plain or compressed as a whole.", Extensions: []string{".csv", ".tsv", ".txt"},
+		Options: declared, Plain: true,
+		Infer: func(ctx context.Context, f formats.File, c formats.Config) (*arrow.Schema, error) {
+			return infer(ctx, f, c)
+		},
+		Cut: func(_ context.Context, f formats.File, c formats.Config) ([]formats.Piece, error) {
+			if c.Options.Bool(optMultiline) {
+				return []formats.Piece{{To: f.Size, Bytes: f.Size}}, nil
+			}
+			return formats.CutLines(f, formats.CutBytes)
+		},
+		NewReader: newReader,
+		NewWriter: newWriter,
+	}
+}

@@ -1,0 +1,268 @@
+package csv
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/apache/arrow-go/v18/arrow/memory"
+
+	"github.com/sluice-stream/sluice/batch"
+	"github.com/sluice-stream/sluice/formats"
+	"github.com/sluice-stream/sluice/formats/text"
+	"github.com/sluice-stream/sluice/internal/options"
+)
+
+// reader fills builders record by record.
+type reader struct {
+	f       formats.File
+	from    int64
+	in      io.Closer
+	rows    records
+	width   int   // fields that a record has to have
+	columns []int // position in the record of each wanted column
+	add     []text.Appender
+	names   []string
+	types   []arrow.DataType
+	b       *array.RecordBuilder
+	maxRows int
+	done    bool
+	failed  error
+}
+
+const window = 256 << 10
+
+func open(f formats.File, from, to int64, c config) (*records, io.Closer, error) {
+	in, err := formats.Decompress(f, from, to)
+	if err != nil {
+		return nil, nil, err
+	}
+	r := &records{c: c, w: formats.NewWindow(in, window), next: 1}
+	if from == 0 {
+		if err := skipBOM(r.w); err != nil {
+			return nil, nil, errors.Join(err, in.Close())
+		}
+	}
+	return r, in, nil
+}
+
+func skipBOM(w *formats.Window) error {
+	for len(w.Bytes()) < 3 && !w.EOF() {
+		if err := w.Fill(); err != nil {
+			return err
+		}
+	}
+	if strings.HasPrefix(string(w.Bytes()[:min(3, len(w.Bytes()))]), "\ufeff") {
+		w.Advance(3)
+	}
+	return nil
+}
+
+// header reads the first record as names.
+func header(r *records) ([]string, error) {
+	for {
+		ok, err := r.step()
+		if !ok || err != nil {
+			return nil, err
+		}
+		if r.blank() || r.comment() {
+			continue
+		}
+		names := make([]string, len(r.fields))
+		for i, f := range r.fields {
+			names[i] = string(r.value(f))
+		}
+		return names, nil
+	}
+}
+
+func newReader(_ context.Context, f formats.File, p formats.Piece, s formats.ReadSpec) (formats.Reader, error) {
+	c, err := newConfig(s.Config)
+	if err != nil {
+		return nil, err
+	}
+	if p.From < 0 || p.To > f.Size || p.From > p.To {
+		return nil, batch.UserErrorf("read file %q: it has %d bytes and not [%d, %d): was it replaced?", f.Name, f.Size, p.From, p.To)
+	}
+	rows, in, err := open(f, p.From, p.To, c)
+	if err != nil {
+		return nil, err
+	}
+	r := &reader{f: f, from: p.From, in: in, rows: *rows, maxRows: s.MaxRows}
+	if err := r.start(s, c); err != nil {
+		return nil, errors.Join(err, r.Close())
+	}
+	return r, nil
+}
+
+func (r *reader) start(s formats.ReadSpec, c config) error {
+	names, err := r.fieldNames(s, c)
+	if err != nil {
+		return err
+	}
+	r.width = len(names)
+	alloc := s.Alloc
+	if alloc == nil {
+		alloc = memory.DefaultAllocator
+	}
+	if r.maxRows <= 0 {
+		r.maxRows = formats.BatchRows
+	}
+	if names == nil && c.header {
+		r.done = true // an empty file has no rows, whatever its columns
+	}
+	r.b = array.NewRecordBuilder(alloc, s.Schema)
+	for i, want := range s.Schema.Fields() {
+		at := slices.Index(names, want.Name)
+		if at < 0 {
+			at = slices.IndexFunc(names, func(n string) bool { return strings.EqualFold(n, want.Name) })
+		}
+		if at < 0 && !r.done {
+			return batch.UserErrorf("file %q has no column %q%s; its header is %s", r.f.Name, want.Name, options.Suggest(want.Name, names), strings.Join(names, ", "))
+		}
+		add, err := text.NewAppender(r.b.Field(i), c.times, false)
+		if err != nil {
+			return batch.UserErrorf("column %q in CSV: %w", want.Name, err)
+		}
+		r.columns, r.add = append(r.columns, at), append(r.add, add)
+		r.names, r.types = append(r.names, want.Name), append(r.types, want.Type)
+	}
+	return nil
+}
+
+// fieldNames returns the names of the fields of a record, from the header or
+// the declared columns.
+func (r *reader) fieldNames(s formats.ReadSpec, c config) ([]string, error) {
+	if !c.header {
+		declared := s.File
+		if declared == nil {
+			declared = s.Schema
+		}
+		names := make([]string, declared.NumFields())
+		for i, f := range declared.Fields() {
+			names[i] = f.Name
+		}
+		return names, nil
+	}
+	if r.from == 0 {
+		names, err := header(&r.rows)
+		if err != nil {
+			return nil, r.fail("", err)
+		}
+		return names, nil
+	}
+	head, in, err := open(r.f, 0, r.from, c)
+	if err != nil {
+		return nil, err
+	}
+	names, err := header(head)
+	return names, errors.Join(err, in.Close())
+}
+
+// fail names file and line of the record in hand.
+func (r *reader) fail(where string, err error) error {
+	if k, _ := batch.KindOf(err); k != batch.Internal {
+		return err // of the decompressor, which names the file
+	}
+	line := r.rows.line
+	if r.from > 0 {
+		line += formats.CountLines(r.f, r.from)
+	}
+	return formats.TextError(r.f, line, "%s: %v", where, err)
+}
+
+// Next returns the next batch.
+func (r *reader) Next(ctx context.Context) (arrow.RecordBatch, error) {
+	if r.failed != nil {
+		return nil, r.failed
+	}
+	rows, bytes := 0, 0
+	for rows < r.maxRows && bytes < formats.BatchBytes && !r.done {
+		if rows&1023 == 0 {
+			if err := ctx.Err(); err != nil {
+				return nil, err
+			}
+		}
+		ok, err := r.rows.step()
+		if err != nil {
+			r.failed = r.fail("", err)
+			return nil, r.failed
+		}
+		if !ok {
+			r.done = true
+			break
+		}
+		bytes += r.rows.size
+		if r.rows.comment() || r.width != 1 && r.rows.blank() {
+			continue
+		}
+		if err := r.row(); err != nil {
+			r.failed = err
+			return nil, err
+		}
+		rows++
+	}
+	if rows == 0 {
+		return nil, io.EOF
+	}
+	if len(r.columns) == 0 {
+		return array.NewRecordBatch(r.b.Schema(), nil, int64(rows)), nil
+	}
+	return r.b.NewRecordBatch(), nil
+}
+
+// row appends the record in hand.
+func (r *reader) row() error {
+	if n := len(r.rows.fields); n != r.width && !r.rows.c.badNull {
+		what := "too many"
+		if n < r.width {
+			what = "too few"
+		}
+		return r.fail("", fmt.Errorf("%s fields: %d where %d are expected, in %s", what, n, r.width, text.Quote(r.record())))
+	}
+	for i, at := range r.columns {
+		if at >= len(r.rows.fields) {
+			r.b.Field(i).AppendNull()
+			continue
+		}
+		f := r.rows.fields[at]
+		if r.rows.isNull(f) {
+			r.b.Field(i).AppendNull()
+			continue
+		}
+		v := r.rows.value(f)
+		if err := r.add[i](v); err != nil {
+			if r.rows.c.badNull {
+				r.b.Field(i).AppendNull()
+				continue
+			}
+			return r.fail(fmt.Sprintf(", column %q (field %d)", r.names[i], at+1), fmt.Errorf("cannot read %s as %s: %w", text.Quote(v), r.types[i], err))
+		}
+	}
+	return nil
+}
+
+func (r *reader) record() []byte {
+	b := r.rows.w.Bytes()[:r.rows.size]
+	return []byte(strings.TrimRight(string(b[:min(len(b), 200)]), "\r\n"))
+}
+
+// Close releases what was read and not returned.
+func (r *reader) Close() error {
+	if r.b != nil {
+		r.b.Release()
+		r.b = nil
+	}
+	r.done = true
+	if r.in == nil {
+		return nil
+	}
+	in := r.in
+	r.in = nil
+	return in.Close()
+}

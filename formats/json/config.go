@@ -1,0 +1,51 @@
+package json
+
+import (
+	"context"
+
+	"github.com/apache/arrow-go/v18/arrow"
+
+	"github.com/sluice-stream/sluice/batch"
+	"github.com/sluice-stream/sluice/formats"
+	"github.com/sluice-stream/sluice/formats/text"
+	"github.com/sluice-stream/sluice/internal/options"
+)
+
+var (
+	optTime     = options.Option{Key: "json.timestamp-format", Kind: options.Text, Default: "iso", Doc: "How timestamps are written: iso, epoch-seconds, epoch-millis, epoch-micros, epoch-nanos or a pattern such as 'dd/MM/yyyy HH:mm:ss'."}
+	optSample   = options.Option{Key: "json.infer-rows", Kind: options.Int, Default: "10000", Doc: "Lines looked at to find the types of undeclared columns; 0 means all."}
+	optCompress = options.Option{Key: "json.compression", Kind: options.Enum, Default: "none", Values: []string{"none", "gzip", "zstd", "snappy"}, Doc: "How a written file is compressed."}
+	declared    = []options.Option{optTime, optSample, optCompress}
+)
+
+type config struct {
+	times   text.TimeFormat
+	badNull bool
+}
+
+func newConfig(c formats.Config) (config, error) {
+	if err := formats.CheckBadRows(c); err != nil {
+		return config{}, err
+	}
+	times, err := text.NewTimeFormat(c.Options.Get(optTime), c.Zone)
+	if err != nil {
+		return config{}, batch.UserErrorf("option 'json.timestamp-format': %w", err)
+	}
+	return config{times: times, badNull: c.Options.Get(formats.BadRows) == "null"}, nil
+}
+
+// New returns the format for a registry.
+func New() formats.Format {
+	return formats.Format{
+		Name: "json", Doc: "JSON lines, plain or compressed as a whole.", Extensions: []string{".json", ".jsonl", ".ndjson"},
+		Options: declared, Plain: true,
+		Infer: func(ctx context.Context, f formats.File, c formats.Config) (*arrow.Schema, error) {
+			return infer(ctx, f, c)
+		},
+		Cut: func(_ context.Context, f formats.File, _ formats.Config) ([]formats.Piece, error) {
+			return formats.CutLines(f, formats.CutBytes)
+		},
+		NewReader: newReader,
+		NewWriter: newWriter,
+	}
+}

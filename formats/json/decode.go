@@ -1,0 +1,378 @@
+package json
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"unicode/utf8"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/apache/arrow-go/v18/arrow/memory"
+
+	"github.com/sluice-stream/sluice/batch"
+	"github.com/sluice-stream/sluice/formats"
+	"github.com/sluice-stream/sluice/formats/text"
+)
+
+// SyntaxError says where in a line something cannot be read.
+type SyntaxError struct {
+	Column int    // of the line, in bytes, counted from 1
+	Field  string // the column's name and path, "" if it is about the line
+	Err    error
+}
+
+// Error names place, field and cause.
+func (e *SyntaxError) Error() string {
+	if e.Field != "" {
+		return fmt.Sprintf("column %d, field %q: %v", e.Column, e.Field, e.Err)
+	}
+	return fmt.Sprintf("column %d: %v", e.Column, e.Err)
+}
+
+// Unwrap returns the cause.
+func (e *SyntaxError) Unwrap() error { return e.Err }
+
+// Decoder turns JSON objects into rows, for files and for messages alike. It
+// is used by one goroutine.
+type Decoder struct {
+	b    *array.RecordBuilder
+	root *object
+	line scanner
+	tmp  []byte
+	rows int
+	opts config
+}
+
+// decode appends the value at a span. The syntax was checked.
+type decode func(d *Decoder, v span) error
+
+// object decodes the fields of an object into one builder each.
+type object struct {
+	names  []string
+	index  map[string]int
+	put    []decode
+	null   []func()
+	free   [][]span // to be used again
+	expect int      // the field that is likely to come next
+}
+
+// NewDecoder makes a decoder of objects with the schema's fields.
+func NewDecoder(schema *arrow.Schema, c formats.Config, alloc memory.Allocator) (*Decoder, error) {
+	o, err := newConfig(c)
+	if err != nil {
+		return nil, err
+	}
+	if alloc == nil {
+		alloc = memory.DefaultAllocator
+	}
+	d := &Decoder{b: array.NewRecordBuilder(alloc, schema), opts: o}
+	builders := make([]array.Builder, schema.NumFields())
+	for i := range builders {
+		builders[i] = d.b.Field(i)
+	}
+	if d.root, err = newObject(schema.Fields(), builders, o, ""); err != nil {
+		d.b.Release()
+		return nil, err
+	}
+	return d, nil
+}
+
+func newObject(fields []arrow.Field, bs []array.Builder, o config, path string) (*object, error) {
+	ob := &object{index: map[string]int{}}
+	for i, f := range fields {
+		put, err := newDecode(bs[i], o, path+f.Name)
+		if err != nil {
+			return nil, err
+		}
+		ob.names = append(ob.names, f.Name)
+		ob.index[f.Name] = i
+		ob.put = append(ob.put, put)
+		ob.null = append(ob.null, bs[i].AppendNull)
+	}
+	return ob, nil
+}
+
+// Append decodes one object. After an error the decoder can only be released:
+// the builders may hold half a row. Under 'bad-rows' = 'null' there is none: a
+// value that cannot be read is NULL, and a line with broken syntax a row of NULLs.
+func (d *Decoder) Append(line []byte) error {
+	err := d.append(line)
+	if err != nil && d.opts.badNull {
+		// Only syntax is left to fail, before anything was appended.
+		for _, n := range d.root.null {
+			n()
+		}
+		err = nil
+	}
+	if err == nil {
+		d.rows++
+	}
+	return err
+}
+
+func (d *Decoder) append(line []byte) error {
+	d.line = scanner{b: line}
+	s := &d.line
+	s.blank()
+	if !utf8.Valid(line) {
+		for s.pos = 0; s.pos < len(line); {
+			r, n := utf8.DecodeRune(line[s.pos:])
+			if r == utf8.RuneError && n == 1 {
+				break
+			}
+			s.pos += n
+		}
+		return &SyntaxError{Column: s.pos + 1, Err: errUTF8}
+	}
+	if s.pos == len(line) || line[s.pos] != '{' {
+		return &SyntaxError{Column: s.pos + 1, Err: errObject}
+	}
+	values := d.root.take()
+	defer d.root.give(values)
+	if err := s.object(1, func(k, v span) { d.root.note(d, values, k, v) }); err != nil {
+		if errors.Is(err, errEnd) {
+			err = errNewline
+		}
+		return &SyntaxError{Column: s.pos + 1, Err: err}
+	}
+	if s.blank(); s.pos < len(line) {
+		return &SyntaxError{Column: s.pos + 1, Err: errTrail}
+	}
+	return d.root.fill(d, values)
+}
+
+func (o *object) take() []span {
+	if n := len(o.free); n > 0 {
+		v := o.free[n-1]
+		o.free = o.free[:n-1]
+		clear(v)
+		return v
+	}
+	return make([]span, len(o.names))
+}
+
+func (o *object) give(v []span) { o.free = append(o.free, v) }
+
+// note keeps the place of a value whose key is a field; the last of equal keys wins.
+func (o *object) note(d *Decoder, values []span, key, v span) {
+	k := d.line.b[key.from+1 : key.to-1]
+	if bytes.IndexByte(k, '\\') >= 0 {
+		d.tmp = unquote(d.tmp[:0], d.line.b[key.from:key.to])
+		k = d.tmp
+	}
+	// Objects of one stream mostly have their keys in one order.
+	if o.expect < len(o.names) && o.names[o.expect] == string(k) {
+		values[o.expect] = v
+		o.expect++
+		return
+	}
+	if i, ok := o.index[string(k)]; ok {
+		values[i] = v
+		o.expect = i + 1
+		if o.expect == len(o.names) {
+			o.expect = 0
+		}
+	}
+}
+
+// fill appends the noted values, NULL for those absent.
+func (o *object) fill(d *Decoder, values []span) error {
+	o.expect = 0
+	for i, v := range values {
+		if v.to == 0 || isNull(d.line.b[v.from:v.to]) {
+			o.null[i]()
+			continue
+		}
+		if err := o.put[i](d, v); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func isNull(b []byte) bool { return len(b) == 4 && b[0] == 'n' }
+
+// newDecode picks the decoding of a column. A decoding that fails has not
+// appended to its own builder, so that NULL can be put instead.
+func newDecode(b array.Builder, o config, path string) (decode, error) {
+	put, err := pick(b, o, path)
+	if err != nil || !o.badNull {
+		return put, err
+	}
+	return func(d *Decoder, v span) error {
+		if put(d, v) != nil {
+			b.AppendNull()
+		}
+		return nil
+	}, nil
+}
+
+func pick(b array.Builder, o config, path string) (decode, error) {
+	switch b := b.(type) {
+	case *array.StructBuilder:
+		return structDecode(b, o, path)
+	case *array.MapBuilder:
+		return mapDecode(b, o, path)
+	case *array.ListBuilder:
+		return listDecode(b, o, path)
+	case *array.StringBuilder:
+		return func(d *Decoder, v span) error {
+			raw := d.line.b[v.from:v.to]
+			if raw[0] != '"' {
+				b.BinaryBuilder.Append(raw)
+				return nil
+			}
+			if bytes.IndexByte(raw, '\\') < 0 {
+				b.BinaryBuilder.Append(raw[1 : len(raw)-1])
+				return nil
+			}
+			d.tmp = unquote(d.tmp[:0], raw)
+			b.BinaryBuilder.Append(d.tmp)
+			return nil
+		}, nil
+	}
+	return scalarDecode(b, o, path)
+}
+
+func listDecode(b *array.ListBuilder, o config, path string) (decode, error) {
+	elem, err := newDecode(b.ValueBuilder(), o, path+"[]")
+	if err != nil {
+		return nil, err
+	}
+	return func(d *Decoder, v span) error {
+		if d.line.b[v.from] != '[' {
+			return d.bad(path, v, "an array", nil)
+		}
+		b.Append(true)
+		var first error
+		s := scanner{b: d.line.b[:v.to], pos: v.from}
+		_ = s.array(1, func(e span) { // checked before
+			if first != nil {
+				return
+			}
+			if isNull(s.b[e.from:e.to]) {
+				b.ValueBuilder().AppendNull()
+			} else {
+				first = elem(d, e)
+			}
+		})
+		return first
+	}, nil
+}
+
+// scalarDecode reads numbers, booleans and times, also inside a string.
+func scalarDecode(b array.Builder, o config, path string) (decode, error) {
+	add, err := text.NewAppender(b, o.times, true)
+	if err != nil {
+		return nil, batch.UserErrorf("column %q in JSON: %w", path, err)
+	}
+	dt := b.Type()
+	quoted := dt.ID() == arrow.TIMESTAMP && !o.times.Epoch() || dt.ID() == arrow.DATE32 || dt.ID() == arrow.BINARY
+	return func(d *Decoder, v span) error {
+		raw := d.line.b[v.from:v.to]
+		switch c := raw[0]; {
+		case c == '{' || c == '[' || quoted && c != '"':
+			return d.bad(path, v, dt.String(), nil)
+		case c == '"':
+			if bytes.IndexByte(raw, '\\') < 0 {
+				raw = raw[1 : len(raw)-1]
+			} else {
+				d.tmp = unquote(d.tmp[:0], raw)
+				raw = d.tmp
+			}
+		}
+		if err := add(raw); err != nil {
+			return d.bad(path, v, dt.String(), err)
+		}
+		return nil
+	}, nil
+}
+
+func structDecode(b *array.StructBuilder, o config, path string) (decode, error) {
+	bs := make([]array.Builder, b.NumField())
+	for i := range bs {
+		bs[i] = b.FieldBuilder(i)
+	}
+	ob, err := newObject(b.Type().(*arrow.StructType).Fields(), bs, o, path+".")
+	if err != nil {
+		return nil, err
+	}
+	return func(d *Decoder, v span) error {
+		if d.line.b[v.from] != '{' {
+			return d.bad(path, v, "an object", nil)
+		}
+		values := ob.take()
+		defer ob.give(values)
+		s := scanner{b: d.line.b[:v.to], pos: v.from}
+		_ = s.object(1, func(k, e span) { ob.note(d, values, k, e) }) // checked before
+		b.Append(true)
+		return ob.fill(d, values)
+	}, nil
+}
+
+func mapDecode(b *array.MapBuilder, o config, path string) (decode, error) {
+	keys, ok := b.KeyBuilder().(*array.StringBuilder)
+	if !ok {
+		return nil, batch.UserErrorf("column %q in JSON: the keys of a map are strings, not %s", path, b.KeyBuilder().Type())
+	}
+	item, err := newDecode(b.ItemBuilder(), o, path+"[]")
+	if err != nil {
+		return nil, err
+	}
+	return func(d *Decoder, v span) error {
+		if d.line.b[v.from] != '{' {
+			return d.bad(path, v, "an object", nil)
+		}
+		b.Append(true)
+		type pair struct {
+			key string
+			val span
+		}
+		var pairs []pair
+		at := map[string]int{}
+		s := scanner{b: d.line.b[:v.to], pos: v.from}
+		_ = s.object(1, func(k, e span) { // checked before
+			name := string(unquote(nil, s.b[k.from:k.to]))
+			if i, ok := at[name]; ok {
+				pairs[i].val = e
+				return
+			}
+			at[name] = len(pairs)
+			pairs = append(pairs, pair{name, e})
+		})
+		for _, p := range pairs {
+			keys.Append(p.key)
+			if isNull(s.b[p.val.from:p.val.to]) {
+				b.ItemBuilder().AppendNull()
+			} else if err := item(d, p.val); err != nil {
+				return err
+			}
+		}
+		return nil
+	}, nil
+}
+
+func (d *Decoder) bad(path string, v span, want string, err error) error {
+	val := text.Quote(d.line.b[v.from:v.to])
+	if err == nil {
+		return &SyntaxError{Column: v.from + 1, Field: path, Err: fmt.Errorf("cannot read %s as %s", val, want)}
+	}
+	return &SyntaxError{Column: v.from + 1, Field: path, Err: fmt.Errorf("cannot read %s as %s: %w", val, want, err)}
+}
+
+// Rows returns the number of rows since the last Flush.
+func (d *Decoder) Rows() int { return d.rows }
+
+// Flush returns the rows so far; the caller owns the batch.
+func (d *Decoder) Flush() arrow.RecordBatch {
+	n := d.rows
+	d.rows = 0
+	if len(d.root.names) == 0 {
+		return array.NewRecordBatch(d.b.Schema(), nil, int64(n))
+	}
+	return d.b.NewRecordBatch()
+}
+
+// Release throws away what was not flushed.
+func (d *Decoder) Release() { d.b.Release() }
