@@ -22,7 +22,9 @@ RACEDIRS := internal/clock internal/memory internal/transport driver worker exec
 RACEPKGS  = $(foreach d,$(RACEDIRS),$(if $(wildcard $(d)/*.go $(d)/*/*.go),./$(d)/...))
 
 # Packages whose tests keep their expected text in files.
-REWRITEPKGS = $(shell git grep --untracked -lE 'cockroachdb/datadriven|internal/slt"|flag.Bool\("rewrite"' -- '*_test.go' | xargs -r -n1 dirname | sort -u | sed 's,^,./,')
+REWRITEPKGS = $(shell git grep --untracked -lE 'cockroachdb/datadriven|internal/slt"|flag.Bool."rewrite"' -- '*_test.go' | xargs -r -n1 dirname | sort -u | sed 's,^,./,')
+
+BENCHPKGS = $(shell git grep --untracked -lE '^func Benchmark' -- '*_test.go' | xargs -r -n1 dirname | sort -u | sed 's,^,./,')
 
 .PHONY: help build demo test fmt vet lint staticcheck exhaustive unit short race foreign slt rewrite sim fuzz bench ci clean
 
@@ -86,8 +88,8 @@ sim: ## Simulate the protocol; SEED=n replays one seed, SEEDS=n runs n of them
 fuzz: ## Run each fuzz target for FUZZTIME (default 20s)
 	@tools/fuzz
 
-bench: ## Run the benchmarks once; bench/record keeps results
-	go test -run '^$$' -bench . -benchmem $(ARGS) ./bench/...
+bench: ## Run every benchmark once; bench/record keeps results
+	go test -run '^$$' -bench . -benchmem -benchtime 1x $(ARGS) $(BENCHPKGS)
 
 ci: ## Run what the continuous integration runs
 	@.ci/run
