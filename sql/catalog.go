@@ -15,10 +15,12 @@ type Catalog interface {
 	Relation(name string) (*Relation, error)
 	// Relations lists all names, for suggestions and SHOW TABLES.
 	Relations() []string
-	// Scalar and Aggregate return a function that the user registered, nil if
-	// there is none of that name; built-in functions are looked up first.
+	// Scalar and Aggregate apply a function that the user registered, with its
+	// arguments cast; nil if there is none of that name. Built-in functions are
+	// looked up first. Functions lists the names, for suggestions.
 	Scalar(name string, args []expr.Expr) (expr.Expr, error)
-	Aggregate(name string, args []expr.Expr) (*expr.Aggregate, error)
+	Aggregate(name string, args []expr.Expr) (*expr.AggCall, error)
+	Functions() []string
 }
 
 // Relation is a table or a view. Exactly one of Table, View and Plan is set.
