@@ -5,14 +5,16 @@ import "github.com/sluice-stream/sluice/batch"
 // checkpointState asks for checkpoints and drops what they make unneeded. It
 // holds at most CheckpointsKept+2 of them.
 type checkpointState struct {
-	latest     keptCheckpoint  // newest committed batch, where the next one would be
-	asked      batch.ID        // being written; None if none
-	askedEnds  []batch.Offset  // of the batch asked for
-	done       *CheckpointDone // written, waiting for its batch to be revealed (M7)
-	kept       []keptCheckpoint
-	last       batch.ID // newest batch that was asked for
-	lastAt     batch.EventTime
-	floor      batch.ID // everything before it was released and truncated
+	latest    keptCheckpoint  // newest committed batch, where the next one would be
+	asked     batch.ID        // being written; None if none
+	askedEnds []batch.Offset  // of the batch asked for
+	done      *CheckpointDone // written, waiting for its batch to be revealed (M7)
+	kept      []keptCheckpoint
+	last      batch.ID // newest batch that was asked for
+	lastAt    batch.EventTime
+	// floor: everything up to it was released and truncated. It starts at 0, so
+	// that a log which begins with batch 0 can always be replayed from there.
+	floor      batch.ID
 	finalTried bool
 }
 
@@ -24,7 +26,7 @@ type keptCheckpoint struct {
 }
 
 func newCheckpoints() checkpointState {
-	return checkpointState{asked: batch.None, last: batch.None, floor: batch.None, lastAt: batch.NoTime,
+	return checkpointState{asked: batch.None, last: batch.None, lastAt: batch.NoTime,
 		latest: keptCheckpoint{batch: batch.None}}
 }
 
@@ -95,7 +97,7 @@ func (c *checkpointState) due(m *Machine) bool {
 func (m *Machine) decideCheckpoint() {
 	c := &m.check
 	if c.done != nil && m.reveal.done >= c.done.Batch { // M7
-		rec := Checkpointed{Batch: c.done.Batch, Term: m.term, Manifests: c.done.Manifests, Identity: m.identity()}
+		rec := Checkpointed{Batch: c.done.Batch, Term: m.term, Prev: c.newest(), Manifests: c.done.Manifests, Identity: m.identity()}
 		c.kept = append(c.kept, keptCheckpoint{batch: c.done.Batch, ends: c.askedEnds, seq: m.append(rec)})
 		c.done, c.askedEnds = nil, nil
 	}

@@ -102,6 +102,9 @@ func checkRecord(r Record) error {
 	if r.LogTerm() == 0 {
 		return errors.New("term 0")
 	}
+	if c, ok := r.(Checkpointed); ok && (c.Prev < batch.None || c.Prev >= c.Batch) {
+		return fmt.Errorf("checkpoint %d follows checkpoint %d", c.Batch, c.Prev)
+	}
 	if p, ok := r.(Planned); ok && p.Close < p.Watermark {
 		return fmt.Errorf("batch %d closes before its watermark", p.Batch)
 	}
@@ -201,6 +204,7 @@ func (e *encoder) committed(r Committed) {
 func (e *encoder) checkpointed(r Checkpointed) {
 	e.i(int64(r.Batch))
 	e.u(uint64(r.Term))
+	e.i(int64(r.Prev))
 	e.u(uint64(len(r.Manifests)))
 	for _, m := range r.Manifests {
 		e.shard(m.Shard)

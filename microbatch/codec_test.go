@@ -20,7 +20,7 @@ func sampleRecords() []Record {
 			Shards:   []batch.ShardDigest{{Shard: batch.Shard{Operator: "agg", Partition: 2, FirstGroup: 3, EndGroup: 9}, Digest: batch.Digest{Hi: 3, Lo: 4}}},
 			Counters: batch.Counters{RowsIn: 1, BytesIn: 2, RowsOut: 3, Late: 4, Quarantined: 5, StateRows: 6, StateBytes: 7},
 			Marks:    []Mark{{Source: "a", Partition: "p0", Max: 5, Seen: 6}}, NextWatermark: 8, NextDue: batch.EndOfTime},
-		Checkpointed{Batch: 7, Term: 4, Manifests: []Manifest{{Shard: batch.Shard{Operator: "agg", EndGroup: 256}, Ref: "r", Bytes: 12, Digest: batch.Digest{Lo: 1}}}, Identity: id},
+		Checkpointed{Batch: 7, Term: 4, Prev: 5, Manifests: []Manifest{{Shard: batch.Shard{Operator: "agg", EndGroup: 256}, Ref: "r", Bytes: 12, Digest: batch.Digest{Lo: 1}}}, Identity: id},
 		Committed{Batch: 0, Term: 1},
 		Planned{Batch: 0, Term: 1},
 	}

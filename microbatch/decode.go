@@ -133,7 +133,7 @@ func (d *decoder) committed() Committed {
 }
 
 func (d *decoder) checkpointed() Checkpointed {
-	r := Checkpointed{Batch: batch.ID(d.i()), Term: batch.Term(d.u())}
+	r := Checkpointed{Batch: batch.ID(d.i()), Term: batch.Term(d.u()), Prev: batch.ID(d.i())}
 	if n := d.count(22); n > 0 {
 		r.Manifests = make([]Manifest, n)
 	}

@@ -87,7 +87,11 @@ type Manifest struct {
 
 // Checkpointed says that state version Batch can be loaded from its manifests.
 type Checkpointed struct {
-	Batch     batch.ID   `json:"batch"`
+	Batch batch.ID `json:"batch"`
+	// Prev is the checkpoint before it, None if there was none. Those in between
+	// in the log were found unusable: they are not fallen back on, and not
+	// counted among the checkpoints that are kept.
+	Prev      batch.ID   `json:"prev"`
 	Term      batch.Term `json:"term"`
 	Manifests []Manifest `json:"manifests"`
 	Identity  Identity   `json:"identity"` // here too, since truncation drops old Started records

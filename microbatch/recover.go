@@ -110,9 +110,8 @@ func (h *history) addCheckpoint(c Checkpointed) error {
 	if i := c.Batch - h.base; i < 0 || i >= batch.ID(len(h.commits)) {
 		return fmt.Errorf("%w: a checkpoint of batch %d, whose commit is missing", ErrLogGap, c.Batch)
 	}
-	// The later record wins over those of the same or a newer batch: they were
-	// written before a start that could not use them and fell back.
-	for len(h.checks) > 0 && c.Batch <= h.checks[len(h.checks)-1].Batch {
+	// Those after Prev were found unusable when this one was begun.
+	for len(h.checks) > 0 && h.checks[len(h.checks)-1].Batch > c.Prev {
 		h.checks = h.checks[:len(h.checks)-1]
 	}
 	h.checks = append(h.checks, c)
