@@ -14,7 +14,7 @@ DATE    := $(shell git log -1 --format=%cI 2>/dev/null || echo unknown)
 LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT) -X main.date=$(DATE)
 
 TOOL    := go tool -modfile=tools/go.mod
-GOFILES  = $(shell git ls-files --cached --others --exclude-standard -- '*.go' | sort -u)
+GOFILES  = $(wildcard $(or $(shell git ls-files --cached --others --exclude-standard -- '*.go' 2>/dev/null | sort -u),$(shell find . -name '*.go' -not -path './.work/*')))
 TIMEOUT := 10m
 
 # Packages with goroutines of their own, as far as they exist.
