@@ -1,0 +1,49 @@
+package filelog
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"syscall"
+
+	"github.com/sluice-stream/sluice/batch"
+)
+
+// The refusals of a log. Each is wrapped with what was found and what to do.
+var (
+	// ErrInUse: another process has the checkpoint open.
+	ErrInUse = errors.New("the checkpoint is in use")
+	// ErrForeign: the checkpoint belongs to another query.
+	ErrForeign = errors.New("the checkpoint belongs to another query")
+	// ErrNoMetadata: there are records and nothing that says whose they are.
+	ErrNoMetadata = errors.New("the checkpoint has lost its metadata")
+	// ErrNoLog: there is metadata and no log.
+	ErrNoLog = errors.New("the checkpoint has lost its batch log")
+	// ErrDamaged: bytes that were durable have changed.
+	ErrDamaged = errors.New("the checkpoint is damaged")
+	// ErrPoisoned: an earlier write failed, so that it is not known what the disk holds.
+	ErrPoisoned = errors.New("the batch log is closed after a failed write")
+	// ErrNotFound: there is no checkpoint.
+	ErrNotFound = errors.New("there is no checkpoint")
+)
+
+func refuse(err error) error { return &batch.Error{Kind: batch.User, Err: err} }
+
+func damagef(file string, at int64, format string, args ...any) error {
+	return refuse(fmt.Errorf("%s, byte %d: %w: %s", file, at, ErrDamaged, fmt.Sprintf(format, args...)))
+}
+
+// explain adds to a failed file operation what the user can do about it.
+func explain(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		err = fmt.Errorf("the disk is full: %w; nothing is lost: free some space and start the query again", err)
+	case errors.Is(err, syscall.EROFS), errors.Is(err, fs.ErrPermission):
+		err = fmt.Errorf("the checkpoint cannot be written: %w; it needs a folder that this user may write to", err)
+	case errors.Is(err, syscall.EIO):
+		err = fmt.Errorf("the disk reports an error: %w; check it before the query is started again", err)
+	}
+	return batch.ExternalError(err, false)
+}
