@@ -36,6 +36,9 @@ func fromFiles(root fs.FS) int64 {
 	if least == 0 {
 		return 0
 	}
+	// The roots count even where the process cannot read which groups it is in.
+	least = groupLimit(root, "sys/fs/cgroup", "/", "memory.max", least)
+	least = groupLimit(root, "sys/fs/cgroup/memory", "/", "memory.limit_in_bytes", least)
 	for _, line := range readLines(root, "proc/self/cgroup") {
 		// hierarchy:controllers:path; version 2 has one line with no controllers.
 		parts := strings.SplitN(line, ":", 3)

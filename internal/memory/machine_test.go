@@ -28,6 +28,10 @@ func TestMachineHeedsContainers(t *testing.T) {
 			"proc/meminfo": meminfo, "proc/self/cgroup": "5:cpu:/\n4:memory:/docker/1\n",
 			"sys/fs/cgroup/memory/docker/1/memory.limit_in_bytes": "9223372036854771712\n", "sys/fs/cgroup/memory/memory.limit_in_bytes": "3221225472\n",
 		}, 3 * gib},
+		"groups unreadable": {map[string]string{
+			"proc/meminfo": meminfo, "sys/fs/cgroup/memory.max": "1073741824\n",
+		}, gib},
+		"no number": {map[string]string{"proc/meminfo": "MemTotal:\n"}, 0},
 		"escaping path": {map[string]string{
 			"proc/meminfo": meminfo, "proc/self/cgroup": "0::/../../x\nnonsense\n", "sys/fs/cgroup/memory.max": "1073741824\n",
 		}, gib},
@@ -40,7 +44,7 @@ func TestMachineHeedsContainers(t *testing.T) {
 			t.Errorf("%s: %d, want %d", name, got, c.want)
 		}
 	}
-	if n := Machine(); n < 64<<20 {
+	if n := Machine(); n < 64<<20 || n > 1<<50 {
 		t.Errorf("this machine has %d bytes", n)
 	}
 }
