@@ -78,11 +78,17 @@ func (c *callChecker) selector(n *ast.SelectorExpr) {
 		c.add(n.Pos(), "arrow.Record is deprecated: rows are arrow.RecordBatch")
 	case pkg == "fmt" && strings.HasPrefix(name, "Print") && !c.program && !c.file.Test:
 		c.add(n.Pos(), "fmt.%s in a library: write to an io.Writer of the caller, or send an event", name)
-	case pkg == "os" && (name == "Stdout" || name == "Stderr" || name == "Exit") && !c.program && !c.file.Test:
+	case pkg == "os" && c.processOnly(name) && !c.program && !c.file.Test:
 		c.add(n.Pos(), "os.%s in a library: that belongs to the program", name)
 	case (pkg == "math/rand" || pkg == "math/rand/v2") && globalRand[name]:
 		c.add(n.Pos(), "rand.%s draws from the process's generator: make one from a seed", name)
 	}
+}
+
+// processOnly lists what of package os belongs to the program. The root package
+// may name the standard streams: they are the defaults of its options.
+func (c *callChecker) processOnly(name string) bool {
+	return name == "Exit" || (name == "Stdout" || name == "Stderr") && c.file.Dir != "."
 }
 
 // globalRand are the functions of math/rand and math/rand/v2 that use shared state.

@@ -116,7 +116,7 @@ func isOurs(name string, tops map[string]bool) bool {
 		return tops[top]
 	}
 	ext := path.Ext(name)
-	named := ext != name && !strings.HasPrefix(name, "*") // more than an ending
+	named := ext != name && !strings.ContainsAny(name[:1], "*_") // more than an ending
 	return named && slices.Contains(fileTypes, ext) || slices.Contains(rootFiles, name)
 }
 

@@ -131,12 +131,14 @@ func TestBannedCalls(t *testing.T) {
 			"func TestA(t *testing.T) { time.Sleep(1); panic(\"fine here\") }",
 			"func TestB(t *testing.T) { synctest.Test(t, func(t *testing.T) { time.Sleep(1) }) }"),
 		"cmd/x/main.go": lines("// Command x.", "package main", `import "fmt"`, "func main() { fmt.Println(1) }"),
+		"doc.go":        doc("sluice"),
+		"session.go":    lines("package sluice", `import "os"`, "var out = os.Stdout", "func stop() { os.Exit(1) }"),
 	})
 	wantFindings(t, got,
 		"m.go:3: calls: time.Now", "m.go:3: calls: a goroutine",
 		"m.go:6: excuse: ", "m.go:7: calls: time.Since",
 		"e.go:3: calls: arrow.Record is", "e.go:3: calls: panic", "e.go:4: calls: fmt.Println", "e.go:4: calls: panic", "e.go:5: calls: rand.IntN",
-		"e_test.go:3: calls: time.Sleep",
+		"e_test.go:3: calls: time.Sleep", "session.go:4: calls: os.Exit",
 	)
 }
 
@@ -205,7 +207,7 @@ func TestPathsNamedInDocumentation(t *testing.T) {
 	got := check(t, map[string]string{
 		"README.md": lines("See `sinks/doc.go:12`, `sinks/gone.go`, `./sinks/...`, `sinks/*.go`, `sinks/*.rs`, `Makefile`,",
 			"`application/json`, `a/b`, `bin/sluice`, `go test ./sinks`, [guide](docs/guide.md#top), [lost](docs/lost.md),",
-			"`doc.go`, `missing.md`, `.slt`, `*.md`, `.ci/run`, [web](https://example.org/x.md).", "```", "`sinks/fenced.go`", "```"),
+			"`doc.go`, `missing.md`, `.slt`, `*.md`, `_test.go`, `.ci/run`, [web](https://example.org/x.md).", "```", "`sinks/fenced.go`", "```"),
 		"docs/guide.md":   "[up](../README.md) [down](deeper.md)\n",
 		"docs/deeper.md":  "`sinks/doc.go`\n",
 		"sinks/doc.go":    doc("sinks"),
