@@ -31,13 +31,14 @@ func (f *Formatter) AppendCSV(dst []byte, arr arrow.Array, row int) []byte {
 	return f.appendLeaf(dst, arr, row, ' ', false)
 }
 
-// AppendCSVRow appends the fields of a row, without the end of the line.
-func (f *Formatter) AppendCSVRow(dst []byte, rec arrow.RecordBatch, row int) []byte {
-	for i, c := range rec.Columns() {
+// AppendCSVRow appends the first columns of a row as fields, without the end of
+// the line.
+func (f *Formatter) AppendCSVRow(dst []byte, rec arrow.RecordBatch, columns, row int) []byte {
+	for i := range columns {
 		if i > 0 {
 			dst = append(dst, ',')
 		}
-		dst = f.AppendCSV(dst, c, row)
+		dst = f.AppendCSV(dst, rec.Column(i), row)
 	}
 	return dst
 }

@@ -55,15 +55,15 @@ func (f *Formatter) AppendJSON(dst []byte, arr arrow.Array, row int) []byte {
 	return append(f.appendLeaf(append(dst, '"'), arr, row, 'T', true), '"')
 }
 
-// AppendJSONRow appends a row as an object, with the columns in their order.
-func (f *Formatter) AppendJSONRow(dst []byte, rec arrow.RecordBatch, row int) []byte {
+// AppendJSONRow appends the first columns of a row as an object, in their order.
+func (f *Formatter) AppendJSONRow(dst []byte, rec arrow.RecordBatch, columns, row int) []byte {
 	dst = append(dst, '{')
-	for i, c := range rec.Columns() {
+	for i := range columns {
 		if i > 0 {
 			dst = append(dst, ',')
 		}
 		dst = append(appendJSONString(dst, rec.ColumnName(i)), ':')
-		dst = f.AppendJSON(dst, c, row)
+		dst = f.AppendJSON(dst, rec.Column(i), row)
 	}
 	return append(dst, '}')
 }
