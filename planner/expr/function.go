@@ -24,6 +24,9 @@ type Function struct {
 	// Strict functions are NULL wherever an argument is NULL. The evaluator may
 	// then skip those rows and a kernel may leave any value under a NULL.
 	Strict bool
+	// Total functions cannot fail, whatever their arguments: they may be computed
+	// for rows that turn out not to need them.
+	Total  bool
 	Kernel Kernel
 }
 
@@ -82,7 +85,8 @@ type Accumulator interface {
 	// Resize makes room for groups [0, n); new ones are empty.
 	Resize(n int)
 	// Update adds rows. args are borrowed. sel, if not nil, lists the rows to take;
-	// groups then has one entry for each entry of sel.
+	// groups then has one entry for each entry of sel. groups may be nil: every
+	// row belongs to group 0.
 	Update(groups []uint32, args []Vec, sel []int32, n int) error
 	// Retract takes rows back that Update added before. Only for Invertible aggregates.
 	Retract(groups []uint32, args []Vec, sel []int32, n int) error

@@ -192,7 +192,7 @@ func Literal(kc *expr.KernelContext, l *expr.Literal, to arrow.DataType) (*expr.
 
 // Value reads row i as a Literal holds it (invariant X3 of package expr).
 func Value(arr arrow.Array, i int) (any, error) {
-	if arr.IsNull(i) {
+	if vec.IsNull(arr, i) {
 		return nil, nil
 	}
 	switch a := arr.(type) {

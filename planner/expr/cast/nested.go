@@ -250,7 +250,7 @@ func (p *printer) release() {
 }
 
 func (p *printer) append(dst []byte, i int) []byte {
-	if p.arr.IsNull(i) {
+	if vec.IsNull(p.arr, i) {
 		return append(dst, "NULL"...)
 	}
 	switch a := p.arr.(type) {

@@ -13,7 +13,7 @@ import (
 // less than a value, NaN more than any other number; structs and arrays compare
 // element by element.
 func Compare(a arrow.Array, i int, b arrow.Array, j int) int {
-	an, bn := a.IsNull(i), b.IsNull(j)
+	an, bn := IsNull(a, i), IsNull(b, j)
 	if an || bn {
 		switch {
 		case an && bn:

@@ -222,3 +222,8 @@ func CountSet(b Bits, n int) int {
 	}
 	return bitutil.CountSetBits(b.Buf, b.Off, n)
 }
+
+// IsNull reports whether row i is NULL, also of the type VOID, whose arrays say no.
+func IsNull(arr arrow.Array, i int) bool {
+	return arr.DataType().ID() == arrow.NULL || arr.IsNull(i)
+}
