@@ -127,3 +127,15 @@ func (l *Log) Truncate(term batch.Term, before batch.ID) error {
 
 // Size is the number of records.
 func (l *Log) Size() int { return len(l.entries) }
+
+// Replace puts other records in place of all: somebody has edited the log.
+func (l *Log) Replace(recs []microbatch.Record) error {
+	*l = Log{Unsafe: l.Unsafe}
+	for _, r := range recs {
+		if err := l.Write(max(l.term, r.LogTerm()), []microbatch.Record{r}); err != nil {
+			return err
+		}
+	}
+	l.Sync()
+	return nil
+}
