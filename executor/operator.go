@@ -37,8 +37,12 @@ type TaskContext struct {
 	State func(ctx context.Context, operator string) (statestore.Txn, error)
 	// Writer makes the sink writer of a stage that ends in a sink.
 	Writer func(ctx context.Context, sink string, schema *arrow.Schema) (sinks.Writer, error)
+	// Pressure reports that memory is short: operators with much in hand spill. Nil never does.
+	Pressure func() bool
 	// Spill is a folder for what does not fit into memory; it is emptied when the task ends.
 	Spill string
 	// Result collects what the task reports: counters, times, next due.
 	Result *batch.TaskResult
+	// Seed is of (query, batch, stage, partition), for functions such as rand().
+	Seed uint64
 }

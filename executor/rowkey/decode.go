@@ -81,6 +81,8 @@ func decodePresent(b []byte, to array.Builder) ([]byte, error) {
 		return b[w:], nil
 	}
 	switch to := to.(type) {
+	case *array.NullBuilder:
+		return nil, damaged("a value in a column of NULLs")
 	case *array.Decimal128Builder:
 		if len(b) < 16 {
 			return nil, damaged("%d bytes for a decimal", len(b))
@@ -163,7 +165,9 @@ func unescape(b []byte) (v, rest []byte, err error) {
 	return nil, nil, damaged("a string without its end")
 }
 
-// appendFixed appends the value that has the given word.
+// AppendWord appends the value that has the given word, see Words.
+func AppendWord(to array.Builder, w uint64) error { return appendFixed(to, w) }
+
 func appendFixed(to array.Builder, w uint64) error {
 	switch to := to.(type) {
 	case *array.BooleanBuilder:

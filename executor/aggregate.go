@@ -1,0 +1,203 @@
+package executor
+
+import (
+	"fmt"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/memory"
+
+	"github.com/sluice-stream/sluice/executor/gather"
+	"github.com/sluice-stream/sluice/planner/expr"
+)
+
+// aggregator is what all aggregates are made of: a table of groups and, for each
+// aggregate, an accumulator with the partial results of those groups.
+type aggregator struct {
+	aggs   []*expr.AggCall
+	alloc  memory.Allocator
+	table  *groupTable
+	accs   []expr.Accumulator
+	groups []uint32
+}
+
+func newAggregator(keys []arrow.DataType, aggs []*expr.AggCall) (*aggregator, error) {
+	t, err := newGroupTable(keys)
+	if err != nil {
+		return nil, err
+	}
+	return &aggregator{aggs: aggs, table: t}, nil
+}
+
+// open empties the aggregator. The accumulators are made anew only if the
+// allocator is another one.
+func (a *aggregator) open(alloc memory.Allocator) {
+	if a.alloc != alloc || a.accs == nil {
+		a.release()
+		a.alloc = alloc
+		a.accs = make([]expr.Accumulator, len(a.aggs))
+		for i, c := range a.aggs {
+			a.accs[i] = c.Func.New(alloc)
+		}
+	}
+	a.reset()
+}
+
+func (a *aggregator) reset() {
+	a.table.Reset()
+	for _, acc := range a.accs {
+		acc.Reset()
+	}
+}
+
+func (a *aggregator) release() {
+	for _, acc := range a.accs {
+		acc.Release()
+	}
+	a.accs = nil
+}
+
+func (a *aggregator) bytes() int64 {
+	sum := a.table.Bytes()
+	for _, acc := range a.accs {
+		sum += acc.Bytes()
+	}
+	return sum
+}
+
+// assign numbers the groups of n rows and makes room for the new ones.
+func (a *aggregator) assign(keys []arrow.Array, n int) []uint32 {
+	if cap(a.groups) < n {
+		a.groups = make([]uint32, n, n+n/4)
+	}
+	a.groups = a.groups[:n]
+	a.table.Map(keys, n, a.groups)
+	a.resize(a.table.Len())
+	return a.groups
+}
+
+func (a *aggregator) resize(n int) {
+	for _, acc := range a.accs {
+		acc.Resize(n)
+	}
+}
+
+// merge adds partial results: the state columns of all aggregates in order.
+func (a *aggregator) merge(groups []uint32, states []arrow.Array) error {
+	for i, acc := range a.accs {
+		k := len(a.aggs[i].Func.State)
+		if err := acc.Merge(groups, states[:k]); err != nil {
+			return fmt.Errorf("merge partial results of %s: %w", a.aggs[i], err)
+		}
+		states = states[k:]
+	}
+	return nil
+}
+
+// states appends the state columns of groups [first, end) to cols, which it takes over on an error.
+func (a *aggregator) states(cols []arrow.Array, first, end int) ([]arrow.Array, error) {
+	for i, acc := range a.accs {
+		s, err := acc.State(first, end)
+		if err != nil {
+			gather.Release(cols)
+			return nil, fmt.Errorf("partial result of %s: %w", a.aggs[i], err)
+		}
+		cols = append(cols, s...)
+	}
+	return cols, nil
+}
+
+// finals appends the results of groups [first, end) to cols, which it takes over on an error.
+func (a *aggregator) finals(cols []arrow.Array, first, end int) ([]arrow.Array, error) {
+	for i, acc := range a.accs {
+		f, err := acc.Final(first, end)
+		if err != nil {
+			gather.Release(cols)
+			return nil, fmt.Errorf("result of %s: %w", a.aggs[i], err)
+		}
+		cols = append(cols, f)
+	}
+	return cols, nil
+}
+
+// keys returns the key columns of all groups.
+func (a *aggregator) keys() ([]arrow.Array, error) {
+	return a.table.Keys(a.alloc, 0, a.table.Len())
+}
+
+// stateTypes lists the types of the state columns of aggs in order.
+func stateTypes(aggs []*expr.AggCall) []arrow.DataType {
+	var out []arrow.DataType
+	for _, a := range aggs {
+		out = append(out, a.Func.State...)
+	}
+	return out
+}
+
+// aggInputs evaluates the keys, arguments and filters of aggregates in one go,
+// so that what they share is computed once.
+type aggInputs struct {
+	*computed
+	nkeys int
+	calls []aggInput
+	sel   []int32
+	sub   []uint32
+}
+
+// aggInput says where the columns of one call are.
+type aggInput struct {
+	args, order []int
+	filter      int // -1 if there is none
+}
+
+func newAggInputs(keys []expr.Expr, aggs []*expr.AggCall, input *arrow.Schema) (*aggInputs, error) {
+	// A nil selection means all rows, so it must never be nil itself.
+	a := &aggInputs{nkeys: len(keys), sel: make([]int32, 0, 64)}
+	exprs := append([]expr.Expr{}, keys...)
+	add := func(e expr.Expr) int {
+		exprs = append(exprs, e)
+		return len(exprs) - 1
+	}
+	for _, c := range aggs {
+		in := aggInput{filter: -1}
+		for _, e := range c.Args {
+			in.args = append(in.args, add(e))
+		}
+		for _, k := range c.OrderBy {
+			in.order = append(in.order, add(k.Expr))
+		}
+		if c.Filter != nil {
+			in.filter = add(c.Filter)
+		}
+		a.calls = append(a.calls, in)
+	}
+	var err error
+	a.computed, err = newComputed(exprs, input)
+	return a, err
+}
+
+// selection returns the rows that the filter of call i lets through and their
+// groups; without a filter rows is nil and groups comes back as it is.
+func (a *aggInputs) selection(i int, cols []arrow.Array, groups []uint32, n int) (rows []int32, sub []uint32) {
+	f := a.calls[i].filter
+	if f < 0 {
+		return nil, groups
+	}
+	a.sel = trueRows(cols[f], n, a.sel[:0])
+	return a.sel, a.pick(groups, a.sel)
+}
+
+func (a *aggInputs) pick(groups []uint32, rows []int32) []uint32 {
+	a.sub = a.sub[:0]
+	for _, r := range rows {
+		a.sub = append(a.sub, groups[r])
+	}
+	return a.sub
+}
+
+func vecs(cols []arrow.Array, at []int) []expr.Vec {
+	out := make([]expr.Vec, len(at))
+	for i, c := range at {
+		out[i] = expr.Vec{Arr: cols[c]}
+	}
+	return out
+}

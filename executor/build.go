@@ -1,0 +1,82 @@
+package executor
+
+import (
+	"fmt"
+
+	"github.com/sluice-stream/sluice/planner/physical"
+)
+
+// builder makes the operators of one stage.
+type builder struct {
+	task   *Task
+	stages map[int]*physical.Stage
+}
+
+// build is the one switch from a node of the plan to its operator.
+func (b *builder) build(n physical.Node, depth int) (Operator, error) {
+	w := &watched{task: b.task, stats: OpStats{Depth: depth, Name: n.String()}}
+	b.task.ops = append(b.task.ops, w)
+	in := make([]Operator, len(n.Inputs()))
+	for i, c := range n.Inputs() {
+		var err error
+		if in[i], err = b.build(c, depth+1); err != nil {
+			return nil, err
+		}
+	}
+	op, err := b.operator(n, in)
+	if err != nil {
+		return nil, fmt.Errorf("build %s: %w", n, err)
+	}
+	w.op = op
+	return w, nil
+}
+
+func (b *builder) operator(n physical.Node, in []Operator) (Operator, error) {
+	switch n := n.(type) {
+	case *physical.Scan:
+		return newScan(n), nil
+	case *physical.Values:
+		return newValues(n)
+	case *physical.Filter:
+		return newFilter(n, in[0])
+	case *physical.Project:
+		return newProject(n, in[0])
+	case *physical.Watermark:
+		return newWatermark(n, in[0]), nil
+	case *physical.LateFilter:
+		return newLateFilter(n, in[0])
+	case *physical.Window:
+		return newWindow(n, in[0])
+	case *physical.PartialAggregate:
+		return newPartialAggregate(n, in[0])
+	case *physical.FinalAggregate:
+		return newFinalAggregate(n, in[0])
+	case *physical.CompleteAggregate:
+		return newCompleteAggregate(n, in[0])
+	case *physical.StatefulAggregate:
+		return newStatefulAggregate(n, in[0])
+	case *physical.HashJoin:
+		return newHashJoin(n, in[0], in[1], b.shared)
+	case *physical.Union:
+		return newUnion(n, in), nil
+	case *physical.Sort:
+		return newSorter(n, in[0])
+	case *physical.TopN:
+		return newTopN(n, in[0])
+	case *physical.Limit:
+		return newLimit(n, in[0]), nil
+	case *physical.ExchangeRead:
+		return newExchangeRead(n), nil
+	}
+	return nil, fmt.Errorf("no operator for a %T", n)
+}
+
+// shared reports whether every task that reads a stage's output reads all of it.
+func (b *builder) shared(stage int) bool {
+	s := b.stages[stage]
+	if s == nil {
+		return false
+	}
+	_, hash := s.Output.(physical.ToHash)
+	return !hash
+}

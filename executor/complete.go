@@ -1,0 +1,269 @@
+package executor
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/apache/arrow-go/v18/arrow/memory"
+
+	"github.com/sluice-stream/sluice/executor/gather"
+	"github.com/sluice-stream/sluice/planner/expr"
+	"github.com/sluice-stream/sluice/planner/physical"
+)
+
+// completeAggregate groups raw rows in one step. Only here every row of a group
+// meets every other, which distinct and ordered aggregates need.
+type completeAggregate struct {
+	base
+	agg     *aggregator
+	in1     *aggInputs
+	seen    []*groupTable // per call: the (group, arguments) pairs of a DISTINCT
+	ordered []*orderedRows
+	ids     []uint32
+	out     cutter
+	done    bool
+}
+
+func newCompleteAggregate(n *physical.CompleteAggregate, in Operator) (*completeAggregate, error) {
+	agg, err := newAggregator(typesOf(n.Keys), n.Aggs)
+	if err != nil {
+		return nil, err
+	}
+	inputs, err := newAggInputs(n.Keys, n.Aggs, in.Schema())
+	if err != nil {
+		return nil, err
+	}
+	c := &completeAggregate{base: base{node: n, in: []Operator{in}}, agg: agg, in1: inputs,
+		seen: make([]*groupTable, len(n.Aggs)), ordered: make([]*orderedRows, len(n.Aggs))}
+	for i, a := range n.Aggs {
+		if a.Distinct && !a.Func.IgnoresDuplicates {
+			types := append([]arrow.DataType{arrow.PrimitiveTypes.Uint32}, typesOf(a.Args)...)
+			if c.seen[i], err = newGroupTable(types); err != nil {
+				return nil, fmt.Errorf("%s: %w", a, err)
+			}
+		}
+		if len(a.OrderBy) > 0 {
+			c.ordered[i] = newOrderedRows(a)
+		}
+	}
+	return c, nil
+}
+
+func (c *completeAggregate) Open(ctx context.Context, tc *TaskContext) error {
+	c.agg.open(tc.Alloc)
+	c.in1.open(tc)
+	c.out.reset()
+	for i := range c.seen {
+		if c.seen[i] != nil {
+			c.seen[i].Reset()
+		}
+		if c.ordered[i] != nil {
+			c.ordered[i].reset()
+		}
+	}
+	c.done = false
+	return c.base.Open(ctx, tc)
+}
+
+func (c *completeAggregate) Close() error {
+	c.out.reset()
+	c.agg.release()
+	for _, o := range c.ordered {
+		if o != nil {
+			o.reset()
+		}
+	}
+	return c.base.Close()
+}
+
+func (c *completeAggregate) Next(ctx context.Context) (arrow.RecordBatch, error) {
+	if !c.done {
+		c.done = true
+		if err := drain(ctx, c.in[0], c.add); err != nil {
+			return nil, err
+		}
+		for i, o := range c.ordered {
+			if o == nil {
+				continue
+			}
+			if err := o.update(c.tc.Alloc, c.agg.accs[i]); err != nil {
+				return nil, fmt.Errorf("%s: %w", c.agg.aggs[i], err)
+			}
+		}
+		if err := emitResults(c.agg, &c.out, c.in1.nkeys, c.Schema()); err != nil {
+			return nil, err
+		}
+	}
+	return c.out.next()
+}
+
+func (c *completeAggregate) add(rec arrow.RecordBatch) error {
+	n := int(rec.NumRows())
+	cols, err := c.in1.run(rec)
+	if err != nil {
+		return err
+	}
+	defer gather.Release(cols)
+	groups := c.agg.assign(cols[:c.in1.nkeys], n)
+	for i, acc := range c.agg.accs {
+		call := c.in1.calls[i]
+		rows, sub := c.in1.selection(i, cols, groups, n)
+		if c.seen[i] != nil {
+			if rows, err = c.distinct(i, cols, groups, rows, n); err != nil {
+				return err
+			}
+			sub = c.in1.pick(groups, rows)
+		}
+		if o := c.ordered[i]; o != nil {
+			err = o.add(c.tc.Alloc, cols, call, sub, rows)
+		} else {
+			err = acc.Update(sub, vecs(cols, call.args), rows, n)
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", c.agg.aggs[i], err)
+		}
+	}
+	return nil
+}
+
+// distinct returns the rows whose arguments are new to their group. A NULL
+// argument is left to the accumulator, as without DISTINCT.
+func (c *completeAggregate) distinct(i int, cols []arrow.Array, groups []uint32, rows []int32, n int) ([]int32, error) {
+	group := uint32Column(c.tc.Alloc, groups)
+	defer group.Release()
+	key := []arrow.Array{group}
+	for _, a := range c.in1.calls[i].args {
+		key = append(key, cols[a])
+	}
+	if rows != nil {
+		taken, err := gather.Columns(c.tc.Alloc, key, rows)
+		if err != nil {
+			return nil, err
+		}
+		defer gather.Release(taken)
+		key, n = taken, len(rows)
+	}
+	if cap(c.ids) < n {
+		c.ids = make([]uint32, n)
+	}
+	c.ids = c.ids[:n]
+	next := uint32(c.seen[i].Len())
+	c.seen[i].Map(key, n, c.ids)
+	fresh := make([]int32, 0, c.seen[i].Len()-int(next))
+	for r, id := range c.ids {
+		if id != next { // numbers are given in order of first appearance
+			continue
+		}
+		next++
+		if rows != nil {
+			fresh = append(fresh, rows[r])
+		} else {
+			fresh = append(fresh, int32(r))
+		}
+	}
+	return fresh, nil
+}
+
+func uint32Column(alloc memory.Allocator, vs []uint32) arrow.Array {
+	b := array.NewUint32Builder(alloc)
+	defer b.Release()
+	b.AppendValues(vs, nil)
+	return b.NewArray()
+}
+
+// orderedRows keeps the arguments of an aggregate with ORDER BY until all are there.
+type orderedRows struct {
+	keys   []expr.SortKey
+	nargs  int
+	chunks [][]arrow.Array // arguments, then order keys
+	groups []uint32
+}
+
+func newOrderedRows(a *expr.AggCall) *orderedRows {
+	return &orderedRows{keys: a.OrderBy, nargs: len(a.Args)}
+}
+
+func (o *orderedRows) reset() {
+	for _, c := range o.chunks {
+		gather.Release(c)
+	}
+	o.chunks, o.groups = nil, o.groups[:0]
+}
+
+func (o *orderedRows) add(alloc memory.Allocator, cols []arrow.Array, call aggInput, groups []uint32, rows []int32) error {
+	var part []arrow.Array
+	for _, at := range append(append([]int{}, call.args...), call.order...) {
+		part = append(part, cols[at])
+	}
+	if rows != nil {
+		taken, err := gather.Columns(alloc, part, rows)
+		if err != nil {
+			return err
+		}
+		part = taken
+	} else {
+		for _, c := range part {
+			c.Retain()
+		}
+	}
+	o.chunks = append(o.chunks, part)
+	o.groups = append(o.groups, groups...)
+	return nil
+}
+
+// update feeds the rows to the accumulator in their order.
+func (o *orderedRows) update(alloc memory.Allocator, acc expr.Accumulator) error {
+	if len(o.groups) == 0 {
+		return nil
+	}
+	cols, err := concat(alloc, o.chunks)
+	if err != nil {
+		return err
+	}
+	defer gather.Release(cols)
+	enc, err := newSortEncoder(o.keys)
+	if err != nil {
+		return err
+	}
+	if err := enc.encode(cols[o.nargs:], len(o.groups)); err != nil {
+		return err
+	}
+	order := enc.order()
+	groups := make([]uint32, len(order))
+	for i, r := range order {
+		groups[i] = o.groups[r]
+	}
+	args := make([]expr.Vec, o.nargs)
+	for i := range args {
+		args[i] = expr.Vec{Arr: cols[i]}
+	}
+	return acc.Update(groups, args, order, len(order))
+}
+
+// concat joins the chunks of each column; the caller owns the result.
+func concat(alloc memory.Allocator, chunks [][]arrow.Array) ([]arrow.Array, error) {
+	if len(chunks) == 0 {
+		return nil, nil
+	}
+	out := make([]arrow.Array, 0, len(chunks[0]))
+	for c := range chunks[0] {
+		if len(chunks) == 1 {
+			chunks[0][c].Retain()
+			out = append(out, chunks[0][c])
+			continue
+		}
+		parts := make([]arrow.Array, len(chunks))
+		for i := range chunks {
+			parts[i] = chunks[i][c]
+		}
+		arr, err := array.Concatenate(parts, alloc)
+		if err != nil {
+			gather.Release(out)
+			return nil, fmt.Errorf("join %d parts of a %s column: %w", len(parts), parts[0].DataType(), err)
+		}
+		out = append(out, arr)
+	}
+	return out, nil
+}

@@ -1,0 +1,360 @@
+package exchange
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"sync"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/memory"
+
+	"github.com/sluice-stream/sluice/batch"
+	"github.com/sluice-stream/sluice/sources"
+)
+
+// Options of an Outputs. The zero value never spills.
+type Options struct {
+	// Dir is where output goes that memory has no room for; "" for never.
+	Dir string
+	// MemoryMax is how many bytes of output stay in memory, for all plans
+	// together; 0 means 256 MiB. Less makes exchanges slower.
+	MemoryMax int64
+	// Alloc is where batches read back from disk are allocated; nil means Arrow's.
+	Alloc memory.Allocator
+}
+
+func (o Options) withDefaults() Options {
+	if o.MemoryMax == 0 {
+		o.MemoryMax = 256 << 20
+	}
+	if o.Alloc == nil {
+		o.Alloc = memory.DefaultAllocator
+	}
+	return o
+}
+
+// Ref names the output of one task.
+type Ref struct {
+	Key   string // the plan
+	Batch batch.ID
+	Stage int
+	Task  int
+}
+
+// Outputs keeps the output of a worker's tasks. It may be used by several goroutines.
+type Outputs struct {
+	opt Options
+
+	mu struct {
+		sync.Mutex
+		done   map[Ref]*output
+		static map[stageKey]bool
+		bytes  int64
+		closed bool
+	}
+}
+
+type stageKey struct {
+	key   string
+	stage int
+}
+
+// output is the committed output of one task. It is immutable; readers retain it.
+type output struct {
+	segments []segment
+	file     *File
+	bytes    int64
+	refs     int // readers and the map, guarded by Outputs.mu
+}
+
+// segment is one batch. For a hash exchange its rows are sorted by key group and
+// starts holds where each group begins.
+type segment struct {
+	rec    arrow.RecordBatch // nil if spilled
+	frame  Frame
+	starts *[batch.KeyGroups + 1]int32
+}
+
+// New returns an empty Outputs.
+func New(opt Options) *Outputs {
+	o := &Outputs{opt: opt.withDefaults()}
+	o.mu.done = map[Ref]*output{}
+	o.mu.static = map[stageKey]bool{}
+	return o
+}
+
+// Bytes is the memory that output takes.
+func (o *Outputs) Bytes() int64 {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.mu.bytes
+}
+
+// Reader returns partition p of parts of a task's output. With parts 0 it is all
+// of it. The output stays readable until the reader is closed, pruned or not.
+func (o *Outputs) Reader(ref Ref, p, parts int) (sources.Reader, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	out := o.mu.done[ref]
+	if out == nil {
+		return nil, fmt.Errorf("output of task %d of stage %d in batch %d of plan %s is not here", ref.Task, ref.Stage, ref.Batch, ref.Key)
+	}
+	out.refs++
+	r := &reader{outputs: o, out: out, first: 0, end: batch.KeyGroups}
+	if parts > 0 {
+		r.first, r.end = batch.GroupsOf(p, parts)
+	}
+	return r, nil
+}
+
+// Tasks reads the outputs of tasks 0..n-1 of a stage one after the other.
+func (o *Outputs) Tasks(ref Ref, n, p, parts int) (sources.Reader, error) {
+	c := &chain{}
+	for t := range n {
+		ref.Task = t
+		r, err := o.Reader(ref, p, parts)
+		if err != nil {
+			c.Close()
+			return nil, err
+		}
+		c.readers = append(c.readers, r)
+	}
+	return c, nil
+}
+
+// Prune forgets the outputs of batches before oldest, but for those that H3 keeps.
+func (o *Outputs) Prune(key string, oldest batch.ID) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	keep := map[stageKey]batch.ID{}
+	for ref := range o.mu.done {
+		s := stageKey{ref.Key, ref.Stage}
+		if b, ok := keep[s]; ref.Key == key && o.mu.static[s] && ref.Batch <= oldest && (!ok || ref.Batch > b) {
+			keep[s] = ref.Batch
+		}
+	}
+	o.dropLocked(func(ref Ref) bool {
+		b, static := keep[stageKey{ref.Key, ref.Stage}]
+		return ref.Key == key && ref.Batch < oldest && !(static && ref.Batch == b)
+	})
+}
+
+// Drop forgets all outputs of a plan.
+func (o *Outputs) Drop(key string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.dropLocked(func(ref Ref) bool { return ref.Key == key })
+	for s := range o.mu.static {
+		if s.key == key {
+			delete(o.mu.static, s)
+		}
+	}
+}
+
+// Close forgets everything. Open readers stay valid.
+func (o *Outputs) Close() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.mu.closed = true
+	o.dropLocked(func(Ref) bool { return true })
+	return nil
+}
+
+func (o *Outputs) dropLocked(which func(Ref) bool) {
+	for ref, out := range o.mu.done {
+		if which(ref) {
+			delete(o.mu.done, ref)
+			o.releaseLocked(out)
+		}
+	}
+}
+
+func (o *Outputs) releaseLocked(out *output) {
+	if out.refs--; out.refs > 0 {
+		return
+	}
+	o.mu.bytes -= out.bytes
+	for _, s := range out.segments {
+		if s.rec != nil {
+			s.rec.Release()
+		}
+	}
+	if out.file != nil {
+		out.file.Remove()
+	}
+}
+
+// reader reads one task's output.
+type reader struct {
+	outputs    *Outputs
+	out        *output
+	at         int
+	first, end int // key groups
+}
+
+func (r *reader) Next(ctx context.Context) (arrow.RecordBatch, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	for r.out != nil && r.at < len(r.out.segments) {
+		s := r.out.segments[r.at]
+		r.at++
+		from, to := int64(0), int64(-1)
+		if s.starts != nil {
+			from, to = int64(s.starts[r.first]), int64(s.starts[r.end])
+			if from == to {
+				continue
+			}
+		}
+		rec := s.rec
+		if rec == nil {
+			var err error
+			if rec, err = r.out.file.Read(s.frame, r.outputs.opt.Alloc); err != nil {
+				return nil, err
+			}
+		} else {
+			rec.Retain()
+		}
+		if to < 0 || from == 0 && to == rec.NumRows() {
+			return rec, nil
+		}
+		part := rec.NewSlice(from, to)
+		rec.Release()
+		return part, nil
+	}
+	return nil, io.EOF
+}
+
+func (r *reader) Close() error {
+	if r.out == nil {
+		return nil
+	}
+	r.outputs.mu.Lock()
+	defer r.outputs.mu.Unlock()
+	r.outputs.releaseLocked(r.out)
+	r.out = nil
+	return nil
+}
+
+// chain reads several readers one after the other.
+type chain struct{ readers []sources.Reader }
+
+func (c *chain) Next(ctx context.Context) (arrow.RecordBatch, error) {
+	for len(c.readers) > 0 {
+		rec, err := c.readers[0].Next(ctx)
+		if err != io.EOF {
+			return rec, err
+		}
+		if err := c.readers[0].Close(); err != nil {
+			return nil, err
+		}
+		c.readers = c.readers[1:]
+	}
+	return nil, io.EOF
+}
+
+func (c *chain) Close() error {
+	for _, r := range c.readers {
+		r.Close()
+	}
+	c.readers = nil
+	return nil
+}
+
+// Writer takes the output of one attempt at a task. It is used by one goroutine.
+type Writer struct {
+	outputs *Outputs
+	ref     Ref
+	static  bool
+	out     *output
+}
+
+// Writer starts the output of a task.
+func (o *Outputs) Writer(ref Ref, static bool) *Writer {
+	return &Writer{outputs: o, ref: ref, static: static, out: &output{refs: 1}}
+}
+
+// Append adds a batch, borrowed. For a hash exchange its rows are sorted by key
+// group and starts says where each group begins; else starts is nil.
+func (w *Writer) Append(rec arrow.RecordBatch, starts *[batch.KeyGroups + 1]int32) error {
+	if rec.NumRows() == 0 {
+		return nil
+	}
+	size := sizeOf(rec)
+	if w.takeMemory(size) {
+		rec.Retain()
+		w.out.segments = append(w.out.segments, segment{rec: rec, starts: starts})
+		return nil
+	}
+	if w.out.file == nil {
+		f, err := CreateFile(w.outputs.opt.Dir, fmt.Sprintf("exchange-%d-%d-*", w.ref.Stage, w.ref.Task))
+		if err != nil {
+			return err
+		}
+		w.out.file = f
+	}
+	frame, err := w.out.file.Append(rec, w.outputs.opt.Alloc)
+	if err != nil {
+		return err
+	}
+	w.out.segments = append(w.out.segments, segment{frame: frame, starts: starts})
+	return nil
+}
+
+// takeMemory reports whether a batch may stay in memory, and counts it.
+func (w *Writer) takeMemory(size int64) bool {
+	o := w.outputs
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.opt.Dir != "" && o.mu.bytes+size > o.opt.MemoryMax {
+		return false
+	}
+	o.mu.bytes += size
+	w.out.bytes += size
+	return true
+}
+
+// Commit makes the output readable, in place of an earlier attempt's.
+func (w *Writer) Commit() error {
+	o := w.outputs
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if w.out == nil {
+		return fmt.Errorf("output of task %d of stage %d is committed twice", w.ref.Task, w.ref.Stage)
+	}
+	out := w.out
+	w.out = nil
+	if o.mu.closed {
+		o.releaseLocked(out)
+		return fmt.Errorf("output of task %d of stage %d: the store is closed", w.ref.Task, w.ref.Stage)
+	}
+	if old := o.mu.done[w.ref]; old != nil {
+		o.releaseLocked(old)
+	}
+	o.mu.done[w.ref] = out
+	if w.static {
+		o.mu.static[stageKey{w.ref.Key, w.ref.Stage}] = true
+	}
+	return nil
+}
+
+// Discard throws the output away. After Commit it does nothing.
+func (w *Writer) Discard() {
+	if w.out == nil {
+		return
+	}
+	w.outputs.mu.Lock()
+	defer w.outputs.mu.Unlock()
+	w.outputs.releaseLocked(w.out)
+	w.out = nil
+}
+
+// sizeOf is the memory behind a batch. A slice counts all of what it keeps alive.
+func sizeOf(rec arrow.RecordBatch) int64 {
+	var sum int64
+	for _, c := range rec.Columns() {
+		sum += int64(c.Data().SizeInBytes())
+	}
+	return sum
+}

@@ -1,0 +1,215 @@
+package executor
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
+
+	"github.com/sluice-stream/sluice/batch"
+	"github.com/sluice-stream/sluice/executor/eval"
+	"github.com/sluice-stream/sluice/executor/gather"
+	"github.com/sluice-stream/sluice/planner/expr"
+	"github.com/sluice-stream/sluice/planner/physical"
+)
+
+// filter keeps the rows for which a condition is true.
+type filter struct {
+	base
+	cond *eval.Predicate
+	kc   expr.KernelContext
+	keep []int32
+}
+
+func newFilter(n *physical.Filter, in Operator) (*filter, error) {
+	cond, err := eval.NewPredicate(n.Cond, in.Schema())
+	if err != nil {
+		return nil, err
+	}
+	return &filter{base: base{node: n, in: []Operator{in}}, cond: cond}, nil
+}
+
+func (f *filter) Open(ctx context.Context, tc *TaskContext) error {
+	f.kc = kernelContext(tc)
+	return f.base.Open(ctx, tc)
+}
+
+func (f *filter) Next(ctx context.Context) (arrow.RecordBatch, error) {
+	for {
+		rec, err := f.in[0].Next(ctx)
+		if err != nil {
+			return nil, err
+		}
+		out, err := f.apply(rec)
+		rec.Release()
+		if err != nil || out != nil {
+			return out, err
+		}
+	}
+}
+
+// apply returns nil if no row is left.
+func (f *filter) apply(rec arrow.RecordBatch) (arrow.RecordBatch, error) {
+	keep, err := f.cond.Select(&f.kc, rec, f.keep)
+	if err != nil {
+		return nil, err
+	}
+	f.keep = keep
+	f.kc.RowBase += rec.NumRows()
+	return keepRows(f.tc, rec, f.keep)
+}
+
+// keepRows returns rec itself if all rows stay, and nil if none does.
+func keepRows(tc *TaskContext, rec arrow.RecordBatch, keep []int32) (arrow.RecordBatch, error) {
+	switch len(keep) {
+	case int(rec.NumRows()):
+		rec.Retain()
+		return rec, nil
+	case 0:
+		return nil, nil
+	}
+	if first, last := keep[0], keep[len(keep)-1]; int(last-first)+1 == len(keep) {
+		return rec.NewSlice(int64(first), int64(last)+1), nil
+	}
+	return gather.Batch(tc.Alloc, rec, keep)
+}
+
+// project computes columns.
+type project struct {
+	base
+	cols *computed
+}
+
+func newProject(n *physical.Project, in Operator) (*project, error) {
+	cols, err := newComputed(n.Exprs, in.Schema())
+	if err != nil {
+		return nil, err
+	}
+	return &project{base: base{node: n, in: []Operator{in}}, cols: cols}, nil
+}
+
+func (p *project) Open(ctx context.Context, tc *TaskContext) error {
+	p.cols.open(tc)
+	return p.base.Open(ctx, tc)
+}
+
+func (p *project) Next(ctx context.Context) (arrow.RecordBatch, error) {
+	rec, err := p.in[0].Next(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer rec.Release()
+	cols, err := p.cols.run(rec)
+	if err != nil {
+		return nil, err
+	}
+	return newBatch(p.Schema(), cols, int(rec.NumRows())), nil
+}
+
+// watermark notes the highest event time that it sees.
+type watermark struct {
+	base
+	n   *physical.Watermark
+	max batch.EventTime
+}
+
+func newWatermark(n *physical.Watermark, in Operator) *watermark {
+	return &watermark{base: base{node: n, in: []Operator{in}}, n: n}
+}
+
+func (w *watermark) Open(ctx context.Context, tc *TaskContext) error {
+	w.max = batch.NoTime
+	return w.base.Open(ctx, tc)
+}
+
+func (w *watermark) Next(ctx context.Context) (arrow.RecordBatch, error) {
+	rec, err := w.in[0].Next(ctx)
+	if err != nil {
+		return nil, err
+	}
+	times, ok := rec.Column(w.n.Col).(*array.Timestamp)
+	if !ok {
+		defer rec.Release()
+		return nil, fmt.Errorf("watermark of %s: column %s is %s, not a timestamp", w.n.Source,
+			rec.Schema().Field(w.n.Col).Name, rec.Column(w.n.Col).DataType())
+	}
+	seen := w.max
+	nulls := times.NullN() > 0
+	for i, v := range times.TimestampValues() {
+		if batch.EventTime(v) > seen && !(nulls && times.IsNull(i)) {
+			seen = batch.EventTime(v)
+		}
+	}
+	if seen > w.max {
+		w.max = seen
+		w.report()
+	}
+	return rec, nil
+}
+
+// report keeps one entry per source in the task's result.
+func (w *watermark) report() {
+	r := w.tc.Result
+	for i := range r.Times {
+		if r.Times[i].Source == w.n.Source {
+			r.Times[i].Max = max(r.Times[i].Max, w.max)
+			return
+		}
+	}
+	r.Times = append(r.Times, batch.SourceTime{Source: w.n.Source, Max: w.max})
+}
+
+// lateFilter drops what is too late for the watermark in force, and counts it.
+type lateFilter struct {
+	base
+	end  *computed
+	keep []int32
+}
+
+func newLateFilter(n *physical.LateFilter, in Operator) (*lateFilter, error) {
+	end, err := newComputed([]expr.Expr{n.End}, in.Schema())
+	if err != nil {
+		return nil, err
+	}
+	return &lateFilter{base: base{node: n, in: []Operator{in}}, end: end}, nil
+}
+
+func (f *lateFilter) Open(ctx context.Context, tc *TaskContext) error {
+	f.end.open(tc)
+	return f.base.Open(ctx, tc)
+}
+
+func (f *lateFilter) Next(ctx context.Context) (arrow.RecordBatch, error) {
+	for {
+		rec, err := f.in[0].Next(ctx)
+		if err != nil || f.tc.Spec.Watermark == batch.NoTime {
+			return rec, err
+		}
+		out, err := f.apply(rec)
+		rec.Release()
+		if err != nil || out != nil {
+			return out, err
+		}
+	}
+}
+
+func (f *lateFilter) apply(rec arrow.RecordBatch) (arrow.RecordBatch, error) {
+	cols, err := f.end.run(rec)
+	if err != nil {
+		return nil, err
+	}
+	defer gather.Release(cols)
+	ends, ok := cols[0].(*array.Timestamp)
+	if !ok {
+		return nil, fmt.Errorf("%s: the time is %s, not a timestamp", f, cols[0].DataType())
+	}
+	f.keep = f.keep[:0]
+	for i, v := range ends.TimestampValues() {
+		if batch.EventTime(v) > f.tc.Spec.Watermark || ends.IsNull(i) {
+			f.keep = append(f.keep, int32(i))
+		}
+	}
+	f.tc.Result.Counters.Late += rec.NumRows() - int64(len(f.keep))
+	return keepRows(f.tc, rec, f.keep)
+}

@@ -1,0 +1,369 @@
+package executor
+
+import (
+	"fmt"
+	"math/bits"
+	"unsafe"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/apache/arrow-go/v18/arrow/memory"
+
+	"github.com/sluice-stream/sluice/executor/gather"
+	"github.com/sluice-stream/sluice/executor/rowkey"
+)
+
+// groupTable numbers the distinct keys of rows from 0, in order of first
+// appearance. Every key column becomes one 64-bit word a row: a value of fixed
+// width is its own word, any other is interned and stands as its number. So
+// there is one table for all types, over keys of a few words, and it compares
+// words alone. NULL is a key like any other.
+type groupTable struct {
+	slots
+	types    []arrow.DataType
+	width    int // words per key, without the word of NULLs
+	interned []*interner
+	keys     []uint64 // width+1 words per group if hasNulls, else width
+	hasNulls bool
+	n        int
+
+	words  []uint64 // of the batch at hand, row-major
+	column []uint64 // scratch
+	hashes [probe]uint32
+	first  [probe]uint64
+}
+
+// maxKeys is the number of bits of the word of NULLs.
+const maxKeys = 64
+
+// probe is how many rows are hashed and looked up before the first is compared,
+// so that their cache misses overlap.
+const probe = 256
+
+func newGroupTable(types []arrow.DataType) (*groupTable, error) {
+	if _, err := rowkey.NewEncoder(types); err != nil {
+		return nil, err
+	}
+	if len(types) > maxKeys {
+		return nil, fmt.Errorf("group by %d columns: at most %d are possible", len(types), maxKeys)
+	}
+	g := &groupTable{types: types, width: len(types), interned: make([]*interner, len(types))}
+	for i, dt := range types {
+		if rowkey.Width(dt) == 0 {
+			g.interned[i] = &interner{}
+		}
+	}
+	g.Reset()
+	return g, nil
+}
+
+// Len returns the number of groups.
+func (g *groupTable) Len() int { return g.n }
+
+// Bytes is the memory held.
+func (g *groupTable) Bytes() int64 {
+	sum := g.slots.bytes() + 8*int64(cap(g.keys)+cap(g.words)+cap(g.column))
+	for _, t := range g.interned {
+		if t != nil {
+			sum += t.bytes()
+		}
+	}
+	return sum
+}
+
+// Reset forgets all groups and keeps the memory.
+func (g *groupTable) Reset() {
+	g.slots.reset()
+	for _, t := range g.interned {
+		if t != nil {
+			t.reset()
+		}
+	}
+	g.keys, g.n, g.hasNulls = g.keys[:0], 0, false
+}
+
+// Map fills out with the group of each of n rows, new groups included.
+func (g *groupTable) Map(cols []arrow.Array, n int, out []uint32) {
+	stride := g.load(cols, n, true)
+	switch stride {
+	case 0:
+		g.n = max(g.n, min(n, 1))
+		clear(out[:n])
+	case 1:
+		g.map1(out[:n])
+	case 2:
+		g.map2(out[:n])
+	default:
+		g.mapN(out[:n], stride)
+	}
+}
+
+// Find is Map without new groups: a row whose key is not there gets noGroup.
+func (g *groupTable) Find(cols []arrow.Array, n int, out []uint32) {
+	g.reserve(0)
+	stride := g.load(cols, n, false)
+	if stride == 0 {
+		fill(out[:n], noGroup)
+		if g.n > 0 {
+			clear(out[:n])
+		}
+		return
+	}
+	for i := range n {
+		key := g.words[i*stride : (i+1)*stride]
+		_, out[i] = g.search(key, hashWords(key))
+	}
+}
+
+// noGroup is what Find returns for an unknown key.
+const noGroup = ^uint32(0)
+
+func fill(s []uint32, v uint32) {
+	for i := range s {
+		s[i] = v
+	}
+}
+
+// load turns the key columns into words and returns how many a row has. The
+// word of NULLs is there from the first batch on that has any.
+func (g *groupTable) load(cols []arrow.Array, n int, insert bool) int {
+	nulls := g.hasNulls
+	for i, c := range cols {
+		nulls = nulls || g.interned[i] == nil && c.NullN() > 0
+	}
+	if nulls && !g.hasNulls {
+		g.addNullWord()
+	}
+	stride := g.width
+	if nulls {
+		stride++
+	}
+	g.words, g.column = growWords(g.words, n*stride), growWords(g.column, n)
+	if stride == 1 {
+		g.loadColumn(0, cols[0], insert, g.words)
+		return 1
+	}
+	for c, col := range cols {
+		g.loadColumn(c, col, insert, g.column)
+		for i, w := range g.column {
+			g.words[i*stride+c] = w
+		}
+	}
+	if nulls {
+		for i := range n {
+			g.words[i*stride+g.width] = 0
+		}
+		for c, col := range cols {
+			if g.interned[c] == nil && col.NullN() > 0 {
+				g.markNulls(c, col, n, stride)
+			}
+		}
+	}
+	return stride
+}
+
+func (g *groupTable) loadColumn(c int, col arrow.Array, insert bool, out []uint64) {
+	if t := g.interned[c]; t != nil {
+		t.words(col, insert, out)
+		return
+	}
+	rowkey.Words(col, out)
+}
+
+func (g *groupTable) markNulls(c int, col arrow.Array, n, stride int) {
+	for i := range n {
+		if col.IsNull(i) {
+			g.words[i*stride+c] = 0
+			g.words[i*stride+g.width] |= 1 << c
+		}
+	}
+}
+
+// addNullWord widens the keys that are there by a word that says "no NULL".
+func (g *groupTable) addNullWord() {
+	g.hasNulls = true
+	old := g.keys
+	g.keys = make([]uint64, 0, g.n*(g.width+1)+probe)
+	g.slots.reset()
+	g.slots.reserve(g.n)
+	for i := range g.n {
+		g.keys = append(append(g.keys, old[i*g.width:(i+1)*g.width]...), 0)
+		key := g.keys[i*(g.width+1):]
+		h := hashWords(key)
+		at := h & g.mask
+		for g.table[at] != 0 {
+			at = (at + 1) & g.mask
+		}
+		g.table[at] = uint64(h)<<32 | uint64(i+1)
+		g.used++
+	}
+}
+
+func hashWords(key []uint64) uint32 {
+	h := uint64(0x9e3779b97f4a7c15)
+	for _, w := range key {
+		h = mix(h, w)
+	}
+	return uint32(h)
+}
+
+func mix(h, w uint64) uint64 {
+	hi, lo := bits.Mul64(h^w, 0xd6e8feb86659fd93)
+	return hi ^ lo
+}
+
+// search returns the slot and group of a key, or a free slot and noGroup.
+func (g *groupTable) search(key []uint64, h uint32) (at, id uint32) {
+	for at = h & g.mask; ; at = (at + 1) & g.mask {
+		slot := g.table[at]
+		if slot == 0 {
+			return at, noGroup
+		}
+		if uint32(slot>>32) != h {
+			continue
+		}
+		id = uint32(slot) - 1
+		have := g.keys[int(id)*len(key):]
+		same := true
+		for k, w := range key {
+			same = same && have[k] == w
+		}
+		if same {
+			return at, id
+		}
+	}
+}
+
+func (g *groupTable) insert(at, h uint32, key ...uint64) uint32 {
+	id := uint32(g.n)
+	g.keys = append(g.keys, key...)
+	g.table[at] = uint64(h)<<32 | uint64(id+1)
+	g.n++
+	g.used++
+	return id
+}
+
+// map1 is Map for keys of one word.
+func (g *groupTable) map1(out []uint32) {
+	for start := 0; start < len(out); start += probe {
+		g.reserve(probe)
+		words := g.words[start:min(start+probe, len(out))]
+		for i, w := range words {
+			h := uint32(mix(0x9e3779b97f4a7c15, w))
+			g.hashes[i], g.first[i] = h, g.table[h&g.mask]
+		}
+		for i, w := range words {
+			h, slot := g.hashes[i], g.first[i]
+			if uint32(slot>>32) == h && slot != 0 && g.keys[uint32(slot)-1] == w {
+				out[start+i] = uint32(slot) - 1
+				continue
+			}
+			at, id := g.search(words[i:i+1], h)
+			if id == noGroup {
+				id = g.insert(at, h, w)
+			}
+			out[start+i] = id
+		}
+	}
+}
+
+// map2 is Map for keys of two words.
+func (g *groupTable) map2(out []uint32) {
+	for start := 0; start < len(out); start += probe {
+		g.reserve(probe)
+		end := min(start+probe, len(out))
+		words := g.words[2*start : 2*end]
+		for i := range end - start {
+			h := uint32(mix(mix(0x9e3779b97f4a7c15, words[2*i]), words[2*i+1]))
+			g.hashes[i], g.first[i] = h, g.table[h&g.mask]
+		}
+		for i := range end - start {
+			h, slot := g.hashes[i], g.first[i]
+			if uint32(slot>>32) == h && slot != 0 {
+				id := uint32(slot) - 1
+				if k := g.keys[2*id : 2*id+2]; k[0] == words[2*i] && k[1] == words[2*i+1] {
+					out[start+i] = id
+					continue
+				}
+			}
+			at, id := g.search(words[2*i:2*i+2], h)
+			if id == noGroup {
+				id = g.insert(at, h, words[2*i], words[2*i+1])
+			}
+			out[start+i] = id
+		}
+	}
+}
+
+func (g *groupTable) mapN(out []uint32, stride int) {
+	for start := 0; start < len(out); start += probe {
+		g.reserve(probe)
+		end := min(start+probe, len(out))
+		for i := start; i < end; i++ {
+			h := hashWords(g.words[i*stride : (i+1)*stride])
+			g.hashes[i-start], g.first[i-start] = h, g.table[h&g.mask]
+		}
+		for i := start; i < end; i++ {
+			key, h := g.words[i*stride:(i+1)*stride], g.hashes[i-start]
+			at, id := g.search(key, h)
+			if id == noGroup {
+				id = g.insert(at, h, key...)
+			}
+			out[i] = id
+		}
+	}
+}
+
+// Keys returns the key columns of groups [first, end).
+func (g *groupTable) Keys(alloc memory.Allocator, first, end int) ([]arrow.Array, error) {
+	stride := g.width
+	if g.hasNulls {
+		stride++
+	}
+	out := make([]arrow.Array, 0, g.width)
+	words := make([]uint64, end-first)
+	for c, dt := range g.types {
+		for i := range words {
+			words[i] = g.keys[(first+i)*stride+c]
+		}
+		var arr arrow.Array
+		var err error
+		if t := g.interned[c]; t != nil {
+			arr, err = t.column(alloc, dt, words)
+		} else {
+			arr, err = g.fixedColumn(alloc, c, dt, words, first)
+		}
+		if err != nil {
+			gather.Release(out)
+			return nil, err
+		}
+		out = append(out, arr)
+	}
+	return out, nil
+}
+
+func (g *groupTable) fixedColumn(alloc memory.Allocator, c int, dt arrow.DataType, words []uint64, first int) (arrow.Array, error) {
+	b := array.NewBuilder(alloc, dt)
+	defer b.Release()
+	b.Reserve(len(words))
+	for i, w := range words {
+		if g.hasNulls && g.keys[(first+i)*(g.width+1)+g.width]>>c&1 != 0 {
+			b.AppendNull()
+			continue
+		}
+		if err := rowkey.AppendWord(b, w); err != nil {
+			return nil, err
+		}
+	}
+	return b.NewArray(), nil
+}
+
+func growWords(s []uint64, n int) []uint64 {
+	if cap(s) < n {
+		return make([]uint64, n, n+n/4)
+	}
+	return s[:n]
+}
+
+// unsafeBytes reads a string's bytes without a copy; they must not be changed.
+func unsafeBytes(s string) []byte { return unsafe.Slice(unsafe.StringData(s), len(s)) }

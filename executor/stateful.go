@@ -1,0 +1,417 @@
+package executor
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
+
+	"github.com/sluice-stream/sluice/batch"
+	"github.com/sluice-stream/sluice/executor/gather"
+	"github.com/sluice-stream/sluice/planner/physical"
+	"github.com/sluice-stream/sluice/sinks"
+	"github.com/sluice-stream/sluice/statestore"
+)
+
+// statefulAggregate merges the batch's partial results into the state store.
+//
+// The batch is first merged within itself, so that the store sees each key once.
+// Only then the stored result of each key is put in front: an aggregate that
+// cares for order (first, collect_list) finds old rows before new ones.
+type statefulAggregate struct {
+	base
+	n     *physical.StatefulAggregate
+	keys  *stateKeys
+	delta *aggregator // the batch alone
+	total *aggregator // with what the store held; same numbers, then scanned rows
+	old   *aggregator // changelog: what the store held, in order of found
+	dues  dues
+	out   cutter
+	done  bool
+}
+
+// pass is what one micro-batch has in hand.
+type pass struct {
+	txn     statestore.Txn
+	n       int           // groups of the batch
+	cols    []arrow.Array // their keys
+	found   []uint32      // groups that the store had
+	oldRes  []arrow.Array // changelog: results of found before the batch
+	closing []bool        // groups of the batch that leave at once
+	scanned [][2][]byte   // other rows that leave or, in complete mode, all rows: key, value
+	all     bool          // everything leaves: an input without windows has ended
+	order   []int32       // rows to emit
+	ops     []sinks.Op    // of order
+}
+
+func newStatefulAggregate(n *physical.StatefulAggregate, in Operator) (*statefulAggregate, error) {
+	switch sinks.Mode(n.Mode) {
+	case sinks.Append, sinks.Update, sinks.Complete, sinks.Changelog:
+	default:
+		return nil, fmt.Errorf("%s: unknown output mode %q", n, n.Mode)
+	}
+	s := &statefulAggregate{base: base{node: n, in: []Operator{in}}, n: n}
+	var err error
+	for _, a := range []**aggregator{&s.delta, &s.total, &s.old} {
+		if *a, err = newMergeAggregator(n.NKeys, n.Aggs, in.Schema()); err != nil {
+			return nil, fmt.Errorf("%s: %w", n, err)
+		}
+	}
+	s.keys, err = newStateKeys(fieldTypes(in.Schema().Fields()[:n.NKeys]), n.EndKey, stateTypes(n.Aggs))
+	return s, err
+}
+
+func (s *statefulAggregate) Open(ctx context.Context, tc *TaskContext) error {
+	for _, a := range []*aggregator{s.delta, s.total, s.old} {
+		a.open(tc.Alloc)
+	}
+	s.out.reset()
+	s.done = false
+	return s.base.Open(ctx, tc)
+}
+
+func (s *statefulAggregate) Close() error {
+	s.out.reset()
+	for _, a := range []*aggregator{s.delta, s.total, s.old} {
+		a.release()
+	}
+	return s.base.Close()
+}
+
+func (s *statefulAggregate) Next(ctx context.Context) (arrow.RecordBatch, error) {
+	if !s.done {
+		s.done = true
+		if err := s.compute(ctx); err != nil {
+			return nil, fmt.Errorf("state of %s: %w", s.n.Operator, err)
+		}
+	}
+	return s.out.next()
+}
+
+func (s *statefulAggregate) compute(ctx context.Context) error {
+	txn, err := s.tc.State(ctx, s.n.Operator)
+	if err != nil {
+		return err
+	}
+	nk := s.n.NKeys
+	err = drain(ctx, s.in[0], func(rec arrow.RecordBatch) error {
+		groups := s.delta.assign(rec.Columns()[:nk], int(rec.NumRows()))
+		return s.delta.merge(groups, rec.Columns()[nk:])
+	})
+	if err != nil {
+		return err
+	}
+	p := &pass{txn: txn, n: s.delta.table.Len()}
+	p.all = s.mode() == sinks.Append && s.n.EndKey < 0 && len(s.n.Aggs) > 0 && s.tc.Spec.Close == batch.EndOfTime
+	defer func() { gather.Release(p.cols); gather.Release(p.oldRes) }()
+	if err := s.dues.load(s, txn); err != nil {
+		return err
+	}
+	for _, step := range []func(*pass) error{s.lookUp, s.store, s.closeDue, s.selectRows, s.emit} {
+		if err := step(p); err != nil {
+			return err
+		}
+	}
+	s.tc.Result.NextDue = min(s.tc.Result.NextDue, s.dues.next())
+	return nil
+}
+
+func (s *statefulAggregate) mode() sinks.Mode { return sinks.Mode(s.n.Mode) }
+
+// lookUp encodes the keys of the batch and merges what the store has for them.
+func (s *statefulAggregate) lookUp(p *pass) error {
+	if s.n.Global && p.n == 0 {
+		if missing, err := s.keys.globalMissing(p.txn); err != nil {
+			return err
+		} else if missing {
+			p.n = 1
+			s.delta.resize(1)
+		}
+	}
+	var err error
+	if p.cols, err = s.delta.keys(); err != nil {
+		return err
+	}
+	if err := s.keys.encode(p.cols, p.n); err != nil {
+		return err
+	}
+	states, err := s.keys.get(s.tc.Alloc, p)
+	if err != nil {
+		return err
+	}
+	defer gather.Release(states)
+	if len(p.found) == 0 {
+		s.delta, s.total = s.total, s.delta
+		return nil
+	}
+	if s.mode() == sinks.Changelog {
+		s.old.resize(len(p.found))
+		if err := s.old.merge(iota32(0, len(p.found)), states); err != nil {
+			return err
+		}
+		if p.oldRes, err = s.old.finals(nil, 0, len(p.found)); err != nil {
+			return err
+		}
+	}
+	s.total.resize(p.n)
+	if err := s.total.merge(p.found, states); err != nil {
+		return err
+	}
+	fresh, err := s.delta.states(nil, 0, p.n)
+	if err != nil {
+		return err
+	}
+	defer gather.Release(fresh)
+	return s.total.merge(iota32(0, p.n), fresh)
+}
+
+// store writes the groups that stay and deletes those that leave at once.
+func (s *statefulAggregate) store(p *pass) error {
+	p.closing = make([]bool, p.n)
+	staying := p.n
+	for i := range p.closing {
+		end, windowed, err := s.keys.end(s.keys.rows.Row(i))
+		if err != nil {
+			return err
+		}
+		if p.closing[i] = p.all || windowed && s.closes(end); p.closing[i] {
+			staying--
+		} else if windowed {
+			s.dues.add(s.keys.rows.Row(i)[0], end)
+		}
+	}
+	for _, f := range p.found {
+		if p.closing[f] {
+			if err := p.txn.Delete(s.keys.rows.Row(int(f))); err != nil {
+				return err
+			}
+		}
+	}
+	if staying == 0 {
+		return nil
+	}
+	states, err := s.total.states(nil, 0, p.n)
+	if err != nil {
+		return err
+	}
+	defer gather.Release(states)
+	if err := s.keys.codec.Encode(states, p.n, &s.keys.values); err != nil {
+		return err
+	}
+	for i := range p.n {
+		if p.closing[i] {
+			continue
+		}
+		if err := p.txn.Put(s.keys.rows.Row(i), s.keys.values.Row(i)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// closes reports whether a window is due. Before any watermark nothing is.
+func (s *statefulAggregate) closes(end batch.EventTime) bool {
+	return s.tc.Spec.Close != batch.NoTime && end <= s.tc.Spec.Close
+}
+
+// closeDue takes the rows out of the store whose window closed without being in
+// this batch. In key order the window's end comes first within a key group, so
+// that only due rows and one more are read.
+func (s *statefulAggregate) closeDue(p *pass) error {
+	for g := s.dues.first; g < s.dues.end; g++ {
+		if !p.all && (s.n.EndKey < 0 || !s.closes(s.dues.at[g])) {
+			continue
+		}
+		from := len(p.scanned)
+		s.dues.at[g] = batch.EndOfTime
+		err := p.txn.Scan(groupStart(g), groupStart(g+1), func(key, value []byte) (bool, error) {
+			end, windowed, err := s.keys.end(key)
+			if err != nil {
+				return false, err
+			}
+			if !p.all && windowed && !s.closes(end) {
+				s.dues.at[g] = end
+				return false, nil
+			}
+			p.scanned = append(p.scanned, [2][]byte{bytes.Clone(key), bytes.Clone(value)})
+			return true, nil
+		})
+		if err != nil {
+			return err
+		}
+		for _, kv := range p.scanned[from:] {
+			if err := p.txn.Delete(kv[0]); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// selectRows decides which rows come out: numbers below p.n are groups of the
+// batch, those from p.n on are scanned rows.
+func (s *statefulAggregate) selectRows(p *pass) error {
+	switch s.mode() {
+	case sinks.Append:
+		return s.selectAppend(p)
+	case sinks.Complete:
+		p.scanned = p.scanned[:0]
+		p.n = 0
+		for g := s.dues.first; g < s.dues.end; g++ {
+			err := p.txn.Scan(groupStart(g), groupStart(g+1), func(key, value []byte) (bool, error) {
+				p.scanned = append(p.scanned, [2][]byte{bytes.Clone(key), bytes.Clone(value)})
+				return true, nil
+			})
+			if err != nil {
+				return err
+			}
+		}
+		s.total.reset()
+		gather.Release(p.cols)
+		p.cols = nil
+		p.order = seq(0, len(p.scanned))
+	case sinks.Update:
+		p.scanned = nil
+		p.order = seq(0, p.n)
+	case sinks.Changelog:
+		p.scanned = nil
+		p.order = seq(0, p.n)
+	}
+	return nil
+}
+
+func (s *statefulAggregate) selectAppend(p *pass) error {
+	if s.n.EndKey < 0 && !p.all {
+		p.scanned = nil
+		if len(s.n.Aggs) > 0 {
+			return nil
+		}
+		// DISTINCT: a key comes out when it is first seen.
+		known := make([]bool, p.n)
+		for _, f := range p.found {
+			known[f] = true
+		}
+		for i := range p.n {
+			if !known[i] {
+				p.order = append(p.order, int32(i))
+			}
+		}
+		return nil
+	}
+	for i, c := range p.closing {
+		if c {
+			p.order = append(p.order, int32(i))
+		}
+	}
+	p.order = append(p.order, seq(p.n, p.n+len(p.scanned))...)
+	return nil
+}
+
+// rowKey returns the state key of a selected row without its key group.
+func (s *statefulAggregate) rowKey(p *pass, row int32) []byte {
+	if int(row) < p.n {
+		return s.keys.rows.Row(int(row))[1:]
+	}
+	return p.scanned[int(row)-p.n][0][1:]
+}
+
+// emit sets the output to the selected rows, ordered by (window end, key).
+func (s *statefulAggregate) emit(p *pass) error {
+	if len(p.order) == 0 {
+		return nil
+	}
+	slices.SortFunc(p.order, func(a, b int32) int { return bytes.Compare(s.rowKey(p, a), s.rowKey(p, b)) })
+	keys, err := s.scannedRows(p)
+	if err != nil {
+		return err
+	}
+	m := p.n + len(p.scanned)
+	if s.mode() == sinks.Changelog {
+		return s.emitChanges(p, keys)
+	}
+	cols, err := s.total.finals(keys, 0, m)
+	if err != nil {
+		return err
+	}
+	defer gather.Release(cols)
+	out, err := gather.Columns(s.tc.Alloc, cols, p.order)
+	if err != nil {
+		return err
+	}
+	if s.mode() != sinks.Append {
+		op := sinks.Insert
+		if s.mode() == sinks.Update {
+			op = sinks.UpdateAfter
+		}
+		out = append(out, opColumn(s.tc.Alloc, op, len(p.order)))
+	}
+	s.out.set(s.Schema(), out, len(p.order))
+	return nil
+}
+
+// scannedRows adds the scanned rows to total behind the batch's groups and
+// returns the key columns of both.
+func (s *statefulAggregate) scannedRows(p *pass) ([]arrow.Array, error) {
+	if len(p.scanned) == 0 {
+		for _, c := range p.cols {
+			c.Retain()
+		}
+		return append([]arrow.Array{}, p.cols...), nil
+	}
+	keys, states, err := s.keys.decode(s.tc.Alloc, p.scanned)
+	if err != nil {
+		return nil, err
+	}
+	defer gather.Release(states)
+	s.total.resize(p.n + len(p.scanned))
+	if err := s.total.merge(iota32(p.n, p.n+len(p.scanned)), states); err != nil {
+		gather.Release(keys)
+		return nil, err
+	}
+	if p.n == 0 {
+		return keys, nil
+	}
+	defer gather.Release(keys)
+	return concat(s.tc.Alloc, [][]arrow.Array{p.cols, keys})
+}
+
+// emitChanges compares results with those before and lists the changes.
+func (s *statefulAggregate) emitChanges(p *pass, keys []arrow.Array) error {
+	defer gather.Release(keys)
+	now, err := s.total.finals(nil, 0, p.n)
+	if err != nil {
+		return err
+	}
+	defer gather.Release(now)
+	// Old results stand behind the new ones in one column, so that one gather does both.
+	rows, ops, keyRows, err := s.changes(p, now)
+	if err != nil {
+		return err
+	}
+	both := now
+	if len(p.found) > 0 {
+		if both, err = concat(s.tc.Alloc, [][]arrow.Array{now, p.oldRes}); err != nil {
+			return err
+		}
+		defer gather.Release(both)
+	}
+	out, err := gather.Columns(s.tc.Alloc, keys, keyRows)
+	if err != nil {
+		return err
+	}
+	res, err := gather.Columns(s.tc.Alloc, both, rows)
+	if err != nil {
+		gather.Release(out)
+		return err
+	}
+	b := array.NewInt8Builder(s.tc.Alloc)
+	defer b.Release()
+	for _, op := range ops {
+		b.Append(int8(op))
+	}
+	s.out.set(s.Schema(), append(append(out, res...), b.NewArray()), len(rows))
+	return nil
+}

@@ -1,0 +1,287 @@
+package executor
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/apache/arrow-go/v18/arrow/memory"
+
+	"github.com/sluice-stream/sluice/batch"
+	"github.com/sluice-stream/sluice/executor/rowkey"
+	"github.com/sluice-stream/sluice/sinks"
+	"github.com/sluice-stream/sluice/statestore"
+)
+
+// stateKeys turns the groups of a stateful operator into rows of the store:
+// [key group][window end, if there is one][other keys] -> partial results.
+type stateKeys struct {
+	endKey int
+	perm   []int // position in the state's key -> key column
+	types  []arrow.DataType
+	enc    *rowkey.Encoder
+	codec  *rowkey.ValueCodec
+	state  []arrow.DataType
+
+	hasher rowkey.Hasher
+	hashes []uint64
+	groups []uint8
+	rows   rowkey.Rows
+	values rowkey.Rows
+	list   [][]byte
+}
+
+func newStateKeys(keys []arrow.DataType, endKey int, state []arrow.DataType) (*stateKeys, error) {
+	k := &stateKeys{endKey: endKey, types: keys, state: state}
+	if endKey >= 0 {
+		if endKey >= len(keys) || keys[endKey].ID() != arrow.TIMESTAMP {
+			return nil, fmt.Errorf("key %d is not the end of a window", endKey)
+		}
+		k.perm = append(k.perm, endKey)
+	}
+	for i := range keys {
+		if i != endKey {
+			k.perm = append(k.perm, i)
+		}
+	}
+	permuted := make([]arrow.DataType, len(keys))
+	for at, c := range k.perm {
+		permuted[at] = keys[c]
+	}
+	var err error
+	if k.enc, err = rowkey.NewEncoder(permuted); err != nil {
+		return nil, err
+	}
+	k.codec, err = rowkey.NewValueCodec(state)
+	return k, err
+}
+
+// encode makes the keys of n groups. The key group is the hash of the columns in
+// the order of GROUP BY, which is the exchange's order too (Y2).
+func (k *stateKeys) encode(cols []arrow.Array, n int) error {
+	k.hashes = growWords(k.hashes, n)
+	k.hasher.Hash(cols, k.hashes)
+	if cap(k.groups) < n {
+		k.groups = make([]uint8, n)
+	}
+	k.groups = k.groups[:n]
+	rowkey.Groups(k.hashes, k.groups)
+	permuted := make([]arrow.Array, len(cols))
+	for at, c := range k.perm {
+		permuted[at] = cols[c]
+	}
+	if err := k.enc.EncodeGrouped(k.groups, permuted, &k.rows); err != nil {
+		return err
+	}
+	k.list = k.rows.List(k.list[:0])
+	return nil
+}
+
+// globalMissing reports whether the store has no row for the only group there is.
+func (k *stateKeys) globalMissing(txn statestore.Txn) (bool, error) {
+	if err := k.encode(nil, 1); err != nil {
+		return false, err
+	}
+	missing := true
+	err := txn.Get(k.list, func(int, []byte) error { missing = false; return nil })
+	return missing, err
+}
+
+// get reads what the store has for the encoded keys: p.found lists the groups
+// and the result their states in that order.
+func (k *stateKeys) get(alloc memory.Allocator, p *pass) ([]arrow.Array, error) {
+	bs := newBuilders(alloc, k.state)
+	defer releaseBuilders(bs)
+	err := p.txn.Get(k.list, func(i int, value []byte) error {
+		p.found = append(p.found, uint32(i))
+		return k.codec.Decode(value, bs)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return finish(bs), nil
+}
+
+// decode turns rows of the store back into key columns (in the order of GROUP BY) and states.
+func (k *stateKeys) decode(alloc memory.Allocator, rows [][2][]byte) (keys, states []arrow.Array, err error) {
+	kb, sb := make([]array.Builder, len(k.types)), newBuilders(alloc, k.state)
+	defer releaseBuilders(sb)
+	for at, c := range k.perm {
+		kb[at] = array.NewBuilder(alloc, k.types[c])
+		defer kb[at].Release()
+	}
+	for _, kv := range rows {
+		if err := errors.Join(k.enc.Decode(kv[0][1:], kb), k.codec.Decode(kv[1], sb)); err != nil {
+			return nil, nil, err
+		}
+	}
+	keys = make([]arrow.Array, len(k.types))
+	for at, c := range k.perm {
+		keys[c] = kb[at].NewArray()
+	}
+	return keys, finish(sb), nil
+}
+
+// end reads the window's end out of a state key. A group whose end is NULL is always due.
+func (k *stateKeys) end(key []byte) (end batch.EventTime, windowed bool, err error) {
+	if k.endKey < 0 {
+		return 0, false, nil
+	}
+	if len(key) == 0 {
+		return 0, false, rowkey.ErrDamaged
+	}
+	w, null, err := rowkey.DecodeWord(key[1:], 8)
+	if null || err != nil {
+		return batch.NoTime, true, err
+	}
+	return batch.EventTime(w ^ 1<<63), true, nil
+}
+
+// groupStart is the first key of a key group, nil after the last one.
+func groupStart(g int) []byte {
+	if g >= batch.KeyGroups {
+		return nil
+	}
+	return []byte{byte(g)}
+}
+
+// dues remembers the earliest window end of each key group of a shard from batch
+// to batch, so that a batch in which nothing is due reads nothing.
+type dues struct {
+	at         [batch.KeyGroups]batch.EventTime
+	first, end int
+	version    batch.ID // of the state that it describes
+	valid      bool
+}
+
+// load starts from what is remembered, or reads the first row of each key group.
+func (d *dues) load(s *statefulAggregate, txn statestore.Txn) error {
+	spec := &s.tc.Spec
+	first, end := batch.GroupsOf(spec.Task.Partition, max(spec.Parts, 1))
+	known := d.valid && d.version == spec.Base && d.first == first && d.end == end
+	// Whatever happens below, only a batch that comes to its end describes a version.
+	d.first, d.end, d.version, d.valid = first, end, spec.Base+1, false
+	if known {
+		return nil
+	}
+	for g := first; g < end; g++ {
+		d.at[g] = batch.EndOfTime
+		if spec.Base == batch.None || s.n.EndKey < 0 {
+			continue
+		}
+		err := txn.Scan(groupStart(g), groupStart(g+1), func(key, _ []byte) (bool, error) {
+			var err error
+			d.at[g], _, err = s.keys.end(key)
+			return false, err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *dues) add(group byte, end batch.EventTime) { d.at[group] = min(d.at[group], end) }
+
+// next ends a batch: it returns the earliest end of all.
+func (d *dues) next() batch.EventTime {
+	d.valid = true
+	next := batch.EndOfTime
+	for g := d.first; g < d.end; g++ {
+		next = min(next, d.at[g])
+	}
+	return next
+}
+
+// changes lists the rows of a changelog: a position in (new results, then old
+// ones), the kind of change and the group.
+func (s *statefulAggregate) changes(p *pass, now []arrow.Array) (rows []int32, ops []sinks.Op, groups []int32, err error) {
+	before := make([]int32, p.n)
+	for i := range before {
+		before[i] = -1
+	}
+	for at, f := range p.found {
+		before[f] = int32(at)
+	}
+	var types []arrow.DataType
+	for _, a := range s.n.Aggs {
+		types = append(types, a.Func.Result)
+	}
+	codec, err := rowkey.NewValueCodec(types)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	var newRows, oldRows rowkey.Rows
+	if err := codec.Encode(now, p.n, &newRows); err != nil {
+		return nil, nil, nil, err
+	}
+	if len(p.found) > 0 {
+		if err := codec.Encode(p.oldRes, len(p.found), &oldRows); err != nil {
+			return nil, nil, nil, err
+		}
+	}
+	add := func(row int, op sinks.Op, group int32) {
+		rows, ops, groups = append(rows, int32(row)), append(ops, op), append(groups, group)
+	}
+	for _, g := range p.order {
+		old := before[g]
+		switch {
+		case old < 0:
+			add(int(g), sinks.Insert, g)
+		case !bytes.Equal(newRows.Row(int(g)), oldRows.Row(int(old))):
+			add(p.n+int(old), sinks.UpdateBefore, g)
+			add(int(g), sinks.UpdateAfter, g)
+		}
+	}
+	return rows, ops, groups, nil
+}
+
+func opColumn(alloc memory.Allocator, op sinks.Op, n int) arrow.Array {
+	b := array.NewInt8Builder(alloc)
+	defer b.Release()
+	b.Reserve(n)
+	for range n {
+		b.UnsafeAppend(int8(op))
+	}
+	return b.NewArray()
+}
+
+func newBuilders(alloc memory.Allocator, types []arrow.DataType) []array.Builder {
+	bs := make([]array.Builder, len(types))
+	for i, dt := range types {
+		bs[i] = array.NewBuilder(alloc, dt)
+	}
+	return bs
+}
+
+func releaseBuilders(bs []array.Builder) {
+	for _, b := range bs {
+		b.Release()
+	}
+}
+
+func finish(bs []array.Builder) []arrow.Array {
+	out := make([]arrow.Array, len(bs))
+	for i, b := range bs {
+		out[i] = b.NewArray()
+	}
+	return out
+}
+
+func iota32(first, end int) []uint32 {
+	out := make([]uint32, end-first)
+	for i := range out {
+		out[i] = uint32(first + i)
+	}
+	return out
+}
+
+func seq(first, end int) []int32 {
+	out := make([]int32, end-first)
+	for i := range out {
+		out[i] = int32(first + i)
+	}
+	return out
+}
