@@ -31,9 +31,13 @@ func (f *Formatter) AppendCSV(dst []byte, arr arrow.Array, row int) []byte {
 	return f.appendLeaf(dst, arr, row, ' ', false)
 }
 
-// AppendCSVRow appends the first columns of a row as fields, without the end of
-// the line.
-func (f *Formatter) AppendCSVRow(dst []byte, rec arrow.RecordBatch, columns, row int) []byte {
+// AppendCSVRow appends the fields of a row, without the end of the line.
+func (f *Formatter) AppendCSVRow(dst []byte, rec arrow.RecordBatch, row int) []byte {
+	return f.AppendCSVColumns(dst, rec, int(rec.NumCols()), row)
+}
+
+// AppendCSVColumns is AppendCSVRow for the first columns of a row.
+func (f *Formatter) AppendCSVColumns(dst []byte, rec arrow.RecordBatch, columns, row int) []byte {
 	for i := range columns {
 		if i > 0 {
 			dst = append(dst, ',')

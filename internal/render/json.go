@@ -55,8 +55,13 @@ func (f *Formatter) AppendJSON(dst []byte, arr arrow.Array, row int) []byte {
 	return append(f.appendLeaf(append(dst, '"'), arr, row, 'T', true), '"')
 }
 
-// AppendJSONRow appends the first columns of a row as an object, in their order.
-func (f *Formatter) AppendJSONRow(dst []byte, rec arrow.RecordBatch, columns, row int) []byte {
+// AppendJSONRow appends a row as an object, with the columns in their order.
+func (f *Formatter) AppendJSONRow(dst []byte, rec arrow.RecordBatch, row int) []byte {
+	return f.AppendJSONColumns(dst, rec, int(rec.NumCols()), row)
+}
+
+// AppendJSONColumns is AppendJSONRow for the first columns of a row.
+func (f *Formatter) AppendJSONColumns(dst []byte, rec arrow.RecordBatch, columns, row int) []byte {
 	dst = append(dst, '{')
 	for i := range columns {
 		if i > 0 {

@@ -212,7 +212,7 @@ func TestCSVReadsBack(t *testing.T) {
 			b.Field(i).(*array.StringBuilder).Append(s)
 		}
 		text := AppendCSVHeader(nil, schema)
-		text = append(f.AppendCSVRow(append(text, '\n'), b.NewRecordBatch(), 2, 0), '\n')
+		text = append(f.AppendCSVRow(append(text, '\n'), b.NewRecordBatch(), 0), '\n')
 		rows, err := csv.NewReader(bytes.NewReader(text)).ReadAll()
 		if err != nil || len(rows) != 2 || rows[0][0] != "a,b" || rows[1][0] != want[0] || rows[1][1] != want[1] {
 			t.Fatalf("%q came back as %q (%v)", want, rows, err)

@@ -121,7 +121,7 @@ func (p *printer) json(buf *bytes.Buffer, id batch.ID, recs []arrow.RecordBatch)
 		ops, columns := stage.Ops(rec)
 		for row := range int(rec.NumRows()) {
 			line = fmt.Appendf(line[:0], `{"batch":%d,"op":"%s","row":`, id, stage.OpAt(ops, row))
-			line = p.formatter.AppendJSONRow(line, rec, columns, row)
+			line = p.formatter.AppendJSONColumns(line, rec, columns, row)
 			buf.Write(append(line, '}', '\n'))
 		}
 	}
@@ -137,7 +137,7 @@ func (p *printer) csv(buf *bytes.Buffer, id batch.ID, recs []arrow.RecordBatch) 
 		ops, columns := stage.Ops(rec)
 		for row := range int(rec.NumRows()) {
 			line = fmt.Appendf(line[:0], "%d,%s,", id, stage.OpAt(ops, row))
-			line = p.formatter.AppendCSVRow(line, rec, columns, row)
+			line = p.formatter.AppendCSVColumns(line, rec, columns, row)
 			buf.Write(append(line, '\n'))
 		}
 	}
