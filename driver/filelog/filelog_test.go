@@ -226,6 +226,22 @@ func checkAfterCrash(t *testing.T, mem *vfsx.MemFS, rng *rand.Rand, acked batch.
 	must(t, l.Append(t.Context(), 1, planned(next)))
 }
 
+// After a truncation the first segment may begin inside a batch.
+func TestReplayBeginsWithAPlan(t *testing.T) {
+	fs := vfsx.NewMem()
+	l := open(t, fs)
+	defer l.Close()
+	must(t, l.Append(t.Context(), 1, planned(0)))
+	for id := range batch.ID(40) {
+		must(t, l.Append(t.Context(), 1, committed(id), planned(id+1)))
+	}
+	must(t, l.Truncate(t.Context(), 20))
+	got := records(t, l, 0)
+	if len(got) < 41 || len(got) > 60 || !strings.HasPrefix(got[0], "microbatch.Planned ") {
+		t.Fatalf("%d records, the first are %v", len(got), got[:3])
+	}
+}
+
 // segments returns the paths of the log's files, oldest first.
 func segments(t *testing.T, fs vfsx.FS) []string {
 	t.Helper()

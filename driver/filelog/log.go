@@ -159,9 +159,12 @@ func (l *Log) swapLocked(next *segment, f vfsx.File) error {
 }
 
 // Replay returns the records whose ID is at least from, oldest first; all there
-// are for from <= 0. It reads what was durable when it was called.
+// are for from <= 0. It reads what was durable when it was called. Truncate drops
+// whole segments, so the first one left may begin inside a batch: the rest of
+// that batch is passed over, as if it had been dropped too.
 func (l *Log) Replay(ctx context.Context, from batch.ID) iter.Seq2[microbatch.Record, error] {
 	return func(yield func(microbatch.Record, error) bool) {
+		begun, first := false, batch.None // the oldest batch whose plan is there
 		l.mu.Lock()
 		files := make([]segment, 0, len(l.mu.segs)+1)
 		for _, s := range l.mu.segs {
@@ -178,6 +181,16 @@ func (l *Log) Replay(ctx context.Context, from batch.ID) iter.Seq2[microbatch.Re
 				return
 			}
 			err := l.replaySegment(s, func(r microbatch.Record) error {
+				switch r.(type) {
+				case microbatch.Planned:
+					if !begun {
+						begun, first = true, r.ID()
+					}
+				case microbatch.Committed, microbatch.Checkpointed:
+					if !begun || r.ID() < first {
+						return nil
+					}
+				}
 				if (from <= 0 || r.ID() >= from) && !yield(r, nil) {
 					return errStop
 				}
