@@ -24,6 +24,9 @@ RACEPKGS  = $(foreach d,$(RACEDIRS),$(if $(wildcard $(d)/*.go $(d)/*/*.go),./$(d
 # Packages whose tests keep their expected text in files.
 REWRITEPKGS = $(shell git grep --untracked -lE 'cockroachdb/datadriven|internal/slt"|flag.Bool."rewrite"' -- '*_test.go' | xargs -r -n1 dirname | sort -u | sed 's,^,./,')
 
+# Packages that run SQL logic tests; the flag -slt exists in these alone.
+SLTPKGS = $(or $(shell git grep --untracked -lE 'internal/slt"' -- 'test/*_test.go' | xargs -r -n1 dirname | sort -u | sed 's,^,./,'),./internal/slt/...)
+
 BENCHPKGS = $(shell git grep --untracked -lE '^func Benchmark' -- '*_test.go' | xargs -r -n1 dirname | sort -u | sed 's,^,./,')
 
 .PHONY: help build demo test fmt vet lint staticcheck exhaustive unit short race foreign slt rewrite sim fuzz bench ci clean
@@ -76,7 +79,7 @@ foreign: ## Install the foreign readers (DuckDB) that some tests use
 	@tools/foreign
 
 slt: ## Run the SQL logic tests; F=test/slt/x.slt:12 runs one record
-	go test -tags invariants -timeout $(TIMEOUT) -run SLT ./test/... $(if $(F),-slt=$(F)) $(ARGS)
+	@python=$$(tools/foreign); SLUICE_DUCKDB_PYTHON="$$python" go test -tags invariants -timeout $(TIMEOUT) $(SLTPKGS) -run 'SLT|Oracle' $(ARGS) $(if $(F),-slt=$(F))
 
 rewrite: ## Write what tests print into their expected files; review the diff
 	go test -tags invariants $(REWRITEPKGS) -rewrite
