@@ -113,8 +113,8 @@ func checkTypes(types string, cols []Column, rows [][]string) error {
 		return fmt.Errorf("want %d columns (%s), got %d: %s", len(types), types, len(cols), names(cols))
 	}
 	for i, c := range cols {
-		if c.Type != 0 && types[i] != '?' && c.Type != types[i] {
-			return fmt.Errorf("column %d (%s) is of type %c, want %c", i+1, c.Name, c.Type, types[i])
+		if want := types[i : i+1]; c.Type != "" && want != "?" && c.Type != want {
+			return fmt.Errorf("column %d (%s) is of type %s, want %s", i+1, c.Name, c.Type, want)
 		}
 	}
 	for i, row := range rows {

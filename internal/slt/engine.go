@@ -1,11 +1,14 @@
 package slt
 
-import "context"
+import (
+	"context"
+	"testing"
+)
 
 // Column describes a column of a result.
 type Column struct {
 	Name string
-	Type byte // T, I, R, B, or 0 if the engine does not tell
+	Type string // T, I, R, B, or empty if the engine does not tell
 }
 
 // Engine runs SQL. Rows come back as text, the way that the command line prints
@@ -56,6 +59,6 @@ const (
 	Restart Mode = "restart"
 )
 
-// Factory makes a fresh, empty engine for one run of one file. name is what
-// skipif and onlyif call it, besides the mode. close may be nil.
-type Factory func(ctx context.Context, mode Mode) (e Engine, name string, close func() error, err error)
+// Factory makes a fresh, empty engine for one pass over one file. What has to be
+// closed goes into t.Cleanup; a failure to make one ends the test.
+type Factory func(t *testing.T, mode Mode) Engine

@@ -9,14 +9,42 @@ import (
 	"strings"
 )
 
-// run is one pass over a file: one mode, one way of cutting the feeds.
+// pass is one way of running a file.
+type pass struct {
+	mode   Mode
+	pieces int // number of micro-batches that the feeds are cut into
+}
+
+// String names the pass: batch, stream/3, restart/3.
+func (p pass) String() string {
+	if p.mode == Batch {
+		return string(p.mode)
+	}
+	return fmt.Sprintf("%s/%d", p.mode, p.pieces)
+}
+
+// passes lists the ways of running a file, those of its first mode first.
+func (f *File) passes() []pass {
+	var all []pass
+	for _, mode := range f.Modes {
+		if mode == Batch {
+			all = append(all, pass{Batch, 1})
+			continue
+		}
+		for _, k := range pieces {
+			all = append(all, pass{mode, k})
+		}
+	}
+	return all
+}
+
+// run makes one pass over a file.
 type run struct {
+	pass
 	file    *File
 	engine  Engine
 	name    string // of the engine, for skipif and onlyif
-	mode    Mode
-	pieces  int // number of micro-batches that the feeds are cut into
-	only    int // if not 0, the line of the one query or statement to judge
+	only    int    // if not 0, the line of the one query or statement to judge
 	results map[int][]string
 	fails   []string // what is wrong and no result could mend
 	diffs   []string // results that differ from the file's
@@ -78,16 +106,8 @@ func (r *run) failf(rec *Record, sql, format string, args ...any) {
 }
 
 func (r *run) describe(rec *Record, sql, what string) string {
-	where := fmt.Sprintf("%s:%d [%s]", r.file.Path, rec.Line, r.label())
+	where := fmt.Sprintf("%s:%d [%s]", r.file.Path, rec.Line, r.pass)
 	return fmt.Sprintf("%s\n%s\n%s", where, indent(sql), indent(what))
-}
-
-// label names the pass: batch, stream/3, restart/3.
-func (r *run) label() string {
-	if r.mode == Batch {
-		return string(r.mode)
-	}
-	return fmt.Sprintf("%s/%d", r.mode, r.pieces)
 }
 
 func (r *run) statement(ctx context.Context, rec *Record, s *Statement) {

@@ -23,7 +23,6 @@ type toy struct {
 	tables map[string][][]string
 	calls  []string
 	wrong  bool // lose the last micro-batch on a restart
-	closed bool
 }
 
 func newToy() *toy { return &toy{tables: map[string][][]string{}} }
@@ -46,11 +45,11 @@ func (e *toy) Query(_ context.Context, sql string) ([]Column, [][]string, error)
 	verb, arg, _ := strings.Cut(sql, " ")
 	switch verb {
 	case "sum":
-		return []Column{{"k", 'T'}, {"n", 'I'}}, sums(e.tables[arg]), nil
+		return []Column{{"k", "T"}, {"n", "I"}}, sums(e.tables[arg]), nil
 	case "all":
-		return []Column{{"k", 'T'}, {"v", 'I'}}, e.tables[arg], nil
+		return []Column{{"k", "T"}, {"v", "I"}}, e.tables[arg], nil
 	case "say":
-		return []Column{{"v", 'T'}}, [][]string{{arg}}, nil
+		return []Column{{"v", "T"}}, [][]string{{arg}}, nil
 	}
 	return nil, nil, fmt.Errorf("line 1:1: %s", arg)
 }
@@ -90,13 +89,26 @@ func sums(rows [][]string) [][]string {
 
 // made returns a factory that hands out e, or a fresh toy each time.
 func made(e *toy) Factory {
-	return func(context.Context, Mode) (Engine, string, func() error, error) {
-		use := e
-		if use == nil {
-			use = newToy()
+	return func(*testing.T, Mode) Engine {
+		if e == nil {
+			return newToy()
 		}
-		return use, "toy", func() error { use.closed = true; return nil }, nil
+		return e
 	}
+}
+
+// checkAll makes every pass over a file and returns what is wrong.
+func checkAll(t *testing.T, f *File, line int, make Factory) []string {
+	t.Helper()
+	var fails []string
+	for _, p := range f.passes() {
+		r := &run{file: f, pass: p, name: "toy", only: line, engine: make(t, p.mode)}
+		if err := r.play(t.Context()); err != nil {
+			fails = append(fails, err.Error())
+		}
+		fails = slices.Concat(fails, r.fails, r.diffs)
+	}
+	return fails
 }
 
 func parse(t *testing.T, text ...string) *File {
@@ -115,7 +127,7 @@ func TestAllModesOfOneFile(t *testing.T) {
 		"query TI rowsort sum1", "sum a", "----", "quoted, z\t3", "x 5", "y\t2", "",
 		"feed b", "x,1", "",
 		"query TI rowsort sum1", "sum a", "----", "3 values hashing to nothing")
-	fails := Check(t.Context(), f, 0, made(nil))
+	fails := checkAll(t, f, 0, made(nil))
 	if len(fails) != 9 { // the wrong hash in each of 1 + 4 + 4 passes
 		t.Fatalf("%d failures:\n%s", len(fails), strings.Join(fails, "\n"))
 	}
@@ -128,19 +140,19 @@ func TestAllModesOfOneFile(t *testing.T) {
 
 func TestALostBatchIsSeen(t *testing.T) {
 	f := parse(t, "# modes: batch stream restart", "feed a", "x,1", "x,2", "", "query TI", "sum a", "----", "x 3")
-	if fails := Check(t.Context(), f, 0, made(nil)); len(fails) != 0 {
+	if fails := checkAll(t, f, 0, made(nil)); len(fails) != 0 {
 		t.Fatal(fails)
 	}
 	e := newToy()
 	e.wrong = true
 	f.Modes = []Mode{Restart}
-	fails := Check(t.Context(), f, 0, made(e))
+	fails := checkAll(t, f, 0, made(e))
 	if len(fails) != 3 || !strings.Contains(fails[0], "want: x 3") || !strings.Contains(fails[0], "got:  x\t1") {
 		t.Fatalf("got %q", fails)
 	}
 	want := []string{"stream 1 true", "stream 2 true", "stream 2 true", "stream 2 true"}
-	if !slices.Equal(e.calls, want) || !e.closed {
-		t.Fatalf("calls %q, closed %v", e.calls, e.closed)
+	if !slices.Equal(e.calls, want) {
+		t.Fatalf("calls %q", e.calls)
 	}
 }
 
@@ -154,7 +166,7 @@ func TestErrorsAreHeldToTheirPattern(t *testing.T) {
 		"statement error", "fine", "",
 		"query T", "bad query", "----", "x", "",
 		"query error", "say hi")
-	fails := Check(t.Context(), f, 0, made(nil))
+	fails := checkAll(t, f, 0, made(nil))
 	var lines []string
 	for _, fail := range fails {
 		place, _, _ := strings.Cut(fail, " ")
@@ -168,7 +180,7 @@ func TestErrorsAreHeldToTheirPattern(t *testing.T) {
 
 func TestColumnsAreChecked(t *testing.T) {
 	for types, want := range map[string]string{"T": "want 1 columns", "TT": "column 2 (n) is of type I, want T", "??": "", "TI": ""} {
-		fails := Check(t.Context(), parse(t, "feed a", "x,1", "", "query "+types, "sum a", "----", "x 1"), 0, made(nil))
+		fails := checkAll(t, parse(t, "feed a", "x,1", "", "query "+types, "sum a", "----", "x 1"), 0, made(nil))
 		if got := strings.Join(fails, ""); (want == "") != (got == "") || !strings.Contains(got, want) {
 			t.Errorf("%s: %q, want %q", types, got, want)
 		}
@@ -184,7 +196,7 @@ func TestSkipOnlyAndHalt(t *testing.T) {
 		"skipif stream", "statement ok", "d", "",
 		"onlyif stream", "halt", "",
 		"statement ok", "e")
-	if fails := Check(t.Context(), f, 0, made(e)); len(fails) != 0 {
+	if fails := checkAll(t, f, 0, made(e)); len(fails) != 0 {
 		t.Fatal(fails)
 	}
 	if want := []string{"exec c", "exec d", "exec e"}; !slices.Equal(e.calls, want) {
@@ -195,7 +207,7 @@ func TestSkipOnlyAndHalt(t *testing.T) {
 func TestOneRecordByLine(t *testing.T) {
 	f := parse(t, "query T", "say a", "----", "wrong", "", "query T", "say b", "----", "wrong", "", "statement ok", "fail")
 	for line, want := range map[int]int{1: 1, 4: 1, 8: 1, 0: 2} {
-		if fails := Check(t.Context(), f, line, made(nil)); len(fails) != want {
+		if fails := checkAll(t, f, line, made(nil)); len(fails) != want {
 			t.Errorf("line %d: %d failures, want %d: %q", line, len(fails), want, fails)
 		}
 	}
@@ -221,9 +233,9 @@ func TestRewriteChangesResultsAlone(t *testing.T) {
 		"query TI rowsort", "sum a", "----", "old", "old", "old", "", "# between",
 		"query T", "say tab\there\\", "",
 		"query T", "say right", "----", "right", "",
-		"skipif toy", "query T", "say x", "----", "kept", "", "hash-threshold 1", "",
+		"skipif sluice", "query T", "say x", "----", "kept", "", "hash-threshold 1", "",
 		"query TI", "all a", "----", "", "# end")
-	got, err := Rewrite(t.Context(), f, made(nil))
+	got, err := Rewrite(t, f, made(nil))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -232,7 +244,7 @@ func TestRewriteChangesResultsAlone(t *testing.T) {
 		"query TI rowsort", "sum a", "----", "x\t1", "y\t(empty)", "", "# between",
 		"query T", "say tab\there\\", "----", "tab\\there\\\\", "",
 		"query T", "say right", "----", "right", "",
-		"skipif toy", "query T", "say x", "----", "kept", "", "hash-threshold 1", "",
+		"skipif sluice", "query T", "say x", "----", "kept", "", "hash-threshold 1", "",
 		"query TI", "all a", "----", "4 values hashing to HASH", "", "# end"}, "\n") + "\n"
 	if i := strings.Index(got, "hashing to "); i > 0 {
 		got = got[:i+11] + "HASH" + got[i+11+32:]
@@ -240,7 +252,7 @@ func TestRewriteChangesResultsAlone(t *testing.T) {
 	if got != want {
 		t.Fatalf("got:\n%s\nwant:\n%s", got, want)
 	}
-	if _, err := Rewrite(t.Context(), parse(t, "query T", "bad x", "----"), made(nil)); err == nil {
+	if _, err := Rewrite(t, parse(t, "query T", "bad x", "----"), made(nil)); err == nil {
 		t.Fatal("a failing query was rewritten")
 	}
 }
@@ -248,7 +260,7 @@ func TestRewriteChangesResultsAlone(t *testing.T) {
 func TestRewriteThenRunOnDisk(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "a.slt")
 	f := parse(t, "# modes: batch stream restart", "feed a", "x,1", "", "query TI", "all a", "----")
-	out, err := Rewrite(t.Context(), f, made(nil))
+	out, err := Rewrite(t, f, made(nil))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,7 +1,6 @@
 package slt
 
 import (
-	"context"
 	"errors"
 	"flag"
 	"fmt"
@@ -24,8 +23,11 @@ var pieces = []int{1, 2, 3, 7}
 // import this package.
 var oneRecord = flag.String("slt", "", "run one file, or one record of it as path:line")
 
-// Run runs every file below dir with the ending .slt as a subtest, in all its
-// modes. With -rewrite the expected results are replaced by those of the
+// sluiceName is what skipif and onlyif call the engines of Run.
+const sluiceName = "sluice"
+
+// Run runs every file below dir with the ending .slt as a subtest, and each of
+// its modes as a subtest of that. With -rewrite the expected results are replaced by those of the
 // file's first mode.
 func Run(t *testing.T, dir string, make Factory) {
 	t.Helper()
@@ -34,8 +36,8 @@ func Run(t *testing.T, dir string, make Factory) {
 			rewriteFile(t, f, text, make)
 			return
 		}
-		for _, fail := range Check(t.Context(), f, line, make) {
-			t.Error(fail)
+		for _, p := range f.passes() {
+			t.Run(p.String(), func(t *testing.T) { judge(t, f, p, sluiceName, line, make) })
 		}
 	})
 }
@@ -51,10 +53,7 @@ func RunOracle(t *testing.T, dir, oracle string, make Factory) {
 			t.Skipf("the file has no line \"# oracle: %s\"", oracle)
 		}
 		ran = true
-		f.Modes = []Mode{Batch}
-		for _, fail := range Check(t.Context(), f, line, make) {
-			t.Error(fail)
-		}
+		judge(t, f, pass{Batch, 1}, oracle, line, make)
 	})
 	if !ran && *oneRecord == "" {
 		t.Errorf("no file below %s names the oracle %s", dir, oracle)
@@ -122,7 +121,7 @@ func Find(dir string) ([]string, error) {
 // rewriteFile replaces the expected results of a file on disk.
 func rewriteFile(t *testing.T, f *File, text string, make Factory) {
 	t.Helper()
-	out, err := Rewrite(t.Context(), f, make)
+	out, err := Rewrite(t, f, make)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -134,52 +133,26 @@ func rewriteFile(t *testing.T, f *File, text string, make Factory) {
 	}
 }
 
-// Check runs a file in all its modes and returns what is wrong. A line other
-// than 0 judges the record there alone.
-func Check(ctx context.Context, f *File, line int, make Factory) []string {
-	var fails []string
-	for _, mode := range f.Modes {
-		for _, k := range cuts(mode) {
-			r := &run{file: f, mode: mode, pieces: k, only: line}
-			if err := r.start(ctx, make); err != nil {
-				fails = append(fails, fmt.Sprintf("%s [%s]: %v", f.Path, r.label(), err))
-			}
-			fails = slices.Concat(fails, r.fails, r.diffs)
-		}
+// judge makes one pass over a file and reports what is wrong. A line other than
+// 0 judges the record there alone.
+func judge(t *testing.T, f *File, p pass, name string, line int, make Factory) {
+	t.Helper()
+	r := &run{file: f, pass: p, name: name, only: line, engine: make(t, p.mode)}
+	if err := r.play(t.Context()); err != nil {
+		t.Error(err)
 	}
-	return fails
-}
-
-// cuts returns the numbers of micro-batches to try in a mode.
-func cuts(mode Mode) []int {
-	if mode == Batch {
-		return []int{1}
+	for _, fail := range slices.Concat(r.fails, r.diffs) {
+		t.Error(fail)
 	}
-	return pieces
-}
-
-// start makes an engine, plays the file on it and closes it.
-func (r *run) start(ctx context.Context, make Factory) (err error) {
-	engine, name, closeEngine, err := make(ctx, r.mode)
-	if err != nil {
-		return fmt.Errorf("make the engine: %w", err)
-	}
-	r.engine, r.name = engine, name
-	if closeEngine != nil {
-		defer func() {
-			if cerr := closeEngine(); cerr != nil && err == nil {
-				err = fmt.Errorf("close the engine: %w", cerr)
-			}
-		}()
-	}
-	return r.play(ctx)
 }
 
 // Rewrite returns the file's text with the results that its first mode gives.
 // A failure other than a wrong result is an error: it cannot be written down.
-func Rewrite(ctx context.Context, f *File, make Factory) (string, error) {
-	r := &run{file: f, mode: f.Modes[0], pieces: cuts(f.Modes[0])[0]}
-	if err := r.start(ctx, make); err != nil {
+func Rewrite(t *testing.T, f *File, make Factory) (string, error) {
+	t.Helper()
+	p := f.passes()[0]
+	r := &run{file: f, pass: p, name: sluiceName, engine: make(t, p.mode)}
+	if err := r.play(t.Context()); err != nil {
 		return "", err
 	}
 	if len(r.fails) > 0 {

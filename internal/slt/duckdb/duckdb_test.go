@@ -57,7 +57,7 @@ func TestValuesAreTheTextThatSluicePrints(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []slt.Column{{Name: "i", Type: 'I'}, {Name: "r", Type: 'R'}, {Name: "t", Type: 'T'}, {Name: "b", Type: 'B'}, {Name: "d", Type: 'R'}}
+	want := []slt.Column{{Name: "i", Type: "I"}, {Name: "r", Type: "R"}, {Name: "t", Type: "T"}, {Name: "b", Type: "B"}, {Name: "d", Type: "R"}}
 	if !slices.Equal(cols, want) {
 		t.Fatalf("columns %v, want %v", cols, want)
 	}
@@ -92,7 +92,7 @@ func TestAMissingInterpreterIsAnError(t *testing.T) {
 }
 
 func TestAsAnOracleOfLogicTests(t *testing.T) {
-	python := Python(t)
+	Python(t)
 	dir := t.TempDir()
 	write := func(name, text string) {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
@@ -122,7 +122,7 @@ SELECT only_sluice()
 x
 `)
 	write("b.slt", "query I\nSELECT 1\n----\n2\n")
-	slt.RunOracle(t, dir, "duckdb", Factory(python))
+	slt.RunOracle(t, dir, "duckdb", New)
 }
 
 func TestTranslate(t *testing.T) {

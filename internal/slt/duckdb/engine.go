@@ -71,16 +71,8 @@ func Python(t testing.TB) string {
 	return python
 }
 
-// Factory makes engines for slt.RunOracle.
-func Factory(python string) slt.Factory {
-	return func(context.Context, slt.Mode) (slt.Engine, string, func() error, error) {
-		e, err := Open(python)
-		if err != nil {
-			return nil, "", nil, err
-		}
-		return e, "duckdb", e.Close, nil
-	}
-}
+// New is an slt.Factory: it makes engines for slt.RunOracle.
+func New(t *testing.T, _ slt.Mode) slt.Engine { return Start(t) }
 
 // Open starts a DuckDB. The caller closes it.
 func Open(python string) (*Engine, error) {
@@ -200,10 +192,7 @@ func (e *Engine) ask(ctx context.Context, sql string) ([]slt.Column, [][]string,
 	}
 	cols := make([]slt.Column, len(r.Cols))
 	for i, c := range r.Cols {
-		cols[i].Name = c.Name
-		if c.Type != "" {
-			cols[i].Type = c.Type[0]
-		}
+		cols[i] = slt.Column{Name: c.Name, Type: c.Type}
 	}
 	return cols, r.Rows, nil
 }
