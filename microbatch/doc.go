@@ -28,7 +28,7 @@
 // One goroutine owns a Machine. It feeds events and carries out what Ready asks:
 //
 //	m, err := microbatch.New(opts)
-//	for rec := range log.Replay(ctx, 0) {        // the whole log, oldest first
+//	for rec := range log.Replay(ctx, 0) {        // the whole log, oldest first; see below
 //		if err := m.Step(microbatch.LogRecord{Record: rec}); err != nil { return err }
 //	}
 //	m.Step(microbatch.Tick{At: now()})
@@ -60,6 +60,13 @@
 // and answer whenever it is done, in any order. Every request is answered
 // exactly once; answers to requests that no longer count (another attempt,
 // another batch) are ignored, so a late one does no harm.
+//
+// The log is read under its fence: from before the first LogRecord on, no older
+// driver can append, because this one holds the log's lock or leads its group.
+// An append that slipped in between would contradict what this term does next.
+//
+// Prepared output that no Reveal names (of attempts that were given up, of sinks
+// that turn out to show the batch already) is garbage, which sinks collect.
 //
 // Time enters by Tick alone. The driver feeds the wall clock at its start plus
 // the monotonic time since, so that a clock set back an hour stops nothing; the

@@ -41,6 +41,10 @@ type SourceAvailable struct {
 	More   bool         // a limit cut it short: there is more to read after To
 }
 
+// SourceChanged says that a source may have more to read, without saying how far:
+// it is asked at once, if the trigger would plan a batch.
+type SourceChanged struct{ Source string }
+
 // SourceFailed answers an Ask that failed.
 type SourceFailed struct {
 	Source string
@@ -121,6 +125,7 @@ func (AppendFailed) event()     {}
 func (Restored) event()         {}
 func (RestoreFailed) event()    {}
 func (SourceAvailable) event()  {}
+func (SourceChanged) event()    {}
 func (SourceFailed) event()     {}
 func (BatchDone) event()        {}
 func (BatchFailed) event()      {}

@@ -135,6 +135,8 @@ func (m *Machine) take(ev Event) error {
 		return m.restoreFailed(ev)
 	case SourceAvailable:
 		return m.sourceAvailable(ev)
+	case SourceChanged:
+		return m.sourceChanged(ev.Source)
 	case SourceFailed:
 		return m.sourceFailed(ev)
 	case BatchDone:

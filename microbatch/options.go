@@ -29,8 +29,9 @@ func (p WatermarkPolicy) String() string {
 type SourceSpec struct {
 	Name   string
 	Static bool // pinned by version in every plan; its changes start no batch
-	// Pushes says that the driver sends SourceAvailable by itself when there is
-	// more to read. Other sources are asked again every Options.PollInterval.
+	// Pushes says that the driver sends SourceAvailable or SourceChanged by itself
+	// when there is more to read. Other sources are asked again every
+	// Options.PollInterval.
 	Pushes bool
 	// EventTime says that the source has a watermark, Delay behind its highest event time.
 	EventTime bool
@@ -66,7 +67,7 @@ type Options struct {
 	// KeyGroups is fixed at the first start; batch.KeyGroups if 0.
 	KeyGroups int
 	// CloseAtEnd makes the last batch of ONCE and AVAILABLE NOW close every
-	// window, as a batch query does.
+	// window, as a batch query does; there is one even if there was no input.
 	CloseAtEnd bool
 
 	// AttemptsMax bounds the attempts at a batch whose failure may pass, RevealTriesMax

@@ -175,7 +175,8 @@ func (m *Machine) planDrain() error {
 	if _, ok := m.due(); ok && !(closing && !d.closed) {
 		return m.plan(d.at, true, false, stay)
 	}
-	if closing && !d.closed && m.lastDone != nil && m.lastDone.NextDue != batch.EndOfTime {
+	// A bounded query without any input still has an answer: count(*) is 0.
+	if closing && !d.closed && (m.lastPlan == nil || m.lastDone != nil && m.lastDone.NextDue != batch.EndOfTime) {
 		d.closed = true
 		return m.plan(d.at, true, true, stay)
 	}

@@ -162,11 +162,22 @@ func (s Schedule) nextOn(d, t time.Time, loc *time.Location) (time.Time, bool) {
 			if s.minute&(1<<m) == 0 {
 				continue
 			}
-			c := time.Date(d.Year(), d.Month(), d.Day(), h, m, 0, 0, loc)
+			c := first(time.Date(d.Year(), d.Month(), d.Day(), h, m, 0, 0, loc))
 			if c.After(t) && c.Hour() == h && c.Minute() == m {
 				return c, true
 			}
 		}
 	}
 	return time.Time{}, false
+}
+
+// first returns the earlier of the two instants that a local time has when the
+// clock was set back over it; time.Date may give either.
+func first(c time.Time) time.Time {
+	_, now := c.Zone()
+	_, before := c.Add(-3 * time.Hour).Zone()
+	if e := c.Add(time.Duration(now-before) * time.Second); before > now && e.Hour() == c.Hour() && e.Minute() == c.Minute() {
+		return e
+	}
+	return c
 }

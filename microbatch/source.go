@@ -138,18 +138,35 @@ func (m *Machine) stuck(s *sourceState, name string) error {
 	return nil
 }
 
+// sourceChanged takes in that there may be more.
+func (m *Machine) sourceChanged(name string) error {
+	i := m.opt.sourceIndex(name)
+	if i < 0 {
+		return fmt.Errorf("%w: an unknown source %q has changed", ErrProtocol, name)
+	}
+	if m.recovered() && m.drain == nil && m.trig.free() && !m.opt.Sources[i].Static {
+		m.sources[i].changed()
+	}
+	return nil
+}
+
+// changed asks again if what is known is that there is nothing.
+func (s *sourceState) changed() {
+	switch {
+	case s.ask != 0: // its answer may be older
+		s.hint = true
+	case s.known && s.to == s.pos:
+		s.known, s.askAt = false, batch.NoTime
+	}
+}
+
 // pushed takes in what a source says by itself.
 func (m *Machine) pushed(s *sourceState, ev SourceAvailable) {
 	if !m.recovered() || m.drain != nil || !m.trig.free() || ev.From != s.pos || ev.To == s.pos {
 		return
 	}
 	if m.opt.Trigger.Kind == Latency { // a push knows no row limit: ask under it
-		switch {
-		case s.ask != 0:
-			s.hint = true
-		case !s.known || s.to == s.pos:
-			s.forget()
-		}
+		s.changed()
 		return
 	}
 	s.ask, s.tries = 0, 0 // an answer under way may be older than the push

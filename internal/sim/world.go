@@ -220,7 +220,10 @@ func (w *world) feed(rows int) {
 	}
 	for _, n := range slices.Clone(w.nodes) {
 		if from, ok := n.position(i); ok && !n.zombie {
-			ev := s.Answer(microbatch.Ask{From: model.Offset(from)})
+			var ev microbatch.Event = s.Answer(microbatch.Ask{From: model.Offset(from)})
+			if w.rng.IntN(2) == 0 {
+				ev = microbatch.SourceChanged{Source: s.Name}
+			}
 			n.later("push", func() (microbatch.Event, bool) { return ev, false })
 		}
 	}
