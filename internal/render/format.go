@@ -15,7 +15,7 @@ type Formatter struct{ zone *time.Location }
 // such as "+05:30", or "" for UTC.
 func New(zone string) (*Formatter, error) {
 	if zone == "" {
-		return &Formatter{zone: time.UTC}, nil
+		return UTC(), nil
 	}
 	if zone[0] == '+' || zone[0] == '-' {
 		t, err := time.Parse("-07:00", zone)
@@ -31,6 +31,9 @@ func New(zone string) (*Formatter, error) {
 	}
 	return &Formatter{zone: loc}, nil
 }
+
+// UTC returns the formatter for UTC, which cannot fail.
+func UTC() *Formatter { return &Formatter{zone: time.UTC} }
 
 // physical follows the encodings that stand for another array (dictionaries,
 // runs, extensions, unions) down to the array and row that hold the value.
