@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/sluice-stream/sluice/batch"
+	"github.com/sluice-stream/sluice/internal/invariants"
 )
 
 // Records have one byte form each: a version, a kind and the fields in the
@@ -45,7 +46,7 @@ func AppendRecord(dst []byte, r Record) []byte {
 		e.b = append(e.b, kindCheckpointed)
 		e.checkpointed(r)
 	default:
-		panic(fmt.Sprintf("microbatch: record of unknown type %T", r)) // sealed: cannot come from input
+		invariants.Unreachable("a record of unknown type %T is encoded", r)
 	}
 	return e.b
 }

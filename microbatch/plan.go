@@ -229,6 +229,11 @@ func (m *Machine) plan(at batch.EventTime, noData, closing bool, end func(*sourc
 		}
 		p.Ranges[i] = g
 	}
+	if last := m.lastPlan; last != nil {
+		if err := follows(*last, p); err != nil { // M1, M2: also on in production
+			return err
+		}
+	}
 	f := &flight{plan: p, planSeq: m.append(p), more: more}
 	if m.lastPlan = &p; m.cur == nil {
 		m.cur = f

@@ -40,6 +40,10 @@ func (n *node) startRun(ask microbatch.Run) {
 		}
 		var err error
 		if r.state, r.parts, err = w.query.Compute(ask.Plan, base, n.parts); err != nil {
+			if n.zombie { // its successor may have released what it still wants to read
+				r.given, n.run = true, nil
+				return microbatch.BatchFailed{Batch: ask.Plan.Batch, Attempt: ask.Attempt, Err: errors.New("source is gone")}, false
+			}
 			w.fail(err)
 			return nil, false
 		}
