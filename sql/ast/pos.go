@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/sluice-stream/sluice/batch"
 )
 
 // Pos is a place in the user's text. Line and Col count from one, Col in
@@ -62,3 +64,13 @@ func (e *PosError) Error() string {
 
 // Unwrap gives the cause.
 func (e *PosError) Unwrap() error { return e.Err }
+
+// As lets batch.KindOf see that the fault is in the text: a PosError is the
+// user's to mend, whatever its cause.
+func (e *PosError) As(target any) bool {
+	t, ok := target.(**batch.Error)
+	if ok {
+		*t = &batch.Error{Kind: batch.User, Err: e}
+	}
+	return ok
+}

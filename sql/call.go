@@ -1,0 +1,174 @@
+package sql
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/apache/arrow-go/v18/arrow"
+
+	"github.com/sluice-stream/sluice/planner/expr"
+	"github.com/sluice-stream/sluice/sql/ast"
+	"github.com/sluice-stream/sluice/sql/functions"
+)
+
+// unboundYet are functions that the registry cannot hold, because they change
+// how many rows there are or need the grouping; they have no plan yet.
+var unboundYet = map[string]bool{
+	"explode": true, "explode_outer": true, "posexplode": true, "posexplode_outer": true, "inline": true,
+	"inline_outer": true, "stack": true, "grouping": true, "grouping_id": true, "session_window": true,
+}
+
+// call binds a function call: a window, an aggregate, a function that the user
+// registered or one of the registry.
+func (x *exprBinder) call(c *ast.Call) (expr.Expr, error) {
+	name := strings.ToLower(c.Name.Parts[len(c.Name.Parts)-1].Name)
+	if len(c.Name.Parts) > 1 {
+		return nil, ast.Errorf(c.Pos, "unknown function %q", c.Name.String()).WithHint("functions have no schema in front")
+	}
+	switch {
+	case c.Over != nil:
+		return nil, unsupported(c.Pos, "a window function ("+name+"(..) OVER)")
+	case unboundYet[name]:
+		return nil, unsupported(c.Pos, name)
+	case functions.IsAggregate(name):
+		return x.aggregate(c, name)
+	}
+	if _, ok := functions.Lookup(name); !ok || name == "struct" {
+		if v, ok, err := x.special(c, name); ok || err != nil {
+			return v, err
+		}
+	}
+	_, builtin := functions.Lookup(name)
+	if c.Distinct || c.Filter != nil || c.WithinGroup != nil || c.OrderBy != nil || c.Nulls != "" {
+		return x.registered(c, name, true)
+	}
+	if !builtin {
+		return x.registered(c, name, false)
+	}
+	args, err := x.args(c, name)
+	if err != nil {
+		return nil, err
+	}
+	return x.apply(c.Pos, name, args...)
+}
+
+// special binds the calls that need more than the values of their arguments.
+func (x *exprBinder) special(c *ast.Call, name string) (expr.Expr, bool, error) {
+	switch name {
+	case "window":
+		v, err := x.window(c)
+		return v, true, err
+	case "window_time":
+		v, err := x.windowTime(c)
+		return v, true, err
+	case "struct", "row":
+		v, err := x.structOf(c.Pos, c.Args)
+		return v, true, err
+	case "extract":
+		if len(c.Args) == 2 {
+			v, err := x.scalar(c.Pos, "date_part", c.Args...)
+			return v, true, err
+		}
+	}
+	return nil, false, nil
+}
+
+// registered binds a function that the user registered. aggOnly says that the
+// call has clauses that only an aggregate can have.
+func (x *exprBinder) registered(c *ast.Call, name string, aggOnly bool) (expr.Expr, error) {
+	if _, ok := functions.Lookup(name); ok {
+		return nil, ast.Errorf(c.Pos, "%s is not an aggregate function: DISTINCT, FILTER, ORDER BY and the like have no meaning for it", name)
+	}
+	if x.b.cat == nil {
+		return nil, x.unknownFunction(c.Name)
+	}
+	if !aggOnly {
+		seen := x.aggs.mark()
+		args, err := x.args(c, name)
+		if err != nil {
+			return nil, err
+		}
+		v, err := x.b.cat.Scalar(name, args)
+		if v != nil || err != nil {
+			return v, at(c.Pos, err)
+		}
+		x.aggs.rewind(seen)
+	}
+	args, err := x.inside().args(c, name)
+	if err != nil {
+		return nil, err
+	}
+	a, err := x.b.cat.Aggregate(name, args)
+	if err != nil {
+		return nil, at(c.Pos, err)
+	}
+	if a != nil {
+		call := *a
+		call.Distinct = c.Distinct && !a.Func.IgnoresDuplicates
+		return x.collect(c, &call)
+	}
+	return nil, x.unknownFunction(c.Name)
+}
+
+// args binds the arguments of a call in order. The types of a lambda's
+// parameters come from the arguments before it.
+func (x *exprBinder) args(c *ast.Call, name string) ([]expr.Expr, error) {
+	out := make([]expr.Expr, len(c.Args))
+	for i, a := range c.Args {
+		var err error
+		switch a := a.(type) {
+		case *ast.Star:
+			err = ast.Errorf(a.Pos, "%s(*) has no meaning; only count takes *", name)
+		case *ast.Lambda:
+			var types []arrow.DataType
+			if types, err = functions.LambdaParams(name, out[:i], len(a.Params)); err != nil {
+				return nil, at(a.Pos, err)
+			}
+			out[i], err = x.bindLambda(a, types)
+		default:
+			out[i], err = x.bind(a)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+func (x *exprBinder) bindLambda(l *ast.Lambda, types []arrow.DataType) (expr.Expr, error) {
+	inner := *x
+	out := &expr.Lambda{}
+	for i, id := range l.Params {
+		x.b.params++
+		p := &expr.Param{ID: x.b.params, Name: id.Name, DT: types[i], Null: true}
+		out.Params = append(out.Params, p)
+		inner.lambda = &lambdaScope{param: p, outer: inner.lambda}
+	}
+	inner.aggs, inner.clause = nil, "a lambda"
+	var err error
+	out.Body, err = inner.bind(l.Body)
+	return out, err
+}
+
+// structOf binds struct(a, b AS x, ..): fields take the name of an alias or a
+// column, else col1, col2, ..
+func (x *exprBinder) structOf(pos ast.Pos, args []ast.Expr) (expr.Expr, error) {
+	var out []expr.Expr
+	for i, a := range args {
+		name := fmt.Sprintf("col%d", i+1)
+		switch e := a.(type) {
+		case *ast.AliasArg:
+			name, a = e.Name.Name, e.X
+		case *ast.Column:
+			name = e.Parts[len(e.Parts)-1].Name
+		case *ast.Field:
+			name = e.Name.Name
+		}
+		v, err := x.bind(a)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, expr.Text(name), v)
+	}
+	return x.apply(pos, "named_struct", out...)
+}

@@ -1,0 +1,474 @@
+package sql
+
+import (
+	"strings"
+
+	"github.com/apache/arrow-go/v18/arrow"
+
+	"github.com/sluice-stream/sluice/planner/expr"
+	"github.com/sluice-stream/sluice/sql/ast"
+	"github.com/sluice-stream/sluice/sql/functions"
+)
+
+// exprBinder binds the expressions of one clause.
+type exprBinder struct {
+	b      *binder
+	sc     *scope
+	clause string // for errors: WHERE, GROUP BY, ..
+	// aggs collects aggregate calls; nil where none may stand.
+	aggs *aggregates
+	// inAgg is set inside an aggregate's arguments.
+	inAgg bool
+	// alias finds names that are no columns: output columns of the same SELECT.
+	alias func(name string) expr.Expr
+	// aliasFirst lets an alias hide a column of the input (ORDER BY).
+	aliasFirst bool
+	// noWindow refuses window(..): a join's condition cannot add columns, and
+	// below WHERE the rows of a window would be filtered before it is shared.
+	noWindow bool
+	lambda   *lambdaScope
+}
+
+// lambdaScope is a chain of the parameters of lambdas, the innermost first.
+type lambdaScope struct {
+	param *expr.Param
+	outer *lambdaScope
+}
+
+// bind binds any expression.
+func (x *exprBinder) bind(e ast.Expr) (expr.Expr, error) {
+	switch e := e.(type) {
+	case *ast.Column:
+		return x.column(e)
+	case *ast.Literal:
+		return x.b.literal(e)
+	case *ast.Interval:
+		return intervalLiteral(e)
+	case *ast.Param:
+		return x.param(e)
+	case *ast.Unary:
+		return x.unary(e)
+	case *ast.Binary:
+		return x.binary(e)
+	case *ast.Logic:
+		return x.scalar(e.Pos, strings.ToLower(e.Op), e.Args...)
+	case *ast.Case:
+		return x.caseExpr(e)
+	case *ast.Cast:
+		return x.cast(e)
+	case *ast.Call:
+		return x.call(e)
+	case *ast.Index:
+		return x.index(e)
+	case *ast.Field:
+		base, err := x.bind(e.X)
+		if err != nil {
+			return nil, err
+		}
+		return x.fields(base, []ast.Ident{e.Name})
+	case *ast.Row:
+		return x.row(e)
+	case *ast.Star:
+		return nil, ast.Errorf(e.Pos, "* cannot stand here")
+	}
+	return x.predicate(e)
+}
+
+// predicate binds what is true or false, and refuses the rest by name.
+func (x *exprBinder) predicate(e ast.Expr) (expr.Expr, error) {
+	switch e := e.(type) {
+	case *ast.Between:
+		return x.between(e)
+	case *ast.In:
+		return x.in(e)
+	case *ast.Like:
+		return x.like(e)
+	case *ast.Is:
+		return x.is(e)
+	case *ast.IsDistinct:
+		eq, err := x.scalar(e.Pos, "<=>", e.L, e.R)
+		if err != nil || e.Not {
+			return eq, err
+		}
+		return x.apply(e.Pos, "not", eq)
+	case *ast.Trim:
+		return x.trim(e)
+	case *ast.Subquery:
+		return nil, unsupported(e.Pos, "a subquery as a value")
+	case *ast.Exists:
+		return nil, unsupported(e.Pos, "EXISTS")
+	case *ast.Quantified:
+		return nil, unsupported(e.Pos, e.Op+" "+e.Quantifier+" (query)")
+	case *ast.Lambda:
+		return nil, ast.Errorf(e.Pos, "a lambda can only be an argument of a function such as transform")
+	case *ast.TableArg:
+		return nil, ast.Errorf(e.Pos, "TABLE can only be an argument of a table function such as TUMBLE")
+	case *ast.Descriptor:
+		return nil, ast.Errorf(e.Pos, "DESCRIPTOR can only be an argument of a table function such as TUMBLE")
+	case *ast.NamedArg:
+		return nil, ast.Errorf(e.Pos, "this function takes its arguments by position, not by name")
+	case *ast.AliasArg:
+		return nil, ast.Errorf(e.Name.Pos, "only the arguments of struct can have names")
+	}
+	return nil, unsupported(e.Position(), ast.SQL(e))
+}
+
+// condition binds an expression that must be BOOLEAN.
+func (x *exprBinder) condition(e ast.Expr) (expr.Expr, error) {
+	c, err := x.bind(e)
+	if err != nil {
+		return nil, err
+	}
+	switch c.Type().ID() {
+	case arrow.BOOL:
+		return c, nil
+	case arrow.NULL:
+		return expr.NullOf(expr.TypeBool), nil
+	}
+	return nil, ast.Errorf(e.Position(), "%s needs a condition, but %s is %s", x.clause, short(ast.SQL(e)), expr.TypeName(c.Type()))
+}
+
+// short cuts the text of an expression for a message.
+func short(s string) string {
+	if len(s) <= 80 {
+		return s
+	}
+	return strings.ToValidUTF8(s[:77], "") + "..."
+}
+
+// list binds expressions in order.
+func (x *exprBinder) list(es []ast.Expr) ([]expr.Expr, error) {
+	out := make([]expr.Expr, len(es))
+	for i, e := range es {
+		var err error
+		if out[i], err = x.bind(e); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// scalar binds arguments and applies a function of the registry to them.
+func (x *exprBinder) scalar(pos ast.Pos, name string, args ...ast.Expr) (expr.Expr, error) {
+	bound, err := x.list(args)
+	if err != nil {
+		return nil, err
+	}
+	return x.apply(pos, name, bound...)
+}
+
+// apply applies a function of the registry.
+func (x *exprBinder) apply(pos ast.Pos, name string, args ...expr.Expr) (expr.Expr, error) {
+	e, err := functions.Scalar(name, args)
+	return e, at(pos, err)
+}
+
+// negated applies NOT if the predicate was written with it.
+func (x *exprBinder) negated(pos ast.Pos, not bool, e expr.Expr, err error) (expr.Expr, error) {
+	if err != nil || !not {
+		return e, err
+	}
+	return x.apply(pos, "not", e)
+}
+
+func (x *exprBinder) column(e *ast.Column) (expr.Expr, error) {
+	first := e.Parts[0].Name
+	for l := x.lambda; l != nil; l = l.outer {
+		if strings.EqualFold(l.param.Name, first) {
+			return x.fields(l.param, e.Parts[1:])
+		}
+	}
+	if x.aliasFirst && x.alias != nil && len(e.Parts) == 1 {
+		if v := x.alias(first); v != nil {
+			return v, nil
+		}
+	}
+	i, used, err := x.sc.lookup(e.Parts)
+	if err != nil {
+		return nil, err
+	}
+	if i >= 0 {
+		return x.fields(x.reference(e.Pos, i), e.Parts[used:])
+	}
+	if x.alias != nil {
+		if v := x.alias(first); v != nil {
+			return x.fields(v, e.Parts[1:])
+		}
+	}
+	return nil, unknownColumn(x.sc, e.Parts)
+}
+
+// reference makes a use of column i whose place in the text is remembered.
+func (x *exprBinder) reference(pos ast.Pos, i int) expr.Expr {
+	c, ok := x.sc.cols[i].e.(*expr.Column)
+	if !ok {
+		return x.sc.cols[i].e
+	}
+	d := *c
+	x.b.at[&d] = pos
+	return &d
+}
+
+// fields takes fields out of a struct, one after the other.
+func (x *exprBinder) fields(e expr.Expr, names []ast.Ident) (expr.Expr, error) {
+	for _, id := range names {
+		st, ok := e.Type().(*arrow.StructType)
+		if !ok {
+			if m, isMap := e.Type().(*arrow.MapType); isMap && m.KeyType().ID() == arrow.STRING {
+				return nil, ast.Errorf(id.Pos, "%q is not a field: the value is a %s", id.Name, expr.TypeName(m)).WithHint("write ['%s']", id.Name)
+			}
+			return nil, ast.Errorf(id.Pos, "there is no field %q: the value is a %s, not a STRUCT", id.Name, expr.TypeName(e.Type()))
+		}
+		i := fieldIndex(st, id.Name)
+		if i < 0 {
+			var all []string
+			for _, f := range st.Fields() {
+				all = append(all, f.Name)
+			}
+			err := ast.Errorf(id.Pos, "there is no field %q in %s", id.Name, expr.TypeName(st))
+			if near := ast.Nearest(id.Name, all); near != "" {
+				return nil, err.WithHint("did you mean %q?", near)
+			}
+			return nil, err
+		}
+		e = field(e, st, i)
+	}
+	return e, nil
+}
+
+func fieldIndex(st *arrow.StructType, name string) int {
+	for i, f := range st.Fields() {
+		if strings.EqualFold(f.Name, name) {
+			return i
+		}
+	}
+	return -1
+}
+
+// field takes field i; of a struct made on the spot it is the argument itself,
+// so that window.start is the window's own column.
+func field(e expr.Expr, st *arrow.StructType, i int) expr.Expr {
+	if c, ok := e.(*expr.Call); ok && c.Func.Name == "named_struct" && len(c.Args) == 2*st.NumFields() {
+		return c.Args[2*i+1]
+	}
+	return &expr.Field{Arg: e, Index: i, Name: st.Field(i).Name, DT: st.Field(i).Type}
+}
+
+func (x *exprBinder) param(e *ast.Param) (expr.Expr, error) {
+	if e.Name != "" {
+		if l, ok := x.b.opts.NamedParams[e.Name]; ok {
+			return l, nil
+		}
+		return nil, ast.Errorf(e.Pos, "no value is given for the parameter :%s", e.Name)
+	}
+	if e.Index <= len(x.b.opts.Params) {
+		return x.b.opts.Params[e.Index-1], nil
+	}
+	return nil, ast.Errorf(e.Pos, "no value is given for parameter %d", e.Index)
+}
+
+func (x *exprBinder) unary(e *ast.Unary) (expr.Expr, error) {
+	switch e.Op {
+	case "NOT":
+		return x.scalar(e.Pos, "not", e.X)
+	case "+":
+		v, err := x.bind(e.X)
+		if err != nil {
+			return nil, err
+		}
+		switch id := v.Type().ID(); {
+		case id >= arrow.INT8 && id <= arrow.FLOAT64, id == arrow.DECIMAL128, id == arrow.DURATION,
+			id == arrow.INTERVAL_MONTHS, id == arrow.NULL:
+			return v, nil
+		}
+		return nil, ast.Errorf(e.Pos, "+ needs a number, found %s", expr.TypeName(v.Type()))
+	}
+	return x.scalar(e.Pos, e.Op, e.X)
+}
+
+// binary binds a chain of operators in a loop: it may be thousands long.
+func (x *exprBinder) binary(e *ast.Binary) (expr.Expr, error) {
+	chain := []*ast.Binary{e}
+	for {
+		l, ok := chain[len(chain)-1].L.(*ast.Binary)
+		if !ok {
+			break
+		}
+		chain = append(chain, l)
+	}
+	left, err := x.bind(chain[len(chain)-1].L)
+	for i := len(chain) - 1; i >= 0 && err == nil; i-- {
+		var right expr.Expr
+		if right, err = x.bind(chain[i].R); err == nil {
+			left, err = x.apply(chain[i].Pos, strings.ToLower(chain[i].Op), left, right)
+		}
+	}
+	return left, err
+}
+
+func (x *exprBinder) caseExpr(e *ast.Case) (expr.Expr, error) {
+	whens := make([]expr.When, len(e.Whens))
+	for i, w := range e.Whens {
+		var err error
+		if e.Operand != nil {
+			whens[i].Cond, err = x.scalar(w.Cond.Position(), "=", e.Operand, w.Cond)
+		} else {
+			whens[i].Cond, err = x.bind(w.Cond)
+		}
+		if err != nil {
+			return nil, err
+		}
+		if whens[i].Then, err = x.bind(w.Then); err != nil {
+			return nil, err
+		}
+	}
+	var els expr.Expr
+	if e.Else != nil {
+		var err error
+		if els, err = x.bind(e.Else); err != nil {
+			return nil, err
+		}
+	}
+	out, err := functions.NewCase(whens, els)
+	return out, at(e.Pos, err)
+}
+
+func (x *exprBinder) cast(e *ast.Cast) (expr.Expr, error) {
+	v, err := x.bind(e.X)
+	if err != nil {
+		return nil, err
+	}
+	dt, err := TypeOf(e.Type)
+	if err != nil {
+		return nil, err
+	}
+	return cast(e.Pos, v, dt, e.Try)
+}
+
+func (x *exprBinder) between(e *ast.Between) (expr.Expr, error) {
+	bound, err := x.list([]ast.Expr{e.X, e.Lo, e.Hi})
+	if err != nil {
+		return nil, err
+	}
+	lo, err := x.apply(e.Pos, ">=", bound[0], bound[1])
+	if err != nil {
+		return nil, err
+	}
+	hi, err := x.apply(e.Pos, "<=", bound[0], bound[2])
+	if err != nil {
+		return nil, err
+	}
+	both, err := x.apply(e.Pos, "and", lo, hi)
+	return x.negated(e.Pos, e.Not, both, err)
+}
+
+func (x *exprBinder) in(e *ast.In) (expr.Expr, error) {
+	if e.Query != nil {
+		return nil, unsupported(e.Pos, "IN (query)")
+	}
+	arg, err := x.bind(e.X)
+	if err != nil {
+		return nil, err
+	}
+	list, err := x.list(e.List)
+	if err != nil {
+		return nil, err
+	}
+	for i := range list {
+		list[i] = x.b.constant(list[i], arg.Type())
+	}
+	out, err := functions.NewIn(arg, list, e.Not)
+	return out, at(e.Pos, err)
+}
+
+// constant turns a string constant that is compared with a time into that
+// time, in the session's zone; anything else stays.
+func (b *binder) constant(e expr.Expr, dt arrow.DataType) expr.Expr {
+	e = b.fold(e)
+	l, ok := e.(*expr.Literal)
+	if !ok || l.DT.ID() != arrow.STRING || dt.ID() != arrow.TIMESTAMP && dt.ID() != arrow.DATE32 {
+		return e
+	}
+	return b.fold(&expr.Cast{Arg: l, DT: dt})
+}
+
+func (x *exprBinder) is(e *ast.Is) (expr.Expr, error) {
+	name := map[string]string{"NULL": "null", "UNKNOWN": "null", "TRUE": "true", "FALSE": "false"}[e.What]
+	v, err := x.bind(e.X)
+	if err != nil {
+		return nil, err
+	}
+	if id := v.Type().ID(); e.What != "NULL" && id != arrow.BOOL && id != arrow.NULL {
+		return nil, ast.Errorf(e.Pos, "IS %s needs a BOOLEAN, found %s", e.What, expr.TypeName(v.Type()))
+	}
+	if e.Not {
+		return x.apply(e.Pos, "is_not_"+name, v)
+	}
+	return x.apply(e.Pos, "is_"+name, v)
+}
+
+// like binds LIKE, ILIKE and RLIKE; ANY and ALL over several patterns become OR
+// and AND.
+func (x *exprBinder) like(e *ast.Like) (expr.Expr, error) {
+	name := strings.ToLower(e.Op)
+	if e.Quantifier == "" {
+		args := []ast.Expr{e.X, e.Pattern}
+		if e.Escape != nil {
+			args = append(args, e.Escape)
+		}
+		v, err := x.scalar(e.Pos, name, args...)
+		return x.negated(e.Pos, e.Not, v, err)
+	}
+	arg, err := x.bind(e.X)
+	if err != nil {
+		return nil, err
+	}
+	var each []expr.Expr
+	for _, p := range e.List {
+		pat, err := x.bind(p)
+		if err != nil {
+			return nil, err
+		}
+		// NOT LIKE ANY is true where one pattern does not match.
+		v, err := x.apply(e.Pos, name, arg, pat)
+		if v, err = x.negated(e.Pos, e.Not, v, err); err != nil {
+			return nil, err
+		}
+		each = append(each, v)
+	}
+	return x.apply(e.Pos, map[string]string{"ANY": "or", "ALL": "and"}[e.Quantifier], each...)
+}
+
+func (x *exprBinder) trim(e *ast.Trim) (expr.Expr, error) {
+	name := map[string]string{"BOTH": "btrim", "LEADING": "ltrim", "TRAILING": "rtrim"}[e.Where]
+	if e.Chars == nil {
+		return x.scalar(e.Pos, name, e.X)
+	}
+	return x.scalar(e.Pos, name, e.X, e.Chars)
+}
+
+// index binds a[i] on an array (from zero) and m[k] on a map.
+func (x *exprBinder) index(e *ast.Index) (expr.Expr, error) {
+	base, err := x.bind(e.X)
+	if err != nil {
+		return nil, err
+	}
+	i, err := x.bind(e.I)
+	if err != nil {
+		return nil, err
+	}
+	if st, ok := base.Type().(*arrow.StructType); ok {
+		if l, is := i.(*expr.Literal); is {
+			if name, is := l.Value.(string); is {
+				return x.fields(base, []ast.Ident{{Pos: e.I.Position(), Name: name}})
+			}
+		}
+		return nil, ast.Errorf(e.Pos, "%s has fields, not elements", expr.TypeName(st))
+	}
+	return x.apply(e.Pos, "[]", base, i)
+}
+
+// row binds (a, b) as a struct with fields col1, col2.
+func (x *exprBinder) row(e *ast.Row) (expr.Expr, error) {
+	return x.structOf(e.Pos, e.Items)
+}

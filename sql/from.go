@@ -1,0 +1,230 @@
+package sql
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/apache/arrow-go/v18/arrow"
+
+	"github.com/sluice-stream/sluice/planner/expr"
+	"github.com/sluice-stream/sluice/planner/logical"
+	"github.com/sluice-stream/sluice/sql/ast"
+)
+
+// from binds a FROM list; commas are cross joins.
+func (b *binder) from(list []ast.Table) (*scope, error) {
+	if len(list) == 0 {
+		return emptyScope(), nil
+	}
+	sc, err := b.table(list[0])
+	if err != nil {
+		return nil, err
+	}
+	for _, t := range list[1:] {
+		right, err := b.table(t)
+		if err != nil {
+			return nil, err
+		}
+		sc = joined(sc, right, &logical.Join{Left: sc.node, Right: right.node, Kind: logical.Cross})
+	}
+	return sc, nil
+}
+
+// table binds one item of FROM.
+func (b *binder) table(t ast.Table) (*scope, error) {
+	switch t := t.(type) {
+	case *ast.TableName:
+		return b.tableName(t)
+	case *ast.Derived:
+		if t.Lateral {
+			return nil, unsupported(t.Pos, "LATERAL")
+		}
+		sc, err := b.query(t.Query)
+		if err != nil {
+			return nil, err
+		}
+		return sc.renamed("", nil, t.Pos)
+	case *ast.Aliased:
+		sc, err := b.table(t.Input)
+		if err != nil {
+			return nil, err
+		}
+		return sc.renamed(t.Alias.Name, t.Columns, t.Alias.Pos)
+	case *ast.Join:
+		return b.join(t)
+	case *ast.TableFunc:
+		return b.tableFunc(t)
+	case *ast.Sample:
+		return nil, unsupported(t.Pos, "TABLESAMPLE")
+	case *ast.Pivot:
+		return nil, unsupported(t.Pos, "PIVOT")
+	case *ast.Unpivot:
+		return nil, unsupported(t.Pos, "UNPIVOT")
+	case *ast.LateralView:
+		return nil, unsupported(t.Pos, "LATERAL VIEW")
+	case *ast.MatchRecognize:
+		return nil, unsupported(t.Pos, "MATCH_RECOGNIZE")
+	}
+	return nil, unsupported(t.Position(), "this table")
+}
+
+// tableName resolves a CTE, table or view.
+func (b *binder) tableName(t *ast.TableName) (*scope, error) {
+	if t.AsOf != nil {
+		return nil, unsupported(t.AsOf.Pos, "FOR "+t.AsOf.Kind+" AS OF")
+	}
+	parts := t.Name.Parts
+	last := parts[len(parts)-1].Name
+	if len(parts) == 1 {
+		if sc := b.ctes.find(last); sc != nil {
+			c := *sc
+			return &c, nil
+		}
+	}
+	name := dotted(parts)
+	rel, err := b.cat.Relation(name)
+	if err != nil {
+		return nil, ast.Errorf(t.Pos, "table %q: %w", name, err)
+	}
+	if rel == nil {
+		return nil, b.unknownTable(t.Pos, name)
+	}
+	var sc *scope
+	switch {
+	case rel.Plan != nil:
+		sc = newScope(rel.Plan, last)
+	case rel.View != nil:
+		sc, err = b.view(t.Pos, rel)
+	default:
+		sc, err = b.scan(rel.Table)
+		if err != nil {
+			err = ast.Errorf(t.Pos, "in table %q: %w", name, err)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	for i := range sc.cols {
+		sc.cols[i].table, sc.cols[i].schema = last, strings.ToLower(dotted(parts[:len(parts)-1]))
+	}
+	return sc, nil
+}
+
+func (b *binder) unknownTable(pos ast.Pos, name string) error {
+	var names []string
+	for c := b.ctes; c != nil; c = c.outer {
+		names = append(names, c.name)
+	}
+	err := ast.Errorf(pos, "unknown table or view %q", name)
+	all := append(names, b.cat.Relations()...)
+	if near := ast.Nearest(name, all); near != "" {
+		return err.WithHint("did you mean %q?", near)
+	}
+	if len(all) == 0 {
+		return err.WithHint("no table has been created; start with CREATE TABLE")
+	}
+	return err
+}
+
+// view binds the text of a view in place. Positions in its errors are those of
+// the view's own text.
+func (b *binder) view(pos ast.Pos, rel *Relation) (*scope, error) {
+	if slices.ContainsFunc(b.views, func(v string) bool { return strings.EqualFold(v, rel.Name) }) {
+		return nil, ast.Errorf(pos, "view %q reads itself", rel.Name)
+	}
+	inner := newBinder(b.cat, b.opts)
+	inner.views = append(slices.Clone(b.views), rel.Name)
+	sc, err := inner.query(rel.View.Query)
+	if err != nil {
+		return nil, ast.Errorf(pos, "in view %q: %w", rel.Name, err)
+	}
+	if rel.View.Columns == nil {
+		return sc, nil
+	}
+	ids := make([]ast.Ident, len(rel.View.Columns))
+	for i, c := range rel.View.Columns {
+		ids[i] = ast.Ident{Pos: pos, Name: c}
+	}
+	return sc.renamed(rel.Name, ids, pos)
+}
+
+// scan reads a table: its physical columns, the computed ones above, and the
+// watermark.
+func (b *binder) scan(t *TableDef) (*scope, error) {
+	lt := &logical.Table{
+		Name: t.Name, Connector: t.Connector, Options: t.Options, Schema: t.Physical, Meta: t.Meta,
+		Stream: t.Stream, Data: t.Data,
+	}
+	phys := newScope(&logical.Scan{Table: lt}, t.Name)
+	es, names := make([]expr.Expr, len(t.Columns)), make([]string, len(t.Columns))
+	computed := map[string]expr.Expr{}
+	x := &exprBinder{b: b, sc: phys, clause: "a computed column", alias: func(n string) expr.Expr { return computed[strings.ToLower(n)] }}
+	for i, c := range t.Columns {
+		names[i] = c.Name
+		if c.Physical >= 0 {
+			es[i] = columnOf(c.Physical, t.Physical.Field(c.Physical))
+			continue
+		}
+		e, err := x.bind(c.Expr)
+		if err != nil {
+			return nil, err
+		}
+		if c.Type != nil {
+			if e, err = cast(c.Expr.Position(), e, c.Type, false); err != nil {
+				return nil, err
+			}
+		}
+		es[i] = e
+		computed[strings.ToLower(c.Name)] = e
+	}
+	node := logical.Node(phys.node)
+	if len(t.Columns) > 0 {
+		node = project(node, es, names)
+	}
+	sc := newScope(node, t.Name)
+	if t.Watermark != nil {
+		if err := b.watermark(sc, t); err != nil {
+			return nil, err
+		}
+	}
+	return sc, nil
+}
+
+// watermark puts a Watermark node on top of a table.
+func (b *binder) watermark(sc *scope, t *TableDef) error {
+	delay, err := watermarkDelay(t.Watermark)
+	if err != nil {
+		return err
+	}
+	pos := t.Watermark.Expr.Position()
+	col, _, err := sc.lookup([]ast.Ident{{Pos: pos, Name: t.Watermark.Column}})
+	if err != nil {
+		return err
+	}
+	if col < 0 {
+		return unknownColumn(sc, []ast.Ident{{Pos: pos, Name: t.Watermark.Column}})
+	}
+	c := sc.cols[col].e.(*expr.Column)
+	if c.DT.ID() != arrow.TIMESTAMP {
+		return ast.Errorf(pos, "the watermark needs a column of type TIMESTAMP, but %q is %s", t.Watermark.Column, expr.TypeName(c.DT))
+	}
+	sc.node = &logical.Watermark{Input: sc.node, Col: c.Index, Delay: delay, Table: t.Name}
+	return nil
+}
+
+// values binds VALUES; columns are named col1, col2, .. as in Spark.
+func (b *binder) values(v *ast.Values) (*scope, error) {
+	width := len(v.Rows[0])
+	cols := make([][]expr.Expr, width)
+	x := &exprBinder{b: b, sc: emptyScope(), clause: "VALUES"}
+	for _, row := range v.Rows {
+		for j, e := range row {
+			bound, err := x.bind(e)
+			if err != nil {
+				return nil, err
+			}
+			cols[j] = append(cols[j], bound)
+		}
+	}
+	return valuesScope(v.Pos, cols, len(v.Rows))
+}

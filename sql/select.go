@@ -1,0 +1,427 @@
+package sql
+
+import (
+	"strings"
+
+	"github.com/sluice-stream/sluice/planner/expr"
+	"github.com/sluice-stream/sluice/planner/logical"
+	"github.com/sluice-stream/sluice/sql/ast"
+)
+
+// item is one output column of a SELECT. It is bound over the input; aggregate
+// results in it are stand-ins until the Aggregate is made.
+type item struct {
+	ast   ast.Expr // nil if it came from *
+	name  string
+	named bool // by AS
+	e     expr.Expr
+}
+
+// selection binds one SELECT block.
+type selection struct {
+	b     *binder
+	s     *ast.Select
+	sc    *scope
+	items []item
+	aggs  *aggregates
+	group *grouping // nil without aggregation
+}
+
+// selectBlock binds a SELECT and the ORDER BY of its query, which may refer to
+// what the SELECT does not return.
+func (b *binder) selectBlock(s *ast.Select, order []ast.OrderItem) (*scope, error) {
+	if s.Qualify != nil {
+		return nil, unsupported(s.Qualify.Position(), "QUALIFY")
+	}
+	sc, err := b.from(s.From)
+	if err != nil {
+		return nil, err
+	}
+	sel := &selection{b: b, s: s, sc: sc, aggs: &aggregates{}}
+	if s.Where != nil {
+		x := &exprBinder{b: b, sc: sc, clause: "WHERE", noWindow: true}
+		cond, err := x.condition(s.Where)
+		if err != nil {
+			return nil, err
+		}
+		sc.node = &logical.Filter{Input: sc.node, Cond: cond}
+	}
+	if err := sel.expand(); err != nil {
+		return nil, err
+	}
+	if err := sel.bindGroup(); err != nil {
+		return nil, err
+	}
+	if err := sel.bindItems(); err != nil {
+		return nil, err
+	}
+	having, err := sel.having()
+	if err != nil {
+		return nil, err
+	}
+	keys, err := sel.order(order)
+	if err != nil {
+		return nil, err
+	}
+	return sel.plan(having, keys)
+}
+
+// expand replaces * by the columns it stands for.
+func (sel *selection) expand() error {
+	for _, it := range sel.s.Items {
+		star, ok := it.Expr.(*ast.Star)
+		if !ok {
+			if it.Aliases != nil {
+				return unsupported(it.Aliases[0].Pos, "a list of aliases")
+			}
+			out := item{ast: it.Expr, name: outputName(it.Expr)}
+			if it.Alias != nil {
+				out.name, out.named = it.Alias.Name, true
+			}
+			sel.items = append(sel.items, out)
+			continue
+		}
+		if err := sel.expandStar(star); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (sel *selection) expandStar(star *ast.Star) error {
+	cols := sel.sc.star(star.Qualifier)
+	if len(cols) == 0 {
+		if star.Qualifier == nil {
+			return ast.Errorf(star.Pos, "* needs a FROM")
+		}
+		err := ast.Errorf(star.Pos, "there is no table %q here", dotted(star.Qualifier))
+		if near := ast.Nearest(star.Qualifier[len(star.Qualifier)-1].Name, sel.sc.tables()); near != "" {
+			return err.WithHint("did you mean %q?", near)
+		}
+		return err
+	}
+	used := map[string]bool{}
+	for _, c := range cols {
+		skip := false
+		for _, ex := range star.Except {
+			if strings.EqualFold(ex.Name, c.name) {
+				skip, used[strings.ToLower(ex.Name)] = true, true
+			}
+		}
+		if skip {
+			continue
+		}
+		e := c.e
+		if col, ok := e.(*expr.Column); ok {
+			d := *col
+			sel.b.at[&d] = star.Pos
+			e = &d
+		}
+		sel.items = append(sel.items, item{name: c.name, e: e})
+	}
+	for _, ex := range star.Except {
+		if !used[strings.ToLower(ex.Name)] {
+			return unknownColumn(sel.sc, []ast.Ident{ex})
+		}
+	}
+	return nil
+}
+
+// bindGroup binds GROUP BY: expressions over the input, positions and names of
+// output columns.
+func (sel *selection) bindGroup() error {
+	g := sel.s.GroupBy
+	if g == nil {
+		return nil
+	}
+	sel.group = &grouping{aggs: sel.aggs, at: sel.b.at}
+	if g.All {
+		return nil // the keys are known once the items are bound
+	}
+	x := &exprBinder{b: sel.b, sc: sel.sc, clause: "GROUP BY"}
+	for _, it := range g.Items {
+		switch it.Kind {
+		case ast.GroupExpr:
+		case ast.GroupSet:
+			if len(it.Sets[0]) == 0 {
+				continue // GROUP BY (): one group of all rows
+			}
+			fallthrough
+		default:
+			what := map[ast.GroupKind]string{ast.GroupRollup: "ROLLUP", ast.GroupCube: "CUBE"}[it.Kind]
+			if what == "" {
+				what = "GROUPING SETS"
+			}
+			return unsupported(it.Pos, what)
+		}
+		exprs := []ast.Expr{it.Expr}
+		if row, ok := it.Expr.(*ast.Row); ok {
+			exprs = row.Items
+		}
+		for _, e := range exprs {
+			if err := sel.groupKey(x, e); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// groupKey binds one key. A name is a column of the input before it is an
+// output column, as in Spark.
+func (sel *selection) groupKey(x *exprBinder, e ast.Expr) error {
+	i, ok, err := ordinalOf(e, len(sel.items), "GROUP BY")
+	if err != nil {
+		return err
+	}
+	name := outputName(e)
+	var key expr.Expr
+	switch {
+	case ok:
+		name = sel.items[i].name
+		key, err = sel.keyItem(x, i)
+	default:
+		if i = sel.aliasOf(e); i >= 0 && !sel.isColumn(e) {
+			name = sel.items[i].name
+			key, err = sel.keyItem(x, i)
+		} else {
+			key, err = x.bind(e)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	if start, end, ok := windowColumns(key); ok {
+		sel.group.add(start, "window_start")
+		sel.group.add(end, "window_end")
+		sel.nameWindow(key)
+		return nil
+	}
+	sel.group.add(key, name)
+	return nil
+}
+
+// keyItem binds an output column as a key.
+func (sel *selection) keyItem(x *exprBinder, i int) (expr.Expr, error) {
+	it := &sel.items[i]
+	if it.ast == nil {
+		return it.e, nil
+	}
+	return x.bind(it.ast)
+}
+
+// aliasOf finds the item that a single name names, or -1.
+func (sel *selection) aliasOf(e ast.Expr) int {
+	c, ok := e.(*ast.Column)
+	if !ok || len(c.Parts) != 1 {
+		return -1
+	}
+	for i, it := range sel.items {
+		if it.named && strings.EqualFold(it.name, c.Parts[0].Name) {
+			return i
+		}
+	}
+	return -1
+}
+
+// isColumn says whether a single name is a column of the input.
+func (sel *selection) isColumn(e ast.Expr) bool {
+	i, _, err := sel.sc.lookup(e.(*ast.Column).Parts)
+	return i >= 0 || err != nil
+}
+
+// nameWindow lets the rest of the SELECT say window.start after GROUP BY
+// window(..), as in Spark.
+func (sel *selection) nameWindow(e expr.Expr) {
+	if i, _, err := sel.sc.lookup([]ast.Ident{{Name: "window"}}); i < 0 && err == nil {
+		sel.sc.add(scopeCol{name: "window", e: e, starless: true})
+	}
+}
+
+// binder makes a binder for a clause in which aggregates may stand.
+func (sel *selection) binder(clause string, upto int) *exprBinder {
+	return &exprBinder{b: sel.b, sc: sel.sc, clause: clause, aggs: sel.aggs, alias: func(name string) expr.Expr {
+		for _, it := range sel.items[:upto] {
+			if it.named && it.e != nil && strings.EqualFold(it.name, name) {
+				return it.e
+			}
+		}
+		return nil
+	}}
+}
+
+// bindItems binds the select list. An item may use the names of those before it.
+func (sel *selection) bindItems() error {
+	for i := range sel.items {
+		it := &sel.items[i]
+		if it.ast == nil {
+			continue
+		}
+		before := len(sel.aggs.calls)
+		e, err := sel.binder("the select list", i).bind(it.ast)
+		if err != nil {
+			return err
+		}
+		it.e = e
+		if before < len(sel.aggs.calls) && it.named {
+			if c, ok := e.(*expr.Column); ok && c.Index == aggBase+before {
+				sel.aggs.calls[before].Name = it.name
+			}
+		}
+	}
+	if len(sel.aggs.calls) > 0 && sel.group == nil {
+		sel.group = &grouping{aggs: sel.aggs, at: sel.b.at}
+	}
+	if g := sel.s.GroupBy; g != nil && g.All {
+		for _, it := range sel.items {
+			if usesAggregate(it.e) {
+				continue
+			}
+			if start, end, ok := windowColumns(it.e); ok {
+				sel.group.add(start, "window_start")
+				sel.group.add(end, "window_end")
+				continue
+			}
+			sel.group.add(it.e, it.name)
+		}
+	}
+	return nil
+}
+
+func usesAggregate(e expr.Expr) bool {
+	found := false
+	expr.Walk(e, func(x expr.Expr) bool {
+		if c, ok := x.(*expr.Column); ok && c.Index >= aggBase {
+			found = true
+		}
+		return !found
+	})
+	return found
+}
+
+func (sel *selection) having() (expr.Expr, error) {
+	if sel.s.Having == nil {
+		return nil, nil
+	}
+	if sel.group == nil {
+		sel.group = &grouping{aggs: sel.aggs, at: sel.b.at}
+	}
+	return sel.binder("HAVING", len(sel.items)).condition(sel.s.Having)
+}
+
+// order binds ORDER BY: positions, then names of output columns, then anything
+// over the input.
+func (sel *selection) order(items []ast.OrderItem) ([]expr.SortKey, error) {
+	keys := make([]expr.SortKey, len(items))
+	for i, it := range items {
+		n, ok, err := ordinalOf(it.Expr, len(sel.items), "ORDER BY")
+		if err != nil {
+			return nil, err
+		}
+		var e expr.Expr
+		if ok {
+			e = sel.items[n].e
+		} else {
+			x := sel.binder("ORDER BY", len(sel.items))
+			x.aliasFirst = true
+			if e, err = x.bind(it.Expr); err != nil {
+				return nil, err
+			}
+		}
+		if keys[i], err = sortKey(it, e); err != nil {
+			return nil, err
+		}
+	}
+	if len(sel.aggs.calls) > 0 && sel.group == nil {
+		sel.group = &grouping{aggs: sel.aggs, at: sel.b.at}
+	}
+	return keys, nil
+}
+
+// plan puts the nodes on top of the input: Aggregate, Filter (HAVING), Project,
+// Distinct, Sort.
+func (sel *selection) plan(having expr.Expr, keys []expr.SortKey) (*scope, error) {
+	node := sel.sc.node
+	es, names := make([]expr.Expr, len(sel.items)), make([]string, len(sel.items))
+	for i, it := range sel.items {
+		es[i], names[i] = it.e, it.name
+	}
+	if sel.group != nil {
+		node = sel.group.node(node)
+		if err := sel.raise(es, keys); err != nil {
+			return nil, err
+		}
+		if having != nil {
+			cond, err := sel.group.above(having)
+			if err != nil {
+				return nil, err
+			}
+			node = &logical.Filter{Input: node, Cond: cond}
+		}
+	}
+	out, err := sel.output(node, es, names, keys)
+	if err != nil {
+		return nil, err
+	}
+	return newScope(out, ""), nil
+}
+
+// raise moves the items and sort keys above the Aggregate.
+func (sel *selection) raise(es []expr.Expr, keys []expr.SortKey) error {
+	for i := range es {
+		e, err := sel.group.above(es[i])
+		if err != nil {
+			return err
+		}
+		es[i] = e
+	}
+	for i := range keys {
+		e, err := sel.group.above(keys[i].Expr)
+		if err != nil {
+			return err
+		}
+		keys[i].Expr = e
+	}
+	return nil
+}
+
+// output projects the items and sorts them. A sort key that is no item travels
+// along as a hidden column and is dropped again.
+func (sel *selection) output(in logical.Node, es []expr.Expr, names []string, keys []expr.SortKey) (logical.Node, error) {
+	all, allNames := es, names
+	sorted := make([]expr.SortKey, len(keys))
+	for i, k := range keys {
+		at := -1
+		for j, e := range all {
+			if same(e, k.Expr) {
+				at = j
+				break
+			}
+		}
+		if at < 0 {
+			if sel.s.Distinct {
+				return nil, ast.Errorf(sel.s.Pos, "with SELECT DISTINCT, ORDER BY can only use what is selected")
+			}
+			at = len(all)
+			all = append(all[:at:at], k.Expr)
+			allNames = append(allNames[:at:at], "sort_key")
+		}
+		sorted[i] = k
+		sorted[i].Expr = &expr.Column{Index: at, Name: allNames[at], DT: k.Expr.Type(), Null: k.Expr.Nullable()}
+	}
+	node := project(in, all, allNames)
+	if sel.s.Distinct {
+		node = &logical.Distinct{Input: node}
+	}
+	if len(sorted) > 0 {
+		node = &logical.Sort{Input: node, Keys: sorted}
+	}
+	if len(all) > len(es) {
+		kept := make([]expr.Expr, len(es))
+		for i, f := range node.Schema().Fields()[:len(es)] {
+			kept[i] = columnOf(i, f)
+		}
+		node = &logical.Project{Input: node, Exprs: kept, Names: names}
+	}
+	return node, nil
+}

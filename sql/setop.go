@@ -1,0 +1,124 @@
+package sql
+
+import (
+	"fmt"
+
+	"github.com/apache/arrow-go/v18/arrow"
+
+	"github.com/sluice-stream/sluice/planner/expr"
+	"github.com/sluice-stream/sluice/planner/logical"
+	"github.com/sluice-stream/sluice/sql/ast"
+	"github.com/sluice-stream/sluice/sql/functions"
+)
+
+// setOp binds UNION, INTERSECT and EXCEPT. A chain of one operation is bound in
+// a loop: it may be thousands long.
+func (b *binder) setOp(q *ast.SetOp) (*scope, error) {
+	if q.Op != "UNION" && q.All {
+		return nil, unsupported(q.Pos, q.Op+" ALL")
+	}
+	parts := []ast.QueryBody{q.R}
+	left := q.L
+	for q.Op == "UNION" {
+		l, ok := left.(*ast.SetOp)
+		if !ok || l.Op != q.Op || l.All != q.All {
+			break
+		}
+		parts = append(parts, l.R)
+		left = l.L
+	}
+	parts = append(parts, left)
+	ins := make([]*scope, 0, len(parts))
+	for i := len(parts) - 1; i >= 0; i-- {
+		sc, err := b.body(parts[i])
+		if err != nil {
+			return nil, err
+		}
+		sc = sc.projected()
+		if len(ins) > 0 && len(sc.cols) != len(ins[0].cols) {
+			return nil, ast.Errorf(parts[i].Position(), "the sides of %s have %d and %d columns", q.Op, len(ins[0].cols), len(sc.cols))
+		}
+		ins = append(ins, sc)
+	}
+	if err := unify(q, ins); err != nil {
+		return nil, err
+	}
+	return newScope(setPlan(q, ins), ""), nil
+}
+
+// unify casts the columns of all sides to common types.
+func unify(q *ast.SetOp, ins []*scope) error {
+	width := len(ins[0].cols)
+	types := make([]arrow.DataType, width)
+	for c := range width {
+		types[c] = ins[0].cols[c].e.Type()
+		for i, sc := range ins[1:] {
+			t, ok := functions.CommonType(types[c], sc.cols[c].e.Type())
+			if !ok {
+				return ast.Errorf(q.Pos, "%s: column %d is %s on one side and %s on side %d", q.Op, c+1,
+					expr.TypeName(types[c]), expr.TypeName(sc.cols[c].e.Type()), i+2)
+			}
+			types[c] = t
+		}
+	}
+	for _, sc := range ins {
+		es, names, changed := make([]expr.Expr, width), make([]string, width), false
+		for c := range width {
+			e, err := cast(q.Pos, sc.cols[c].e, types[c], false)
+			if err != nil {
+				return err
+			}
+			changed = changed || e != sc.cols[c].e
+			es[c], names[c] = e, sc.cols[c].name
+		}
+		if changed {
+			sc.node = &logical.Project{Input: sc.node, Exprs: es, Names: names}
+		}
+	}
+	return nil
+}
+
+// setPlan combines the sides. INTERSECT and EXCEPT are semi and anti joins in
+// which NULL equals NULL.
+func setPlan(q *ast.SetOp, ins []*scope) logical.Node {
+	if q.Op == "UNION" {
+		u := &logical.Union{}
+		for _, sc := range ins {
+			u.In = append(u.In, sc.node)
+		}
+		if q.All {
+			return u
+		}
+		return &logical.Distinct{Input: u}
+	}
+	j := &logical.Join{Left: &logical.Distinct{Input: ins[0].node}, Right: ins[1].node, Kind: logical.LeftSemi}
+	if q.Op == "EXCEPT" {
+		j.Kind = logical.LeftAnti
+	}
+	right := j.Right.Schema()
+	for i, f := range j.Left.Schema().Fields() {
+		j.LeftKeys = append(j.LeftKeys, columnOf(i, f))
+		j.RightKeys = append(j.RightKeys, columnOf(i, right.Field(i)))
+		j.NullSafe = append(j.NullSafe, true)
+	}
+	return j
+}
+
+// valuesScope makes a constant table of columns that are bound already.
+func valuesScope(pos ast.Pos, cols [][]expr.Expr, rows int) (*scope, error) {
+	v := &logical.Values{Rows: make([][]expr.Expr, rows)}
+	fields := make([]arrow.Field, len(cols))
+	for j, col := range cols {
+		es, dt, err := functions.Coerce(fmt.Sprintf("column %d of VALUES", j+1), col)
+		if err != nil {
+			return nil, at(pos, err)
+		}
+		fields[j] = arrow.Field{Name: fmt.Sprintf("col%d", j+1), Type: dt}
+		for i, e := range es {
+			v.Rows[i] = append(v.Rows[i], e)
+			fields[j].Nullable = fields[j].Nullable || e.Nullable()
+		}
+	}
+	v.Out = arrow.NewSchema(fields, nil)
+	return newScope(v, ""), nil
+}
