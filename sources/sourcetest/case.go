@@ -21,6 +21,9 @@ type Case struct {
 	// a restart would. It is called many times; the suite closes each source
 	// before it opens the next.
 	Open func(t testing.TB) (sources.Source, sources.Opener)
+	// Fresh, if there is one, is called before each subtest and brings back data
+	// and metadata folder as they were: for sources whose Release throws away.
+	Fresh func(t testing.TB)
 	// Limit is small enough that the data takes several batches.
 	Limit sources.Limit
 	// Rows is the number of rows up to the furthest position, -1 if a source

@@ -35,7 +35,12 @@ func Run(t *testing.T, c Case) {
 		{"ClosedEarlyGivesEverythingBack", closedEarly},
 		{"ForeignOffsetsAndPayloadsAreErrors", garbage},
 	} {
-		t.Run(s.name, func(t *testing.T) { s.run(t, c) })
+		t.Run(s.name, func(t *testing.T) {
+			if c.Fresh != nil {
+				c.Fresh(t)
+			}
+			s.run(t, c)
+		})
 	}
 }
 
