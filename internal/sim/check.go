@@ -17,6 +17,8 @@ type checker struct {
 	plans   []microbatch.Planned
 	commits []microbatch.Committed
 	state   model.State
+	before  model.State    // before the last commit
+	mayLose bool           // before is known
 	sums    []batch.Digest // of each batch's output
 	rows    []int64
 	ends    []int                        // where plans end, by source
@@ -141,19 +143,37 @@ func (c *checker) commit(r microbatch.Committed) {
 	if r.Counters.RowsIn != res.Counters.RowsIn || r.Counters.Late != res.Counters.Late || r.NextDue != res.NextDue {
 		w.fail(model.Violationf("I7: batch %d counts %+v due %d, its input gives %+v due %d", r.Batch, r.Counters, r.NextDue, res.Counters, res.NextDue))
 	}
-	for i, s := range w.query.Sources {
-		rows, err := s.Read(plan.Ranges[i])
-		w.fail(err)
-		for _, row := range rows {
+	c.note(plan)
+	c.before, c.state, c.mayLose = c.state, state, true
+	c.sums, c.rows = append(c.sums, sum), append(c.rows, int64(len(tasks[0].Out)))
+	c.commits = append(c.commits, r)
+}
+
+// note takes in the event times of a committed plan.
+func (c *checker) note(plan microbatch.Planned) {
+	for i, s := range c.w.query.Sources {
+		for _, row := range s.Rows[model.Index(plan.Ranges[i].Start):model.Index(plan.Ranges[i].End)] {
 			p := s.Partition(row)
 			if t, ok := c.highest[i][p]; !ok || row.Time > t {
 				c.highest[i][p] = row.Time
 			}
 		}
 	}
-	c.state = state
-	c.sums, c.rows = append(c.sums, sum), append(c.rows, int64(len(tasks[0].Out)))
-	c.commits = append(c.commits, r)
+}
+
+// lost goes back to before the last commit, which the log has lost.
+func (c *checker) lost() {
+	n := len(c.commits) - 1
+	c.commits, c.sums, c.rows = c.commits[:n], c.sums[:n], c.rows[:n]
+	c.plans = c.plans[:n+1]
+	c.state, c.wm, c.mayLose = c.before, c.plans[n].Watermark, false
+	for i, g := range c.plans[n].Ranges {
+		c.ends[i] = model.Index(g.End)
+		clear(c.highest[i])
+	}
+	for _, p := range c.plans[:n] {
+		c.note(p)
+	}
 }
 
 // mayRun checks that the plan is durable before a task starts (M3).
@@ -167,13 +187,14 @@ func (c *checker) mayRun(n *node, p microbatch.Planned) {
 }
 
 // shown checks a sink after it was told to show a batch (M5).
-func (c *checker) shown(s *model.Sink, id batch.ID, err error) {
+func (c *checker) shown(s *model.Sink, id batch.ID, changed bool, err error) {
 	w := c.w
 	switch {
 	case errors.Is(err, model.ErrViolation):
 		w.fail(err)
 	case err != nil:
 		w.fail(model.Violationf("sink %s, batch %d: %v", s.Name, id, err))
+	case !changed: // it showed the batch already
 	case int(s.Holds) >= len(c.commits):
 		w.fail(model.Violationf("M5: sink %s shows batch %d, which is not committed", s.Name, id))
 	case s.Digest != c.sums[s.Holds]:

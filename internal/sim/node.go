@@ -162,8 +162,10 @@ func (n *node) appendNext() (microbatch.Event, bool) {
 			n.appends = n.appends[1:]
 			return microbatch.AppendFailed{Err: err}, false
 		}
-		for _, r := range a.recs {
-			w.tracef("driver %d writes %s", n.owner, describe(r))
+		if w.trace != nil {
+			for _, r := range a.recs {
+				w.tracef("driver %d writes %s", n.owner, describe(r))
+			}
 		}
 		if w.mutant == NoSync {
 			through := a.through

@@ -42,6 +42,7 @@ type Faults struct {
 	Task, Reveal, LostReply     int
 	Ask, SinkAsk, Checkpoint    int
 	Corrupt, Duplicate, Restore int
+	Lose                        int // the log has lost its last commit
 }
 
 func draw(r *rand.Rand, seed uint64) Options {
@@ -98,7 +99,7 @@ func drawFaults(r *rand.Rand, pick func(int) bool) Faults {
 		return 1 + r.IntN(most)
 	}
 	return Faults{Crash: f(25), Zombie: f(8), Stop: f(6), Task: f(150), Reveal: f(200), LostReply: f(200), Ask: f(100),
-		SinkAsk: f(200), Checkpoint: f(200), Corrupt: f(200), Duplicate: f(300), Restore: f(150)}
+		SinkAsk: f(200), Checkpoint: f(200), Corrupt: f(200), Duplicate: f(300), Restore: f(150), Lose: f(100)}
 }
 
 // String prints the options, one a line, as a failing seed shows them.

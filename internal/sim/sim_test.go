@@ -1,10 +1,17 @@
 package sim
 
 import (
+	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"testing"
 )
+
+func TestMain(m *testing.M) {
+	debug.SetGCPercent(800) // lives are short and their memory is small
+	os.Exit(m.Run())
+}
 
 // seedsInTests is what an ordinary test run lives through; make sim does more.
 const seedsInTests = 1000

@@ -153,8 +153,8 @@ func (n *node) finishTasks(r *run) (microbatch.Event, bool) {
 		if w.mutant == EarlyReveal && r.ask.Mode == microbatch.Live {
 			for _, s := range w.sinks {
 				if s.Holds == id-1 {
-					_, err := s.Commit(id, n.term, result.Prepared)
-					w.check.shown(s, id, err)
+					did, err := s.Commit(id, n.term, result.Prepared)
+					w.check.shown(s, id, did, err)
 				}
 			}
 		}
@@ -192,7 +192,7 @@ func (n *node) reveal(rv microbatch.Reveal) {
 			n.showing = nil
 			return microbatch.TermLost{}, false
 		}
-		w.check.shown(s, rv.Batch, err)
+		w.check.shown(s, rv.Batch, did, err)
 		if w.chance(w.o.Faults.LostReply) {
 			w.hits.At(7)
 			n.showing = nil

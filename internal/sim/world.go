@@ -162,6 +162,33 @@ func (w *world) crash(n *node) {
 	w.tracef("crash driver %d: %d bytes unsynced, %d kept, torn %t", n.owner, loss, keep, torn)
 	w.remove(n)
 	w.corrupt()
+	if len(w.nodes) == 0 && w.err == nil && w.check.mayLose && w.chance(w.o.Faults.Lose) {
+		w.lose()
+	}
+}
+
+// lose takes the last commit from the log, and what follows it, as other engines
+// were hurt by: sinks that show the batch must not show it twice. A checkpoint
+// that follows the commit keeps it: what it allowed to release is gone.
+func (w *world) lose() {
+	recs := w.log.Records()
+	cut := -1
+	for i, r := range recs {
+		switch r.(type) {
+		case microbatch.Committed:
+			cut = i
+		case microbatch.Checkpointed:
+			cut = -1
+		case microbatch.Started, microbatch.Planned:
+		}
+	}
+	if cut < 0 || w.check.committed() != recs[cut].ID() {
+		return
+	}
+	w.tracef("the log loses %d records from %s on", len(recs)-cut, describe(recs[cut]))
+	w.fail(w.log.Replace(recs[:cut]))
+	w.check.lost()
+	w.hits.At(8)
 }
 
 // corrupt damages the newest checkpoint if an older one or the whole log is
