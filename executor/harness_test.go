@@ -193,7 +193,7 @@ func (e *engine) runTask(s *physical.Stage, p int, id batch.ID, watermark, closi
 		Fetch: func(_ context.Context, spec *batch.TaskSpec, in batch.Input, p, parts int) (sources.Reader, error) {
 			return e.outputs.Tasks(exchange.Ref{Key: "test", Batch: in.Batch, Stage: in.Stage}, in.Tasks, p, parts)
 		},
-		Begin: e.state.begin, Outputs: e.outputs, Spill: e.spill,
+		Parts: e.parts, Begin: e.state.begin, Outputs: e.outputs, Spill: e.spill,
 	}
 	if e.env != nil {
 		e.env(&env)
@@ -301,7 +301,9 @@ func textAgg(name string) *expr.Aggregate {
 		result = tString
 	}
 	return &expr.Aggregate{Name: name, State: []arrow.DataType{tString}, Result: result, IgnoresDuplicates: name == "min",
-		New: func(alloc memory.Allocator) expr.Accumulator { return &textAcc{alloc: alloc, name: name, result: result} }}
+		New: func(alloc memory.Allocator) expr.Accumulator {
+			return &textAcc{alloc: alloc, name: name, result: result}
+		}}
 }
 
 func (a *textAcc) Resize(n int) {
@@ -429,4 +431,3 @@ func sameRows(t testing.TB, what string, got, want []string) {
 		}
 	}
 }
-

@@ -61,15 +61,20 @@ func newRouter(to physical.ToHash, input *arrow.Schema) (*router, error) {
 // toHash spreads rows by the key group of their keys.
 type toHash struct {
 	*router
-	tc   *TaskContext
-	w    *exchange.Writer
-	rows [batch.KeyGroups]int64
+	tc    *TaskContext
+	w     *exchange.Writer
+	parts int
+	rows  [batch.KeyGroups]int64
 }
 
 func (o *toHash) write(_ context.Context, rec arrow.RecordBatch) error {
 	n := int(rec.NumRows())
 	if n == 0 {
 		return nil
+	}
+	if o.parts == 1 {
+		o.rows[0] += int64(n)
+		return o.w.Append(rec, nil)
 	}
 	cols, err := o.keys.run(rec)
 	if err != nil {
@@ -105,10 +110,9 @@ func (o *toHash) write(_ context.Context, rec arrow.RecordBatch) error {
 }
 
 func (o *toHash) finish(_ context.Context, res *batch.TaskResult) error {
-	parts := max(o.tc.Spec.Parts, 1)
-	res.OutRows = make([]int64, parts)
+	res.OutRows = make([]int64, o.parts)
 	for g, rows := range o.rows {
-		res.OutRows[batch.PartitionOf(g, parts)] += rows
+		res.OutRows[batch.PartitionOf(g, o.parts)] += rows
 		res.Counters.RowsOut += rows
 	}
 	return o.w.Commit()

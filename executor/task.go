@@ -36,6 +36,8 @@ type Env struct {
 	Begin func(ctx context.Context, shard batch.Shard, base batch.ID) (statestore.Txn, error)
 	// Writers returns the worker's half of a sink of the plan.
 	Writers func(sink string) (sinks.WriterFactory, error)
+	// Parts is the number of partitions of every hash exchange of the plan; 0 means 1.
+	Parts int
 	// Outputs takes the rows of stages that do not end in a sink.
 	Outputs *exchange.Outputs
 	// Spill is a folder of the task's own; it is removed when the task ends. "" forbids spilling.
@@ -226,7 +228,7 @@ func (a *attempt) newOutput(ctx context.Context) (output, error) {
 	switch to := a.t.stage.Output.(type) {
 	case physical.ToHash:
 		a.t.router.keys.open(a.tc)
-		return &toHash{router: a.t.router, tc: a.tc, w: a.env.Outputs.Writer(ref, a.t.stage.Static)}, nil
+		return &toHash{router: a.t.router, tc: a.tc, parts: max(a.env.Parts, 1), w: a.env.Outputs.Writer(ref, a.t.stage.Static)}, nil
 	case physical.ToSink:
 		o := &toSink{tc: a.tc, sink: to.Sink, hasher: &a.t.hasher}
 		if !spec.Reveal {
@@ -271,7 +273,7 @@ func (a *attempt) fetch(ctx context.Context, in batch.Input) (sources.Reader, er
 	}
 	parts := 0
 	if _, hash := s.Output.(physical.ToHash); hash {
-		parts = max(a.tc.Spec.Parts, 1)
+		parts = max(a.env.Parts, 1)
 	}
 	return a.env.Fetch(ctx, &a.tc.Spec, in, a.tc.Spec.Task.Partition, parts)
 }

@@ -1,0 +1,119 @@
+package worker
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/sluice-stream/sluice/batch"
+	"github.com/sluice-stream/sluice/internal/transport"
+	"github.com/sluice-stream/sluice/statestore"
+)
+
+// withStore runs f with the plan's store held open.
+func (w *Worker) withStore(key string, f func(*plan) error) error {
+	p, err := w.plan(key)
+	if err != nil {
+		return err
+	}
+	done, err := p.use()
+	if err != nil {
+		return err
+	}
+	defer done()
+	if p.store == nil {
+		return fmt.Errorf("plan %s has no state", key)
+	}
+	return f(p)
+}
+
+func (w *Worker) checkpoint(m transport.Checkpoint) transport.Checkpointed {
+	out := transport.Checkpointed{Key: m.Key, Batch: m.Batch}
+	out.Err = w.withStore(m.Key, func(p *plan) error {
+		for _, s := range m.Shards {
+			man, err := p.store.Checkpoint(w.ctx, s, m.Batch)
+			if err != nil {
+				return fmt.Errorf("checkpoint version %d of state %s: %w", m.Batch, s, err)
+			}
+			b, err := json.Marshal(man)
+			if err != nil {
+				return fmt.Errorf("encode the manifest of state %s: %w", s, err)
+			}
+			out.Manifests = append(out.Manifests, b)
+		}
+		return nil
+	})
+	if out.Err != nil {
+		out.Manifests = nil
+	}
+	return out
+}
+
+func (w *Worker) restore(m transport.Restore) transport.Restored {
+	out := transport.Restored{Key: m.Key, Batch: m.Batch}
+	out.Err = w.withStore(m.Key, func(p *plan) error {
+		all, err := manifests(m.Manifests)
+		if err != nil {
+			return err
+		}
+		for _, s := range m.Shards {
+			var own []statestore.Manifest
+			for _, man := range all {
+				if man.Shard.Operator == s.Operator {
+					own = append(own, man)
+				}
+			}
+			if err := p.store.Restore(w.ctx, s, m.Batch, own); err != nil {
+				return fmt.Errorf("restore version %d of state %s: %w", m.Batch, s, err)
+			}
+			p.noteShard(s)
+		}
+		return nil
+	})
+	return out
+}
+
+// prune forgets output at once and state beside the tasks. A failure to delete
+// leaves files behind that the next one deletes: there is nobody to tell.
+func (w *Worker) prune(m transport.Prune) {
+	w.outputs.Prune(m.Key, m.Oldest)
+	w.duty(func() {
+		_ = w.withStore(m.Key, func(p *plan) error {
+			for _, s := range p.shardList() {
+				if err := p.store.Prune(w.ctx, s, m.Oldest); err != nil {
+					return err
+				}
+			}
+			if m.Live == nil {
+				return nil
+			}
+			live, err := manifests(m.Live)
+			if err != nil {
+				return err
+			}
+			return p.store.Collect(w.ctx, live)
+		})
+	})
+}
+
+func (p *plan) shardList() []batch.Shard {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	out := make([]batch.Shard, 0, len(p.mu.shards))
+	for s := range p.mu.shards {
+		out = append(out, s)
+	}
+	slices.SortFunc(out, func(a, b batch.Shard) int { return strings.Compare(a.String(), b.String()) })
+	return out
+}
+
+func manifests(raw [][]byte) ([]statestore.Manifest, error) {
+	out := make([]statestore.Manifest, len(raw))
+	for i, b := range raw {
+		if err := json.Unmarshal(b, &out[i]); err != nil {
+			return nil, fmt.Errorf("decode a state manifest: %w", err)
+		}
+	}
+	return out, nil
+}
