@@ -64,7 +64,7 @@ func TestConformance(t *testing.T) {
 	t.Run("endless", func(t *testing.T) {
 		sourcetest.Run(t, sourcetest.Case{
 			Open:  func(t testing.TB) (sources.Source, sources.Opener) { return openSpec(t, specOf()) },
-			Limit: sources.Limit{Rows: 9000}, Rows: -1, Batches: 4,
+			Limit: sources.Limit{Rows: 4500}, Rows: -1, Batches: 2,
 		})
 	})
 }
@@ -150,7 +150,7 @@ func mean(values []string) float64 {
 	return float64(n) / float64(len(values))
 }
 
-const many = 500_000
+const many = 250_000
 
 func TestPersons(t *testing.T) {
 	rec := table(t, specOf("event-type", "person"), many)
@@ -241,7 +241,7 @@ func prices(t *testing.T, values []int64) {
 }
 
 func TestPriceIsThatOfPow(t *testing.T) {
-	for i := range uint64(1_000_000) {
+	for i := range uint64(200_000) {
 		d := draw(mix(i))
 		want := math.Round(math.Pow(10, 6*(float64(uint64(d)>>11)/(1<<53))) * 100)
 		if got := d.price(); math.Abs(float64(got)-want) > 1 {

@@ -1,6 +1,8 @@
 package rate
 
 import (
+	"errors"
+	"io"
 	"strings"
 	"testing"
 	"time"
@@ -40,12 +42,7 @@ func TestConformance(t *testing.T) {
 	for _, m := range []options.Map{
 		{"rows-per-second": "10"},
 		{"rows-per-second": "10", "ramp-up-time": "60s"},
-		{"rows-per-second": "100000"},
 	} {
-		limit := sources.Limit{Rows: 7}
-		if m["rows-per-second"] == "100000" {
-			limit.Rows = 66_000
-		}
 		c := clock.NewManual(began)
 		sourcetest.Run(t, sourcetest.Case{
 			Open: func(t testing.TB) (sources.Source, sources.Opener) {
@@ -53,7 +50,7 @@ func TestConformance(t *testing.T) {
 				c.Advance(time.Minute)
 				return src, o
 			},
-			Limit: limit, Rows: -1, Batches: 4,
+			Limit: sources.Limit{Rows: 7}, Rows: -1, Batches: 4,
 		})
 	}
 }
@@ -93,6 +90,45 @@ func TestRowsComeWithTheirTime(t *testing.T) {
 		if want := began.Add(time.Duration(i) * 250 * time.Millisecond); !got.Equal(want) || rec.Column(1).(*array.Int64).Value(i) != int64(i) {
 			t.Errorf("row %d: %v at %v, want %v", i, rec.Column(1), got, want)
 		}
+	}
+}
+
+func TestLargeRangesAreCut(t *testing.T) {
+	c := clock.NewManual(began)
+	src, o := open(t, c, options.Map{"rows-per-second": "100000"})
+	c.Advance(time.Second)
+	end, err := src.Latest(t.Context(), "", sources.Limit{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	splits, err := src.Plan(t.Context(), batch.Range{End: end})
+	if err != nil || len(splits) != 2 || splits[0].Rows != splitRows || splits[0].Rows+splits[1].Rows != 100_000 {
+		t.Fatalf("splits %v (%v)", splits, err)
+	}
+	next := int64(0)
+	for _, s := range splits {
+		r, err := o.Open(t.Context(), s, []int{1}, memory.DefaultAllocator)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for {
+			rec, err := r.Next(t.Context())
+			if errors.Is(err, io.EOF) {
+				break
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, v := range rec.Column(0).(*array.Int64).Int64Values() {
+				if v != next {
+					t.Fatalf("value %d, want %d", v, next)
+				}
+				next++
+			}
+		}
+	}
+	if next != 100_000 {
+		t.Errorf("%d values", next)
 	}
 }
 
