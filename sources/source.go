@@ -52,6 +52,14 @@ type Reader interface {
 	Close() error
 }
 
+// Pinner is implemented by sources that a batch may read as a static table:
+// Pin returns what the table's version is now (a file list with sizes and
+// times, a snapshot ID), for batch.Range.Pin. Plan of a range with a Pin cuts
+// the splits of that version, for ever.
+type Pinner interface {
+	Pin(ctx context.Context) (string, error)
+}
+
 // Bounded is implemented by sources that end: Ended reports whether nothing
 // will ever come after at (a datagen with number-of-rows, a static table).
 type Bounded interface {

@@ -1,0 +1,245 @@
+package file
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/sluice-stream/sluice/batch"
+	"github.com/sluice-stream/sluice/formats/manifest"
+	"github.com/sluice-stream/sluice/internal/vfsx"
+)
+
+// entry is one file as it was listed.
+type entry struct {
+	Path  string `json:"path"`
+	Size  int64  `json:"size"`
+	MTime int64  `json:"mtime"` // nanoseconds since 1970
+}
+
+// byTime is the order of files within one listing (R2).
+func byTime(a, b entry) int {
+	switch {
+	case a.MTime < b.MTime:
+		return -1
+	case a.MTime > b.MTime:
+		return 1
+	}
+	return strings.Compare(a.Path, b.Path)
+}
+
+func hidden(name string) bool { return strings.HasPrefix(name, "_") || strings.HasPrefix(name, ".") }
+
+// list finds the files of the table, in order. now is for 'min-file-age'.
+func (t *table) list(ctx context.Context, now time.Time) ([]entry, error) {
+	roots, glob, err := t.roots()
+	if err != nil {
+		return nil, err
+	}
+	l := lister{t: t, seen: map[string]bool{}}
+	for _, root := range roots {
+		if err := l.root(ctx, root, glob); err != nil {
+			return nil, err
+		}
+	}
+	out := slices.DeleteFunc(l.out, func(e entry) bool { return t.minAge > 0 && now.UnixNano()-e.MTime < int64(t.minAge) })
+	slices.SortFunc(out, byTime)
+	return out, nil
+}
+
+// roots expands the path. A pattern may match nothing yet; a path may not.
+func (t *table) roots() (roots []string, glob bool, err error) {
+	if _, err := os.Lstat(t.path); err == nil || !strings.ContainsAny(t.path, "*?[") {
+		return []string{t.path}, false, nil
+	}
+	roots, err = filepath.Glob(t.path)
+	if err != nil {
+		return nil, true, t.userError("path pattern %q: %v", t.path, err)
+	}
+	return roots, true, nil
+}
+
+type lister struct {
+	t    *table
+	out  []entry
+	seen map[string]bool
+	// Of the root in hand: what the sink's manifests allow; nil for all.
+	base      string
+	committed map[string]manifest.File
+}
+
+func (l *lister) root(ctx context.Context, root string, glob bool) error {
+	info, err := os.Stat(root)
+	if err != nil {
+		return l.t.pathError(root, err)
+	}
+	if !info.IsDir() {
+		if !(glob && hidden(filepath.Base(root))) {
+			l.add(root, info)
+		}
+		return nil
+	}
+	if glob && hidden(filepath.Base(root)) {
+		return nil
+	}
+	files, compacted, ok, err := manifest.Committed(vfsx.Default, root)
+	if err != nil {
+		return l.t.pathError(root, err)
+	}
+	l.base, l.committed = root, nil
+	if ok {
+		if compacted && l.t.spec.Stream {
+			return l.t.userError("directory %q is written by a file sink with 'compaction' on: a stream of its files would miss rows or double them", root)
+		}
+		l.committed = files
+	}
+	return l.dir(ctx, root)
+}
+
+func (l *lister) dir(ctx context.Context, dir string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	names, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) && dir != l.base {
+		return nil // it went away while we listed
+	}
+	if err != nil {
+		return l.t.pathError(dir, err)
+	}
+	for _, d := range names {
+		if hidden(d.Name()) {
+			continue
+		}
+		path := filepath.Join(dir, d.Name())
+		info, err := os.Stat(path) // follows links, as readers do
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // gone, or a link to nothing
+		}
+		if err != nil {
+			return l.t.pathError(path, err)
+		}
+		if info.IsDir() {
+			if l.t.deep || strings.Contains(d.Name(), "=") {
+				if d.Type()&fs.ModeSymlink != 0 {
+					continue // a link to a directory may be a circle
+				}
+				if err := l.dir(ctx, path); err != nil {
+					return err
+				}
+			}
+			continue
+		}
+		if !info.Mode().IsRegular() {
+			continue
+		}
+		if l.committed != nil {
+			rel, err := filepath.Rel(l.base, path)
+			if err != nil {
+				return l.t.pathError(path, err)
+			}
+			if _, ok := l.committed[filepath.ToSlash(rel)]; !ok {
+				continue
+			}
+		}
+		l.add(path, info)
+	}
+	return nil
+}
+
+func (l *lister) add(path string, info fs.FileInfo) {
+	if !l.seen[path] {
+		l.seen[path] = true
+		l.out = append(l.out, entry{Path: path, Size: info.Size(), MTime: info.ModTime().UnixNano()})
+	}
+}
+
+// pathError says what the user can do about an error of the file system.
+func (t *table) pathError(path string, err error) error {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return t.userError("path %q does not exist", path)
+	case errors.Is(err, fs.ErrPermission):
+		return t.userError("no permission to read %q", path)
+	}
+	if k, _ := batch.KindOf(err); k != batch.Internal {
+		return err
+	}
+	return batch.ExternalError(fmt.Errorf("table %q: list %q: %w", t.spec.Table, path, err), true)
+}
+
+// check compares a file with how it was listed (R3).
+func (e entry) check(info fs.FileInfo) error {
+	if info.Size() != e.Size || info.ModTime().UnixNano() != e.MTime {
+		return batch.UserErrorf("file %q was changed after it was listed: it had %d bytes at %s and has %d at %s; files must not change once they are there",
+			e.Path, e.Size, stamp(e.MTime), info.Size(), stamp(info.ModTime().UnixNano()))
+	}
+	return nil
+}
+
+func stamp(ns int64) string { return time.Unix(0, ns).UTC().Format("2006-01-02T15:04:05.999999999Z") }
+
+// openEntry opens a file and checks that it is the one that was listed.
+func openEntry(e entry) (*os.File, error) {
+	f, err := os.Open(e.Path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, batch.UserErrorf("file %q is gone, and was not read yet", e.Path)
+	}
+	if errors.Is(err, fs.ErrPermission) {
+		return nil, batch.UserErrorf("no permission to read file %q", e.Path)
+	}
+	if err != nil {
+		return nil, batch.ExternalError(fmt.Errorf("open file %q: %w", e.Path, err), true)
+	}
+	info, err := f.Stat()
+	if err == nil {
+		err = e.check(info)
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
+// partitionsOf returns the key=value directories of a path below the table's.
+func (t *table) partitionsOf(path string) (keys, values []string) {
+	base := t.path
+	if i := strings.IndexAny(base, "*?["); i >= 0 {
+		base = base[:i]
+	}
+	rest := strings.TrimPrefix(filepath.Dir(path), base)
+	for _, part := range strings.Split(filepath.ToSlash(rest), "/") {
+		if k, v, ok := strings.Cut(part, "="); ok && k != "" {
+			keys, values = append(keys, unescape(k)), append(values, unescape(v))
+		}
+	}
+	return keys, values
+}
+
+// hiveNull names the directory of rows whose partition column is NULL.
+const hiveNull = "__HIVE_DEFAULT_PARTITION__"
+
+func unescape(s string) string {
+	if !strings.Contains(s, "%") {
+		return s
+	}
+	var sb strings.Builder
+	for i := 0; i < len(s); i++ {
+		var b byte
+		if s[i] == '%' && i+2 < len(s) {
+			if n, err := fmt.Sscanf(s[i+1:i+3], "%02x", &b); n == 1 && err == nil {
+				sb.WriteByte(b)
+				i += 2
+				continue
+			}
+		}
+		sb.WriteByte(s[i])
+	}
+	return sb.String()
+}
