@@ -107,7 +107,8 @@ type CheckpointFailed struct {
 }
 
 // ProcessAll asks to process all that sources hold at this moment, whatever the
-// trigger says; Ready.Processed names the token when its output is visible.
+// trigger says; Ready.Processed names the token when its output is visible. A
+// query that is stopped or fails first never names it.
 type ProcessAll struct{ Token int }
 
 // StopRequested ends the query: after the running batch is revealed, or at

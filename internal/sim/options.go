@@ -46,7 +46,7 @@ type Faults struct {
 }
 
 func draw(r *rand.Rand, seed uint64) Options {
-	o := Options{Seed: seed, Steps: 300 + r.IntN(1200)}
+	o := Options{Seed: seed, Steps: 250 + r.IntN(1000)}
 	pick := func(p int) bool { return r.IntN(100) < p }
 	switch r.IntN(8) {
 	case 0, 1, 2:

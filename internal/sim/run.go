@@ -139,7 +139,7 @@ func (w *world) finish() {
 			w.drainZombie(n)
 		}
 	}
-	asked := false
+	begun, asked := false, false // a driver was started after the faults; one was asked
 	for step := 0; w.err == nil; step++ {
 		if step > endMax {
 			w.fail(model.Violationf("I10: %d steps after the faults the query has not caught up: %d rows unread, %d plans, %d commits",
@@ -148,24 +148,17 @@ func (w *world) finish() {
 		}
 		n := w.leader()
 		if n == nil {
-			if bounded := w.o.Trigger.Bounded(); bounded && asked && w.caughtUp() {
+			if w.o.Trigger.Bounded() && begun && w.caughtUp() {
 				return
 			}
 			w.start()
-			asked = true
-			if n = w.leader(); n == nil {
-				continue
-			}
-			if !w.o.Trigger.Bounded() {
-				n.step(microbatch.ProcessAll{Token: 7})
-			}
+			begun, asked = true, false
 			continue
 		}
-		if !asked { // the driver that lived on: ask it as well
+		if !asked && !w.o.Trigger.Bounded() { // also the driver that lived on, which may be stopping
 			asked = true
-			if !w.o.Trigger.Bounded() {
-				n.step(microbatch.ProcessAll{Token: 7})
-			}
+			n.step(microbatch.ProcessAll{Token: 7})
+			continue
 		}
 		if slices.Contains(n.processed, 7) {
 			if !w.caughtUp() {
