@@ -18,6 +18,7 @@ import (
 
 // Connector returns the connector; c paces a table with 'realtime' = 'true'.
 func Connector(c clock.Clock) sources.Connector {
+	cache := &textCache{}
 	return sources.Connector{
 		Name:    "nexmark",
 		Doc:     "Events of the Nexmark benchmark (persons, auctions, bids), the same for the same options.",
@@ -38,7 +39,7 @@ func Connector(c clock.Clock) sources.Connector {
 			if err != nil {
 				return nil, err
 			}
-			return &opener{spec: spec, config: config, schema: schema, columns: columns, texts: newTexts(config.seed)}, nil
+			return &opener{spec: spec, config: config, schema: schema, columns: columns, texts: cache.of(config.seed)}, nil
 		},
 		Unbounded: func(spec sources.Spec) bool {
 			_, ends := spec.Options[optEvents.Key]

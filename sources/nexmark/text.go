@@ -3,6 +3,7 @@ package nexmark
 import (
 	"math/bits"
 	"strconv"
+	"sync"
 )
 
 var (
@@ -31,6 +32,23 @@ type texts struct {
 	url   [len(hotNames) + channels]span
 	// The longest of each, to reserve space by.
 	nameMax, urlMax int
+}
+
+// textCache keeps the texts of the seed that was asked for last, so that opening
+// the same table again and again costs nothing.
+type textCache struct {
+	sync.Mutex
+	seed  int64
+	texts *texts
+}
+
+func (c *textCache) of(seed int64) *texts {
+	c.Lock()
+	defer c.Unlock()
+	if c.texts == nil || c.seed != seed {
+		c.seed, c.texts = seed, newTexts(seed)
+	}
+	return c.texts
 }
 
 type span struct{ from, to uint32 }
