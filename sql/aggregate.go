@@ -165,6 +165,7 @@ type grouping struct {
 	names []string
 	aggs  *aggregates
 	at    map[*expr.Column]ast.Pos
+	pos   ast.Pos // of the SELECT
 }
 
 // add appends a key unless it is one already.
@@ -192,7 +193,11 @@ func (g *grouping) above(e expr.Expr) (expr.Expr, error) {
 		}
 	}
 	if c, ok := e.(*expr.Column); ok {
-		err := ast.Errorf(g.at[c], "column %q is neither in GROUP BY nor inside an aggregate function", c.Name)
+		pos, ok := g.at[c]
+		if !ok {
+			pos = g.pos
+		}
+		err := ast.Errorf(pos, "column %q is neither in GROUP BY nor inside an aggregate function", c.Name)
 		return nil, err.WithHint("group by it, or use any_value(%s) if every value will do", c.Name)
 	}
 	ch := expr.Children(e)

@@ -28,7 +28,7 @@ func BindQuery(cat Catalog, q *ast.Query, opts Options) (logical.Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	return rel.node, nil
+	return rel.projected().node, nil
 }
 
 // BindExpr binds an expression over the columns of a plan. The DataFrame API

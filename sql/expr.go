@@ -200,13 +200,15 @@ func (x *exprBinder) column(e *ast.Column) (expr.Expr, error) {
 
 // reference makes a use of column i whose place in the text is remembered.
 func (x *exprBinder) reference(pos ast.Pos, i int) expr.Expr {
-	c, ok := x.sc.cols[i].e.(*expr.Column)
-	if !ok {
-		return x.sc.cols[i].e
-	}
-	d := *c
-	x.b.at[&d] = pos
-	return &d
+	return expr.Transform(x.sc.cols[i].e, func(e expr.Expr) expr.Expr {
+		c, ok := e.(*expr.Column)
+		if !ok {
+			return e
+		}
+		d := *c
+		x.b.at[&d] = pos
+		return &d
+	})
 }
 
 // fields takes fields out of a struct, one after the other.

@@ -77,8 +77,7 @@ func (b *binder) tableName(t *ast.TableName) (*scope, error) {
 	last := parts[len(parts)-1].Name
 	if len(parts) == 1 {
 		if sc := b.ctes.find(last); sc != nil {
-			c := *sc
-			return &c, nil
+			return &scope{node: sc.node, cols: slices.Clone(sc.cols)}, nil
 		}
 	}
 	name := dotted(parts)

@@ -114,7 +114,15 @@ func common(l, r *scope, pos ast.Pos) []ast.Ident {
 func splitCondition(j *logical.Join, cond expr.Expr) error {
 	n := j.Left.Schema().NumFields()
 	var rest []expr.Expr
+	var conjuncts []expr.Expr
 	for _, c := range expr.Conjuncts(cond) {
+		both, err := windowEquality(c)
+		if err != nil {
+			return err
+		}
+		conjuncts = append(conjuncts, both...)
+	}
+	for _, c := range conjuncts {
 		if lit, ok := c.(*expr.Literal); ok && lit.Value == true {
 			continue
 		}
@@ -129,6 +137,26 @@ func splitCondition(j *logical.Join, cond expr.Expr) error {
 	}
 	j.Residual = expr.AndAll(rest)
 	return nil
+}
+
+// windowEquality takes a.window = b.window apart into its start and end, which
+// are what a join over windows is recognised by.
+func windowEquality(e expr.Expr) ([]expr.Expr, error) {
+	c, ok := e.(*expr.Call)
+	if !ok || len(c.Args) != 2 || c.Func.Infix != "=" {
+		return []expr.Expr{e}, nil
+	}
+	s1, e1, ok1 := windowColumns(c.Args[0])
+	s2, e2, ok2 := windowColumns(c.Args[1])
+	if !ok1 || !ok2 {
+		return []expr.Expr{e}, nil
+	}
+	start, err := functions.Scalar("=", []expr.Expr{s1, s2})
+	if err != nil {
+		return nil, err
+	}
+	end, err := functions.Scalar("=", []expr.Expr{e1, e2})
+	return []expr.Expr{start, end}, err
 }
 
 // addKey appends one pair of keys, cast to one type.

@@ -50,8 +50,8 @@ func emptyScope() *scope {
 	return &scope{node: &logical.Values{Rows: [][]expr.Expr{{}}, Out: arrow.NewSchema(nil, nil)}}
 }
 
-// renamed gives the columns a new table and perhaps new names. The plan's own
-// columns follow, so that what is printed shows the new names.
+// renamed gives the columns a new table and perhaps new names. The plan stays;
+// its own column names follow where it ends (projected).
 func (sc *scope) renamed(table string, names []ast.Ident, pos ast.Pos) (*scope, error) {
 	vis := sc.star(nil)
 	if names != nil && len(names) != len(vis) {
@@ -65,11 +65,7 @@ func (sc *scope) renamed(table string, names []ast.Ident, pos ast.Pos) (*scope, 
 		}
 		out.cols = append(out.cols, c)
 	}
-	if names == nil {
-		// Hidden names stay reachable by no one: the alias covers all.
-		return out, nil
-	}
-	return out.projected(), nil
+	return out, nil
 }
 
 // projected puts a projection on top if the plan's columns are not exactly the

@@ -134,7 +134,7 @@ func (sel *selection) bindGroup() error {
 	if g == nil {
 		return nil
 	}
-	sel.group = &grouping{aggs: sel.aggs, at: sel.b.at}
+	sel.group = sel.newGroup()
 	if g.All {
 		return nil // the keys are known once the items are bound
 	}
@@ -165,6 +165,10 @@ func (sel *selection) bindGroup() error {
 		}
 	}
 	return nil
+}
+
+func (sel *selection) newGroup() *grouping {
+	return &grouping{aggs: sel.aggs, at: sel.b.at, pos: sel.s.Pos}
 }
 
 // groupKey binds one key. A name is a column of the input before it is an
@@ -270,7 +274,7 @@ func (sel *selection) bindItems() error {
 		}
 	}
 	if len(sel.aggs.calls) > 0 && sel.group == nil {
-		sel.group = &grouping{aggs: sel.aggs, at: sel.b.at}
+		sel.group = sel.newGroup()
 	}
 	if g := sel.s.GroupBy; g != nil && g.All {
 		for _, it := range sel.items {
@@ -304,7 +308,7 @@ func (sel *selection) having() (expr.Expr, error) {
 		return nil, nil
 	}
 	if sel.group == nil {
-		sel.group = &grouping{aggs: sel.aggs, at: sel.b.at}
+		sel.group = sel.newGroup()
 	}
 	return sel.binder("HAVING", len(sel.items)).condition(sel.s.Having)
 }
@@ -333,7 +337,7 @@ func (sel *selection) order(items []ast.OrderItem) ([]expr.SortKey, error) {
 		}
 	}
 	if len(sel.aggs.calls) > 0 && sel.group == nil {
-		sel.group = &grouping{aggs: sel.aggs, at: sel.b.at}
+		sel.group = sel.newGroup()
 	}
 	return keys, nil
 }
@@ -359,11 +363,7 @@ func (sel *selection) plan(having expr.Expr, keys []expr.SortKey) (*scope, error
 			node = &logical.Filter{Input: node, Cond: cond}
 		}
 	}
-	out, err := sel.output(node, es, names, keys)
-	if err != nil {
-		return nil, err
-	}
-	return newScope(out, ""), nil
+	return sel.output(node, es, names, keys)
 }
 
 // raise moves the items and sort keys above the Aggregate.
@@ -383,45 +383,4 @@ func (sel *selection) raise(es []expr.Expr, keys []expr.SortKey) error {
 		keys[i].Expr = e
 	}
 	return nil
-}
-
-// output projects the items and sorts them. A sort key that is no item travels
-// along as a hidden column and is dropped again.
-func (sel *selection) output(in logical.Node, es []expr.Expr, names []string, keys []expr.SortKey) (logical.Node, error) {
-	all, allNames := es, names
-	sorted := make([]expr.SortKey, len(keys))
-	for i, k := range keys {
-		at := -1
-		for j, e := range all {
-			if same(e, k.Expr) {
-				at = j
-				break
-			}
-		}
-		if at < 0 {
-			if sel.s.Distinct {
-				return nil, ast.Errorf(sel.s.Pos, "with SELECT DISTINCT, ORDER BY can only use what is selected")
-			}
-			at = len(all)
-			all = append(all[:at:at], k.Expr)
-			allNames = append(allNames[:at:at], "sort_key")
-		}
-		sorted[i] = k
-		sorted[i].Expr = &expr.Column{Index: at, Name: allNames[at], DT: k.Expr.Type(), Null: k.Expr.Nullable()}
-	}
-	node := project(in, all, allNames)
-	if sel.s.Distinct {
-		node = &logical.Distinct{Input: node}
-	}
-	if len(sorted) > 0 {
-		node = &logical.Sort{Input: node, Keys: sorted}
-	}
-	if len(all) > len(es) {
-		kept := make([]expr.Expr, len(es))
-		for i, f := range node.Schema().Fields()[:len(es)] {
-			kept[i] = columnOf(i, f)
-		}
-		node = &logical.Project{Input: node, Exprs: kept, Names: names}
-	}
-	return node, nil
 }

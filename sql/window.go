@@ -262,7 +262,8 @@ func (x *exprBinder) windowStruct(pos ast.Pos, w *logical.Window) (expr.Expr, er
 	f := x.sc.node.Schema().Fields()
 	start, end := columnOf(n, f[n]), columnOf(n+1, f[n+1])
 	x.b.at[start], x.b.at[end] = pos, pos
-	return x.apply(pos, "named_struct", expr.Text("start"), start, expr.Text("end"), end)
+	e, err := structOfWindow(start, end)
+	return e, at(pos, err)
 }
 
 // windowColumns recognises the struct of a window.
