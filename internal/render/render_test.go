@@ -31,7 +31,7 @@ func formatter(t testing.TB, zone string) *Formatter {
 // fromJSON makes an array with Arrow's own reader.
 func fromJSON(t testing.TB, dt arrow.DataType, values string) arrow.Array {
 	t.Helper()
-	arr, _, err := array.FromJSON(memory.DefaultAllocator, dt, strings.NewReader(values), array.WithUseNumber())
+	arr, _, err := array.FromJSON(memory.DefaultAllocator, dt, strings.NewReader(values))
 	if err != nil {
 		t.Fatalf("%s %s: %v", dt, values, err)
 	}

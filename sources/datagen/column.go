@@ -101,7 +101,12 @@ func (c *column) random(m options.Map) error {
 		return c.randomText(m)
 	case arrow.FLOAT32, arrow.FLOAT64:
 		return c.randomFloat(m)
+	default:
+		return c.randomWhole(m)
 	}
+}
+
+func (c *column) randomWhole(m options.Map) error {
 	w, ok := wholeOf(c.field.Type)
 	if !ok {
 		return fmt.Errorf("the connector 'datagen' cannot make values of type %s", c.field.Type)
@@ -202,7 +207,8 @@ func appendBytes(b array.Builder, v []byte) {
 }
 
 func (c *column) sequence(m options.Map) error {
-	w, ok := wholeOf(c.field.Type)
+	var w whole
+	var ok bool
 	switch c.field.Type.ID() {
 	case arrow.STRING:
 		w, ok = integer(math.MinInt64, math.MaxInt64, func(b array.Builder, v int64) {
@@ -214,6 +220,8 @@ func (c *column) sequence(m options.Map) error {
 		w, ok = integer(-1<<24, 1<<24, func(b array.Builder, v int64) { b.(*array.Float32Builder).UnsafeAppend(float32(v)) })
 	case arrow.FLOAT64:
 		w, ok = integer(-1<<53, 1<<53, func(b array.Builder, v int64) { b.(*array.Float64Builder).UnsafeAppend(float64(v)) })
+	default:
+		w, ok = wholeOf(c.field.Type)
 	}
 	if !ok {
 		return fmt.Errorf("a sequence of type %s is not possible", c.field.Type)
