@@ -101,7 +101,7 @@ func (s *source) Latest(_ context.Context, from batch.Offset, limit sources.Limi
 	if limit.Bytes > 0 {
 		end = min(end, n+max(limit.Bytes/eventBytes, 1))
 	}
-	if s.config.realtime {
+	if s.config.realtime && s.spec.Stream {
 		end = min(end, s.due(n))
 	}
 	if end <= n {
