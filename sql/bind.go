@@ -49,23 +49,25 @@ type binder struct {
 	// at says where a column reference stood, for errors found after binding.
 	at     map[*expr.Column]ast.Pos
 	params int // lambda parameters numbered so far
+	budget *budget
 }
 
 func newBinder(cat Catalog, opts Options) *binder {
-	return &binder{cat: cat, opts: opts, at: map[*expr.Column]ast.Pos{}}
+	return &binder{cat: cat, opts: opts, at: map[*expr.Column]ast.Pos{}, budget: newBudget()}
 }
 
 // cteScope is a chain of common table expressions, the innermost first.
 type cteScope struct {
 	name  string
 	rel   *scope
+	size  int // relations that a use of it stands for
 	outer *cteScope
 }
 
-func (c *cteScope) find(name string) *scope {
+func (c *cteScope) find(name string) *cteScope {
 	for ; c != nil; c = c.outer {
 		if strings.EqualFold(c.name, name) {
-			return c.rel
+			return c
 		}
 	}
 	return nil
@@ -106,14 +108,16 @@ func (b *binder) with(w *ast.With) error {
 		if w.Recursive && refersTo(c.Query, c.Name.Name) {
 			return unsupported(c.Pos, "WITH RECURSIVE")
 		}
+		before := b.budget.relations
 		sc, err := b.query(c.Query)
 		if err != nil {
 			return err
 		}
+		size := b.budget.relations - before
 		if sc, err = sc.renamed(c.Name.Name, c.Columns, c.Pos); err != nil {
 			return err
 		}
-		b.ctes = &cteScope{name: c.Name.Name, rel: sc, outer: b.ctes}
+		b.ctes = &cteScope{name: c.Name.Name, rel: sc, size: size, outer: b.ctes}
 	}
 	return nil
 }

@@ -157,6 +157,63 @@ func TestLongChains(t *testing.T) {
 	}
 }
 
+// TestBombs feeds short texts that mean billions of parts. Each must be refused
+// or bound quickly, and what is bound must be small enough to print.
+func TestBombs(t *testing.T) {
+	nest := func(n int, open, mid, close string) string {
+		return strings.Repeat(open, n) + mid + strings.Repeat(close, n)
+	}
+	ctes := func(body string) string {
+		var b strings.Builder
+		b.WriteString("WITH c0 AS (SELECT 1 AS x, 2 AS y)")
+		for i := 1; i <= 60; i++ {
+			fmt.Fprintf(&b, ", c%d AS ("+body+")", i, i-1)
+		}
+		return b.String() + " SELECT count(*) FROM c60"
+	}
+	aliases := "SELECT 1 AS a0"
+	for i := 1; i <= 60; i++ {
+		aliases += fmt.Sprintf(", a%d + a%d AS a%d", i-1, i-1, i)
+	}
+	cat := &memCatalog{rels: map[string]*Relation{}}
+	for i := 0; i <= 60; i++ {
+		text := "SELECT 1 AS x"
+		if i > 0 {
+			text = fmt.Sprintf("SELECT a.x FROM v%[1]d a, v%[1]d b", i-1)
+		}
+		q, err := parser.ParseQuery(text, parser.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		name := fmt.Sprintf("v%d", i)
+		cat.rels[name] = &Relation{Name: name, View: &ViewDef{Query: q}}
+	}
+	for _, text := range []string{
+		aliases,
+		ctes("SELECT p.x FROM c%[2]d p, c%[2]d q"),
+		ctes("SELECT *, * FROM c%[2]d"),
+		ctes("SELECT x FROM c%[2]d UNION ALL SELECT x FROM c%[2]d"),
+		"SELECT * FROM v60",
+		"SELECT " + nest(200, "coalesce(", "1", ", 2)"),
+		"SELECT " + nest(200, "nullif(", "1", ", 2)"),
+		"SELECT " + nest(200, "(", "true", " BETWEEN true AND true)"),
+		"SELECT " + nest(200, "CASE ", "1", " WHEN 1 THEN 1 WHEN 2 THEN 2 END"),
+	} {
+		q, err := parser.ParseQuery(text, parser.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		n, err := BindQuery(cat, q, Options{})
+		var pe *ast.PosError
+		switch {
+		case err == nil:
+			logical.Explain(n)
+		case !errors.As(err, &pe):
+			t.Errorf("%.60s..: %v", text, err)
+		}
+	}
+}
+
 // TestBindExpr binds over the columns of a plan, as the DataFrame API does.
 func TestBindExpr(t *testing.T) {
 	in := arrow.NewSchema([]arrow.Field{{Name: "a", Type: expr.TypeInt32}, {Name: "b", Type: expr.TypeString}}, nil)

@@ -37,6 +37,15 @@ type lambdaScope struct {
 
 // bind binds any expression.
 func (x *exprBinder) bind(e ast.Expr) (expr.Expr, error) {
+	out, err := x.node(e)
+	if err != nil {
+		return nil, err
+	}
+	return out, x.b.budget.expression(e.Position(), out)
+}
+
+// node binds one node and what is below it.
+func (x *exprBinder) node(e ast.Expr) (expr.Expr, error) {
 	switch e := e.(type) {
 	case *ast.Column:
 		return x.column(e)
@@ -310,16 +319,22 @@ func (x *exprBinder) binary(e *ast.Binary) (expr.Expr, error) {
 
 func (x *exprBinder) caseExpr(e *ast.Case) (expr.Expr, error) {
 	whens := make([]expr.When, len(e.Whens))
-	for i, w := range e.Whens {
+	var operand expr.Expr
+	if e.Operand != nil {
 		var err error
-		if e.Operand != nil {
-			whens[i].Cond, err = x.scalar(w.Cond.Position(), "=", e.Operand, w.Cond)
-		} else {
-			whens[i].Cond, err = x.bind(w.Cond)
+		if operand, err = x.bind(e.Operand); err != nil {
+			return nil, err
+		}
+	}
+	for i, w := range e.Whens {
+		cond, err := x.bind(w.Cond)
+		if err == nil && operand != nil {
+			cond, err = x.apply(w.Cond.Position(), "=", operand, cond)
 		}
 		if err != nil {
 			return nil, err
 		}
+		whens[i].Cond = cond
 		if whens[i].Then, err = x.bind(w.Then); err != nil {
 			return nil, err
 		}

@@ -25,6 +25,9 @@ func (b *binder) from(list []ast.Table) (*scope, error) {
 		if err != nil {
 			return nil, err
 		}
+		if err := b.budget.columns(t.Position(), len(sc.cols)+len(right.cols)); err != nil {
+			return nil, err
+		}
 		sc = joined(sc, right, &logical.Join{Left: sc.node, Right: right.node, Kind: logical.Cross})
 	}
 	return sc, nil
@@ -76,11 +79,18 @@ func (b *binder) tableName(t *ast.TableName) (*scope, error) {
 	parts := t.Name.Parts
 	last := parts[len(parts)-1].Name
 	if len(parts) == 1 {
-		if sc := b.ctes.find(last); sc != nil {
+		if c := b.ctes.find(last); c != nil {
+			sc := c.rel
+			if err := b.budget.relation(t.Pos, c.size); err != nil {
+				return nil, err
+			}
 			return &scope{node: sc.node, cols: slices.Clone(sc.cols)}, nil
 		}
 	}
 	name := dotted(parts)
+	if err := b.budget.relation(t.Pos, 1); err != nil {
+		return nil, err
+	}
 	rel, err := b.cat.Relation(name)
 	if err != nil {
 		return nil, ast.Errorf(t.Pos, "table %q: %w", name, err)
@@ -132,6 +142,7 @@ func (b *binder) view(pos ast.Pos, rel *Relation) (*scope, error) {
 		return nil, ast.Errorf(pos, "view %q reads itself", rel.Name)
 	}
 	inner := newBinder(b.cat, b.opts)
+	inner.budget = b.budget
 	inner.views = append(slices.Clone(b.views), rel.Name)
 	sc, err := inner.query(rel.View.Query)
 	if err != nil {

@@ -66,6 +66,9 @@ func (b *binder) join(t *ast.Join) (*scope, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := b.budget.columns(t.Pos, len(l.cols)+len(r.cols)); err != nil {
+		return nil, err
+	}
 	using := t.Using
 	if t.Natural {
 		using = common(l, r, t.Pos)

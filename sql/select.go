@@ -33,6 +33,9 @@ func (b *binder) selectBlock(s *ast.Select, order []ast.OrderItem) (*scope, erro
 	if s.Qualify != nil {
 		return nil, unsupported(s.Qualify.Position(), "QUALIFY")
 	}
+	if err := b.budget.relation(s.Pos, 1); err != nil {
+		return nil, err
+	}
 	sc, err := b.from(s.From)
 	if err != nil {
 		return nil, err
@@ -84,8 +87,11 @@ func (sel *selection) expand() error {
 		if err := sel.expandStar(star); err != nil {
 			return err
 		}
+		if err := sel.b.budget.columns(star.Pos, len(sel.items)); err != nil {
+			return err
+		}
 	}
-	return nil
+	return sel.b.budget.columns(sel.s.Pos, len(sel.items))
 }
 
 func (sel *selection) expandStar(star *ast.Star) error {
