@@ -1,0 +1,254 @@
+package driver
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+
+	"github.com/apache/arrow-go/v18/arrow"
+
+	"github.com/sluice-stream/sluice/batch"
+	"github.com/sluice-stream/sluice/internal/transport"
+	"github.com/sluice-stream/sluice/microbatch"
+	"github.com/sluice-stream/sluice/planner/physical"
+	"github.com/sluice-stream/sluice/sinks"
+	"github.com/sluice-stream/sluice/sources"
+)
+
+// batchTerm is the term of a one-shot run: there is no log that could fence it.
+const batchTerm batch.Term = 1
+
+// windowFactor is how many tasks for each partition may be done or under way
+// ahead of who reads the rows of a one-shot query.
+const windowFactor = 2
+
+// RunBatch runs a plan once over all that its sources hold, without a log. For a
+// plan that ends at the client it returns a reader of the rows, in task order,
+// which the caller must Close; tasks run ahead of the reader by a bounded
+// number. Any other plan is run to its end, its sinks are committed and the
+// reader is nil. Of the options, Log, Protocol and StateDir are not used, and
+// Query may be empty.
+func RunBatch(ctx context.Context, opt Options) (sources.Reader, error) {
+	opt = opt.withDefaults()
+	if err := opt.Validate(); err != nil {
+		return nil, err
+	}
+	b, err := newOneShot(ctx, opt)
+	if err != nil {
+		return nil, err
+	}
+	if b.client >= 0 {
+		b.x.begin(b.ctx)
+		return b, nil
+	}
+	res, err := b.x.run(b.ctx)
+	if err == nil {
+		err = b.commit(res)
+	}
+	if err != nil {
+		for _, r := range b.x.adopted() {
+			b.d.discard(context.WithoutCancel(b.ctx), r)
+		}
+	}
+	return nil, errors.Join(err, b.end())
+}
+
+// oneShot is a run of RunBatch, and the reader of its rows.
+type oneShot struct {
+	d      *deployment
+	x      *execution
+	ctx    context.Context // of the run; ended by stop
+	stop   context.CancelFunc
+	recv   sync.WaitGroup
+	client int // stage whose rows the reader returns; -1 if there is none
+
+	next   int // task whose rows come next
+	cur    sources.Reader
+	closed bool
+}
+
+var _ sources.Reader = (*oneShot)(nil)
+
+func newOneShot(ctx context.Context, opt Options) (*oneShot, error) {
+	var id [8]byte
+	if _, err := rand.Read(id[:]); err != nil {
+		return nil, fmt.Errorf("draw a run ID: %w", err)
+	}
+	run := hex.EncodeToString(id[:])
+	if opt.Query == "" {
+		opt.Query = batch.QueryID("batch-" + run)
+	}
+	listen := &announcer{origin: Origin{Query: opt.Query, Name: opt.Name, Run: run}, run: run, now: opt.Clock.Now, to: opt.Listener}
+	b := &oneShot{d: newDeployment(opt, listen), client: -1}
+	for i, s := range opt.Plan.Stages {
+		if _, ok := s.Output.(physical.ToClient); ok {
+			b.client = i
+		}
+	}
+	ranges, err := everything(ctx, opt)
+	if err != nil {
+		return nil, err
+	}
+	splits, err := splitsOf(ctx, b.d, ranges, nil)
+	if err != nil {
+		return nil, err
+	}
+	spec := batch.TaskSpec{Task: batch.TaskID{Batch: 0}, Term: batchTerm, Plan: b.d.key, Base: batch.None,
+		Watermark: batch.NoTime, Close: batch.EndOfTime, Now: batch.TimeOf(opt.Clock.Now())}
+	b.x, err = newExecution(b.d, spec, work{splits: splits, inputs: versions(opt.Plan, ranges)}, 0, func(string) bool { return true })
+	if err != nil {
+		return nil, err
+	}
+	if b.client >= 0 {
+		b.x.window = windowFactor * max(opt.Parallelism, len(opt.Workers))
+	}
+	if err := b.d.deploy(ctx); err != nil {
+		return nil, errors.Join(err, b.d.undeploy())
+	}
+	b.ctx, b.stop = context.WithCancel(ctx)
+	recvCtx := context.WithoutCancel(ctx) // cancelled tasks still answer; end stops it
+	recvCtx, stopRecv := context.WithCancel(recvCtx)
+	stop := b.stop
+	b.stop = func() { stop(); stopRecv() }
+	b.recv.Go(func() { b.d.receive(recvCtx) })
+	return b, nil
+}
+
+// everything is the range of all that each source holds.
+func everything(ctx context.Context, opt Options) ([]batch.Range, error) {
+	out := make([]batch.Range, 0, len(opt.Plan.Sources))
+	for _, s := range opt.Plan.Sources {
+		pin, err := pinOf(ctx, opt.Sources[s.Name])
+		if err != nil {
+			return nil, fmt.Errorf("find the end of source %q: %w", s.Name, err)
+		}
+		g := batch.Range{Source: s.Name, Pin: pin}
+		if s.Stream {
+			g = batch.Range{Source: s.Name, End: batch.Offset(pin)}
+		}
+		out = append(out, g)
+	}
+	return out, nil
+}
+
+// commit shows the output of all sinks, one after the other.
+func (b *oneShot) commit(res microbatch.Result) error {
+	parts := map[string][]batch.Prepared{}
+	for _, p := range res.Prepared {
+		parts[p.Sink] = append(parts[p.Sink], p)
+	}
+	for _, s := range b.d.plan.Sinks {
+		var sink sinks.Sink = b.d.opt.Sinks[s.Name]
+		if err := sink.Commit(b.ctx, 0, batchTerm, parts[s.Name]); err != nil {
+			return fmt.Errorf("commit to sink %q: %w", s.Name, err)
+		}
+	}
+	return nil
+}
+
+// end stops everything and waits for it.
+func (b *oneShot) end() error {
+	b.stop()
+	b.recv.Wait()
+	return b.d.undeploy()
+}
+
+// Next returns the next rows, task by task.
+func (b *oneShot) Next(ctx context.Context) (arrow.RecordBatch, error) {
+	for {
+		if b.cur == nil {
+			if err := b.open(ctx); err != nil {
+				return nil, err
+			}
+		}
+		rec, err := b.cur.Next(ctx)
+		if err == nil {
+			return rec, nil
+		}
+		cerr := b.cur.Close()
+		b.cur = nil
+		if !errors.Is(err, io.EOF) {
+			return nil, errors.Join(err, cerr)
+		}
+		if cerr != nil {
+			return nil, cerr
+		}
+		b.next++
+		b.x.consumed(b.ctx, b.next)
+	}
+}
+
+// open waits for the next task and reads its output.
+func (b *oneShot) open(ctx context.Context) error {
+	node, err := b.x.awaitTask(ctx, b.client, b.next)
+	if err != nil {
+		return err
+	}
+	ref := transport.StreamRef{Key: b.d.key, Batch: 0, Stage: b.client, Task: b.next}
+	if b.cur, err = b.d.tr.Fetch(ctx, node, ref); err != nil {
+		return fmt.Errorf("read the rows of task %d: %w", b.next, err)
+	}
+	return nil
+}
+
+// Close cancels what is under way and waits for it.
+func (b *oneShot) Close() error {
+	if b.closed {
+		return nil
+	}
+	b.closed = true
+	var err error
+	if b.cur != nil {
+		err = b.cur.Close()
+	}
+	b.x.giveUp(errClosed)
+	<-b.x.ended
+	_, _ = b.x.outcome() // the reader has been told of what went wrong
+	return errors.Join(err, b.end())
+}
+
+var errClosed = errors.New("the reader was closed")
+
+// consumed lets tasks run on, up to the window ahead of the reader.
+func (x *execution) consumed(ctx context.Context, tasks int) {
+	x.mu.Lock()
+	x.mu.read = tasks
+	sends := x.takeLocked()
+	x.mu.Unlock()
+	x.send(ctx, sends)
+}
+
+// awaitTask returns where the output of a task of the client's stage lies, once
+// it is done; io.EOF after the last one.
+func (x *execution) awaitTask(ctx context.Context, stage, task int) (transport.NodeID, error) {
+	for {
+		x.mu.Lock()
+		r := &x.mu.stages[stage]
+		err, over := x.mu.err, x.mu.over
+		done := task < len(r.done) && r.done[task]
+		last := task >= len(r.done)
+		var node transport.NodeID
+		if done {
+			node = r.nodes[task]
+		}
+		x.mu.Unlock()
+		switch {
+		case err != nil:
+			return "", err
+		case done:
+			return node, nil
+		case last || over: // a stage that was skipped has no rows
+			return "", io.EOF
+		}
+		select {
+		case <-x.moved:
+		case <-x.ended:
+		case <-ctx.Done():
+			return "", context.Cause(ctx)
+		}
+	}
+}

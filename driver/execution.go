@@ -1,0 +1,476 @@
+package driver
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/sluice-stream/sluice/batch"
+	"github.com/sluice-stream/sluice/internal/transport"
+	"github.com/sluice-stream/sluice/microbatch"
+	"github.com/sluice-stream/sluice/planner/physical"
+)
+
+// execution is one run of all stages of a plan as tasks. Its methods may be
+// called from several goroutines.
+type execution struct {
+	d    *deployment
+	spec batch.TaskSpec // what all tasks share
+	// first numbers this run's attempts apart from those of earlier runs of the
+	// same batch (D2).
+	first  int
+	reveal func(sink string) bool
+	window int // tasks of the client's stage ahead of its reader; 0: no client
+
+	ended chan struct{} // closed when no task is under way any more
+	moved chan struct{} // holds a value when a task of the client's stage is done
+
+	mu struct {
+		sync.Mutex
+		stages   []stageRun
+		collect  *microbatch.Collector
+		ready    []taskRef // may be sent
+		underWay map[taskRef]attempt
+		load     map[transport.NodeID]int
+		tries    map[taskRef]int // beyond the first
+		read     int             // tasks of the client's stage that were consumed
+		err      error           // the run is given up
+		over     bool
+		grace    func() bool // stops the timer that ends a cancelled run
+		perSrc   map[string]int64
+		results  []batch.TaskResult // adopted ones with prepared output
+	}
+}
+
+type taskRef struct{ stage, partition int }
+
+type attempt struct {
+	number int
+	node   transport.NodeID
+	since  time.Time
+}
+
+// stageRun is where a stage stands.
+type stageRun struct {
+	plan     *physical.Stage
+	tasks    int
+	left     int
+	begun    bool
+	splits   []batch.Split
+	rows     int64              // written to the exchange
+	nodes    []transport.NodeID // where each task's output lies
+	input    batch.Input        // for the stages that read it
+	counters batch.Counters
+	done     []bool // of the client's stage
+}
+
+// work is what is run: the splits of each Splits stage, and the stages whose
+// output of an earlier batch is used again.
+type work struct {
+	splits map[int][]batch.Split
+	reuse  map[int]kept
+	inputs map[int]string // versions of static stages
+}
+
+// kept is the output of a static stage.
+type kept struct {
+	input batch.Input
+	nodes []transport.NodeID
+}
+
+func newExecution(d *deployment, spec batch.TaskSpec, w work, first int, reveal func(string) bool) (*execution, error) {
+	x := &execution{d: d, spec: spec, first: first, reveal: reveal, ended: make(chan struct{}), moved: make(chan struct{}, 1)}
+	m := &x.mu
+	m.underWay, m.load, m.tries, m.perSrc = map[taskRef]attempt{}, map[transport.NodeID]int{}, map[taskRef]int{}, map[string]int64{}
+	m.stages = make([]stageRun, len(d.plan.Stages))
+	var ids []batch.TaskID
+	for i, s := range d.plan.Stages {
+		r := &m.stages[i]
+		r.plan = s
+		if k, ok := w.reuse[i]; ok {
+			r.begun, r.input, r.nodes = true, k.input, k.nodes
+			r.rows = 1 // whatever it is, it is not known to be nothing
+			continue
+		}
+		switch s.Kind {
+		case physical.Splits:
+			r.splits = w.splits[i]
+			r.tasks = len(r.splits)
+			if r.tasks == 0 && alone(s.Root) {
+				r.tasks = 1
+			}
+		case physical.Hash:
+			r.tasks = d.parts
+		case physical.Single:
+			r.tasks = 1
+		}
+		r.left = r.tasks
+		r.nodes = make([]transport.NodeID, r.tasks)
+		r.input = batch.Input{Stage: i, Tasks: r.tasks, Batch: spec.Task.Batch, Version: w.inputs[i]}
+		for p := range r.tasks {
+			ids = append(ids, batch.TaskID{Query: d.query, Batch: spec.Task.Batch, Stage: i, Partition: p})
+		}
+		if _, ok := s.Output.(physical.ToClient); ok {
+			r.done = make([]bool, r.tasks)
+		}
+	}
+	c, err := microbatch.NewCollector(spec.Task.Batch, spec.Term, ids)
+	m.collect = c
+	return x, err
+}
+
+// alone reports whether a Splits stage makes rows without any split.
+func alone(n physical.Node) bool {
+	if _, ok := n.(*physical.Values); ok {
+		return true
+	}
+	return slices.ContainsFunc(n.Inputs(), alone)
+}
+
+// run runs the stages and returns when no task is under way any more (D3).
+func (x *execution) run(ctx context.Context) (microbatch.Result, error) {
+	x.begin(ctx)
+	select {
+	case <-x.ended:
+	case <-ctx.Done():
+		x.giveUp(context.Cause(ctx))
+		<-x.ended
+	}
+	return x.outcome()
+}
+
+// begin makes x the run that answers go to, and starts what needs no other stage.
+func (x *execution) begin(ctx context.Context) {
+	x.d.mu.Lock()
+	x.d.mu.run = x
+	x.d.mu.Unlock()
+	x.mu.Lock()
+	x.advanceLocked()
+	sends := x.takeLocked()
+	x.mu.Unlock()
+	x.send(ctx, sends)
+}
+
+// outcome ends the run's claim on answers.
+func (x *execution) outcome() (microbatch.Result, error) {
+	x.d.mu.Lock()
+	if x.d.mu.run == x {
+		x.d.mu.run = nil
+	}
+	x.d.mu.Unlock()
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.mu.err != nil {
+		return microbatch.Result{}, x.mu.err
+	}
+	res, ok := x.mu.collect.Result()
+	if !ok {
+		return res, fmt.Errorf("run batch %d: it ended with %d tasks missing", x.spec.Task.Batch, x.mu.collect.Left())
+	}
+	return res, nil
+}
+
+// advanceLocked begins every stage whose inputs are done.
+func (x *execution) advanceLocked() {
+	for i := range x.mu.stages {
+		r := &x.mu.stages[i]
+		if r.begun || !x.inputsDoneLocked(r.plan) {
+			continue
+		}
+		r.begun = true
+		if r.tasks > 0 && x.nothingLocked(r.plan) {
+			x.skipLocked(r)
+			continue
+		}
+		for p := range r.tasks {
+			x.mu.ready = append(x.mu.ready, taskRef{i, p})
+		}
+	}
+	if x.mu.collect.Left() == 0 || (x.mu.err != nil && len(x.mu.underWay) == 0) {
+		x.endLocked()
+	}
+}
+
+func (x *execution) endLocked() {
+	if x.mu.over {
+		return
+	}
+	x.mu.over = true
+	if x.mu.grace != nil {
+		x.mu.grace()
+	}
+	close(x.ended)
+}
+
+func (x *execution) inputsDoneLocked(s *physical.Stage) bool {
+	for _, in := range s.Inputs {
+		if up := &x.mu.stages[in]; !up.begun || up.left > 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// nothingLocked reports whether a stage provably has nothing to do: it reads
+// other stages alone, they wrote no row, it keeps no state, and no operator of
+// it makes a row out of none. A sink in complete mode is written all the same:
+// no rows are a result there.
+func (x *execution) nothingLocked(s *physical.Stage) bool {
+	if s.Kind == physical.Splits || len(s.Inputs) == 0 || len(s.Stateful) > 0 || !followsInput(s.Root) {
+		return false
+	}
+	if out, ok := s.Output.(physical.ToSink); ok {
+		for _, k := range x.d.plan.Sinks {
+			if k.Name == out.Sink && k.Mode == "complete" {
+				return false
+			}
+		}
+	}
+	for _, in := range s.Inputs {
+		if x.mu.stages[in].rows > 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// followsInput reports whether an operator tree without input rows gives none.
+func followsInput(n physical.Node) bool {
+	switch n := n.(type) {
+	case *physical.ExchangeRead, *physical.Filter, *physical.Project, *physical.Window, *physical.HashJoin,
+		*physical.Union, *physical.Sort, *physical.TopN, *physical.Limit:
+	case *physical.PartialAggregate:
+		if len(n.Keys) == 0 {
+			return false
+		}
+	case *physical.FinalAggregate:
+		if n.NKeys == 0 {
+			return false
+		}
+	default:
+		return false
+	}
+	for _, in := range n.Inputs() {
+		if !followsInput(in) {
+			return false
+		}
+	}
+	return true
+}
+
+// skipLocked counts a stage's tasks as done without running them.
+func (x *execution) skipLocked(r *stageRun) {
+	for p := range r.tasks {
+		id := x.taskID(taskRef{r.plan.ID, p}, 0)
+		x.mu.collect.Add(batch.TaskResult{Task: id, Term: x.spec.Term, NextDue: batch.EndOfTime})
+	}
+	r.left, r.input.Tasks, r.nodes = 0, 0, nil
+}
+
+func (x *execution) taskID(t taskRef, number int) batch.TaskID {
+	return batch.TaskID{Query: x.d.query, Batch: x.spec.Task.Batch, Stage: t.stage, Partition: t.partition, Attempt: x.first + number}
+}
+
+// order is a task that is to be sent.
+type order struct {
+	ref  taskRef
+	node transport.NodeID
+	msg  transport.Run
+}
+
+// takeLocked takes the tasks that may be sent now off the queue.
+func (x *execution) takeLocked() []order {
+	if x.mu.err != nil {
+		x.mu.ready = nil
+		return nil
+	}
+	var out []order
+	waiting := x.mu.ready[:0]
+	for _, t := range x.mu.ready {
+		node := x.nodeLocked(t)
+		if x.mu.load[node] >= x.d.opt.TasksPerWorker || x.aheadLocked(t) {
+			waiting = append(waiting, t)
+			continue
+		}
+		number := x.mu.tries[t]
+		x.mu.underWay[t] = attempt{number: number, node: node, since: x.d.clock.Now()}
+		x.mu.load[node]++
+		out = append(out, order{ref: t, node: node, msg: x.messageLocked(t, number)})
+	}
+	x.mu.ready = waiting
+	return out
+}
+
+// aheadLocked reports whether a task of the client's stage would run too far
+// ahead of who reads it.
+func (x *execution) aheadLocked(t taskRef) bool {
+	return x.window > 0 && x.mu.stages[t.stage].done != nil && t.partition >= x.mu.read+x.window
+}
+
+// nodeLocked is where the next attempt of a task runs: state stays where it is,
+// anything else is tried on another worker.
+func (x *execution) nodeLocked(t taskRef) transport.NodeID {
+	if len(x.mu.stages[t.stage].plan.Stateful) > 0 {
+		return x.d.worker(t.partition)
+	}
+	return x.d.worker(t.partition + x.mu.tries[t])
+}
+
+func (x *execution) messageLocked(t taskRef, number int) transport.Run {
+	r := &x.mu.stages[t.stage]
+	spec := x.spec
+	spec.Task = x.taskID(t, number)
+	spec.Parts = max(r.tasks, 1)
+	if t.partition < len(r.splits) {
+		spec.Splits = r.splits[t.partition : t.partition+1]
+	}
+	if out, ok := r.plan.Output.(physical.ToSink); ok {
+		spec.Reveal = x.reveal(out.Sink)
+		spec.SinkPrefix = fmt.Sprintf("%d-%d-%d-%d", spec.Term, spec.Task.Batch, spec.Task.Partition, spec.Task.Attempt)
+	}
+	msg := transport.Run{}
+	for _, in := range r.plan.Inputs {
+		up := &x.mu.stages[in]
+		spec.Inputs = append(spec.Inputs, up.input)
+		if len(x.d.workers) > 1 {
+			msg.Where = append(msg.Where, slices.Clone(up.nodes))
+		}
+	}
+	msg.Spec = spec
+	return msg
+}
+
+// send hands tasks to workers; one that cannot be reached fails its task.
+func (x *execution) send(ctx context.Context, orders []order) {
+	for _, o := range orders {
+		if err := x.d.tr.Send(ctx, o.node, o.msg); err != nil {
+			x.failed(ctx, transport.Failed{Task: o.msg.Spec.Task, Term: x.spec.Term, Err: fmt.Errorf("send task to worker %s: %w", o.node, err)})
+		}
+	}
+}
+
+// answeredLocked takes a task off the list of those under way; false if the
+// answer is of another attempt.
+func (x *execution) answeredLocked(id batch.TaskID, term batch.Term) (taskRef, attempt, bool) {
+	t := taskRef{id.Stage, id.Partition}
+	a, ok := x.mu.underWay[t]
+	if !ok || id.Query != x.d.query || id.Batch != x.spec.Task.Batch || id.Attempt != x.first+a.number || term != x.spec.Term {
+		return t, a, false
+	}
+	delete(x.mu.underWay, t)
+	x.mu.load[a.node]--
+	return t, a, true
+}
+
+// finished takes in a result and reports whether its output is adopted.
+func (x *execution) finished(ctx context.Context, res batch.TaskResult) bool {
+	x.mu.Lock()
+	t, a, ok := x.answeredLocked(res.Task, res.Term)
+	if !ok {
+		x.mu.Unlock()
+		return false
+	}
+	adopted := x.mu.err == nil && x.mu.collect.Add(res)
+	if adopted {
+		x.countLocked(t, a, res)
+	}
+	x.advanceLocked()
+	sends := x.takeLocked()
+	x.mu.Unlock()
+	x.send(ctx, sends)
+	x.d.listen.task(res, a.node, x.d.clock.Now().Sub(a.since))
+	return adopted
+}
+
+func (x *execution) countLocked(t taskRef, a attempt, res batch.TaskResult) {
+	r := &x.mu.stages[t.stage]
+	r.left--
+	r.nodes[t.partition] = a.node
+	for _, n := range res.OutRows {
+		r.rows += n
+	}
+	r.counters = r.counters.Add(res.Counters)
+	if len(res.Prepared) > 0 {
+		x.mu.results = append(x.mu.results, res)
+	}
+	if t.partition < len(r.splits) {
+		x.mu.perSrc[r.splits[t.partition].Source] += res.Counters.RowsIn
+	}
+	if r.done != nil {
+		r.done[t.partition] = true
+		select {
+		case x.moved <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// failed tries a task again if that may help, else gives up the run.
+func (x *execution) failed(ctx context.Context, f transport.Failed) {
+	x.mu.Lock()
+	t, a, ok := x.answeredLocked(f.Task, f.Term)
+	if !ok {
+		x.mu.Unlock()
+		return
+	}
+	_, retry := batch.KindOf(f.Err)
+	again := retry && x.mu.err == nil && a.number+1 < x.d.opt.TaskAttemptsMax && ctx.Err() == nil
+	if again {
+		x.mu.tries[t] = a.number + 1
+		x.mu.ready = append(x.mu.ready, t)
+	}
+	sends := x.takeLocked()
+	x.mu.Unlock()
+	if !errors.Is(f.Err, context.Canceled) {
+		x.d.listen.send(TaskFailed{Task: f.Task, Worker: a.node, Err: f.Err, Again: again})
+	}
+	if !again {
+		x.giveUp(fmt.Errorf("task %s: %w", f.Task, f.Err))
+	}
+	x.send(ctx, sends)
+}
+
+// giveUp cancels what is under way, once. The first reason counts.
+func (x *execution) giveUp(err error) {
+	x.mu.Lock()
+	if x.mu.err != nil || x.mu.over {
+		if len(x.mu.underWay) == 0 {
+			x.endLocked()
+		}
+		x.mu.Unlock()
+		return
+	}
+	x.mu.err, x.mu.ready = err, nil
+	cancels := make([]order, 0, len(x.mu.underWay))
+	for t, a := range x.mu.underWay {
+		cancels = append(cancels, order{node: a.node, ref: t, msg: transport.Run{Spec: batch.TaskSpec{Task: x.taskID(t, a.number)}}})
+	}
+	if len(cancels) == 0 {
+		x.endLocked()
+	} else {
+		x.mu.grace = x.d.clock.AfterFunc(x.d.opt.CancelWait, x.forget)
+	}
+	x.mu.Unlock()
+	slices.SortFunc(cancels, func(a, b order) int {
+		return cmp.Or(cmp.Compare(a.ref.stage, b.ref.stage), cmp.Compare(a.ref.partition, b.ref.partition))
+	})
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	stop := x.d.clock.AfterFunc(x.d.opt.CancelWait, cancel)
+	defer stop()
+	for _, o := range cancels {
+		_ = x.d.tr.Send(ctx, o.node, transport.Cancel{Task: o.msg.Spec.Task}) // a worker that is gone runs nothing
+	}
+}
+
+// forget ends a run whose cancelled tasks do not answer.
+func (x *execution) forget() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	clear(x.mu.underWay)
+	x.endLocked()
+}

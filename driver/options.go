@@ -1,0 +1,160 @@
+package driver
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/sluice-stream/sluice/batch"
+	"github.com/sluice-stream/sluice/internal/clock"
+	"github.com/sluice-stream/sluice/internal/transport"
+	"github.com/sluice-stream/sluice/microbatch"
+	"github.com/sluice-stream/sluice/planner/physical"
+	"github.com/sluice-stream/sluice/sinks"
+	"github.com/sluice-stream/sluice/sources"
+)
+
+// Options say what a query is and on what it runs. What is handed over here
+// stays the caller's, who closes it after the query has ended.
+type Options struct {
+	// Name is the user's name for the query, for events; Query its ID, from the
+	// checkpoint's metadata.
+	Name  string
+	Query batch.QueryID
+	// Plan is what to run. A stream needs Plan.Stream.
+	Plan *physical.Plan
+	// PlanHash is compared with the log's; default Plan.Key. It must change with
+	// whatever changes results.
+	PlanHash string
+
+	// Sources and Sinks hold one entry for each of the plan's, by name within the plan.
+	Sources map[string]sources.Source
+	Sinks   map[string]sinks.Sink
+	// Transactional names the sinks that keep (query, batch, digest) with their
+	// output and whose prepared output does not survive a crash.
+	Transactional map[string]bool
+	// Limits bounds what one batch takes from a source, besides the source's own
+	// options. This is the back-pressure: without any, one batch may be as large
+	// as all that has come.
+	Limits map[string]sources.Limit
+	// IdleTimeout is after how long without a row a partition of a source stops
+	// holding the watermark back; 0: never.
+	IdleTimeout time.Duration
+
+	// Log is the batch log, open and locked.
+	Log BatchLog
+	// StateDir is where workers put state checkpoints; handed on in Deploy.
+	StateDir string
+	// Transport is the query's own node: its inbox is read by this query alone.
+	Transport transport.Transport
+	// Workers run the tasks. Partition p of a stage runs on Workers[p mod n].
+	Workers []transport.NodeID
+	// Parallelism is the number of partitions of Hash stages; default 1. State is
+	// cut by it, and cut anew when it differs from the last run's.
+	Parallelism int
+	// TasksPerWorker is how many tasks are under way on a worker at most;
+	// default 64. It must stay below the transport's queues.
+	TasksPerWorker int
+	// TaskAttemptsMax is how often a task whose failure may pass is tried within
+	// one attempt at its batch; default 3.
+	TaskAttemptsMax int
+	// CancelWait is how long cancelled tasks may take to answer before they are
+	// given up; default 5 s.
+	CancelWait time.Duration
+
+	// Protocol is handed to the machine: trigger, watermark policy, zone,
+	// checkpoints, retries. Query, PlanHash, Sources and Sinks are filled in here.
+	Protocol microbatch.Options
+
+	// Listener sees every event; nil: nobody does.
+	Listener Listener
+	// Clock is what time is read from; default the machine's.
+	Clock clock.Clock
+}
+
+func (o Options) withDefaults() Options {
+	def := func(p *int, v int) {
+		if *p == 0 {
+			*p = v
+		}
+	}
+	def(&o.Parallelism, 1)
+	def(&o.TasksPerWorker, 64)
+	def(&o.TaskAttemptsMax, 3)
+	if o.CancelWait == 0 {
+		o.CancelWait = 5 * time.Second
+	}
+	if o.Clock == nil {
+		o.Clock = clock.System()
+	}
+	if o.PlanHash == "" && o.Plan != nil {
+		o.PlanHash = o.Plan.Key
+	}
+	return o
+}
+
+// Validate joins every fault of the options.
+func (o Options) Validate() error {
+	var errs []error
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if o.Plan == nil {
+		return errors.New("driver options: there is no plan")
+	}
+	for _, s := range o.Plan.Sources {
+		if o.Sources[s.Name] == nil {
+			bad("source %q of the plan is missing", s.Name)
+		}
+	}
+	for _, s := range o.Plan.Sinks {
+		if o.Sinks[s.Name] == nil {
+			bad("sink %q of the plan is missing", s.Name)
+		}
+	}
+	for i, s := range o.Plan.Stages {
+		if s.ID != i {
+			bad("stage %d stands at position %d", s.ID, i)
+		}
+		for _, in := range s.Inputs {
+			if in >= i {
+				bad("stage %d reads stage %d", i, in)
+			}
+		}
+	}
+	if o.Transport == nil || len(o.Workers) == 0 {
+		bad("there is no transport, or no worker")
+	}
+	if o.Parallelism < 1 || o.Parallelism > batch.KeyGroups {
+		bad("parallelism %d is not between 1 and %d", o.Parallelism, batch.KeyGroups)
+	}
+	if o.TasksPerWorker < 1 || o.TaskAttemptsMax < 1 || o.CancelWait < 0 {
+		bad("limits must not be negative")
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("driver options: %w", err)
+	}
+	return nil
+}
+
+// machine returns the options of the protocol core.
+func (o Options) machine() microbatch.Options {
+	m := o.Protocol
+	m.Query, m.PlanHash = o.Query, o.PlanHash
+	m.Sources, m.Sinks = nil, nil
+	delays := map[string]time.Duration{}
+	timed := map[string]bool{}
+	for _, w := range o.Plan.Watermarks {
+		delays[w.Source], timed[w.Source] = time.Duration(w.Delay)*time.Microsecond, true
+	}
+	for _, s := range o.Plan.Sources {
+		_, pushes := o.Sources[s.Name].(sources.Notifier)
+		spec := microbatch.SourceSpec{Name: s.Name, Static: !s.Stream, Pushes: pushes && s.Stream}
+		if s.Stream && timed[s.Name] {
+			spec.EventTime, spec.Delay, spec.IdleTimeout = true, delays[s.Name], o.IdleTimeout
+		}
+		m.Sources = append(m.Sources, spec)
+	}
+	for _, s := range o.Plan.Sinks {
+		m.Sinks = append(m.Sinks, microbatch.SinkSpec{Name: s.Name, Transactional: o.Transactional[s.Name]})
+	}
+	return m
+}

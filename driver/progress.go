@@ -1,0 +1,171 @@
+package driver
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/sluice-stream/sluice/batch"
+)
+
+// Progress describes a finished micro-batch, with the names of Spark's
+// StreamingQueryProgress so that tools that read those read these.
+type Progress struct {
+	ID                     string             `json:"id"`
+	RunID                  string             `json:"runId"`
+	Name                   string             `json:"name"`
+	Timestamp              string             `json:"timestamp"` // when the trigger fired
+	BatchID                int64              `json:"batchId"`
+	BatchDuration          int64              `json:"batchDuration"` // ms from the trigger until the output is shown
+	DurationMs             map[string]int64   `json:"durationMs"`
+	EventTime              EventTimeProgress  `json:"eventTime"`
+	StateOperators         []StateProgress    `json:"stateOperators"`
+	Sources                []SourceProgress   `json:"sources"`
+	Sink                   SinkProgress       `json:"sink"`
+	NumInputRows           int64              `json:"numInputRows"`
+	InputRowsPerSecond     float64            `json:"inputRowsPerSecond"`
+	ProcessedRowsPerSecond float64            `json:"processedRowsPerSecond"`
+	LateRows               int64              `json:"lateRows"`
+	QuarantinedRows        int64              `json:"quarantinedRows"`
+	NoData                 bool               `json:"noData,omitempty"` // the batch was run because the watermark made something due
+	Phases                 map[string]float64 `json:"phases,omitempty"` // the same durations in ms with fractions
+}
+
+// EventTimeProgress holds times in RFC 3339; empty if there are none.
+type EventTimeProgress struct {
+	Max       string `json:"max,omitempty"` // highest event time in the batch
+	Watermark string `json:"watermark,omitempty"`
+}
+
+// StateProgress describes the state of a stage's operators.
+type StateProgress struct {
+	OperatorName            string `json:"operatorName"`
+	NumRowsTotal            int64  `json:"numRowsTotal"`
+	MemoryUsedBytes         int64  `json:"memoryUsedBytes"`
+	NumRowsDroppedWatermark int64  `json:"numRowsDroppedByWatermark"`
+}
+
+// SourceProgress describes what a source gave to the batch.
+type SourceProgress struct {
+	Description            string     `json:"description"`
+	StartOffset            OffsetText `json:"startOffset"`
+	EndOffset              OffsetText `json:"endOffset"`
+	LatestOffset           OffsetText `json:"latestOffset"`
+	NumInputRows           int64      `json:"numInputRows"`
+	InputRowsPerSecond     float64    `json:"inputRowsPerSecond"`
+	ProcessedRowsPerSecond float64    `json:"processedRowsPerSecond"`
+}
+
+// SinkProgress describes what went out.
+type SinkProgress struct {
+	Description   string `json:"description"`
+	NumOutputRows int64  `json:"numOutputRows"`
+}
+
+// OffsetText is an offset that prints as JSON where it is JSON.
+type OffsetText batch.Offset
+
+// MarshalJSON prints JSON as it is, and any other text as a string.
+func (o OffsetText) MarshalJSON() ([]byte, error) {
+	switch {
+	case o == "":
+		return []byte("null"), nil
+	case json.Valid([]byte(o)):
+		return []byte(o), nil
+	}
+	return json.Marshal(string(o))
+}
+
+func (p Progress) stateRows() int64 {
+	n := int64(0)
+	for _, s := range p.StateOperators {
+		n += s.NumRowsTotal
+	}
+	return n
+}
+
+// The keys of Progress.DurationMs.
+const (
+	phaseLatest   = "latestOffset"     // asking the sources
+	phasePlanning = "queryPlanning"    // cutting ranges into splits
+	phaseWAL      = "walCommit"        // making the plan durable
+	phaseRun      = "addBatch"         // the tasks
+	phaseCommit   = "commitOffsets"    // making the commit durable
+	phaseReveal   = "reveal"           // showing the output
+	phaseTotal    = "triggerExecution" // from the trigger until the commit is durable
+)
+
+// trace follows a batch from its plan until its output is shown.
+type trace struct {
+	ranges    []batch.Range
+	triggered time.Time
+	planned   time.Time
+	watermark batch.EventTime
+	noData    bool
+	phases    map[string]time.Duration
+	ran       time.Time // when the tasks of the last attempt started
+	prepared  time.Time // when its commit was handed to the log
+	committed time.Time
+	counters  batch.Counters
+	times     []batch.SourceTime
+	states    []StateProgress
+	rows      map[string]int64 // by source
+	outRows   int64
+}
+
+func ratePerSecond(rows int64, d time.Duration) float64 {
+	if d <= 0 {
+		return 0
+	}
+	return float64(rows) / d.Seconds()
+}
+
+func timeText(t batch.EventTime) string {
+	if t == batch.NoTime || t == batch.EndOfTime {
+		return ""
+	}
+	return t.Time().Format("2006-01-02T15:04:05.000Z07:00")
+}
+
+// progress makes the report of a batch whose output is shown at now. since is
+// the time since the batch before was triggered.
+func (q *Query) progress(id batch.ID, t *trace, now time.Time, since time.Duration) Progress {
+	p := Progress{
+		ID: string(q.opt.Query), RunID: q.listen.run, Name: q.opt.Name, Timestamp: t.triggered.UTC().Format("2006-01-02T15:04:05.000Z07:00"),
+		BatchID: int64(id), BatchDuration: now.Sub(t.triggered).Milliseconds(), DurationMs: map[string]int64{}, Phases: map[string]float64{},
+		EventTime: EventTimeProgress{Watermark: timeText(t.watermark)}, StateOperators: t.states, Sources: []SourceProgress{},
+		NumInputRows: t.counters.RowsIn, LateRows: t.counters.Late, QuarantinedRows: t.counters.Quarantined, NoData: t.noData,
+	}
+	if p.StateOperators == nil {
+		p.StateOperators = []StateProgress{}
+	}
+	for k, d := range t.phases {
+		p.DurationMs[k] = d.Milliseconds()
+		p.Phases[k] = float64(d.Microseconds()) / 1000
+	}
+	top := batch.NoTime
+	for _, s := range t.times {
+		top = max(top, s.Max)
+	}
+	p.EventTime.Max = timeText(top)
+	took := now.Sub(t.triggered)
+	p.InputRowsPerSecond = ratePerSecond(p.NumInputRows, since)
+	p.ProcessedRowsPerSecond = ratePerSecond(p.NumInputRows, took)
+	for _, g := range t.ranges {
+		s := SourceProgress{Description: g.Source, StartOffset: OffsetText(g.Start), EndOffset: OffsetText(g.End), LatestOffset: OffsetText(g.End)}
+		if g.Pin != "" {
+			s.EndOffset, s.LatestOffset = OffsetText(g.Pin), OffsetText(g.Pin)
+		}
+		if at, ok := q.latest[g.Source]; ok {
+			s.LatestOffset = OffsetText(at)
+		}
+		s.NumInputRows = t.rows[g.Source]
+		s.InputRowsPerSecond = ratePerSecond(s.NumInputRows, since)
+		s.ProcessedRowsPerSecond = ratePerSecond(s.NumInputRows, took)
+		p.Sources = append(p.Sources, s)
+	}
+	for _, s := range q.opt.Plan.Sinks {
+		p.Sink.Description = s.Name
+	}
+	p.Sink.NumOutputRows = t.outRows
+	return p
+}

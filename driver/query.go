@@ -1,0 +1,300 @@
+package driver
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sluice-stream/sluice/batch"
+	"github.com/sluice-stream/sluice/microbatch"
+)
+
+// ErrEnded is returned to who waits for something of a query that has ended.
+var ErrEnded = errors.New("the query has ended")
+
+// eventsWaiting bounds the answers that wait for the machine; who has one more
+// waits.
+const eventsWaiting = 64
+
+// progressKept is how many finished batches Recent remembers.
+const progressKept = 100
+
+// Query is a running streaming query.
+type Query struct {
+	opt    Options
+	listen *announcer
+	d      *deployment
+	log    *appender
+
+	events chan posted
+	wake   chan struct{} // the timer rang
+	quit   chan struct{} // the loop has ended: nobody takes events any more
+	done   chan struct{} // everything has ended; err is set
+	err    error
+	status atomic.Pointer[microbatch.Status]
+
+	work sync.WaitGroup // goroutines that carry out requests
+	run  runner
+
+	// Of the loop's goroutine alone (D1).
+	m           *microbatch.Machine
+	begun       time.Time // wall clock and monotonic reading of the start
+	sources     map[string]*sourceLoop
+	keeper      *janitor
+	traces      map[batch.ID]*trace
+	asked       map[string]asking // by source, while it is under way
+	latest      map[string]batch.Offset
+	askTime     time.Duration // since the last plan
+	lastTrigger time.Time
+	waiting     []durable
+	checkpoints []microbatch.Checkpointed
+	uploading   batch.ID // checkpoint under way; None if none
+	tokens      map[int]chan struct{}
+	token       int
+	armed       batch.EventTime // when the timer rings; EndOfTime if it does not
+	disarm      func() bool
+
+	recent struct {
+		sync.Mutex
+		list []Progress // oldest first
+	}
+}
+
+// posted is an event for the machine and what to note down before it is told.
+type posted struct {
+	ev   microbatch.Event
+	note func()
+}
+
+// durable is what to note down when an append is reported durable.
+type durable struct {
+	through uint64
+	note    func()
+}
+
+// Start reads the log, refuses what cannot go on, and starts the query. When ctx
+// ends the query is abandoned, as by Stop(.., true). The caller closes the log,
+// the sources, the sinks and the transport after Await.
+func Start(ctx context.Context, opt Options) (*Query, error) {
+	opt = opt.withDefaults()
+	if err := opt.Validate(); err != nil {
+		return nil, err
+	}
+	if opt.Log == nil || !opt.Plan.Stream {
+		return nil, fmt.Errorf("driver options: a streaming query needs a batch log and a streaming plan")
+	}
+	m, err := microbatch.New(opt.machine())
+	if err != nil {
+		return nil, err
+	}
+	var id [8]byte
+	if _, err := rand.Read(id[:]); err != nil {
+		return nil, fmt.Errorf("draw a run ID: %w", err)
+	}
+	q := &Query{opt: opt, m: m, begun: opt.Clock.Now(), armed: batch.EndOfTime, uploading: batch.None,
+		events: make(chan posted, eventsWaiting), wake: make(chan struct{}, 1), quit: make(chan struct{}), done: make(chan struct{}),
+		sources: map[string]*sourceLoop{}, traces: map[batch.ID]*trace{}, asked: map[string]asking{},
+		latest: map[string]batch.Offset{}, tokens: map[int]chan struct{}{}}
+	run := hex.EncodeToString(id[:])
+	q.listen = &announcer{origin: Origin{Query: opt.Query, Name: opt.Name, Run: run}, run: run, now: opt.Clock.Now, to: opt.Listener}
+	q.d = newDeployment(opt, q.listen)
+	q.run.q = q
+	if err := q.replay(ctx); err != nil {
+		return nil, q.final(err)
+	}
+	if err := q.d.deploy(ctx); err != nil {
+		return nil, q.final(errors.Join(err, q.d.undeploy()))
+	}
+	q.launch(ctx)
+	return q, nil
+}
+
+// replay feeds the log to the machine.
+func (q *Query) replay(ctx context.Context) error {
+	started := QueryStarted{Planned: batch.None, Trigger: q.opt.Protocol.Trigger.String()}
+	for rec, err := range q.opt.Log.Replay(ctx, 0) {
+		if err != nil {
+			return fmt.Errorf("read the batch log: %w", err)
+		}
+		if err := q.m.Step(microbatch.LogRecord{Record: rec}); err != nil {
+			return err
+		}
+		started.Records++
+		switch rec := rec.(type) {
+		case microbatch.Planned:
+			started.Planned = rec.Batch
+		case microbatch.Checkpointed:
+			q.noteCheckpoint(rec)
+		case microbatch.Started, microbatch.Committed:
+		}
+	}
+	if err := q.m.Step(microbatch.Tick{At: q.now()}); err != nil {
+		return err
+	}
+	if err := q.m.Step(microbatch.LogEnd{}); err != nil {
+		return err
+	}
+	q.listen.send(started)
+	return nil
+}
+
+// launch starts the goroutines of the query; loop ends them.
+func (q *Query) launch(ctx context.Context) {
+	workCtx, stopWork := context.WithCancel(context.WithoutCancel(ctx))
+	recvCtx, stopRecv := context.WithCancel(context.WithoutCancel(ctx))
+	q.log = newAppender(q.opt.Log, q.post)
+	q.keeper = newJanitor(q)
+	q.work.Go(func() { q.log.run(workCtx) })
+	q.work.Go(func() { q.keeper.run(workCtx) })
+	for _, s := range q.opt.Plan.Sources {
+		l := newSourceLoop(s.Name, q.opt.Sources[s.Name], q.opt.Limits[s.Name], !s.Stream, q.post)
+		q.sources[s.Name] = l
+		q.work.Go(func() { l.run(workCtx) })
+	}
+	var recv sync.WaitGroup
+	recv.Go(func() { q.d.receive(recvCtx) })
+	unwatch := context.AfterFunc(ctx, func() { q.post(microbatch.StopRequested{Abandon: true}) })
+	go func() { // joined by Await through done
+		err := q.loop(workCtx)
+		unwatch()
+		close(q.quit)
+		stopWork()
+		q.work.Wait() // needs the receiver: cancelled tasks answer
+		stopRecv()
+		recv.Wait()
+		if uerr := q.d.undeploy(); uerr != nil {
+			q.listen.send(Warning{Doing: "end the plan on the workers", Err: uerr})
+		}
+		q.err = q.final(err)
+		q.listen.send(QueryEnded{Err: q.err})
+		close(q.done)
+	}()
+}
+
+// final puts the query's name and the error's kind on what ended it.
+func (q *Query) final(err error) error {
+	if err == nil {
+		return nil
+	}
+	err = fmt.Errorf("query %q: %w", q.opt.Name, err)
+	if microbatch.IsRefusal(err) && !errors.Is(err, microbatch.ErrProtocol) {
+		return &batch.Error{Kind: batch.User, Err: err}
+	}
+	return err
+}
+
+// post hands an event to the loop. It is dropped when the loop has ended.
+func (q *Query) post(ev microbatch.Event) { q.postNoting(ev, nil) }
+
+func (q *Query) postNoting(ev microbatch.Event, note func()) {
+	select {
+	case q.events <- posted{ev, note}:
+	case <-q.quit:
+	}
+}
+
+// ID returns the query's ID.
+func (q *Query) ID() batch.QueryID { return q.opt.Query }
+
+// RunID returns the name of this run of the query.
+func (q *Query) RunID() string { return q.listen.run }
+
+// Name returns the user's name for the query.
+func (q *Query) Name() string { return q.opt.Name }
+
+// Await returns when the query has ended, with what ended it; or with ctx's
+// error, while the query goes on.
+func (q *Query) Await(ctx context.Context) error {
+	select {
+	case <-q.done:
+		return q.err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// Done is closed when the query has ended.
+func (q *Query) Done() <-chan struct{} { return q.done }
+
+// Stop ends the query and waits for it: after the running batch is shown and a
+// last checkpoint written, or at once with abandon, which leaves the batch for
+// the next start. It returns what ended the query; nil if that was Stop.
+func (q *Query) Stop(ctx context.Context, abandon bool) error {
+	q.post(microbatch.StopRequested{Abandon: abandon})
+	return q.Await(ctx)
+}
+
+// ProcessAllAvailable returns when the output of all that the sources hold now
+// is shown.
+func (q *Query) ProcessAllAvailable(ctx context.Context) error {
+	done := make(chan struct{})
+	// The token is drawn on the loop's goroutine, so that it is in the map before
+	// the machine can name it.
+	ev := new(microbatch.ProcessAll)
+	select {
+	case q.events <- posted{note: func() {
+		q.token++
+		ev.Token = q.token
+		q.tokens[q.token] = done
+	}, ev: deferredEvent{ev}}:
+	case <-q.quit:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	select {
+	case <-done:
+		return nil
+	case <-q.done:
+		select {
+		case <-done: // both: it was processed before the end
+			return nil
+		default:
+		}
+		if q.err != nil {
+			return q.err
+		}
+		return ErrEnded
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// Status is where the query stands.
+func (q *Query) Status() microbatch.Status {
+	if s := q.status.Load(); s != nil {
+		return *s
+	}
+	return microbatch.Status{}
+}
+
+// Recent returns the last finished batches, oldest first.
+func (q *Query) Recent() []Progress {
+	q.recent.Lock()
+	defer q.recent.Unlock()
+	return slices.Clone(q.recent.list)
+}
+
+// Progress returns the last finished batch; false if there is none yet.
+func (q *Query) Progress() (Progress, bool) {
+	q.recent.Lock()
+	defer q.recent.Unlock()
+	if n := len(q.recent.list); n > 0 {
+		return q.recent.list[n-1], true
+	}
+	return Progress{}, false
+}
+
+func (q *Query) keep(p Progress) {
+	q.recent.Lock()
+	defer q.recent.Unlock()
+	if len(q.recent.list) == progressKept {
+		q.recent.list = slices.Delete(q.recent.list, 0, 1)
+	}
+	q.recent.list = append(q.recent.list, p)
+}

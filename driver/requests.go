@@ -1,0 +1,322 @@
+package driver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/sluice-stream/sluice/batch"
+	"github.com/sluice-stream/sluice/microbatch"
+)
+
+// restore loads a state version on all workers.
+func (q *Query) restore(ctx context.Context, r microbatch.Restore) {
+	at := q.opt.Clock.Now()
+	q.run.forget()
+	if err := q.d.restore(ctx, r); err != nil {
+		q.post(microbatch.RestoreFailed{Batch: r.Batch, Err: err})
+		return
+	}
+	if r.Batch != batch.None {
+		q.listen.send(Restored{Batch: r.Batch, Took: q.opt.Clock.Now().Sub(at)})
+	}
+	q.post(microbatch.Restored{Batch: r.Batch})
+}
+
+// askSink asks a transactional sink what it shows.
+func (q *Query) askSink(ctx context.Context, name string) {
+	id, digest, err := q.opt.Sinks[name].Holds(ctx)
+	if err != nil {
+		_, retry := batch.KindOf(err)
+		q.post(microbatch.SinkUnknown{Sink: name, Err: err, Retry: retry})
+		return
+	}
+	q.post(microbatch.SinkHolds{Sink: name, Batch: id, Digest: digest})
+}
+
+// reveal shows a committed batch in its sinks, all at the same time.
+func (q *Query) reveal(ctx context.Context, r microbatch.Reveal) {
+	bySink := map[string][]batch.Prepared{}
+	for _, p := range r.Prepared {
+		bySink[p.Sink] = append(bySink[p.Sink], p)
+	}
+	errs := make([]error, len(r.Sinks))
+	commit := func(i int) {
+		name := r.Sinks[i]
+		if err := q.opt.Sinks[name].Commit(ctx, r.Batch, r.Term, bySink[name]); err != nil {
+			errs[i] = fmt.Errorf("show batch %d in sink %q: %w", r.Batch, name, err)
+		}
+	}
+	if len(r.Sinks) == 1 {
+		commit(0)
+	} else {
+		var wg sync.WaitGroup
+		for i := range r.Sinks {
+			wg.Go(func() { commit(i) })
+		}
+		wg.Wait()
+	}
+	if err := errors.Join(errs...); err != nil {
+		if ctx.Err() != nil {
+			return
+		}
+		retry := true
+		for _, e := range errs {
+			if _, again := batch.KindOf(e); e != nil && (!again || errors.Is(e, batch.ErrFenced)) {
+				retry = false
+			}
+		}
+		q.post(microbatch.RevealFailed{Batch: r.Batch, Err: err, Retry: retry})
+		return
+	}
+	q.post(microbatch.Revealed{Batch: r.Batch})
+}
+
+// checkpoint sends the request now and waits for the upload beside later batches.
+func (q *Query) checkpoint(ctx context.Context, id batch.ID) {
+	at := q.opt.Clock.Now()
+	q.uploading = id
+	finish := q.d.beginCheckpoint(ctx, id)
+	q.work.Go(func() {
+		ms, err := finish()
+		if err != nil {
+			if ctx.Err() == nil {
+				q.post(microbatch.CheckpointFailed{Batch: id, Err: err})
+			}
+			return
+		}
+		size := int64(0)
+		for _, m := range ms {
+			size += m.Bytes
+		}
+		q.listen.send(Checkpointed{Batch: id, Bytes: size, Took: q.opt.Clock.Now().Sub(at)})
+		q.post(microbatch.CheckpointDone{Batch: id, Manifests: ms})
+	})
+}
+
+// housekeeping hands on what needs no answer.
+func (q *Query) housekeeping(rd microbatch.Ready) {
+	if rd.Prune == batch.None && rd.Truncate == batch.None && len(rd.Release) == 0 {
+		return
+	}
+	j := chores{prune: rd.Prune, truncate: rd.Truncate, release: rd.Release}
+	if q.uploading != batch.None {
+		j.prune = min(j.prune, q.uploading) // workers read that version
+	}
+	if rd.Truncate != batch.None {
+		for _, c := range q.checkpoints {
+			if c.Batch >= rd.Truncate {
+				j.live = append(j.live, refsOf(c.Manifests)...)
+			}
+		}
+		for len(q.checkpoints) > 0 && q.checkpoints[0].Batch < rd.Truncate {
+			q.checkpoints = q.checkpoints[1:]
+		}
+	}
+	q.keeper.add(j)
+}
+
+// chores is work that may be put together with later work of its kind.
+type chores struct {
+	prune, truncate batch.ID // None: nothing
+	live            [][]byte // checkpoint files that stay; with truncate
+	release         []microbatch.Release
+}
+
+// janitor does chores one after the other on a goroutine of its own. What it
+// cannot do it reports; the next chore of the kind covers it.
+type janitor struct {
+	q    *Query
+	more chan struct{}
+
+	mu struct {
+		sync.Mutex
+		todo  chores
+		ready bool
+	}
+}
+
+func newJanitor(q *Query) *janitor { return &janitor{q: q, more: make(chan struct{}, 1)} }
+
+// add never waits and never grows: newer chores take the place of older ones.
+func (j *janitor) add(c chores) {
+	j.mu.Lock()
+	t := &j.mu.todo
+	if !j.mu.ready {
+		*t = c
+	} else {
+		t.prune = max(t.prune, c.prune)
+		if c.truncate != batch.None {
+			t.truncate, t.live = c.truncate, c.live
+		}
+		if len(c.release) > 0 {
+			t.release = c.release
+		}
+	}
+	j.mu.ready = true
+	j.mu.Unlock()
+	select {
+	case j.more <- struct{}{}:
+	default:
+	}
+}
+
+func (j *janitor) run(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-j.more:
+		}
+		j.mu.Lock()
+		c := j.mu.todo
+		j.mu.ready = false
+		j.mu.Unlock()
+		j.do(ctx, c)
+	}
+}
+
+func (j *janitor) do(ctx context.Context, c chores) {
+	warn := func(doing string, err error) {
+		if err != nil && ctx.Err() == nil {
+			j.q.listen.send(Warning{Doing: doing, Err: err})
+		}
+	}
+	if c.truncate != batch.None {
+		err := j.q.opt.Log.Truncate(ctx, c.truncate)
+		warn("truncate the batch log", err)
+		if err != nil {
+			c.live = nil // a recovery may still need the older files
+		}
+	}
+	if c.prune != batch.None || len(c.live) > 0 {
+		warn("let workers forget old state", j.q.d.prune(ctx, c.prune, c.live))
+	}
+	for _, r := range c.release {
+		warn("release source "+r.Source, j.q.opt.Sources[r.Source].Release(ctx, r.To))
+	}
+}
+
+// runner runs batches, one at a time.
+type runner struct {
+	q *Query
+
+	// Touched by one request at a time: the machine waits for the answer of a
+	// run or restore before it asks for the next.
+	static map[int]kept
+	last   batch.ID
+	again  int // runs of batch last before
+}
+
+// forget drops the outputs of static stages: workers may have lost them.
+func (r *runner) forget() { r.static = nil }
+
+// do answers one Run.
+func (r *runner) do(ctx context.Context, run microbatch.Run) {
+	q := r.q
+	began := q.opt.Clock.Now()
+	p := run.Plan
+	if p.Batch == r.last {
+		r.again++
+	} else {
+		r.last, r.again = p.Batch, 0
+	}
+	fail := func(err error) {
+		r.forget()
+		if ctx.Err() != nil {
+			return
+		}
+		_, retry := batch.KindOf(err)
+		q.post(microbatch.BatchFailed{Batch: p.Batch, Attempt: run.Attempt, Err: err, Retry: retry})
+	}
+	w, err := r.prepare(ctx, p)
+	if err != nil {
+		fail(err)
+		return
+	}
+	cut := q.opt.Clock.Now()
+	spec := batch.TaskSpec{Task: batch.TaskID{Batch: p.Batch}, Term: run.Term, Plan: q.d.key, Base: p.Batch - 1,
+		Watermark: p.Watermark, Close: p.Close, Now: p.Now}
+	x, err := newExecution(q.d, spec, w, r.again*q.opt.TaskAttemptsMax, revealOf(run))
+	if err != nil {
+		fail(err)
+		return
+	}
+	res, err := x.run(ctx)
+	if err != nil {
+		q.abort(ctx, x)
+		fail(err)
+		return
+	}
+	r.keep(x)
+	ended := q.opt.Clock.Now()
+	states, rows := x.states(), x.rowsBySource()
+	q.postNoting(microbatch.BatchDone{Batch: p.Batch, Attempt: run.Attempt, Result: res}, func() {
+		t := q.traces[p.Batch]
+		if t == nil && run.Mode == microbatch.Live {
+			t = q.follow(p.Batch) // planned in an earlier run of the query
+			t.ranges, t.watermark, t.noData = p.Ranges, p.Watermark, p.NoData
+		}
+		if t != nil {
+			t.times, t.states, t.rows = res.Times, states, rows
+			t.phases[phasePlanning] += cut.Sub(began)
+			t.phases[phaseRun] += ended.Sub(cut)
+		}
+	})
+}
+
+// revealOf says which sinks prepare output in a run.
+func revealOf(run microbatch.Run) func(string) bool {
+	switch run.Mode {
+	case microbatch.Live:
+		return func(string) bool { return true }
+	case microbatch.Reprepare:
+		return func(sink string) bool {
+			for _, s := range run.Sinks {
+				if s == sink {
+					return true
+				}
+			}
+			return false
+		}
+	case microbatch.Replay:
+	}
+	return func(string) bool { return false }
+}
+
+// abort throws away what the tasks of a failed run have prepared.
+func (q *Query) abort(ctx context.Context, x *execution) {
+	for _, r := range x.adopted() {
+		q.d.discard(context.WithoutCancel(ctx), r)
+	}
+}
+
+// prepare cuts the ranges into splits and finds the static stages whose output
+// is still good.
+func (r *runner) prepare(ctx context.Context, p microbatch.Planned) (work, error) {
+	d := r.q.d
+	w := work{reuse: map[int]kept{}, inputs: versions(d.plan, p.Ranges)}
+	for id, k := range r.static {
+		if k.input.Version == w.inputs[id] {
+			w.reuse[id] = k
+		}
+	}
+	splits, err := splitsOf(ctx, d, p.Ranges, w.reuse)
+	w.splits = splits
+	return w, err
+}
+
+// keep remembers the outputs of static stages for later batches.
+func (r *runner) keep(x *execution) {
+	for i, s := range x.d.plan.Stages {
+		if !s.Static {
+			continue
+		}
+		if r.static == nil {
+			r.static = map[int]kept{}
+		}
+		in, nodes := x.output(i)
+		r.static[i] = kept{input: in, nodes: nodes}
+	}
+}

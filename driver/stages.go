@@ -1,0 +1,77 @@
+package driver
+
+import (
+	"fmt"
+	"maps"
+	"strings"
+
+	"github.com/zeebo/xxh3"
+
+	"github.com/sluice-stream/sluice/batch"
+	"github.com/sluice-stream/sluice/internal/transport"
+	"github.com/sluice-stream/sluice/planner/physical"
+)
+
+// versions names the contents of every static stage's output: equal names hold
+// equal rows, since it depends on pinned sources alone.
+func versions(plan *physical.Plan, ranges []batch.Range) map[int]string {
+	pins := make(map[string]string, len(ranges))
+	for _, g := range ranges {
+		pins[g.Source] = g.Pin
+	}
+	out := map[int]string{}
+	for _, s := range plan.Stages {
+		if !s.Static {
+			continue
+		}
+		var b strings.Builder
+		for _, src := range s.Sources {
+			fmt.Fprintf(&b, "%q=%q ", src, pins[src])
+		}
+		for _, in := range s.Inputs {
+			fmt.Fprintf(&b, "%d=%s ", in, out[in])
+		}
+		h := xxh3.HashString128(b.String())
+		out[s.ID] = fmt.Sprintf("%016x%016x", h.Hi, h.Lo)
+	}
+	return out
+}
+
+// output tells where a stage's rows lie.
+func (x *execution) output(stage int) (batch.Input, []transport.NodeID) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	r := &x.mu.stages[stage]
+	return r.input, r.nodes
+}
+
+// adopted returns the results that were taken in before the run was given up.
+func (x *execution) adopted() []batch.TaskResult {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.mu.results
+}
+
+// rowsBySource counts the rows that tasks have read from each source.
+func (x *execution) rowsBySource() map[string]int64 {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return maps.Clone(x.mu.perSrc)
+}
+
+// states describes the state of each stage that keeps some. Counters come by
+// task, so the operators of one stage are counted together.
+func (x *execution) states() []StateProgress {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	var out []StateProgress
+	for i := range x.mu.stages {
+		r := &x.mu.stages[i]
+		if len(r.plan.Stateful) == 0 {
+			continue
+		}
+		out = append(out, StateProgress{OperatorName: strings.Join(r.plan.Stateful, "+"), NumRowsTotal: r.counters.StateRows,
+			MemoryUsedBytes: r.counters.StateBytes, NumRowsDroppedWatermark: r.counters.Late})
+	}
+	return out
+}
