@@ -21,11 +21,13 @@ const (
 	pieceBytes = 64 << 20
 )
 
-// Caps on a page. A page is at most as long as its file; unpacked it may not
-// exceed what any writer makes.
+// Caps on a page, against bombs. A page is at most as long as its file; unpacked it may
+// not exceed a ratio to the file, nor what any writer makes.
 const (
-	maxPagePlain = 256 << 20
-	readAhead    = 256 << 10
+	maxPagePlain  = 256 << 20
+	freePagePlain = 16 << 20
+	maxPageRatio  = 1024
+	readAhead     = 256 << 10
 )
 
 // File is an open Parquet file: its footer, parsed and checked.
@@ -48,7 +50,7 @@ func Open(f formats.File) (_ *File, err error) {
 	props.BufferedStreamEnabled = true
 	props.BufferSize = readAhead
 	props.MaxCompressedPageSize = f.Size
-	props.MaxUncompressedPageSize = maxPagePlain
+	props.MaxUncompressedPageSize = min(maxPagePlain, max(freePagePlain, f.Size*maxPageRatio))
 	r, err := file.NewParquetReader(io.NewSectionReader(f, 0, f.Size), file.WithReadProps(props))
 	if err != nil {
 		return nil, batch.UserErrorf("read the footer of Parquet file %q: %w", f.Name, err)
@@ -84,6 +86,9 @@ func (f *File) checkGroups() error {
 			if start < 0 || size < 0 || start > f.in.Size || size > f.in.Size-start || col.NumValues() < 0 {
 				return fmt.Errorf("row group %d: column %q: %w: %d bytes at %d of a file of %d",
 					g, f.r.MetaData().Schema.Column(c).Path(), errFooter, size, start, f.in.Size)
+			}
+			if d := f.r.MetaData().Schema.Column(c); d.MaxRepetitionLevel() == 0 && col.NumValues() != md.NumRows() {
+				return fmt.Errorf("row group %d: column %q: %w: %d values for %d rows", g, d.Path(), errFooter, col.NumValues(), md.NumRows())
 			}
 		}
 	}

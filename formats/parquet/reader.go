@@ -210,6 +210,9 @@ func (r *Reader) openGroup() error {
 		if err != nil {
 			return r.fail(l.n.prim.Path(), err)
 		}
+		if err := checkPages(r.f.in, md); err != nil {
+			return r.fail(l.n.prim.Path(), err)
+		}
 		width += md.TotalUncompressedSize() / max(1, r.left)
 		l.in = in
 	}
