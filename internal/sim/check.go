@@ -275,9 +275,13 @@ func (c *checker) answer() {
 			want[o] = 1
 		}
 	}
-	if n := len(c.commits); n > 0 && !w.o.Idle && w.o.Trigger.Kind != microbatch.Once {
-		if due, wm := c.commits[n-1].NextDue, c.watermark(); due <= wm {
-			w.fail(model.Violationf("a window is due at %d, the watermark is %d and the query rests", due, wm))
-		}
+	if c.due() && w.o.Trigger.Kind != microbatch.Once {
+		w.fail(model.Violationf("a window is due at %d, the watermark is %d and the query rests", c.commits[len(c.commits)-1].NextDue, c.watermark()))
 	}
+}
+
+// due reports whether the committed input makes a window due that is still in state.
+func (c *checker) due() bool {
+	n := len(c.commits)
+	return n > 0 && !c.w.o.Idle && c.commits[n-1].NextDue <= max(c.wm, c.watermark())
 }

@@ -5,6 +5,7 @@ import (
 
 	"github.com/cockroachdb/datadriven"
 
+	"github.com/sluice-stream/sluice/internal/sim/model"
 	"github.com/sluice-stream/sluice/microbatch"
 )
 
@@ -63,7 +64,8 @@ func (r *Runner) wake(*datadriven.TestData) error {
 
 // drop damages what is durable: last=<kind> cuts the log before its last such
 // record, identity removes every record that says whose log it is, batch=<n>
-// removes the records of a batch, and checkpoint=<n> damages a checkpoint.
+// removes the records of a batch, checkpoint=<n> damages a checkpoint, and sink=<k>
+// empties a sink.
 func (r *Runner) drop(d *datadriven.TestData) error {
 	recs := r.log.Records()
 	var keep []microbatch.Record
@@ -89,6 +91,13 @@ func (r *Runner) drop(d *datadriven.TestData) error {
 					keep = append(keep, rec)
 				}
 			}
+		case "sink":
+			s := r.sink(a.Vals[0])
+			if s == nil {
+				return fmt.Errorf("no sink %q", a.Vals[0])
+			}
+			*s = *model.NewSink(s.Name, s.Transactional)
+			return nil
 		case "checkpoint":
 			return r.damage(recs, intArg(d, "checkpoint", -1))
 		default:

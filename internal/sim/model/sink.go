@@ -13,7 +13,7 @@ var ErrOutputLost = errors.New("the transaction is gone")
 // Sink shows rows by batch. As a file sink it stages output durably and ignores
 // a batch that it shows already. As a transactional one its staged output dies
 // with its owner, it keeps the batch and digest with the rows, and it does
-// exactly what it is told: a blind second commit doubles the output.
+// exactly what it is told: a blind second commit would double the output.
 type Sink struct {
 	Name          string
 	Transactional bool
@@ -62,6 +62,9 @@ func (s *Sink) Commit(id batch.ID, term batch.Term, parts []batch.Prepared) (boo
 	s.fence = max(s.fence, term)
 	if !s.Transactional && id <= s.Holds {
 		return false, nil
+	}
+	if s.Transactional && id <= s.Holds { // it would write the batch again
+		return false, Violationf("sink %s shows batch %d and is told blindly to show %d", s.Name, s.Holds, id)
 	}
 	if id > s.Holds+1 {
 		return false, Violationf("sink %s shows batch %d and is told to show %d", s.Name, s.Holds, id)
