@@ -192,6 +192,9 @@ func (g *grouping) above(e expr.Expr) (expr.Expr, error) {
 			return &expr.Column{Index: i, Name: g.names[i], DT: k.Type(), Null: k.Nullable()}, nil
 		}
 	}
+	if c, ok := e.(*expr.Column); ok && isScalar(c) {
+		return c, nil
+	}
 	if c, ok := e.(*expr.Column); ok {
 		pos, ok := g.at[c]
 		if !ok {

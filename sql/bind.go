@@ -50,6 +50,7 @@ type binder struct {
 	at     map[*expr.Column]ast.Pos
 	params int // lambda parameters numbered so far
 	budget *budget
+	outer  []*scope // of the queries around a subquery
 }
 
 func newBinder(cat Catalog, opts Options) *binder {
@@ -74,7 +75,7 @@ func (c *cteScope) find(name string) *cteScope {
 }
 
 // unsupported refuses a construct that parses but has no plan yet (B3).
-func unsupported(pos ast.Pos, what string) error {
+func unsupported(pos ast.Pos, what string) *ast.PosError {
 	return ast.Errorf(pos, "%s is not supported yet", what)
 }
 

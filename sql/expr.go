@@ -17,17 +17,22 @@ type exprBinder struct {
 	clause string // for errors: WHERE, GROUP BY, ..
 	// aggs collects aggregate calls; nil where none may stand.
 	aggs *aggregates
+	// scalars collects scalar subqueries that are joined later; nil to join at once.
+	scalars *scalars
 	// inAgg is set inside an aggregate's arguments.
 	inAgg bool
 	// alias finds names that are no columns: output columns of the same SELECT.
 	alias func(name string) expr.Expr
 	// aliasFirst lets an alias hide a column of the input (ORDER BY).
 	aliasFirst bool
-	// noWindow refuses window(..): a join's condition cannot add columns, and
-	// below WHERE the rows of a window would be filtered before it is shared.
-	noWindow bool
-	lambda   *lambdaScope
+	lambda     *lambdaScope
 }
+
+// canJoin says whether the clause may add to the plan below it, as window(..)
+// and subqueries do: only a select list, HAVING, ORDER BY and GROUP BY stand
+// directly on a plan of their own. (WHERE may take subqueries; a window there
+// would be filtered before it is shared.)
+func (x *exprBinder) canJoin() bool { return x.scalars != nil || x.clause == "GROUP BY" }
 
 // lambdaScope is a chain of the parameters of lambdas, the innermost first.
 type lambdaScope struct {
@@ -103,9 +108,9 @@ func (x *exprBinder) predicate(e ast.Expr) (expr.Expr, error) {
 	case *ast.Trim:
 		return x.trim(e)
 	case *ast.Subquery:
-		return nil, unsupported(e.Pos, "a subquery as a value")
+		return x.scalarQuery(e)
 	case *ast.Exists:
-		return nil, unsupported(e.Pos, "EXISTS")
+		return nil, unsupported(e.Pos, "EXISTS other than as a condition of WHERE joined by AND")
 	case *ast.Quantified:
 		return nil, unsupported(e.Pos, e.Op+" "+e.Quantifier+" (query)")
 	case *ast.Lambda:
@@ -202,6 +207,11 @@ func (x *exprBinder) column(e *ast.Column) (expr.Expr, error) {
 	if x.alias != nil {
 		if v := x.alias(first); v != nil {
 			return x.fields(v, e.Parts[1:])
+		}
+	}
+	for _, o := range x.b.outer {
+		if i, _, err := o.lookup(e.Parts); i >= 0 && err == nil {
+			return nil, unsupported(e.Pos, "a correlated subquery (\""+dotted(e.Parts)+"\" belongs to the query around it)")
 		}
 	}
 	return nil, unknownColumn(x.sc, e.Parts)
@@ -381,7 +391,7 @@ func (x *exprBinder) between(e *ast.Between) (expr.Expr, error) {
 
 func (x *exprBinder) in(e *ast.In) (expr.Expr, error) {
 	if e.Query != nil {
-		return nil, unsupported(e.Pos, "IN (query)")
+		return nil, unsupported(e.Pos, "IN (query) other than as a condition of WHERE joined by AND")
 	}
 	arg, err := x.bind(e.X)
 	if err != nil {

@@ -87,7 +87,7 @@ func (b *binder) join(t *ast.Join) (*scope, error) {
 		return joined(l, r, j), nil
 	}
 	both := joined(l, r, &logical.Join{Left: l.node, Right: r.node, Kind: logical.Inner})
-	x := &exprBinder{b: b, sc: both, clause: "ON", noWindow: true}
+	x := &exprBinder{b: b, sc: both, clause: "ON"}
 	cond, err := x.condition(t.On)
 	if err != nil {
 		return nil, err

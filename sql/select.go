@@ -24,6 +24,7 @@ type selection struct {
 	sc    *scope
 	items []item
 	aggs  *aggregates
+	subs  *scalars
 	group *grouping // nil without aggregation
 }
 
@@ -40,14 +41,11 @@ func (b *binder) selectBlock(s *ast.Select, order []ast.OrderItem) (*scope, erro
 	if err != nil {
 		return nil, err
 	}
-	sel := &selection{b: b, s: s, sc: sc, aggs: &aggregates{}}
+	sel := &selection{b: b, s: s, sc: sc, aggs: &aggregates{}, subs: &scalars{}}
 	if s.Where != nil {
-		x := &exprBinder{b: b, sc: sc, clause: "WHERE", noWindow: true}
-		cond, err := x.condition(s.Where)
-		if err != nil {
+		if err := sel.where(s.Where); err != nil {
 			return nil, err
 		}
-		sc.node = &logical.Filter{Input: sc.node, Cond: cond}
 	}
 	if err := sel.expand(); err != nil {
 		return nil, err
@@ -250,7 +248,7 @@ func (sel *selection) nameWindow(e expr.Expr) {
 
 // binder makes a binder for a clause in which aggregates may stand.
 func (sel *selection) binder(clause string, upto int) *exprBinder {
-	return &exprBinder{b: sel.b, sc: sel.sc, clause: clause, aggs: sel.aggs, alias: func(name string) expr.Expr {
+	return &exprBinder{b: sel.b, sc: sel.sc, clause: clause, aggs: sel.aggs, scalars: sel.subs, alias: func(name string) expr.Expr {
 		for _, it := range sel.items[:upto] {
 			if it.named && it.e != nil && strings.EqualFold(it.name, name) {
 				return it.e
@@ -284,7 +282,7 @@ func (sel *selection) bindItems() error {
 	}
 	if g := sel.s.GroupBy; g != nil && g.All {
 		for _, it := range sel.items {
-			if usesAggregate(it.e) {
+			if standsIn(it.e, scalarBase) {
 				continue
 			}
 			if start, end, ok := windowColumns(it.e); ok {
@@ -298,10 +296,13 @@ func (sel *selection) bindItems() error {
 	return nil
 }
 
-func usesAggregate(e expr.Expr) bool {
+func usesAggregate(e expr.Expr) bool { return standsIn(e, aggBase) }
+
+// standsIn says whether an expression has a stand-in at or behind a position.
+func standsIn(e expr.Expr, base int) bool {
 	found := false
 	expr.Walk(e, func(x expr.Expr) bool {
-		if c, ok := x.(*expr.Column); ok && c.Index >= aggBase {
+		if c, ok := x.(*expr.Column); ok && c.Index >= base {
 			found = true
 		}
 		return !found
@@ -358,22 +359,38 @@ func (sel *selection) plan(having expr.Expr, keys []expr.SortKey) (*scope, error
 	}
 	if sel.group != nil {
 		node = sel.group.node(node)
-		if err := sel.raise(es, keys); err != nil {
+		if err := sel.raise(es, keys, &having); err != nil {
 			return nil, err
 		}
-		if having != nil {
-			cond, err := sel.group.above(having)
-			if err != nil {
-				return nil, err
-			}
-			node = &logical.Filter{Input: node, Cond: cond}
+	}
+	if len(sel.subs.plans) > 0 {
+		joined, first := sel.subs.join(node)
+		node = joined
+		for i := range es {
+			es[i] = placed(es[i], first)
 		}
+		for i := range keys {
+			keys[i].Expr = placed(keys[i].Expr, first)
+		}
+		if having != nil {
+			having = placed(having, first)
+		}
+	}
+	if having != nil {
+		node = &logical.Filter{Input: node, Cond: having}
 	}
 	return sel.output(node, es, names, keys)
 }
 
-// raise moves the items and sort keys above the Aggregate.
-func (sel *selection) raise(es []expr.Expr, keys []expr.SortKey) error {
+// raise moves the items, sort keys and the HAVING condition above the Aggregate.
+func (sel *selection) raise(es []expr.Expr, keys []expr.SortKey, having *expr.Expr) error {
+	if *having != nil {
+		e, err := sel.group.above(*having)
+		if err != nil {
+			return err
+		}
+		*having = e
+	}
 	for i := range es {
 		e, err := sel.group.above(es[i])
 		if err != nil {

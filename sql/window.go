@@ -205,7 +205,7 @@ func (b *binder) duration(e ast.Expr, what string, zero bool) (time.Duration, er
 // the plan below and is a struct of its two columns.
 func (x *exprBinder) window(c *ast.Call) (expr.Expr, error) {
 	switch {
-	case x.noWindow || x.lambda != nil || x.inAgg:
+	case !x.canJoin() || x.lambda != nil || x.inAgg:
 		return nil, ast.Errorf(c.Pos, "window cannot stand in %s", x.clause)
 	case len(c.Args) < 2 || len(c.Args) > 4:
 		return nil, ast.Errorf(c.Pos, "window takes a time, a size and perhaps a slide and a start: window(ts, '10 minutes', '5 minutes')")
