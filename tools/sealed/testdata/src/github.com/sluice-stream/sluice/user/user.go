@@ -6,9 +6,12 @@ func f(s shapes.Shape, o shapes.Open, a any) {
 	switch s.(type) { // all: T stands for *T too
 	case shapes.Circle, *shapes.Ball, shapes.Square:
 	}
-	switch v := s.(type) { // want `the switch over Shape has no default and leaves out Ball, Square`
-	case shapes.Circle:
+	switch v := s.(type) { // want `the switch over Shape has no default and leaves out Square`
+	case shapes.Circle, *shapes.Ball:
 		_ = v
+	}
+	switch s.(type) { // picks out one
+	case shapes.Circle:
 	}
 	switch s.(type) { // a default says what becomes of the rest
 	case shapes.Circle:
