@@ -119,7 +119,7 @@ func addInts[T integer](out, a, b []T, ca, cb bool) bool {
 	switch {
 	case cb:
 		y := b[0]
-		for i, x := range pad(a, len(out), ca) {
+		for i, x := range rowsOf(a, len(out), ca) {
 			s := x + y
 			f |= (s ^ x) & (s ^ y)
 			out[i] = s
@@ -138,8 +138,8 @@ func addInts[T integer](out, a, b []T, ca, cb bool) bool {
 	return f < 0
 }
 
-// pad returns the rows to loop over: of two constants there is one row.
-func pad[T any](a []T, n int, constant bool) []T {
+// rowsOf returns the rows to loop over: of two constants there is one row.
+func rowsOf[T any](a []T, n int, constant bool) []T {
 	if constant {
 		return a[:1]
 	}

@@ -169,3 +169,6 @@ func fill(b []byte, v byte) {
 func NullArray(alloc memory.Allocator, dt arrow.DataType, n int) arrow.Array {
 	return array.MakeArrayOfNull(alloc, dt, n)
 }
+
+// Rows returns how many rows the mask has.
+func (m *Mask) Rows() int { return m.n }
