@@ -18,6 +18,7 @@ type aggregator struct {
 	table  *groupTable
 	accs   []expr.Accumulator
 	groups []uint32
+	mem    account
 }
 
 func newAggregator(keys []arrow.DataType, aggs []*expr.AggCall) (*aggregator, error) {
@@ -30,7 +31,9 @@ func newAggregator(keys []arrow.DataType, aggs []*expr.AggCall) (*aggregator, er
 
 // open empties the aggregator. The accumulators are made anew only if the
 // allocator is another one.
-func (a *aggregator) open(alloc memory.Allocator) {
+func (a *aggregator) open(tc *TaskContext) {
+	alloc := tc.Alloc
+	a.mem.open(tc)
 	if a.alloc != alloc || a.accs == nil {
 		a.release()
 		a.alloc = alloc
@@ -54,6 +57,7 @@ func (a *aggregator) release() {
 		acc.Release()
 	}
 	a.accs = nil
+	a.mem.set(0)
 }
 
 func (a *aggregator) bytes() int64 {
@@ -65,14 +69,14 @@ func (a *aggregator) bytes() int64 {
 }
 
 // assign numbers the groups of n rows and makes room for the new ones.
-func (a *aggregator) assign(keys []arrow.Array, n int) []uint32 {
+func (a *aggregator) assign(keys []arrow.Array, n int) ([]uint32, error) {
 	if cap(a.groups) < n {
 		a.groups = make([]uint32, n, n+n/4)
 	}
 	a.groups = a.groups[:n]
 	a.table.Map(keys, n, a.groups)
 	a.resize(a.table.Len())
-	return a.groups
+	return a.groups, a.mem.set(a.bytes())
 }
 
 func (a *aggregator) resize(n int) {

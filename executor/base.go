@@ -150,6 +150,30 @@ func trueRows(arr arrow.Array, n int, dst []int32) []int32 {
 	return dst
 }
 
+// account is what one operator holds besides Arrow's memory.
+type account struct {
+	charge func(n int64) error
+	held   int64
+}
+
+// open gives back what an earlier batch has left, if the budget is another one.
+func (a *account) open(tc *TaskContext) {
+	a.set(0)
+	a.charge = tc.Charge
+}
+
+// set says how much is held now. More is refused with the budget's error.
+func (a *account) set(bytes int64) error {
+	if a.charge == nil || bytes == a.held {
+		return nil
+	}
+	if err := a.charge(bytes - a.held); err != nil {
+		return err
+	}
+	a.held = bytes
+	return nil
+}
+
 // cutter hands out a large result in batches of outputRows.
 type cutter struct {
 	cols   []arrow.Array

@@ -22,6 +22,7 @@ type completeAggregate struct {
 	seen    []*groupTable // per call: the (group, arguments) pairs of a DISTINCT
 	ordered []*orderedRows
 	ids     []uint32
+	mem     account // of seen
 	out     cutter
 	done    bool
 }
@@ -52,7 +53,8 @@ func newCompleteAggregate(n *physical.CompleteAggregate, in Operator) (*complete
 }
 
 func (c *completeAggregate) Open(ctx context.Context, tc *TaskContext) error {
-	c.agg.open(tc.Alloc)
+	c.agg.open(tc)
+	c.mem.open(tc)
 	c.in1.open(tc)
 	c.out.reset()
 	for i := range c.seen {
@@ -70,6 +72,7 @@ func (c *completeAggregate) Open(ctx context.Context, tc *TaskContext) error {
 func (c *completeAggregate) Close() error {
 	c.out.reset()
 	c.agg.release()
+	c.mem.set(0)
 	for _, o := range c.ordered {
 		if o != nil {
 			o.reset()
@@ -106,7 +109,10 @@ func (c *completeAggregate) add(rec arrow.RecordBatch) error {
 		return err
 	}
 	defer gather.Release(cols)
-	groups := c.agg.assign(cols[:c.in1.nkeys], n)
+	groups, err := c.agg.assign(cols[:c.in1.nkeys], n)
+	if err != nil {
+		return err
+	}
 	for i, acc := range c.agg.accs {
 		call := c.in1.calls[i]
 		rows, sub := c.in1.selection(i, cols, groups, n)
@@ -125,7 +131,13 @@ func (c *completeAggregate) add(rec arrow.RecordBatch) error {
 			return fmt.Errorf("%s: %w", c.agg.aggs[i], err)
 		}
 	}
-	return nil
+	var held int64
+	for _, s := range c.seen {
+		if s != nil {
+			held += s.Bytes()
+		}
+	}
+	return c.mem.set(held)
 }
 
 // distinct returns the rows whose arguments are new to their group. A NULL

@@ -31,6 +31,7 @@ type joinTable struct {
 	n       int
 	starts  []int32 // rows of group g are rows[starts[g]:starts[g+1]]
 	rows    []int32
+	mem     account
 	matched []bool // rows that found a partner, nil if nobody asks
 }
 
@@ -53,6 +54,7 @@ func (t *joinTable) open(ctx context.Context, tc *TaskContext) error {
 		return nil
 	}
 	t.release()
+	t.mem.open(tc)
 	t.keys.open(tc)
 	return t.in.Open(ctx, tc)
 }
@@ -61,6 +63,8 @@ func (t *joinTable) release() {
 	gather.Release(t.cols)
 	t.cols, t.n, t.loaded, t.version = nil, 0, false, ""
 	t.table.Reset()
+	t.starts, t.rows, t.matched = nil, nil, nil
+	t.mem.set(0)
 }
 
 // load reads the build side, unless it is there.
@@ -90,7 +94,7 @@ func (t *joinTable) load(ctx context.Context, matched bool) error {
 			c.Retain()
 		}
 		chunks = append(chunks, cols)
-		return nil
+		return t.mem.set(t.table.Bytes() + 4*int64(cap(groups)))
 	})
 	if err != nil {
 		return err
@@ -107,6 +111,9 @@ func (t *joinTable) load(ctx context.Context, matched bool) error {
 	t.matched = nil
 	if matched {
 		t.matched = make([]bool, t.n)
+	}
+	if err := t.mem.set(t.table.Bytes() + 4*int64(cap(t.starts)+cap(t.rows)) + int64(len(t.matched))); err != nil {
+		return err
 	}
 	t.loaded, t.version = true, t.versionIn(&t.tc.Spec)
 	return nil

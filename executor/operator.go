@@ -37,6 +37,9 @@ type TaskContext struct {
 	State func(ctx context.Context, operator string) (statestore.Txn, error)
 	// Writer makes the sink writer of a stage that ends in a sink.
 	Writer func(ctx context.Context, sink string, schema *arrow.Schema) (sinks.Writer, error)
+	// Charge takes memory that is not Arrow's (tables, keys) from the task's budget,
+	// or gives it back if n is negative. Nil: nobody counts.
+	Charge func(n int64) error
 	// Pressure reports that memory is short: operators with much in hand spill. Nil never does.
 	Pressure func() bool
 	// Spill is a folder for what does not fit into memory; it is emptied when the task ends.

@@ -51,7 +51,7 @@ func newPartialAggregate(n *physical.PartialAggregate, in Operator) (*partialAgg
 }
 
 func (p *partialAggregate) Open(ctx context.Context, tc *TaskContext) error {
-	p.agg.open(tc.Alloc)
+	p.agg.open(tc)
 	p.in1.open(tc)
 	p.out.reset()
 	p.rows, p.passing, p.ended = 0, false, false
@@ -99,7 +99,10 @@ func (p *partialAggregate) add(rec arrow.RecordBatch) error {
 	if p.passing {
 		return p.pass(cols, n)
 	}
-	groups := p.agg.assign(cols[:p.in1.nkeys], n)
+	groups, err := p.agg.assign(cols[:p.in1.nkeys], n)
+	if err != nil {
+		return err
+	}
 	if err := p.update(cols, groups, n); err != nil {
 		return err
 	}
@@ -192,7 +195,7 @@ func newMergeAggregator(nkeys int, aggs []*expr.AggCall, input *arrow.Schema) (*
 }
 
 func (f *finalAggregate) Open(ctx context.Context, tc *TaskContext) error {
-	f.agg.open(tc.Alloc)
+	f.agg.open(tc)
 	f.out.reset()
 	f.done = false
 	return f.base.Open(ctx, tc)
@@ -216,7 +219,10 @@ func (f *finalAggregate) Next(ctx context.Context) (arrow.RecordBatch, error) {
 
 func (f *finalAggregate) compute(ctx context.Context) error {
 	err := drain(ctx, f.in[0], func(rec arrow.RecordBatch) error {
-		groups := f.agg.assign(rec.Columns()[:f.nkeys], int(rec.NumRows()))
+		groups, err := f.agg.assign(rec.Columns()[:f.nkeys], int(rec.NumRows()))
+		if err != nil {
+			return err
+		}
 		return f.agg.merge(groups, rec.Columns()[f.nkeys:])
 	})
 	if err != nil {

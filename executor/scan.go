@@ -138,6 +138,9 @@ func (v *values) Next(context.Context) (arrow.RecordBatch, error) {
 		return nil, io.EOF
 	}
 	v.done = true
+	if v.n.Out.NumFields() == 0 { // SELECT without FROM: rows, but no columns
+		return array.NewRecordBatch(v.n.Out, nil, int64(len(v.n.Rows))), nil
+	}
 	b := array.NewRecordBuilder(v.tc.Alloc, v.n.Out)
 	defer b.Release()
 	for i, row := range v.n.Rows {

@@ -35,6 +35,7 @@ type sorter struct {
 	out     cutter
 	merging *merge
 	done    bool
+	mem     account // of encoded keys while they are needed
 }
 
 func newSorter(n *physical.Sort, in Operator) (*sorter, error) {
@@ -58,6 +59,7 @@ func newSortKeys(keys []expr.SortKey, input *arrow.Schema) (*computed, error) {
 
 func (s *sorter) Open(ctx context.Context, tc *TaskContext) error {
 	s.reset()
+	s.mem.open(tc)
 	s.keys.open(tc)
 	return s.base.Open(ctx, tc)
 }
@@ -141,6 +143,10 @@ func (s *sorter) sorted(withKeys bool) ([]arrow.Array, int, error) {
 		}
 	} else {
 		return nil, 0, nil
+	}
+	defer s.mem.set(0)
+	if err := s.mem.set(enc.bytes()); err != nil {
+		return nil, 0, err
 	}
 	order := enc.order()
 	out, err := gather.Columns(s.tc.Alloc, cols[:width], order)

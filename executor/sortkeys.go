@@ -84,31 +84,93 @@ func orient(k expr.SortKey, rows *rowkey.Rows) {
 	}
 }
 
+// bytes is the memory that ordering the encoded rows takes.
+func (s *sortEncoder) bytes() int64 { return s.rows.Bytes() + 36*int64(s.rows.Len()) }
+
+// sortEntry is a row and the start of its key.
+type sortEntry struct {
+	prefix uint64
+	row    int32
+}
+
+// radixRows is from how many rows on a radix sort is faster than comparing.
+const radixRows = 512
+
 // order returns the positions of the rows in their order; equal rows keep theirs.
 func (s *sortEncoder) order() []int32 {
-	type entry struct {
-		prefix uint64
-		row    int32
-	}
 	n := s.rows.Len()
-	entries := make([]entry, n)
+	entries := make([]sortEntry, n)
 	for i := range entries {
-		entries[i] = entry{prefix: prefixOf(s.rows.Row(i)), row: int32(i)}
+		entries[i] = sortEntry{prefix: prefixOf(s.rows.Row(i)), row: int32(i)}
 	}
-	slices.SortFunc(entries, func(a, b entry) int {
-		if a.prefix != b.prefix {
-			return cmp.Compare(a.prefix, b.prefix)
-		}
-		if c := bytes.Compare(s.rows.Row(int(a.row)), s.rows.Row(int(b.row))); c != 0 {
-			return c
-		}
-		return cmp.Compare(a.row, b.row)
-	})
+	if n < radixRows {
+		slices.SortFunc(entries, func(a, b sortEntry) int {
+			if a.prefix != b.prefix {
+				return cmp.Compare(a.prefix, b.prefix)
+			}
+			return s.compare(a, b)
+		})
+	} else {
+		entries = radixSort(entries)
+		s.settle(entries)
+	}
 	out := make([]int32, n)
 	for i, e := range entries {
 		out[i] = e.row
 	}
 	return out
+}
+
+// compare orders two entries by their whole keys, then by position.
+func (s *sortEncoder) compare(a, b sortEntry) int {
+	if c := bytes.Compare(s.rows.Row(int(a.row)), s.rows.Row(int(b.row))); c != 0 {
+		return c
+	}
+	return cmp.Compare(a.row, b.row)
+}
+
+// settle orders the stretches of equal prefixes.
+func (s *sortEncoder) settle(entries []sortEntry) {
+	for first := 0; first < len(entries); {
+		end := first + 1
+		for end < len(entries) && entries[end].prefix == entries[first].prefix {
+			end++
+		}
+		if end-first > 1 {
+			slices.SortFunc(entries[first:end], s.compare)
+		}
+		first = end
+	}
+}
+
+// radixSort orders entries by prefix, a byte at a time from the last to the
+// first; bytes that are the same in all entries cost one look.
+func radixSort(entries []sortEntry) []sortEntry {
+	var counts [8][256]int
+	for _, e := range entries {
+		for b := range counts {
+			counts[b][byte(e.prefix>>(8*b))]++
+		}
+	}
+	to := make([]sortEntry, len(entries))
+	for b := range counts {
+		c := &counts[b]
+		if c[byte(entries[0].prefix>>(8*b))] == len(entries) {
+			continue
+		}
+		at := 0
+		for v, n := range c {
+			c[v] = at
+			at += n
+		}
+		for _, e := range entries {
+			v := byte(e.prefix >> (8 * b))
+			to[c[v]] = e
+			c[v]++
+		}
+		entries, to = to, entries
+	}
+	return entries
 }
 
 // prefixOf is the first eight bytes as a number. The marker takes two bits only.

@@ -29,6 +29,7 @@ type statefulAggregate struct {
 	total *aggregator // with what the store held; same numbers, then scanned rows
 	old   *aggregator // changelog: what the store held, in order of found
 	dues  dues
+	mem   account // of keys
 	out   cutter
 	done  bool
 }
@@ -66,8 +67,9 @@ func newStatefulAggregate(n *physical.StatefulAggregate, in Operator) (*stateful
 
 func (s *statefulAggregate) Open(ctx context.Context, tc *TaskContext) error {
 	for _, a := range []*aggregator{s.delta, s.total, s.old} {
-		a.open(tc.Alloc)
+		a.open(tc)
 	}
+	s.mem.open(tc)
 	s.out.reset()
 	s.done = false
 	return s.base.Open(ctx, tc)
@@ -75,6 +77,7 @@ func (s *statefulAggregate) Open(ctx context.Context, tc *TaskContext) error {
 
 func (s *statefulAggregate) Close() error {
 	s.out.reset()
+	s.mem.set(0)
 	for _, a := range []*aggregator{s.delta, s.total, s.old} {
 		a.release()
 	}
@@ -98,7 +101,10 @@ func (s *statefulAggregate) compute(ctx context.Context) error {
 	}
 	nk := s.n.NKeys
 	err = drain(ctx, s.in[0], func(rec arrow.RecordBatch) error {
-		groups := s.delta.assign(rec.Columns()[:nk], int(rec.NumRows()))
+		groups, err := s.delta.assign(rec.Columns()[:nk], int(rec.NumRows()))
+		if err != nil {
+			return err
+		}
 		return s.delta.merge(groups, rec.Columns()[nk:])
 	})
 	if err != nil {
@@ -136,6 +142,9 @@ func (s *statefulAggregate) lookUp(p *pass) error {
 		return err
 	}
 	if err := s.keys.encode(p.cols, p.n); err != nil {
+		return err
+	}
+	if err := s.mem.set(s.keys.rows.Bytes() + s.keys.values.Bytes() + 24*int64(cap(s.keys.list))); err != nil {
 		return err
 	}
 	states, err := s.keys.get(s.tc.Alloc, p)

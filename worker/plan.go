@@ -94,7 +94,8 @@ func (w *Worker) undeploy(key string) {
 	if p == nil {
 		return
 	}
-	w.duty(func() {
+	// Not a duty: it has to be done even while the worker closes.
+	w.wg.Go(func() {
 		_ = p.close() // nobody is left to tell
 		w.outputs.Drop(key)
 	})

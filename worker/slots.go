@@ -149,6 +149,13 @@ func (w *Worker) env(p *plan, t *tree, j *job) executor.Env {
 	}
 	if t.track != nil {
 		env.Pressure = t.track.UnderPressure
+		env.Charge = func(n int64) error {
+			if n < 0 {
+				t.track.Release(-n)
+				return nil
+			}
+			return t.track.Reserve(n)
+		}
 	}
 	if w.opt.SpillDir != "" {
 		id := j.run.Spec.Task

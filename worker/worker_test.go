@@ -247,7 +247,7 @@ func TestBatchesKeepStateAndReplayTheSame(t *testing.T) {
 		t.Fatal(err)
 	}
 	if used := budget.Used(); used != 0 {
-		t.Errorf("%d bytes are still in use", used)
+		t.Errorf("%d bytes are still in use: %+v", used, budget.Usage())
 	}
 }
 
