@@ -74,3 +74,14 @@ func nearby(key string, names []string) []string {
 	}
 	return out
 }
+
+// Known returns the part of m whose keys are declared, as members of families too.
+func (m Map) Known(declared []Option) Map {
+	out := Map{}
+	for k, v := range m {
+		if _, ok := find(k, declared); ok {
+			out[k] = v
+		}
+	}
+	return out
+}

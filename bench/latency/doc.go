@@ -1,0 +1,3 @@
+// Package latency measures a small batch from data arriving to its commit, over
+// many batches: the latency must be low and nothing may grow.
+package latency

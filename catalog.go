@@ -1,0 +1,147 @@
+package sluice
+
+import (
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/sluice-stream/sluice/batch"
+	"github.com/sluice-stream/sluice/planner/expr"
+	"github.com/sluice-stream/sluice/planner/logical"
+	"github.com/sluice-stream/sluice/sql"
+)
+
+// catalog holds a session's tables, views and functions. It lives in memory:
+// a script declares what it uses.
+type catalog struct {
+	mu struct {
+		sync.RWMutex
+		relations  map[string]*sql.Relation // by lower-case name
+		scalars    map[string]ScalarFunc
+		aggregates map[string]AggregateFunc
+	}
+}
+
+func newCatalog() *catalog {
+	c := &catalog{}
+	c.mu.relations = map[string]*sql.Relation{}
+	c.mu.scalars = map[string]ScalarFunc{}
+	c.mu.aggregates = map[string]AggregateFunc{}
+	return c
+}
+
+// Relation implements sql.Catalog.
+func (c *catalog) Relation(name string) (*sql.Relation, error) {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return c.mu.relations[strings.ToLower(name)], nil
+}
+
+// Relations implements sql.Catalog.
+func (c *catalog) Relations() []string {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	names := make([]string, 0, len(c.mu.relations))
+	for _, r := range c.mu.relations {
+		names = append(names, r.Name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// Scalar implements sql.Catalog.
+func (c *catalog) Scalar(name string, args []expr.Expr) (expr.Expr, error) {
+	c.mu.RLock()
+	f, ok := c.mu.scalars[strings.ToLower(name)]
+	c.mu.RUnlock()
+	if !ok {
+		return nil, nil
+	}
+	return f.bind(strings.ToLower(name), args)
+}
+
+// Aggregate implements sql.Catalog.
+func (c *catalog) Aggregate(name string, args []expr.Expr) (*expr.AggCall, error) {
+	c.mu.RLock()
+	f, ok := c.mu.aggregates[strings.ToLower(name)]
+	c.mu.RUnlock()
+	if !ok {
+		return nil, nil
+	}
+	return f.bind(strings.ToLower(name), args)
+}
+
+// Functions implements sql.Catalog.
+func (c *catalog) Functions() []string {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	var names []string
+	for n := range c.mu.scalars {
+		names = append(names, n)
+	}
+	for n := range c.mu.aggregates {
+		names = append(names, n)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// add makes a relation known. exists says what to do if the name is taken:
+// an error, or with orReplace the new one, or with ifNotExists the old one.
+func (c *catalog) add(r *sql.Relation, orReplace, ifNotExists bool) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	key := strings.ToLower(r.Name)
+	if _, taken := c.mu.relations[key]; taken && !orReplace {
+		if ifNotExists {
+			return nil
+		}
+		return batch.UserErrorf("%q exists already; use CREATE OR REPLACE or IF NOT EXISTS", r.Name)
+	}
+	c.mu.relations[key] = r
+	return nil
+}
+
+func (c *catalog) addPlan(name string, n logical.Node) error {
+	return c.add(&sql.Relation{Name: name, Plan: n}, true, false)
+}
+
+// drop forgets a relation and reports whether there was one.
+func (c *catalog) drop(name string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	key := strings.ToLower(name)
+	_, ok := c.mu.relations[key]
+	delete(c.mu.relations, key)
+	return ok
+}
+
+func (c *catalog) addScalar(name string, f ScalarFunc) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.mu.scalars[name] = f
+	return nil
+}
+
+func (c *catalog) addAggregate(name string, f AggregateFunc) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.mu.aggregates[name] = f
+	return nil
+}
+
+// overlay is a catalog with the DataFrames that one query refers to.
+type overlay struct {
+	*catalog
+	frames map[string]logical.Node
+}
+
+// Relation implements sql.Catalog.
+func (o *overlay) Relation(name string) (*sql.Relation, error) {
+	if n, ok := o.frames[name]; ok {
+		return &sql.Relation{Name: name, Plan: n}, nil
+	}
+	return o.catalog.Relation(name)
+}
+
+var _ sql.Catalog = (*overlay)(nil)

@@ -1,0 +1,190 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sluice-stream/sluice/batch"
+	"github.com/sluice-stream/sluice/driver/filelog"
+	"github.com/sluice-stream/sluice/internal/memory"
+	"github.com/sluice-stream/sluice/internal/vfsx"
+	"github.com/sluice-stream/sluice/statestore"
+	"github.com/sluice-stream/sluice/statestore/checkpoint"
+)
+
+func checkpointCommand(env *environment) *cobra.Command {
+	c := &cobra.Command{
+		Use:   "checkpoint",
+		Short: "List, describe and verify checkpoints; nothing is changed",
+		Args:  noArgs,
+		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	var asJSON bool
+	list := &cobra.Command{
+		Use: "list DIR", Short: "One line for each checkpoint in or below DIR", Args: oneArg("a folder"),
+		RunE: func(_ *cobra.Command, args []string) error { return listCheckpoints(env.out, args[0]) },
+	}
+	describe := &cobra.Command{
+		Use: "describe DIR", Short: "What a checkpoint holds: batches, offsets, watermark, state, sinks", Args: oneArg("the folder of a checkpoint"),
+		RunE: func(_ *cobra.Command, args []string) error {
+			r, err := filelog.Inspect(vfsx.Default, args[0])
+			if err != nil {
+				return usageError{err}
+			}
+			if asJSON {
+				enc := json.NewEncoder(env.out)
+				enc.SetIndent("", "  ")
+				return enc.Encode(r)
+			}
+			describeCheckpoint(env.out, r)
+			return nil
+		},
+	}
+	describe.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	verify := &cobra.Command{
+		Use: "verify DIR", Short: "Read every byte of a checkpoint and say whether a start would trust it", Args: oneArg("the folder of a checkpoint"),
+		RunE: func(c *cobra.Command, args []string) error { return verifyCheckpoint(c.Context(), env.out, args[0]) },
+	}
+	c.AddCommand(list, describe, verify)
+	return c
+}
+
+// findCheckpoints returns the folders at and below dir that are checkpoints.
+func findCheckpoints(dir string) ([]string, error) {
+	var found []string
+	err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() && filelog.Exists(vfsx.Default, path) {
+			found = append(found, path)
+			return filepath.SkipDir
+		}
+		return nil
+	})
+	return found, err
+}
+
+func listCheckpoints(w io.Writer, dir string) error {
+	found, err := findCheckpoints(dir)
+	if err != nil {
+		return usageError{err}
+	}
+	if len(found) == 0 {
+		return usageError{fmt.Errorf("no checkpoint in or below %s", dir)}
+	}
+	for _, path := range found {
+		r, err := filelog.Inspect(vfsx.Default, path)
+		if err != nil {
+			fmt.Fprintf(w, "%s  damaged: %v\n", path, err)
+			continue
+		}
+		name := "?"
+		if r.Metadata != nil {
+			name = r.Metadata.Name
+		}
+		fmt.Fprintf(w, "%s  query %s  committed batch %d", path, name, lastCommitted(r))
+		if len(r.Damage) > 0 {
+			fmt.Fprintf(w, "  damaged: %s", r.Damage[0].What)
+		}
+		fmt.Fprintln(w)
+	}
+	return nil
+}
+
+// lastCommitted is the newest committed batch, batch.None if there is none.
+func lastCommitted(r *filelog.Report) batch.ID {
+	for _, b := range slices.Backward(r.Batches) {
+		if b.Committed {
+			return b.Batch
+		}
+	}
+	return batch.None
+}
+
+func describeCheckpoint(w io.Writer, r *filelog.Report) {
+	fmt.Fprintf(w, "checkpoint  %s\n", r.Dir)
+	if m := r.Metadata; m != nil {
+		fmt.Fprintf(w, "query       %s (%s)\ncreated     %s\nplan        %s\nkey groups  %d\n",
+			m.Name, m.Query, m.Created.UTC().Format("2006-01-02 15:04:05Z"), m.PlanHash, m.KeyGroups)
+	}
+	if r.Owner != "" {
+		fmt.Fprintf(w, "opened by   %s\n", strings.TrimSpace(r.Owner))
+	}
+	fmt.Fprintf(w, "starts      %d\n", len(r.Terms))
+	if n := len(r.Batches); n > 0 {
+		fmt.Fprintf(w, "batches     %d to %d in the log\n", r.Batches[0].Batch, r.Batches[n-1].Batch)
+		for _, b := range r.Batches[max(0, n-5):] {
+			describeBatch(w, b)
+		}
+	} else {
+		fmt.Fprintln(w, "batches     none")
+	}
+	for _, c := range r.Checkpoints {
+		fmt.Fprintf(w, "state       version %d, %s in %d shards\n", c.Batch, memory.FormatBytes(c.Bytes), len(c.Manifests))
+	}
+	for _, s := range r.Sinks {
+		fmt.Fprintf(w, "sink        %s up to batch %d\n", s.Sink, s.Batch)
+	}
+	if r.TornBytes > 0 {
+		fmt.Fprintf(w, "torn tail   %d bytes of an append that a crash cut short; the next start cuts them off\n", r.TornBytes)
+	}
+	for _, d := range r.Damage {
+		fmt.Fprintf(w, "DAMAGE      %s: %s\n", d.File, d.What)
+	}
+}
+
+func describeBatch(w io.Writer, b filelog.BatchInfo) {
+	state := "planned"
+	if b.Committed {
+		state = "committed"
+	}
+	fmt.Fprintf(w, "  batch %d %s at %s  watermark %s  in %d  out %d  late %d\n",
+		b.Batch, state, b.Now, b.Watermark, b.Counters.RowsIn, b.Counters.RowsOut, b.Counters.Late)
+	for _, rg := range b.Ranges {
+		if rg.Pin != "" {
+			fmt.Fprintf(w, "    %s pinned\n", rg.Source)
+			continue
+		}
+		fmt.Fprintf(w, "    %s [%s, %s)\n", rg.Source, rg.Start, rg.End)
+	}
+}
+
+// verifyCheckpoint checks the log and every file of the state checkpoints.
+func verifyCheckpoint(ctx context.Context, w io.Writer, dir string) error {
+	r, err := filelog.Inspect(vfsx.Default, dir)
+	if err != nil {
+		return usageError{err}
+	}
+	faults := make([]string, 0, len(r.Damage))
+	for _, d := range r.Damage {
+		faults = append(faults, d.File+": "+d.What)
+	}
+	parts, files := 0, checkpoint.View(vfsx.Default, filepath.Join(dir, "state"))
+	for _, c := range r.Checkpoints {
+		for _, raw := range c.Manifests {
+			var m statestore.Manifest
+			if err := json.Unmarshal([]byte(raw.Ref), &m); err != nil {
+				faults = append(faults, fmt.Sprintf("manifest of version %d: %v", c.Batch, err))
+				continue
+			}
+			parts += len(m.Parts)
+			if err := files.Verify(ctx, m); err != nil {
+				faults = append(faults, err.Error())
+			}
+		}
+	}
+	if len(faults) > 0 {
+		return fmt.Errorf("checkpoint %s is damaged:\n  %s", dir, strings.Join(faults, "\n  "))
+	}
+	fmt.Fprintf(w, "%s: %d log files, %d batches, %d state files: all sound\n", dir, len(r.Segments), len(r.Batches), parts)
+	return nil
+}

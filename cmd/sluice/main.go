@@ -1,0 +1,176 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sluice-stream/sluice"
+	"github.com/sluice-stream/sluice/batch"
+)
+
+// Set by the linker.
+var version, commit, date = "devel", "unknown", "unknown"
+
+// Exit codes.
+const (
+	exitDone  = 0
+	exitQuery = 1 // a query failed
+	exitUsage = 2 // the command line or the SQL is wrong
+)
+
+// usageError marks errors of the command line.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+func main() {
+	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}
+
+// run executes a command line and returns the exit code.
+func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	env := &environment{in: stdin, out: stdout, err: stderr}
+	ctx, stop := env.signals()
+	defer stop()
+	root := command(env)
+	root.SetArgs(args)
+	root.SetIn(stdin)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return exitDone
+	}
+	fmt.Fprintln(stderr, "sluice:", message(err))
+	return exitCode(err)
+}
+
+// message is the error in the form for people: a cause is on the same line.
+func message(err error) string { return strings.TrimRight(err.Error(), "\n") }
+
+// exitCode tells a wrong command line or SQL from a query that failed.
+func exitCode(err error) int {
+	var usage usageError
+	if errors.As(err, &usage) || sluice.IsSyntaxOrPlanError(err) {
+		return exitUsage
+	}
+	return exitQuery
+}
+
+// environment is what commands share.
+type environment struct {
+	in       io.Reader
+	out, err io.Writer
+	// second is closed by the second interrupt: stop at once.
+	second   chan struct{}
+	settings []string
+	ckDir    string
+	logLevel string
+}
+
+// signals returns a context that the second SIGINT or SIGTERM cancels; the first
+// one is handed to whoever asks with first.
+func (e *environment) signals() (context.Context, func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	e.second = make(chan struct{})
+	return ctx, cancel
+}
+
+// onInterrupt calls first at the first interrupt and second at the next, until
+// the returned function is called.
+func onInterrupt(first, second func()) (stop func()) {
+	c := make(chan os.Signal, 2)
+	done, ended := make(chan struct{}), make(chan struct{})
+	signal.Notify(c, syscall.SIGINT, syscall.SIGTERM)
+	go func() {
+		defer close(ended)
+		for n := 0; ; n++ {
+			select {
+			case <-c:
+				if n == 0 {
+					first()
+				} else {
+					second()
+				}
+			case <-done:
+				return
+			}
+		}
+	}()
+	return func() {
+		signal.Stop(c)
+		close(done)
+		<-ended
+	}
+}
+
+// command builds the tree of commands.
+func command(env *environment) *cobra.Command {
+	root := &cobra.Command{
+		Use:           "sluice",
+		Short:         "Streaming SQL in micro-batches, exactly once",
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Args:          cobra.NoArgs,
+		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	root.PersistentFlags().StringArrayVar(&env.settings, "set", nil, "a setting, key=value; may be repeated")
+	root.PersistentFlags().StringVar(&env.logLevel, "log", "warn", "what is logged to standard error: debug, info, warn or error")
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.CompletionOptions.HiddenDefaultCmd = true
+	root.AddCommand(sqlCommand(env), runCommand(env), explainCommand(env), checkpointCommand(env),
+		versionCommand(env), doctorCommand(env))
+	return root
+}
+
+// noArgs and oneArg are cobra's checks with our exit code.
+func noArgs(c *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usageError{fmt.Errorf("%s takes no argument, got %q", c.CommandPath(), args[0])}
+	}
+	return nil
+}
+
+func oneArg(what string) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		if len(args) != 1 {
+			return usageError{fmt.Errorf("%s takes one argument, %s", c.CommandPath(), what)}
+		}
+		return nil
+	}
+}
+
+// session makes a session from the flags.
+func (e *environment) session(opts sluice.Options) (*sluice.Session, error) {
+	opts.Settings = map[string]string{}
+	for _, kv := range e.settings {
+		k, v, ok := strings.Cut(kv, "=")
+		if !ok {
+			return nil, usageError{fmt.Errorf("--set %s: want key=value", kv)}
+		}
+		opts.Settings[strings.TrimSpace(k)] = strings.TrimSpace(v)
+	}
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(e.logLevel)); err != nil {
+		return nil, usageError{fmt.Errorf("--log %s: want debug, info, warn or error", e.logLevel)}
+	}
+	opts.Logger = slog.New(slog.NewTextHandler(e.err, &slog.HandlerOptions{Level: level}))
+	opts.Stdout = e.out
+	s, err := sluice.NewSession(opts)
+	if err != nil {
+		if k, _ := batch.KindOf(err); k == batch.User {
+			return nil, usageError{err}
+		}
+		return nil, err
+	}
+	return s, nil
+}

@@ -1,0 +1,108 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sluice-stream/sluice"
+)
+
+type runFlags struct {
+	once      bool
+	untilIdle time.Duration
+	http      string
+	format    string
+}
+
+func runCommand(env *environment) *cobra.Command {
+	var f runFlags
+	c := &cobra.Command{
+		Use:   "run PIPELINE.sql",
+		Short: "Run the streaming queries of a file until they end",
+		Long: "Run the statements of a file; every CREATE STREAMING QUERY and every INSERT INTO from a stream is\n" +
+			"started and runs until it ends or is interrupted. Started again with the same command, queries go on\n" +
+			"from their checkpoints.",
+		Args: oneArg("the file of the pipeline"),
+		RunE: func(c *cobra.Command, args []string) error {
+			if !knownFormat(f.format) {
+				return usageError{fmt.Errorf("--format %s: want table, csv, json or arrow", f.format)}
+			}
+			text, err := os.ReadFile(args[0])
+			if err != nil {
+				return usageError{err}
+			}
+			s, err := env.session(sluice.Options{CheckpointDir: env.ckDir, Pipeline: true, Once: f.once})
+			if err != nil {
+				return err
+			}
+			return errors.Join(pipeline(c.Context(), env, s, string(text), f), s.Close())
+		},
+	}
+	c.Flags().BoolVar(&f.once, "once", false, "process what is there now, then end, whatever the queries' triggers say")
+	c.Flags().StringVar(&env.ckDir, "checkpoint-dir", "checkpoints", "base folder of checkpoints that are relative or not given")
+	c.Flags().DurationVar(&f.untilIdle, "until-idle", 0, "end when no query has had data for so long")
+	c.Flags().StringVar(&f.http, "http", "", "serve health, metrics and progress at this HOST:PORT, loopback only")
+	c.Flags().StringVar(&f.format, "format", "table", "how rows of SELECT statements are printed: table, csv, json or arrow")
+	return c
+}
+
+// pipeline runs a script and waits for its queries. The first interrupt lets
+// each finish its running batch, the second stops at once; nothing is lost either way.
+func pipeline(ctx context.Context, env *environment, s *sluice.Session, script string, f runFlags) (err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stop := onInterrupt(func() {
+		fmt.Fprintln(env.err, "\nstopping after the running batch; interrupt again to stop at once")
+		s.StopAll()
+	}, func() { s.AbandonAll(); cancel() })
+	defer stop()
+	if f.http != "" {
+		l, err := listenLoopback(f.http)
+		if err != nil {
+			return err
+		}
+		server := s.ServeHTTP(l)
+		defer func() { err = errors.Join(err, server.Close()) }()
+		fmt.Fprintf(env.err, "serving http://%s\n", l.Addr())
+	}
+	view := newProgressView(env.err, s)
+	defer view.close()
+	if err := s.Run(ctx, script, func(r *sluice.Result) error { return printResult(ctx, env.out, r, f.format) }); err != nil {
+		s.StopAll()
+		return errors.Join(err, s.AwaitAll(ctx))
+	}
+	if f.untilIdle > 0 {
+		idle := s.StopWhenIdle(f.untilIdle)
+		defer idle()
+	}
+	err = s.AwaitAll(ctx)
+	view.close()
+	if err == nil {
+		view.summary()
+	}
+	return err
+}
+
+// listenLoopback refuses addresses that others could reach: there is no
+// authentication and no TLS on this listener.
+func listenLoopback(addr string) (net.Listener, error) {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return nil, usageError{fmt.Errorf("--http %s: want HOST:PORT: %w", addr, err)}
+	}
+	ip := net.ParseIP(host)
+	if host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return nil, usageError{fmt.Errorf("--http %s: only a loopback address such as 127.0.0.1 is served, since there is no authentication", addr)}
+	}
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("--http %s: %w", addr, err)
+	}
+	return l, nil
+}

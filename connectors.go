@@ -1,0 +1,67 @@
+package sluice
+
+import (
+	"strings"
+	"sync"
+
+	"github.com/sluice-stream/sluice/formats"
+	"github.com/sluice-stream/sluice/formats/csv"
+	"github.com/sluice-stream/sluice/formats/json"
+	"github.com/sluice-stream/sluice/formats/parquet"
+	"github.com/sluice-stream/sluice/internal/clock"
+	"github.com/sluice-stream/sluice/internal/vfsx"
+	"github.com/sluice-stream/sluice/sinks"
+	"github.com/sluice-stream/sluice/sinks/blackhole"
+	"github.com/sluice-stream/sluice/sinks/console"
+	filesink "github.com/sluice-stream/sluice/sinks/file"
+	memorysink "github.com/sluice-stream/sluice/sinks/memory"
+	"github.com/sluice-stream/sluice/sources"
+	"github.com/sluice-stream/sluice/sources/datagen"
+	filesource "github.com/sluice-stream/sluice/sources/file"
+	memorysource "github.com/sluice-stream/sluice/sources/memory"
+	"github.com/sluice-stream/sluice/sources/nexmark"
+	"github.com/sluice-stream/sluice/sources/rate"
+	"github.com/sluice-stream/sluice/sources/socket"
+)
+
+// registry is what a session can read from and write to. A new connector is one
+// line here.
+type registry struct {
+	formats *formats.Registry
+	sources *sources.Registry
+	sinks   *sinks.Registry
+	tables  *memorysink.Tables
+	mu      struct {
+		sync.Mutex
+		streams map[string]*memorysource.Stream // by lower-case table name
+	}
+}
+
+func newRegistry(s *Session) *registry {
+	r := &registry{tables: memorysink.NewTables(), formats: formats.NewRegistry(parquet.New(), csv.New(), json.New())}
+	r.mu.streams = map[string]*memorysource.Stream{}
+	clk := clock.System()
+	r.sources = sources.NewRegistry(
+		filesource.Connector(vfsx.Default, r.formats),
+		datagen.Connector(clk),
+		memorysource.Connector(r.stream),
+		nexmark.Connector(clk),
+		rate.Connector(clk),
+		socket.Connector(clk),
+	)
+	r.sinks = sinks.NewRegistry(
+		filesink.Connector(vfsx.Default, r.formats),
+		blackhole.Connector(),
+		console.Connector(s.opts.Stdout),
+		memorysink.Connector(r.tables),
+	)
+	return r
+}
+
+// stream returns the stream behind a memory table that was made in Go.
+func (r *registry) stream(name string) (*memorysource.Stream, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	st, ok := r.mu.streams[strings.ToLower(name)]
+	return st, ok
+}

@@ -1,0 +1,96 @@
+package sluice
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/sluice-stream/sluice/planner"
+	"github.com/sluice-stream/sluice/planner/incremental"
+	"github.com/sluice-stream/sluice/planner/logical"
+)
+
+// planBatch plans a query over what its tables hold now.
+func (s *Session) planBatch(out planner.Output) (*planner.Query, error) {
+	q, err := planner.Build([]planner.Output{out}, planner.Options{Zone: s.zone(), Bytes: s.tableBytes})
+	return q, refused(err)
+}
+
+// tableBytes estimates the size of a table for the choice of joins: the files
+// of a path, as they are now. 0 is unknown.
+func (s *Session) tableBytes(t *logical.Table) int64 {
+	path := t.Options["path"]
+	if t.Connector != "filesystem" || path == "" {
+		return 0
+	}
+	names, err := filepath.Glob(path)
+	if err != nil {
+		return 0
+	}
+	var sum int64
+	for _, n := range names {
+		info, err := os.Stat(n)
+		if err != nil || info.IsDir() {
+			return 0
+		}
+		sum += info.Size()
+	}
+	return sum
+}
+
+// explain prints the plan of a query: as a stream if it reads one and the
+// session runs pipelines, else as a batch.
+func (s *Session) explain(n logical.Node) (string, error) {
+	q, err := s.planBatch(planner.Output{Node: n})
+	if err != nil {
+		return "", err
+	}
+	return explainText(q, "", ""), nil
+}
+
+// explainText is what EXPLAIN prints.
+func explainText(q *planner.Query, name, mode string) string {
+	var b strings.Builder
+	if name != "" {
+		fmt.Fprintf(&b, "== Streaming query %s, output mode %s ==\n", name, mode)
+	}
+	b.WriteString("== Logical plan ==\n")
+	for _, out := range q.Outputs {
+		if out.Sink != nil {
+			fmt.Fprintf(&b, "Insert into %s\n", out.Sink.Table)
+		}
+		b.WriteString(logical.Explain(out.Node))
+	}
+	b.WriteString("== Stages ==\n")
+	b.WriteString(q.Plan.String())
+	if !q.Plan.Stream {
+		return b.String()
+	}
+	b.WriteString("== Event time and state ==\n")
+	for _, w := range q.Plan.Watermarks {
+		fmt.Fprintf(&b, "watermark of %s is its highest event time - %s\n", w.Source, time.Duration(w.Delay)*time.Microsecond)
+	}
+	if len(q.Plan.Watermarks) == 0 {
+		b.WriteString("no watermark\n")
+	}
+	for _, v := range q.Verdicts {
+		b.WriteString(v.String() + "\n")
+	}
+	if len(q.Verdicts) == 0 {
+		b.WriteString("no state\n")
+	}
+	return b.String()
+}
+
+// warnings are the verdicts that a start logs.
+func warnings(q *planner.Query) []string {
+	var out []string
+	for _, v := range q.Verdicts {
+		if v.Bound == incremental.Unbounded || v.Bound == incremental.ByKeys && !strings.Contains(v.Advice, "single row") {
+			out = append(out, v.String())
+		}
+	}
+	return out
+}

@@ -1,0 +1,91 @@
+package sluice
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// metrics reads the session's queries when Prometheus asks: a batch costs nothing.
+type metrics struct{ s *Session }
+
+func desc(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("sluice_"+name, help, labels, nil)
+}
+
+var (
+	metricBatches  = desc("batches_total", "Committed batches.", "query")
+	metricIn       = desc("input_rows_total", "Rows read by committed batches.", "query")
+	metricOut      = desc("output_rows_total", "Rows written by committed batches.", "query")
+	metricLate     = desc("late_rows_total", "Rows dropped because they came after the watermark.", "query")
+	metricPhase    = desc("batch_phase_seconds", "Duration of each phase of the last batch.", "query", "phase")
+	metricLag      = desc("watermark_lag_seconds", "Time between now and the watermark.", "query")
+	metricRows     = desc("state_rows", "Rows of state after the last batch.", "query", "operator")
+	metricBytes    = desc("state_bytes", "Bytes of state after the last batch.", "query", "operator")
+	metricUp       = desc("query_up", "1 while the query runs, 0 after it has ended or failed.", "query")
+	metricRate     = desc("processed_rows_per_second", "Rows a second of the last batch.", "query")
+	metricMemory   = desc("memory_bytes", "Memory under the limit that is in use.")
+	metricPeak     = desc("memory_peak_bytes", "Most memory under the limit that was in use.")
+	metricLimit    = desc("memory_limit_bytes", "The memory limit.")
+	metricCommits  = desc("last_committed_batch", "ID of the newest committed batch.", "query")
+	metricRetries  = desc("reveal_tries", "Failed tries to show the last committed batch.", "query")
+	allMetricDescs = []*prometheus.Desc{
+		metricBatches, metricIn, metricOut, metricLate, metricPhase, metricLag, metricRows, metricBytes, metricUp,
+		metricRate, metricMemory, metricPeak, metricLimit, metricCommits, metricRetries,
+	}
+)
+
+// Describe implements prometheus.Collector.
+func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range allMetricDescs {
+		ch <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (m *metrics) Collect(ch chan<- prometheus.Metric) {
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	gauge(metricMemory, float64(m.s.memory.Used()))
+	gauge(metricPeak, float64(m.s.memory.Peak()))
+	gauge(metricLimit, float64(m.s.memory.Limit()))
+	for _, q := range m.s.Queries() {
+		m.query(ch, q)
+	}
+}
+
+func (m *metrics) query(ch chan<- prometheus.Metric, q *Query) {
+	name := q.Name()
+	put := func(d *prometheus.Desc, kind prometheus.ValueType, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, kind, v, append([]string{name}, labels...)...)
+	}
+	t := q.Totals()
+	put(metricBatches, prometheus.CounterValue, float64(t.Batches))
+	put(metricIn, prometheus.CounterValue, float64(t.RowsIn))
+	put(metricOut, prometheus.CounterValue, float64(t.RowsOut))
+	put(metricLate, prometheus.CounterValue, float64(t.Late))
+	up := 0.0
+	if q.running() {
+		up = 1
+	}
+	put(metricUp, prometheus.GaugeValue, up)
+	st := q.drv.Status()
+	put(metricCommits, prometheus.GaugeValue, float64(st.Committed))
+	put(metricRetries, prometheus.GaugeValue, float64(st.RevealTries))
+	p, ok := q.drv.Progress()
+	if !ok {
+		return
+	}
+	put(metricRate, prometheus.GaugeValue, p.ProcessedRowsPerSecond)
+	for phase, ms := range p.Phases {
+		put(metricPhase, prometheus.GaugeValue, ms/1000, phase)
+	}
+	for _, o := range p.StateOperators {
+		put(metricRows, prometheus.GaugeValue, float64(o.NumRowsTotal), o.OperatorName)
+		put(metricBytes, prometheus.GaugeValue, float64(o.MemoryUsedBytes), o.OperatorName)
+	}
+	if w, err := time.Parse(time.RFC3339Nano, p.EventTime.Watermark); err == nil {
+		put(metricLag, prometheus.GaugeValue, time.Since(w).Seconds())
+	}
+}

@@ -1,0 +1,236 @@
+package sluice
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sluice-stream/sluice/driver"
+	"github.com/sluice-stream/sluice/driver/filelog"
+	"github.com/sluice-stream/sluice/internal/transport/inproc"
+	"github.com/sluice-stream/sluice/planner"
+)
+
+// Progress describes a finished micro-batch, with the fields of Spark's
+// StreamingQueryProgress.
+type Progress = driver.Progress
+
+// Totals counts over all batches that this process has committed.
+type Totals struct {
+	Batches int64
+	RowsIn  int64
+	RowsOut int64
+	Late    int64
+}
+
+// Query is a running or ended streaming query.
+type Query struct {
+	s    *Session
+	def  *queryDef
+	plan *planner.Query
+	dir  string
+	log  *filelog.Log
+	res  *resources
+	node *inproc.Node
+	drv  *driver.Query
+
+	totals   struct{ batches, in, out, late atomic.Int64 }
+	lastData atomic.Int64 // when a batch with rows was last committed, Unix nanoseconds
+	seen     atomic.Bool  // the error has been handed out
+	clean    sync.Once
+	cleanErr error
+}
+
+// on counts what happens, for Totals and for ending when idle.
+func (q *Query) on(_ driver.Origin, e driver.Event) {
+	if c, ok := e.(driver.BatchCommitted); ok {
+		q.totals.batches.Add(1)
+		q.totals.in.Add(c.Counters.RowsIn)
+		q.totals.out.Add(c.Counters.RowsOut)
+		q.totals.late.Add(c.Counters.Late)
+		if c.Counters.RowsIn > 0 {
+			q.lastData.Store(time.Now().UnixNano())
+		}
+	}
+}
+
+// Name returns the query's name.
+func (q *Query) Name() string { return q.def.name }
+
+// ID returns the query's ID, which is drawn at its first start and kept in its checkpoint.
+func (q *Query) ID() string { return string(q.drv.ID()) }
+
+// Await returns when the query has ended, with what ended it: nil after a stop
+// or when a bounded trigger has processed everything.
+func (q *Query) Await(ctx context.Context) error {
+	err := q.drv.Await(ctx)
+	select {
+	case <-q.drv.Done():
+	default:
+		return err // ctx ended; the query goes on
+	}
+	q.seen.Store(true)
+	return errors.Join(err, q.cleanUp())
+}
+
+// cleanUp closes what the query held, once.
+func (q *Query) cleanUp() error {
+	q.clean.Do(func() {
+		var errs []error
+		if q.res != nil {
+			q.s.conns.remove(q.res.query)
+			errs = append(errs, q.res.close())
+		}
+		if q.node != nil {
+			errs = append(errs, q.node.Close())
+		}
+		errs = append(errs, q.log.Close())
+		q.cleanErr = errors.Join(errs...)
+	})
+	return q.cleanErr
+}
+
+func (q *Query) reported() bool { return q.seen.Load() }
+
+// Stop lets the running batch finish and ends the query; Await tells when it has.
+func (q *Query) Stop() { q.stop(false) }
+
+// Abandon ends the query at once. The running batch is run again at the next start.
+func (q *Query) Abandon() { q.stop(true) }
+
+func (q *Query) stop(abandon bool) {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel() // do not wait here
+	_ = q.drv.Stop(ctx, abandon)
+}
+
+// ProcessAllAvailable returns when the output of all that the sources hold now is visible.
+func (q *Query) ProcessAllAvailable(ctx context.Context) error { return q.drv.ProcessAllAvailable(ctx) }
+
+// Progress describes the last finished batch; its BatchID is -1 if there is none yet.
+func (q *Query) Progress() Progress {
+	p, ok := q.drv.Progress()
+	if !ok {
+		return Progress{ID: q.ID(), RunID: q.drv.RunID(), Name: q.Name(), BatchID: -1}
+	}
+	return p
+}
+
+// Recent describes the last finished batches, oldest first.
+func (q *Query) Recent() []Progress { return q.drv.Recent() }
+
+// Status says in one word what the query is doing.
+func (q *Query) Status() string {
+	select {
+	case <-q.drv.Done():
+		if err := q.drv.Await(context.Background()); err != nil {
+			return "failed"
+		}
+		return "ended"
+	default:
+		return q.drv.Status().Phase.String()
+	}
+}
+
+// Totals counts over all batches that this process has committed.
+func (q *Query) Totals() Totals {
+	return Totals{
+		Batches: q.totals.batches.Load(), RowsIn: q.totals.in.Load(), RowsOut: q.totals.out.Load(), Late: q.totals.late.Load(),
+	}
+}
+
+// Explain returns the query's plan as EXPLAIN prints it.
+func (q *Query) Explain() string { return explainText(q.plan, q.def.name, string(q.def.mode)) }
+
+// Checkpoint returns the folder of the query's checkpoint.
+func (q *Query) Checkpoint() string { return q.dir }
+
+// Queries lists the session's queries in the order of their start, ended ones included.
+func (s *Session) Queries() []*Query {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]*Query{}, s.mu.queries...)
+}
+
+// Query finds a query by name.
+func (s *Session) Query(name string) (*Query, bool) {
+	for _, q := range s.Queries() {
+		if strings.EqualFold(q.Name(), name) {
+			return q, true
+		}
+	}
+	return nil, false
+}
+
+// StopAll lets every query finish its running batch and end.
+func (s *Session) StopAll() {
+	for _, q := range s.Queries() {
+		q.Stop()
+	}
+}
+
+// AbandonAll ends every query at once.
+func (s *Session) AbandonAll() {
+	for _, q := range s.Queries() {
+		q.Abandon()
+	}
+}
+
+// AwaitAll waits for every query. When one fails the others are stopped; the
+// error joins what went wrong.
+func (s *Session) AwaitAll(ctx context.Context) error {
+	queries := s.Queries()
+	results := make(chan error, len(queries))
+	for _, q := range queries {
+		go func() { results <- q.Await(ctx) }() // received below, every one
+	}
+	var errs []error
+	for range queries {
+		if err := <-results; err != nil {
+			errs = append(errs, err)
+			if ctx.Err() == nil {
+				s.StopAll()
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// StopWhenIdle stops all queries when none has had data for d. The returned
+// function ends the watch.
+func (s *Session) StopWhenIdle(d time.Duration) (cancel func()) {
+	stop, ended := make(chan struct{}), make(chan struct{})
+	started := time.Now()
+	go func() {
+		defer close(ended)
+		tick := time.NewTicker(max(d/10, 5*time.Millisecond))
+		defer tick.Stop()
+		for {
+			select {
+			case <-stop:
+				return
+			case <-tick.C:
+				if s.idleSince(started) > d {
+					s.StopAll()
+					return
+				}
+			}
+		}
+	}()
+	return func() {
+		close(stop)
+		<-ended
+	}
+}
+
+// idleSince is how long ago any query last had data, or was started.
+func (s *Session) idleSince(started time.Time) time.Duration {
+	last := started.UnixNano()
+	for _, q := range s.Queries() {
+		last = max(last, q.lastData.Load())
+	}
+	return time.Duration(time.Now().UnixNano() - last)
+}

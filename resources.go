@@ -1,0 +1,205 @@
+package sluice
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"github.com/sluice-stream/sluice/batch"
+	"github.com/sluice-stream/sluice/internal/options"
+	"github.com/sluice-stream/sluice/internal/transport"
+	"github.com/sluice-stream/sluice/planner"
+	"github.com/sluice-stream/sluice/planner/logical"
+	"github.com/sluice-stream/sluice/sinks"
+	"github.com/sluice-stream/sluice/sources"
+	"github.com/sluice-stream/sluice/sql"
+	"github.com/sluice-stream/sluice/statestore"
+	"github.com/sluice-stream/sluice/statestore/mem"
+	"github.com/sluice-stream/sluice/worker"
+)
+
+// resources are the connectors of one running query, both halves.
+type resources struct {
+	query   batch.QueryID
+	sources map[string]sources.Source
+	openers map[string]sources.Opener
+	sinks   map[string]sinks.Sink
+	writers map[string]sinks.WriterFactory
+	// volatile sinks lose prepared output with the process.
+	volatile map[string]bool
+}
+
+// target is a sink table of a query.
+type target struct {
+	name  string // within the plan
+	table *sql.TableDef
+	mode  sinks.Mode
+}
+
+// open makes the connectors of a planned query. dir is its checkpoint, "" for a
+// batch.
+func (s *Session) open(ctx context.Context, id batch.QueryID, q *planner.Query, targets []target, dir string) (_ *resources, err error) {
+	r := &resources{
+		query: id, sources: map[string]sources.Source{}, openers: map[string]sources.Opener{},
+		sinks: map[string]sinks.Sink{}, writers: map[string]sinks.WriterFactory{}, volatile: map[string]bool{},
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, r.close())
+		}
+	}()
+	for _, src := range q.Plan.Sources {
+		spec := s.sourceSpec(src.Name, q.Tables[src.Name], src.Stream)
+		if dir != "" && src.Stream {
+			spec.Dir = filepath.Join(dir, "sources", src.Name)
+		}
+		if err := r.openSource(ctx, s.reg.sources, q.Tables[src.Name].Connector, spec); err != nil {
+			return nil, err
+		}
+	}
+	for i, t := range targets {
+		schema := q.Outputs[i].Node.Schema()
+		spec := sinks.Spec{
+			Name: t.name, Table: t.table.Name, Query: id, Schema: schema, Keys: t.table.Keys, PartitionBy: t.table.Partition,
+			Mode: t.mode, Options: without(t.table.Options, "connector"), Batch: dir == "", Zone: s.zone(),
+		}
+		if err := r.openSink(ctx, s.reg.sinks, t.table.Connector, spec); err != nil {
+			return nil, err
+		}
+	}
+	return r, nil
+}
+
+// sourceSpec describes a table to its connector.
+func (s *Session) sourceSpec(name string, t *logical.Table, stream bool) sources.Spec {
+	spec := sources.Spec{
+		Name: name, Table: t.Name, Schema: t.Schema, Options: without(t.Options, "connector"), Stream: stream, Zone: s.zone(),
+	}
+	for _, m := range t.Meta {
+		spec.Meta = append(spec.Meta, sources.MetaColumn{Column: m.Column, Key: m.Key})
+	}
+	return spec
+}
+
+func (r *resources) openSource(ctx context.Context, reg *sources.Registry, connector string, spec sources.Spec) error {
+	c, err := reg.Lookup(connector)
+	if err != nil {
+		return err
+	}
+	spec.Options = spec.Options.Known(c.Options) // the others are the sink's
+	src, err := c.New(ctx, spec)
+	if err != nil {
+		return fmt.Errorf("open source %s: %w", spec.Table, err)
+	}
+	r.sources[spec.Name] = src
+	if r.openers[spec.Name], err = c.NewOpener(spec); err != nil {
+		return fmt.Errorf("open source %s: %w", spec.Table, err)
+	}
+	return nil
+}
+
+func (r *resources) openSink(ctx context.Context, reg *sinks.Registry, connector string, spec sinks.Spec) error {
+	c, err := reg.Lookup(connector)
+	if err != nil {
+		return err
+	}
+	spec.Options = spec.Options.Known(c.Options) // the others are the source's
+	sink, writers, err := c.New(ctx, spec)
+	if err != nil {
+		return fmt.Errorf("open sink %s: %w", spec.Table, err)
+	}
+	r.sinks[spec.Name], r.writers[spec.Name], r.volatile[spec.Name] = sink, writers, c.Volatile
+	return nil
+}
+
+// close closes the driver's halves.
+func (r *resources) close() error {
+	var errs []error
+	for name, src := range r.sources {
+		if err := src.Close(); err != nil {
+			errs = append(errs, fmt.Errorf("close source %s: %w", name, err))
+		}
+	}
+	for name, sink := range r.sinks {
+		if err := sink.Close(); err != nil {
+			errs = append(errs, fmt.Errorf("close sink %s: %w", name, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func without(m map[string]string, key string) options.Map {
+	out := options.Map{}
+	for k, v := range m {
+		if k != key {
+			out[k] = v
+		}
+	}
+	return out
+}
+
+// connectors gives the worker its halves by query.
+type connectors struct {
+	s  *Session
+	mu struct {
+		sync.RWMutex
+		byQuery map[batch.QueryID]*resources
+	}
+}
+
+var _ worker.Connectors = (*connectors)(nil)
+
+func (c *connectors) add(r *resources) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.mu.byQuery[r.query] = r
+}
+
+func (c *connectors) remove(id batch.QueryID) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.mu.byQuery, id)
+}
+
+// of finds a query's connectors by the key of its deployment, which starts with the query's ID.
+func (c *connectors) of(key string) (*resources, error) {
+	id, _, _ := strings.Cut(key, "/")
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	if r := c.mu.byQuery[batch.QueryID(id)]; r != nil {
+		return r, nil
+	}
+	return nil, fmt.Errorf("deployment %s is of no query of this session", key)
+}
+
+// Opener implements worker.Connectors.
+func (c *connectors) Opener(key, source string) (sources.Opener, error) {
+	r, err := c.of(key)
+	if err != nil {
+		return nil, err
+	}
+	if o := r.openers[source]; o != nil {
+		return o, nil
+	}
+	return nil, fmt.Errorf("deployment %s has no source %s", key, source)
+}
+
+// Writers implements worker.Connectors.
+func (c *connectors) Writers(key, sink string) (sinks.WriterFactory, error) {
+	r, err := c.of(key)
+	if err != nil {
+		return nil, err
+	}
+	if w := r.writers[sink]; w != nil {
+		return w, nil
+	}
+	return nil, fmt.Errorf("deployment %s has no sink %s", key, sink)
+}
+
+// State implements worker.Connectors.
+func (c *connectors) State(d transport.Deploy) (statestore.Store, error) {
+	return mem.Open(mem.Options{Dir: d.StateDir, Memory: c.s.memory.Child("state of "+string(d.Query), 0)})
+}

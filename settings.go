@@ -1,0 +1,139 @@
+package sluice
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/sluice-stream/sluice/batch"
+	"github.com/sluice-stream/sluice/internal/options"
+)
+
+// The session's settings, by key. SET takes exactly these.
+var (
+	setParallelism  = options.Option{Key: "parallelism", Kind: options.Int, Default: "0", Doc: "partitions of a stage; 0 is the number of cores"}
+	setMemory       = options.Option{Key: "memory_limit", Kind: options.Bytes, Default: "0", Doc: "bytes that all queries of the process may hold; 0 is three quarters of the machine"}
+	setPolicy       = options.Option{Key: "watermark.policy", Kind: options.Enum, Default: "min", Values: []string{"min", "max"}, Doc: "which source's event time counts when there are several; fixed at a query's first start"}
+	setIdle         = options.Option{Key: "watermark.idle-timeout", Kind: options.Duration, Default: "0s", Doc: "after this time without data a partition no longer holds the watermark back; 0 is never"}
+	setCheckpoint   = options.Option{Key: "checkpoint.interval", Kind: options.Duration, Default: "10s", Doc: "how often state is made durable; batches never wait for it"}
+	setRetain       = options.Option{Key: "checkpoint.retain", Kind: options.Int, Default: "2", Doc: "how many checkpoints of the state are kept"}
+	setRetries      = options.Option{Key: "batch.max-attempts", Kind: options.Int, Default: "4", Doc: "attempts at a batch before its query fails, for errors that may pass"}
+	setZone         = options.Option{Key: "session.time-zone", Kind: options.Text, Default: "UTC", Doc: "the zone in which timestamps are read and shown, an IANA name"}
+	setDoubleQuoted = options.Option{Key: "ansi.double-quoted-identifiers", Kind: options.Boolean, Default: "false", Doc: "\"x\" is an identifier instead of a string"}
+	setTemp         = options.Option{Key: "spill.dir", Kind: options.Text, Default: "", Doc: "folder for what does not fit into memory; the system's by default"}
+)
+
+// Settings lists every key that SET takes, in order.
+func Settings() []options.Option {
+	out := []options.Option{
+		setParallelism, setMemory, setPolicy, setIdle, setCheckpoint, setRetain, setRetries, setZone, setDoubleQuoted, setTemp,
+	}
+	slices.SortFunc(out, func(a, b options.Option) int { return strings.Compare(a.Key, b.Key) })
+	return out
+}
+
+// settings holds the values of one session.
+type settings struct {
+	mu struct {
+		sync.RWMutex
+		values options.Map
+	}
+}
+
+func newSettings(initial map[string]string) (*settings, error) {
+	s := &settings{}
+	s.mu.values = options.Map{}
+	keys := make([]string, 0, len(initial))
+	for k := range initial {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	for _, k := range keys {
+		if err := s.set(k, initial[k]); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+// set changes one key; an unknown one is refused with the nearest name.
+func (s *settings) set(key, value string) error {
+	key = strings.ToLower(key)
+	if err := options.Check("SET", options.Map{key: value}, Settings()); err != nil {
+		return err
+	}
+	if key == setZone.Key {
+		if _, err := time.LoadLocation(value); err != nil {
+			return batch.UserErrorf("SET %s: unknown time zone %q, use a name such as 'Europe/Berlin'", key, value)
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.mu.values[key] = value
+	return nil
+}
+
+// reset forgets one key, or all if key is empty.
+func (s *settings) reset(key string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if key == "" {
+		s.mu.values = options.Map{}
+		return nil
+	}
+	if _, err := settingNamed(key); err != nil {
+		return err
+	}
+	delete(s.mu.values, strings.ToLower(key))
+	return nil
+}
+
+// get returns the value of a key, set or default.
+func (s *settings) get(o options.Option) string {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.mu.values.Get(o)
+}
+
+func (s *settings) snapshot() options.Map {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	out := options.Map{}
+	for k, v := range s.mu.values {
+		out[k] = v
+	}
+	return out
+}
+
+func settingNamed(key string) (options.Option, error) {
+	all := Settings()
+	names := make([]string, len(all))
+	for i, o := range all {
+		if strings.EqualFold(o.Key, key) {
+			return o, nil
+		}
+		names[i] = o.Key
+	}
+	return options.Option{}, batch.UserErrorf("unknown setting '%s'%s", key, options.Suggest(key, names))
+}
+
+// describe returns rows of key, value and doc, of one key or of all.
+func (s *settings) describe(key string) ([][]string, error) {
+	if key != "" {
+		o, err := settingNamed(key)
+		if err != nil {
+			return nil, err
+		}
+		return [][]string{{o.Key, s.get(o), o.Doc}}, nil
+	}
+	var rows [][]string
+	for _, o := range Settings() {
+		rows = append(rows, []string{o.Key, s.get(o), o.Doc})
+	}
+	return rows, nil
+}
+
+// String prints the settings that were changed, for logs.
+func (s *settings) String() string { return fmt.Sprint(map[string]string(s.snapshot())) }

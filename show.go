@@ -1,0 +1,295 @@
+package sluice
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/sluice-stream/sluice/batch"
+	"github.com/sluice-stream/sluice/internal/options"
+	"github.com/sluice-stream/sluice/planner/expr"
+	"github.com/sluice-stream/sluice/sql"
+	"github.com/sluice-stream/sluice/sql/ast"
+	"github.com/sluice-stream/sluice/sql/functions"
+)
+
+// show answers the SHOW statements.
+func (s *Session) show(ctx context.Context, st *ast.Show) (*Result, error) {
+	var names []string
+	var rows [][]string
+	var err error
+	switch st.What {
+	case "TABLES", "VIEWS":
+		names, rows = []string{"name", "kind", "connector"}, s.relationRows(st.What == "VIEWS")
+	case "STREAMING QUERIES", "QUERIES":
+		names, rows = []string{"name", "status", "batch", "trigger", "mode", "checkpoint"}, s.queryRows()
+	case "FUNCTIONS":
+		names, rows = []string{"function", "group", "meaning"}, s.functionRows()
+	case "COLUMNS":
+		names = []string{"column", "type", "extra"}
+		rows, err = s.columnRows(st.Name)
+	case "CREATE TABLE", "CREATE VIEW":
+		names = []string{"statement"}
+		rows, err = s.createText(st.Name)
+	case "VERSIONS":
+		names = []string{"sink", "batch"}
+		rows, err = s.versionRows(ctx, st.Name)
+	case "ALL", "SETTINGS":
+		names = []string{"key", "value", "meaning"}
+		rows, err = s.set.describe("")
+	default:
+		return nil, ast.Errorf(st.Pos, "SHOW %s is not supported in this version", st.What)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if st.Like != "" {
+		rows = slices.DeleteFunc(rows, func(r []string) bool { return !likeName(r[0], st.Like) })
+	}
+	return s.textRows(names, rows), nil
+}
+
+// likeName matches a name with * or % as wildcards, without regard to case.
+func likeName(name, pattern string) bool {
+	parts := strings.Split(strings.ReplaceAll(strings.ToLower(pattern), "%", "*"), "*")
+	name = strings.ToLower(name)
+	if len(parts) == 1 {
+		return name == parts[0]
+	}
+	if !strings.HasPrefix(name, parts[0]) {
+		return false
+	}
+	name = name[len(parts[0]):]
+	for _, p := range parts[1 : len(parts)-1] {
+		i := strings.Index(name, p)
+		if i < 0 {
+			return false
+		}
+		name = name[i+len(p):]
+	}
+	return strings.HasSuffix(name, parts[len(parts)-1])
+}
+
+func (s *Session) relationRows(viewsOnly bool) [][]string {
+	var rows [][]string
+	for _, name := range s.cat.Relations() {
+		r, err := s.cat.Relation(name)
+		switch {
+		case err != nil || r == nil:
+		case r.Table != nil && !viewsOnly:
+			rows = append(rows, []string{name, "table", r.Table.Connector})
+		case r.Table == nil:
+			rows = append(rows, []string{name, "view", ""})
+		}
+	}
+	return rows
+}
+
+func (s *Session) queryRows() [][]string {
+	var rows [][]string
+	for _, q := range s.Queries() {
+		rows = append(rows, []string{
+			q.Name(), q.Status(), fmt.Sprint(q.drv.Status().Committed), q.def.trigger.String(), string(q.def.mode), q.dir,
+		})
+	}
+	return rows
+}
+
+func (s *Session) functionRows() [][]string {
+	var rows [][]string
+	for _, n := range functions.Names() {
+		if e, ok := functions.Lookup(n); ok {
+			rows = append(rows, []string{n, e.Group, e.Doc})
+		}
+	}
+	for _, n := range s.cat.Functions() {
+		rows = append(rows, []string{n, "user", "registered by the program"})
+	}
+	return rows
+}
+
+// relation finds a table or view for a statement.
+func (s *Session) relation(n *ast.Name) (*sql.Relation, error) {
+	name := nameText(*n)
+	r, err := s.cat.Relation(name)
+	if err != nil {
+		return nil, s.located(err, n.Pos)
+	}
+	if r == nil {
+		return nil, ast.Errorf(n.Pos, "there is no table or view %q%s", name, options.Suggest(name, s.cat.Relations()))
+	}
+	return r, nil
+}
+
+func (s *Session) columnRows(n *ast.Name) ([][]string, error) {
+	r, err := s.relation(n)
+	if err != nil {
+		return nil, err
+	}
+	var rows [][]string
+	if r.Table != nil {
+		for _, c := range r.Table.Columns {
+			rows = append(rows, columnRow(r.Table, c))
+		}
+		return rows, nil
+	}
+	node, err := sql.BindQuery(s.scope(nil), selectAll(n), s.bindOptions())
+	if err != nil {
+		return nil, refused(err)
+	}
+	for _, f := range node.Schema().Fields() {
+		rows = append(rows, []string{f.Name, expr.TypeName(f.Type), ""})
+	}
+	return rows, nil
+}
+
+func columnRow(t *sql.TableDef, c sql.ColumnDef) []string {
+	var extra []string
+	typ := ""
+	if c.Type != nil {
+		typ = expr.TypeName(c.Type)
+	}
+	if c.Expr != nil {
+		extra = append(extra, "AS "+ast.SQL(c.Expr))
+	}
+	if !c.Null {
+		extra = append(extra, "NOT NULL")
+	}
+	for _, m := range t.Meta {
+		if m.Column == c.Physical {
+			extra = append(extra, "METADATA FROM '"+m.Key+"'")
+		}
+	}
+	if w := t.Watermark; w != nil && strings.EqualFold(w.Column, c.Name) {
+		extra = append(extra, "WATERMARK "+ast.SQL(w.Expr))
+	}
+	if slices.Contains(t.Keys, c.Name) {
+		extra = append(extra, "PRIMARY KEY")
+	}
+	if c.Comment != "" {
+		extra = append(extra, c.Comment)
+	}
+	return []string{c.Name, typ, strings.Join(extra, ", ")}
+}
+
+func selectAll(n *ast.Name) *ast.Query {
+	return &ast.Query{Body: &ast.Select{
+		Items: []ast.SelectItem{{Expr: &ast.Star{}}}, From: []ast.Table{&ast.TableName{Pos: n.Pos, Name: *n}},
+	}}
+}
+
+func (s *Session) createText(n *ast.Name) ([][]string, error) {
+	r, err := s.relation(n)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case r.Table != nil:
+		return [][]string{{r.Table.Text}}, nil
+	case r.View != nil:
+		return [][]string{{r.View.Text}}, nil
+	}
+	return nil, ast.Errorf(n.Pos, "%q was made from a DataFrame and has no text", r.Name)
+}
+
+// versionRows asks each sink of a query which batch it holds.
+func (s *Session) versionRows(ctx context.Context, n *ast.Name) ([][]string, error) {
+	q, err := s.namedQuery(nameText(*n), n.Pos)
+	if err != nil {
+		return nil, err
+	}
+	var rows [][]string
+	for _, sink := range q.plan.Plan.Sinks {
+		id, _, err := q.res.sinks[sink.Name].Holds(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("ask sink %s which batch it holds: %w", sink.Name, err)
+		}
+		text := fmt.Sprint(id)
+		if id == batch.None {
+			text = "none"
+		}
+		rows = append(rows, []string{sink.Table, text})
+	}
+	return rows, nil
+}
+
+// describe answers DESCRIBE.
+func (s *Session) describe(st *ast.Describe) (*Result, error) {
+	switch {
+	case st.What == "FUNCTION":
+		return s.describeFunction(st)
+	case strings.Contains(st.What, "STREAMING"):
+		q, err := s.namedQuery(nameText(*st.Name), st.Name.Pos)
+		if err != nil {
+			return nil, err
+		}
+		return &Result{Message: q.Explain(), Plan: q.Explain()}, nil
+	case st.Query != nil:
+		node, err := sql.BindQuery(s.scope(nil), st.Query, s.bindOptions())
+		if err != nil {
+			return nil, refused(err)
+		}
+		var rows [][]string
+		for _, f := range node.Schema().Fields() {
+			rows = append(rows, []string{f.Name, expr.TypeName(f.Type), ""})
+		}
+		return s.textRows([]string{"column", "type", "extra"}, rows), nil
+	}
+	rows, err := s.columnRows(st.Name)
+	if err != nil {
+		return nil, err
+	}
+	return s.textRows([]string{"column", "type", "extra"}, rows), nil
+}
+
+func (s *Session) describeFunction(st *ast.Describe) (*Result, error) {
+	name := nameText(*st.Name)
+	e, ok := functions.Lookup(name)
+	if !ok {
+		return nil, ast.Errorf(st.Name.Pos, "there is no function %q%s", name, options.Suggest(name, functions.Names()))
+	}
+	rows := [][]string{{"function", e.Name()}, {"group", e.Group}}
+	for _, u := range e.Usage {
+		rows = append(rows, []string{"usage", u})
+	}
+	rows = append(rows, []string{"meaning", e.Doc})
+	if e.Example != "" {
+		rows = append(rows, []string{"example", e.Example}, []string{"result", e.Result})
+	}
+	return s.textRows([]string{"what", "text"}, rows), nil
+}
+
+// explaining marks a context in which queries are planned and not run.
+type explaining struct{}
+
+// explains reports whether a query is to be planned only.
+func (s *Session) explains(ctx context.Context) bool {
+	return s.opts.ExplainOnly || ctx.Value(explaining{}) != nil
+}
+
+// pipeline reports whether INSERT INTO from a stream is a streaming query.
+func (s *Session) pipeline(ctx context.Context) bool {
+	return s.opts.Pipeline || ctx.Value(explaining{}) != nil
+}
+
+// explainStatement answers EXPLAIN: the plan of the statement, which is not run.
+func (s *Session) explainStatement(ctx context.Context, st *ast.Explain) (*Result, error) {
+	if st.Stmt == nil || strings.Contains(st.Mode, "ANALYZE") {
+		return nil, ast.Errorf(st.Pos, "EXPLAIN %s is not supported in this version; EXPLAIN a statement", st.Mode)
+	}
+	r, err := s.execute(context.WithValue(ctx, explaining{}, true), st.Stmt)
+	if err != nil {
+		return nil, err
+	}
+	if r.Plan == "" {
+		return nil, ast.Errorf(st.Pos, "there is no plan to explain of this statement")
+	}
+	var rows [][]string
+	for line := range strings.Lines(strings.TrimRight(r.Plan, "\n")) {
+		rows = append(rows, []string{strings.TrimRight(line, "\n")})
+	}
+	out := s.textRows([]string{"plan"}, rows)
+	out.Plan = r.Plan
+	return out, nil
+}

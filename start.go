@@ -1,0 +1,196 @@
+package sluice
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/sluice-stream/sluice/batch"
+	"github.com/sluice-stream/sluice/driver"
+	"github.com/sluice-stream/sluice/driver/filelog"
+	"github.com/sluice-stream/sluice/internal/transport"
+	"github.com/sluice-stream/sluice/microbatch"
+	"github.com/sluice-stream/sluice/planner"
+	"github.com/sluice-stream/sluice/planner/logical"
+	"github.com/sluice-stream/sluice/planner/physical"
+	"github.com/sluice-stream/sluice/sinks"
+	"github.com/sluice-stream/sluice/sql"
+)
+
+// queryDef is a streaming query as it was declared.
+type queryDef struct {
+	name       string
+	text       string // the statement, for the checkpoint's metadata
+	inserts    []insertDef
+	trigger    microbatch.Trigger
+	mode       sinks.Mode
+	checkpoint string // as written; "" for one by name
+}
+
+// insertDef is one output of a streaming query.
+type insertDef struct {
+	node  logical.Node
+	table *sql.TableDef
+	// custom replaces the table's connector (ForeachBatch).
+	custom *sinks.Connector
+}
+
+// dir is where the query's checkpoint lies.
+func (s *Session) dir(d *queryDef) string {
+	name := d.checkpoint
+	if name == "" {
+		name = d.name
+	}
+	if filepath.IsAbs(name) {
+		return name
+	}
+	if d.checkpoint != "" && s.opts.CheckpointDir == defaultCheckpoints {
+		return name // relative to the working directory, as written
+	}
+	return filepath.Join(s.opts.CheckpointDir, name)
+}
+
+// planStream plans a declared query.
+func (s *Session) planStream(d *queryDef) (*planner.Query, []target, error) {
+	var outs []planner.Output
+	var targets []target
+	for i, in := range d.inserts {
+		c, err := s.sinkConnector(in)
+		if err != nil {
+			return nil, nil, err
+		}
+		if !slices.Contains(c.Modes, d.mode) {
+			return nil, nil, batch.UserErrorf("table %s: connector '%s' cannot take output mode %s; it takes %s", in.table.Name, c.Name, d.mode, modeList(c.Modes))
+		}
+		name := fmt.Sprintf("%s#%d", in.table.Name, i)
+		outs = append(outs, planner.Output{Node: in.node, Sink: &physical.Sink{
+			Name: name, Table: in.table.Name, Schema: in.node.Schema(), Mode: string(d.mode), Keys: in.table.Keys,
+		}})
+		targets = append(targets, target{name: name, table: in.table, mode: d.mode})
+	}
+	q, err := planner.Build(outs, planner.Options{Stream: true, Zone: s.zone(), Bytes: s.tableBytes})
+	if err != nil {
+		return nil, nil, refused(err)
+	}
+	return q, targets, nil
+}
+
+func (s *Session) sinkConnector(in insertDef) (sinks.Connector, error) {
+	if in.custom != nil {
+		return *in.custom, nil
+	}
+	return s.reg.sinks.Lookup(in.table.Connector)
+}
+
+func modeList(ms []sinks.Mode) string {
+	s := make([]string, len(ms))
+	for i, m := range ms {
+		s[i] = string(m)
+	}
+	return strings.Join(s, ", ")
+}
+
+// start plans a declared query, opens its checkpoint and starts it.
+func (s *Session) start(ctx context.Context, d *queryDef) (*Query, error) {
+	if s.opts.Once {
+		d.trigger = microbatch.Trigger{Kind: microbatch.AvailableNow}
+	}
+	pq, targets, err := s.planStream(d)
+	if err != nil {
+		return nil, err
+	}
+	for _, w := range warnings(pq) {
+		s.opts.Logger.Warn("unbounded state", "query", d.name, "reason", w)
+	}
+	dir := s.dir(d)
+	log, err := filelog.Open(filelog.Options{Dir: dir, Metadata: filelog.Metadata{
+		Name: d.name, PlanHash: planHash(pq, targets), SQL: d.text, Sources: sourceNames(pq), Sinks: sinkNames(targets),
+		KeyGroups: batch.KeyGroups, Engine: Version,
+	}})
+	if err != nil {
+		return nil, fmt.Errorf("query %s: open checkpoint %s: %w", d.name, dir, err)
+	}
+	q := &Query{s: s, def: d, plan: pq, dir: dir, log: log}
+	if err := s.launch(ctx, q, targets); err != nil {
+		return nil, errors.Join(fmt.Errorf("query %s: %w", d.name, err), q.cleanUp())
+	}
+	s.mu.Lock()
+	s.mu.queries = append(slices.DeleteFunc(s.mu.queries, func(o *Query) bool { return strings.EqualFold(o.def.name, d.name) }), q)
+	s.mu.Unlock()
+	return q, nil
+}
+
+// launch opens the query's connectors and starts its driver.
+func (s *Session) launch(ctx context.Context, q *Query, targets []target) (err error) {
+	id := q.log.Metadata().Query
+	if q.res, err = s.open(ctx, id, q.plan, targets, q.dir); err != nil {
+		return err
+	}
+	s.conns.add(q.res)
+	if q.node, err = s.net.Join(transport.NodeID("driver/" + string(id))); err != nil {
+		return err
+	}
+	values := s.set.snapshot()
+	policy := microbatch.MinWatermark
+	if values.Get(setPolicy) == "max" {
+		policy = microbatch.MaxWatermark
+	}
+	zone, err := time.LoadLocation(s.zone())
+	if err != nil {
+		return batch.UserErrorf("time zone %q: %w", s.zone(), err)
+	}
+	q.drv, err = driver.Start(ctx, driver.Options{
+		Name: q.def.name, Query: id, Plan: q.plan.Plan, PlanHash: planHash(q.plan, targets),
+		Sources: q.res.sources, Sinks: q.res.sinks, Transactional: q.res.volatile,
+		IdleTimeout: values.Duration(setIdle), Log: q.log, StateDir: filepath.Join(q.dir, "state"),
+		Transport: q.node, Workers: []transport.NodeID{workerNode}, Parallelism: s.parallelism(),
+		Listener: driver.Listeners{driver.LogTo(s.opts.Logger), driver.ListenerFunc(q.on)},
+		Protocol: microbatch.Options{
+			Trigger: q.def.trigger, Policy: policy, Zone: zone, AttemptsMax: int(values.Int(setRetries)),
+			CheckpointInterval: values.Duration(setCheckpoint), CheckpointsKept: int(values.Int(setRetain)),
+		},
+	})
+	return err
+}
+
+// planHash changes with whatever changes a query's results or where they go.
+func planHash(q *planner.Query, targets []target) string {
+	h := fnv.New64a()
+	fmt.Fprint(h, q.Plan.Key)
+	for _, t := range targets {
+		fmt.Fprint(h, t.table.Name, t.table.Connector, t.table.Options["path"], t.mode)
+	}
+	for _, src := range q.Plan.Sources {
+		fmt.Fprint(h, q.Tables[src.Name].Connector, q.Tables[src.Name].Options["path"], q.Tables[src.Name].Schema)
+	}
+	return fmt.Sprintf("%016x", h.Sum64())
+}
+
+func sourceNames(q *planner.Query) []string {
+	var out []string
+	for _, s := range q.Plan.Sources {
+		out = append(out, s.Name)
+	}
+	return out
+}
+
+func sinkNames(ts []target) []string {
+	var out []string
+	for _, t := range ts {
+		out = append(out, t.name)
+	}
+	return out
+}
+
+// newQueryID draws the ID of a statement that runs once.
+func newQueryID() batch.QueryID {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // it never fails (crypto/rand)
+	return batch.QueryID(fmt.Sprintf("%x-%x-%x-%x-%x", b[0:4], b[4:6], b[6:8], b[8:10], b[10:]))
+}

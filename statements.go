@@ -1,0 +1,158 @@
+package sluice
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/apache/arrow-go/v18/arrow/memory"
+
+	"github.com/sluice-stream/sluice/planner/logical"
+	"github.com/sluice-stream/sluice/sql"
+	"github.com/sluice-stream/sluice/sql/ast"
+)
+
+// execute carries out one statement.
+func (s *Session) execute(ctx context.Context, stmt ast.Stmt) (*Result, error) {
+	switch st := stmt.(type) {
+	case *ast.QueryStmt:
+		return s.selectRows(ctx, st)
+	case *ast.Insert:
+		return s.insert(ctx, st)
+	case *ast.CreateTable:
+		return s.createTable(ctx, st)
+	case *ast.CreateView:
+		return s.createView(st)
+	case *ast.CreateStreamingQuery:
+		return s.createStreamingQuery(ctx, st)
+	case *ast.ControlStreamingQuery:
+		return s.controlStreamingQuery(ctx, st)
+	case *ast.Drop:
+		return s.dropRelation(st)
+	case *ast.Set:
+		return s.setStatement(st)
+	case *ast.SetTimeZone:
+		return message("time zone set"), s.located(s.Set(setZone.Key, st.Zone), st.ZonePos)
+	case *ast.Reset:
+		return message("reset"), s.located(s.set.reset(st.Key), st.Pos)
+	case *ast.Show:
+		return s.show(ctx, st)
+	case *ast.Describe:
+		return s.describe(st)
+	case *ast.Explain:
+		return s.explainStatement(ctx, st)
+	}
+	return nil, ast.Errorf(stmt.Position(), "this statement is not supported in this version")
+}
+
+func message(format string, args ...any) *Result {
+	return &Result{Message: fmt.Sprintf(format, args...)}
+}
+
+// located gives an error the place of what it is about.
+func (s *Session) located(err error, pos ast.Pos) error {
+	if err == nil {
+		return nil
+	}
+	return ast.Errorf(pos, "%s", err.Error())
+}
+
+func (s *Session) setStatement(st *ast.Set) (*Result, error) {
+	if !st.HasValue {
+		return s.settingRows(st.Key, st.Pos)
+	}
+	if err := s.Set(st.Key, st.Value); err != nil {
+		return nil, s.located(err, st.Pos)
+	}
+	return message("%s = %s", st.Key, st.Value), nil
+}
+
+func (s *Session) settingRows(key string, pos ast.Pos) (*Result, error) {
+	rows, err := s.set.describe(key)
+	if err != nil {
+		return nil, s.located(err, pos)
+	}
+	return s.textRows([]string{"key", "value", "meaning"}, rows), nil
+}
+
+// textRows is a result of strings.
+func (s *Session) textRows(names []string, rows [][]string) *Result {
+	fields := make([]arrow.Field, len(names))
+	for i, n := range names {
+		fields[i] = arrow.Field{Name: n, Type: arrow.BinaryTypes.String}
+	}
+	schema := arrow.NewSchema(fields, nil)
+	b := array.NewRecordBuilder(memory.DefaultAllocator, schema)
+	defer b.Release()
+	for _, r := range rows {
+		for i, v := range r {
+			b.Field(i).(*array.StringBuilder).Append(v)
+		}
+	}
+	return &Result{Schema: schema, Zone: s.zone(), Rows: &oneBatch{rec: b.NewRecordBatch()}}
+}
+
+// selectRows runs a query over what its tables hold now.
+func (s *Session) selectRows(ctx context.Context, st *ast.QueryStmt) (*Result, error) {
+	n, err := sql.BindQuery(s.scope(nil), st.Query, s.bindOptions())
+	if err != nil {
+		return nil, refused(err)
+	}
+	if s.explains(ctx) {
+		plan, err := s.explain(n)
+		return &Result{Plan: plan}, err
+	}
+	rows, err := s.runBatch(ctx, n)
+	if err != nil {
+		return nil, err
+	}
+	return &Result{Schema: n.Schema(), Zone: s.zone(), Rows: rows}, nil
+}
+
+func (s *Session) createView(st *ast.CreateView) (*Result, error) {
+	// Binding finds faults now and not where the view is used.
+	n, err := sql.BindQuery(s.scope(nil), st.Query, s.bindOptions())
+	if err != nil {
+		return nil, refused(err)
+	}
+	if st.Materialized {
+		return nil, ast.Errorf(st.Pos, "a materialized view is not supported in this version; CREATE TABLE AS, or a streaming query into a table")
+	}
+	view := &sql.ViewDef{Query: st.Query, Text: ast.SQL(st)}
+	if len(st.Columns) > 0 && len(st.Columns) != n.Schema().NumFields() {
+		return nil, ast.Errorf(st.Columns[0].Name.Pos, "the view names %d columns, its query has %d", len(st.Columns), n.Schema().NumFields())
+	}
+	for _, c := range st.Columns {
+		view.Columns = append(view.Columns, c.Name.Name)
+	}
+	rel := &sql.Relation{Name: nameText(st.Name), View: view}
+	if err := s.cat.add(rel, st.OrReplace, st.IfNotExists); err != nil {
+		return nil, s.located(err, st.Name.Pos)
+	}
+	return message("view %s created", rel.Name), nil
+}
+
+func (s *Session) dropRelation(st *ast.Drop) (*Result, error) {
+	name := nameText(st.Name)
+	if strings.Contains(st.Kind, "QUERY") {
+		return s.dropQuery(name, st.IfExists, st.Pos)
+	}
+	if !s.cat.drop(name) && !st.IfExists {
+		return nil, ast.Errorf(st.Name.Pos, "there is no table or view %q", name)
+	}
+	return message("%s dropped", name), nil
+}
+
+// nameText is a name as text, its last part alone if it has only one.
+func nameText(n ast.Name) string {
+	parts := make([]string, len(n.Parts))
+	for i, p := range n.Parts {
+		parts[i] = p.Name
+	}
+	return strings.Join(parts, ".")
+}
+
+// streaming reports whether a plan reads a table that can be a stream.
+func streaming(n logical.Node) bool { return logical.Streaming(n) }

@@ -1,0 +1,234 @@
+package sluice
+
+import (
+	"context"
+	"fmt"
+	"hash/fnv"
+	"strings"
+
+	"github.com/sluice-stream/sluice/batch"
+	"github.com/sluice-stream/sluice/internal/options"
+	"github.com/sluice-stream/sluice/microbatch"
+	"github.com/sluice-stream/sluice/sinks"
+	"github.com/sluice-stream/sluice/sql"
+	"github.com/sluice-stream/sluice/sql/ast"
+)
+
+// insert runs INSERT INTO: from a stream under a pipeline it starts a streaming
+// query with the defaults, else it writes what the tables hold now.
+func (s *Session) insert(ctx context.Context, st *ast.Insert) (*Result, error) {
+	in, err := sql.BindInsert(s.scope(nil), st, s.bindOptions())
+	if err != nil {
+		return nil, refused(err)
+	}
+	if s.pipeline(ctx) && streaming(in.Plan) {
+		if in.Overwrite {
+			return nil, ast.Errorf(st.Pos, "INSERT OVERWRITE cannot take a stream; use OUTPUT MODE complete")
+		}
+		return s.startStatement(ctx, s.defaultQuery(in, ast.SQL(st)), st)
+	}
+	if s.explains(ctx) {
+		plan, err := s.explain(in.Plan)
+		return &Result{Plan: plan}, err
+	}
+	mode := sinks.Append
+	if in.Overwrite {
+		mode = sinks.Complete
+	}
+	rows, err := s.insertBatch(ctx, in.Plan, in.Target, mode)
+	if err != nil {
+		return nil, err
+	}
+	return message("%d rows inserted into %s", rows, in.Target.Name), nil
+}
+
+// defaultQuery names an INSERT by its target and text, so that the same script
+// finds the same checkpoint again.
+func (s *Session) defaultQuery(in *sql.Insert, text string) *queryDef {
+	h := fnv.New32a()
+	fmt.Fprint(h, text)
+	return &queryDef{
+		name: fmt.Sprintf("insert_%s_%08x", in.Target.Name, h.Sum32()), text: text, mode: sinks.Append,
+		inserts: []insertDef{{node: in.Plan, table: in.Target}},
+	}
+}
+
+// createStreamingQuery declares a query and starts it.
+func (s *Session) createStreamingQuery(ctx context.Context, st *ast.CreateStreamingQuery) (*Result, error) {
+	name := nameText(st.Name)
+	if old, ok := s.Query(name); ok {
+		switch {
+		case st.IfNotExists:
+			return message("streaming query %s exists", name), nil
+		case !st.OrReplace:
+			return nil, ast.Errorf(st.Name.Pos, "streaming query %q exists already; STOP and DROP it, or use CREATE OR REPLACE", name)
+		}
+		old.Stop()
+		if err := old.Await(ctx); err != nil && ctx.Err() != nil {
+			return nil, err
+		}
+	}
+	d := &queryDef{name: name, text: ast.SQL(st), mode: sinks.Append, checkpoint: st.Clauses.Checkpoint}
+	for _, i := range st.Inserts {
+		in, err := sql.BindInsert(s.scope(nil), i, s.bindOptions())
+		if err != nil {
+			return nil, refused(err)
+		}
+		d.inserts = append(d.inserts, insertDef{node: in.Plan, table: in.Target})
+	}
+	if err := clauses(d, &st.Clauses); err != nil {
+		return nil, err
+	}
+	return s.startStatement(ctx, d, st)
+}
+
+// startStatement starts a query, or explains it.
+func (s *Session) startStatement(ctx context.Context, d *queryDef, st ast.Stmt) (*Result, error) {
+	if s.explains(ctx) {
+		pq, _, err := s.planStream(d)
+		if err != nil {
+			return nil, s.at(err, st)
+		}
+		return &Result{Plan: explainText(pq, d.name, string(d.mode))}, nil
+	}
+	q, err := s.start(ctx, d)
+	if err != nil {
+		return nil, s.at(err, st)
+	}
+	return &Result{Message: fmt.Sprintf("streaming query %s started", d.name), Query: q}, nil
+}
+
+// at gives a refusal without a position that of its statement.
+func (s *Session) at(err error, st ast.Stmt) error {
+	if k, _ := batch.KindOf(err); k == batch.User && IsSyntaxOrPlanError(err) {
+		return s.located(err, st.Position())
+	}
+	return err
+}
+
+// clauses reads TRIGGER, OUTPUT MODE and the rest. What this version cannot do
+// is refused here.
+func clauses(d *queryDef, c *ast.StreamingClauses) error {
+	if c.OutputMode != "" {
+		d.mode = sinks.Mode(strings.ToLower(c.OutputMode))
+	}
+	if c.Late != nil && c.Late.Kind != "DROP" {
+		return ast.Errorf(c.Late.Pos, "LATE %s is not supported in this version; late rows are dropped and counted (LATE DROP)", c.Late.Kind)
+	}
+	if c.Emit != nil {
+		return ast.Errorf(c.Emit.Pos, "EMIT is not supported in this version; results come out by OUTPUT MODE")
+	}
+	if c.Trigger == nil {
+		return nil
+	}
+	t, err := trigger(c.Trigger.Kind, c.Trigger.Value)
+	if err != nil {
+		return ast.Errorf(c.Trigger.Pos, "%s", err.Error())
+	}
+	d.trigger = t
+	return nil
+}
+
+// trigger makes a trigger of its SQL spelling.
+func trigger(kind, value string) (microbatch.Trigger, error) {
+	t := microbatch.Trigger{}
+	switch strings.ToUpper(kind) {
+	case "", "IMMEDIATE":
+		return t, nil
+	case "AVAILABLE NOW":
+		t.Kind = microbatch.AvailableNow
+		return t, nil
+	case "ONCE":
+		t.Kind = microbatch.Once
+		return t, nil
+	case "CRON":
+		t.Kind, t.Schedule = microbatch.Cron, value
+		return t, t.Validate()
+	case "EVERY", "LATENCY":
+		t.Kind = microbatch.Every
+		if strings.EqualFold(kind, "LATENCY") {
+			t.Kind = microbatch.Latency
+		}
+		d, err := options.ParseDuration(value)
+		if err != nil {
+			return t, fmt.Errorf("TRIGGER %s: %w; write for example '1 second' or '100ms'", kind, err)
+		}
+		t.Interval = d
+		return t, t.Validate()
+	}
+	return t, fmt.Errorf("unknown trigger %q", kind)
+}
+
+// controlStreamingQuery is STOP, START and DROP STREAMING QUERY.
+func (s *Session) controlStreamingQuery(ctx context.Context, st *ast.ControlStreamingQuery) (*Result, error) {
+	name := nameText(st.Name)
+	if strings.EqualFold(st.Action, "DROP") {
+		return s.dropQuery(name, st.IfExists, st.Name.Pos)
+	}
+	q, err := s.namedQuery(name, st.Name.Pos)
+	if err != nil {
+		return nil, err
+	}
+	if strings.EqualFold(st.Action, "STOP") {
+		q.Stop()
+		return message("streaming query %s stopped", name), q.Await(ctx)
+	}
+	if st.Bootstrap {
+		return nil, ast.Errorf(st.Pos, "WITH BOOTSTRAP is not supported in this version")
+	}
+	if q.running() {
+		return message("streaming query %s is running", name), nil
+	}
+	if err := q.cleanUp(); err != nil {
+		return nil, err
+	}
+	if _, err := s.start(ctx, q.def); err != nil {
+		return nil, err
+	}
+	return message("streaming query %s started", name), nil
+}
+
+func (q *Query) running() bool {
+	select {
+	case <-q.drv.Done():
+		return false
+	default:
+		return true
+	}
+}
+
+// namedQuery finds a query for a statement.
+func (s *Session) namedQuery(name string, pos ast.Pos) (*Query, error) {
+	if q, ok := s.Query(name); ok {
+		return q, nil
+	}
+	var names []string
+	for _, q := range s.Queries() {
+		names = append(names, q.Name())
+	}
+	return nil, ast.Errorf(pos, "there is no streaming query %q%s", name, options.Suggest(name, names))
+}
+
+// dropQuery stops a query and forgets it. Its checkpoint stays: a query of the
+// same name and text goes on from it.
+func (s *Session) dropQuery(name string, ifExists bool, pos ast.Pos) (*Result, error) {
+	q, ok := s.Query(name)
+	if !ok {
+		if ifExists {
+			return message("there is no streaming query %s", name), nil
+		}
+		_, err := s.namedQuery(name, pos)
+		return nil, err
+	}
+	q.Stop()
+	err := q.Await(context.Background())
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i, o := range s.mu.queries {
+		if o == q {
+			s.mu.queries = append(s.mu.queries[:i], s.mu.queries[i+1:]...)
+			break
+		}
+	}
+	return message("streaming query %s dropped; its checkpoint stays in %s", name, q.dir), err
+}

@@ -1,0 +1,154 @@
+package sluice
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/sluice-stream/sluice/batch"
+	"github.com/sluice-stream/sluice/internal/options"
+	"github.com/sluice-stream/sluice/planner/logical"
+	"github.com/sluice-stream/sluice/sinks"
+	"github.com/sluice-stream/sluice/sql"
+	"github.com/sluice-stream/sluice/sql/ast"
+)
+
+// createTable declares a table; with AS SELECT it fills it too.
+func (s *Session) createTable(ctx context.Context, st *ast.CreateTable) (*Result, error) {
+	name := nameText(st.Name)
+	if old, _ := s.cat.Relation(name); old != nil && st.IfNotExists {
+		return message("table %s exists", name), nil
+	}
+	def, err := sql.BuildTable(s.scope(nil), st, "", s.bindOptions())
+	if err != nil {
+		return nil, refused(err)
+	}
+	if err := s.checkOptions(def); err != nil {
+		return nil, s.located(err, st.Name.Pos)
+	}
+	if st.Query != nil {
+		return s.createTableAs(ctx, st, def)
+	}
+	if err := s.complete(ctx, def); err != nil {
+		return nil, err
+	}
+	if err := s.cat.add(&sql.Relation{Name: def.Name, Table: def}, st.OrReplace, st.IfNotExists); err != nil {
+		return nil, s.located(err, st.Name.Pos)
+	}
+	return message("table %s created", def.Name), nil
+}
+
+// checkOptions refuses an unknown connector and options that neither its source
+// nor its sink declares.
+func (s *Session) checkOptions(def *sql.TableDef) error {
+	if def.Connector == "" {
+		return batch.UserErrorf("table %q needs the option 'connector': one of %s", def.Name, strings.Join(s.reg.names(), ", "))
+	}
+	src, srcErr := s.reg.sources.Lookup(def.Connector)
+	snk, snkErr := s.reg.sinks.Lookup(def.Connector)
+	if srcErr != nil && snkErr != nil {
+		return batch.UserErrorf("unknown connector %q%s", def.Connector, options.Suggest(def.Connector, s.reg.names()))
+	}
+	declared := slices.Clone(src.Options)
+	for _, o := range snk.Options {
+		if !slices.ContainsFunc(declared, func(d options.Option) bool { return d.Key == o.Key }) {
+			declared = append(declared, o)
+		}
+	}
+	for i := range declared {
+		// What one side needs the other may not: each side checks its own when it is opened.
+		declared[i].Required = declared[i].Required && srcErr == nil && snkErr != nil
+	}
+	return options.Check(fmt.Sprintf("table %q", def.Name), without(def.Options, "connector"), declared)
+}
+
+func (r *registry) names() []string {
+	names := append(r.sources.Names(), r.sinks.Names()...)
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// complete asks the connector for columns that the DDL left out, and whether the
+// table can be a stream.
+func (s *Session) complete(ctx context.Context, def *sql.TableDef) error {
+	c, err := s.reg.sources.Lookup(def.Connector)
+	if err != nil {
+		return nil // a sink alone: it takes what is written
+	}
+	spec := s.sourceSpec(def.Name, tableOf(def), true)
+	spec.Options = spec.Options.Known(c.Options)
+	if def.Physical == nil {
+		if c.Infer == nil {
+			return batch.UserErrorf("table %q: connector '%s' cannot find columns, declare them", def.Name, def.Connector)
+		}
+		schema, err := c.Infer(ctx, spec)
+		if err != nil {
+			return fmt.Errorf("find the columns of table %s: %w", def.Name, err)
+		}
+		def.Complete(schema)
+		if err := sql.CheckTable(s.scope(nil), def, s.bindOptions()); err != nil {
+			return refused(err)
+		}
+	}
+	def.Stream = c.Unbounded != nil && c.Unbounded(spec)
+	return nil
+}
+
+// tableOf is a table as plans know it.
+func tableOf(def *sql.TableDef) *logical.Table {
+	return &logical.Table{
+		Name: def.Name, Connector: def.Connector, Options: def.Options, Schema: def.Physical, Meta: def.Meta,
+		Stream: def.Stream, Data: def.Data,
+	}
+}
+
+// createTableAs declares a table with the columns of a query and writes its rows.
+func (s *Session) createTableAs(ctx context.Context, st *ast.CreateTable, def *sql.TableDef) (*Result, error) {
+	n, err := sql.BindQuery(s.scope(nil), st.Query, s.bindOptions())
+	if err != nil {
+		return nil, refused(err)
+	}
+	if def.Physical == nil {
+		def.Complete(n.Schema())
+	}
+	if err := s.complete(ctx, def); err != nil {
+		return nil, err
+	}
+	if err := s.cat.add(&sql.Relation{Name: def.Name, Table: def}, st.OrReplace, st.IfNotExists); err != nil {
+		return nil, s.located(err, st.Name.Pos)
+	}
+	rows, err := s.insertBatch(ctx, n, def, sinks.Append)
+	if err != nil {
+		s.cat.drop(def.Name)
+		return nil, err
+	}
+	return message("table %s created, %d rows", def.Name, rows), nil
+}
+
+// unbounded names a table of a plan that has no end even when it is read as it
+// is now; "" if there is none.
+func (s *Session) unbounded(n logical.Node) string {
+	found := ""
+	logical.Walk(n, func(x logical.Node) bool {
+		scan, ok := x.(*logical.Scan)
+		if !ok {
+			return found == ""
+		}
+		if s.endless(scan.Table) {
+			found = scan.Table.Name
+		}
+		return true
+	})
+	return found
+}
+
+func (s *Session) endless(t *logical.Table) bool {
+	c, err := s.reg.sources.Lookup(t.Connector)
+	if err != nil || c.Unbounded == nil {
+		return false
+	}
+	spec := s.sourceSpec(t.Name, t, false)
+	spec.Options = spec.Options.Known(c.Options)
+	return c.Unbounded(spec)
+}
