@@ -33,6 +33,7 @@ type config struct {
 	comment                 byte
 	hasQuote, hasComment    bool
 	null                    string
+	ends                    text.Finder // of an unquoted field
 	times                   text.TimeFormat
 	badNull                 bool
 }
@@ -62,6 +63,7 @@ func newConfig(c formats.Config) (config, error) {
 			return config{}, err
 		}
 	}
+	o.ends = text.NewFinder(o.delim, '\n')
 	o.hasQuote, o.hasComment = o.quote != 0, o.comment != 0
 	if o.escape == 0 {
 		o.escape = o.quote

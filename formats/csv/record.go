@@ -70,9 +70,7 @@ func (r *records) scan(b []byte, eof bool) (n int, lines int64, err error) {
 			i = next
 		} else {
 			start := i
-			for i < len(b) && b[i] != r.c.delim && b[i] != '\n' {
-				i++
-			}
+			i = r.c.ends.Find(b, i)
 			r.fields = append(r.fields, r.plain(b, start, i))
 		}
 		if i == len(b) {

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"unicode/utf16"
 	"unicode/utf8"
+
+	"github.com/sluice-stream/sluice/formats/text"
 )
 
 // maxDepth bounds nesting, so that no input can exhaust the stack.
@@ -79,23 +81,21 @@ func (s *scanner) word(w string) error {
 
 // str skips a string, standing on its quote.
 func (s *scanner) str() error {
-	for i := s.pos + 1; i < len(s.b); {
-		switch c := s.b[i]; {
-		case c == '"':
+	for i := text.FindStringEnd(s.b, s.pos+1); i < len(s.b); i = text.FindStringEnd(s.b, i) {
+		switch s.b[i] {
+		case '"':
 			s.pos = i + 1
 			return nil
-		case c == '\\':
+		case '\\':
 			end, err := s.escape(i)
 			if err != nil {
 				s.pos = i
 				return err
 			}
 			i = end
-		case c < 0x20:
+		default:
 			s.pos = i
 			return errString
-		default:
-			i++
 		}
 	}
 	s.pos = len(s.b)

@@ -1,0 +1,55 @@
+package text
+
+import (
+	"encoding/binary"
+	"math/bits"
+)
+
+// Eight bytes at a time: a byte of zeros(w) has its top bit set where the byte
+// of w is zero. Bytes behind the first such may be wrong, which is why only the first is used.
+const (
+	ones = 0x0101010101010101
+	tops = 0x8080808080808080
+)
+
+func zeros(w uint64) uint64 { return (w - ones) &^ w & tops }
+
+// Finder looks for the first of two bytes.
+type Finder struct{ a, b uint64 }
+
+// NewFinder makes a finder of a and b.
+func NewFinder(a, b byte) Finder { return Finder{uint64(a) * ones, uint64(b) * ones} }
+
+// Find returns the place of the first of the two bytes at or behind i, or the length.
+func (f Finder) Find(s []byte, i int) int {
+	for ; i+8 <= len(s); i += 8 {
+		w := binary.LittleEndian.Uint64(s[i:])
+		if m := zeros(w^f.a) | zeros(w^f.b); m != 0 {
+			return i + bits.TrailingZeros64(m)/8
+		}
+	}
+	for a, b := byte(f.a), byte(f.b); i < len(s); i++ {
+		if s[i] == a || s[i] == b {
+			return i
+		}
+	}
+	return i
+}
+
+// FindStringEnd returns the place of the first quote, backslash or control
+// character at or behind i, or the length.
+func FindStringEnd(s []byte, i int) int {
+	for ; i+8 <= len(s); i += 8 {
+		w := binary.LittleEndian.Uint64(s[i:])
+		m := zeros(w^'"'*ones) | zeros(w^'\\'*ones) | (w-0x20*ones)&^w&tops
+		if m != 0 {
+			return i + bits.TrailingZeros64(m)/8
+		}
+	}
+	for ; i < len(s); i++ {
+		if c := s[i]; c == '"' || c == '\\' || c < 0x20 {
+			return i
+		}
+	}
+	return i
+}

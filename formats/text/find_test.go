@@ -1,0 +1,32 @@
+package text
+
+import (
+	"bytes"
+	"math/rand/v2"
+	"testing"
+)
+
+func TestFind(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 9))
+	f := NewFinder(',', '\n')
+	for range 200000 {
+		b := make([]byte, r.IntN(40))
+		for i := range b {
+			b[i] = []byte{'a', ',', '\n', '"', '\\', 0x1f, 0x20, 0x80, 0xff, ',' + 1, '"' - 1, 0}[r.IntN(12)]
+			if r.IntN(2) == 0 {
+				b[i] = 'x'
+			}
+		}
+		i := r.IntN(len(b) + 1)
+		want := bytes.IndexAny(b[i:], ",\n")
+		end := bytes.IndexFunc(b[i:], func(c rune) bool { return c == '"' || c == '\\' || c < 0x20 })
+		for _, c := range []struct{ got, want int }{{f.Find(b, i), want}, {FindStringEnd(b, i), end}} {
+			if c.want < 0 {
+				c.want = len(b) - i
+			}
+			if c.got != i+c.want {
+				t.Fatalf("%q from %d: %d, want %d", b, i, c.got, i+c.want)
+			}
+		}
+	}
+}
