@@ -27,3 +27,15 @@ var (
 	// ErrProtocol: the driver told the machine something that cannot be.
 	ErrProtocol = errors.New("the protocol was broken")
 )
+
+// IsRefusal reports whether err is one of the named refusals of this package:
+// starting again by itself cannot help.
+func IsRefusal(err error) bool {
+	for _, e := range []error{ErrNoIdentity, ErrForeignLog, ErrPlanChanged, ErrLogGap, ErrLogConflict,
+		ErrDiverged, ErrSinkDiverged, ErrSinkAhead, ErrSinkBehind, ErrNoCheckpoint, ErrProtocol} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}

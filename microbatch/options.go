@@ -71,7 +71,8 @@ type Options struct {
 	CloseAtEnd bool
 
 	// AttemptsMax bounds the attempts at a batch whose failure may pass, RevealTriesMax
-	// and AskTriesMax those at a reveal and at asking a source; defaults 4, 1000, 20.
+	// and AskTriesMax those at a reveal and at asking a source; defaults 4, 1000, 1000:
+	// a sink or source that is down for hours is waited for.
 	AttemptsMax, RevealTriesMax, AskTriesMax int
 	// RetryBackoff is the pause before the first retry, doubled up to
 	// RetryBackoffMax; defaults 50 ms and 10 s.
@@ -106,7 +107,7 @@ func (o Options) withDefaults() Options {
 	def(&o.KeyGroups, batch.KeyGroups)
 	def(&o.AttemptsMax, 4)
 	def(&o.RevealTriesMax, 1000)
-	def(&o.AskTriesMax, 20)
+	def(&o.AskTriesMax, 1000)
 	def(&o.CheckpointsKept, 2)
 	defd(&o.RetryBackoff, 50*time.Millisecond)
 	defd(&o.RetryBackoffMax, 10*time.Second)

@@ -127,11 +127,14 @@ func (m *Machine) sourceAvailable(ev SourceAvailable) error {
 	return nil
 }
 
+// stuckMax bounds how often a source is asked again that contradicts itself.
+const stuckMax = 20
+
 // stuck tries again when a source says that there is nothing short of the end
 // that it named before.
 func (m *Machine) stuck(s *sourceState, name string) error {
 	s.stuck++
-	if s.stuck >= m.opt.AskTriesMax {
+	if s.stuck >= stuckMax {
 		return fmt.Errorf("%w: source %q ended at %q and can now be read to %q only", ErrProtocol, name, s.target, s.pos)
 	}
 	s.askAt = m.backoff(s.stuck)
