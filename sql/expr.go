@@ -269,10 +269,22 @@ func fieldIndex(st *arrow.StructType, name string) int {
 // field takes field i; of a struct made on the spot it is the argument itself,
 // so that window.start is the window's own column.
 func field(e expr.Expr, st *arrow.StructType, i int) expr.Expr {
-	if c, ok := e.(*expr.Call); ok && c.Func.Name == "named_struct" && len(c.Args) == 2*st.NumFields() {
-		return c.Args[2*i+1]
+	if vals := structValues(e); vals != nil {
+		return vals[i]
 	}
 	return &expr.Field{Arg: e, Index: i, Name: st.Field(i).Name, DT: st.Field(i).Type}
+}
+
+// structValues returns the fields of a struct made on the spot, else nil.
+func structValues(e expr.Expr) []expr.Expr {
+	c, ok := e.(*expr.Call)
+	if !ok || c.Func.Name != "named_struct" {
+		return nil
+	}
+	if st, ok := c.DT.(*arrow.StructType); !ok || len(c.Args) != st.NumFields() {
+		return nil
+	}
+	return c.Args
 }
 
 func (x *exprBinder) param(e *ast.Param) (expr.Expr, error) {

@@ -268,12 +268,12 @@ func (x *exprBinder) windowStruct(pos ast.Pos, w *logical.Window) (expr.Expr, er
 
 // windowColumns recognises the struct of a window.
 func windowColumns(e expr.Expr) (start, end expr.Expr, ok bool) {
-	c, is := e.(*expr.Call)
-	if !is || c.Func.Name != "named_struct" || len(c.Args) != 4 {
+	vals := structValues(e)
+	if len(vals) != 2 {
 		return nil, nil, false
 	}
-	s, ok1 := c.Args[1].(*expr.Column)
-	t, ok2 := c.Args[3].(*expr.Column)
+	s, ok1 := vals[0].(*expr.Column)
+	t, ok2 := vals[1].(*expr.Column)
 	if !ok1 || !ok2 || s.Name != "window_start" || t.Name != "window_end" {
 		return nil, nil, false
 	}
