@@ -167,7 +167,22 @@ func (g *groupTable) loadColumn(c int, col arrow.Array, insert bool, out []uint6
 		t.words(col, insert, out)
 		return
 	}
+	if d, ok := col.(*array.Dictionary); ok {
+		dictionaryWords(d, out)
+		return
+	}
 	rowkey.Words(col, out)
+}
+
+// dictionaryWords is rowkey.Words for a dictionary of values of fixed width.
+func dictionaryWords(d *array.Dictionary, out []uint64) {
+	words := make([]uint64, d.Dictionary().Len())
+	rowkey.Words(d.Dictionary(), words)
+	for i := range out {
+		if d.IsValid(i) {
+			out[i] = words[d.GetValueIndex(i)]
+		}
+	}
 }
 
 func (g *groupTable) markNulls(c int, col arrow.Array, n, stride int) {

@@ -152,6 +152,57 @@ func checkGroups(t *testing.T, r *rand.Rand, alloc memory.Allocator, g *groupTab
 	}
 }
 
+// Batches of one stream may come with dictionaries of their own.
+func TestConcatOfDifferentDictionaries(t *testing.T) {
+	alloc := memory.NewCheckedAllocator(memory.DefaultAllocator)
+	defer alloc.AssertSize(t, 0)
+	r := rand.New(rand.NewPCG(1, 1))
+	var chunks [][]arrow.Array
+	var want []string
+	for i := range 4 {
+		cols := randomColumns(r, alloc, []arrow.DataType{tDict}, 30, 3+40*i, true)
+		defer gather.Release(cols)
+		chunks = append(chunks, cols)
+		for k := range 30 {
+			want = append(want, rowText(cols, k))
+		}
+	}
+	all, err := concat(alloc, chunks)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer gather.Release(all)
+	for i, w := range want {
+		if got := rowText(all, i); got != w {
+			t.Fatalf("row %d is %s, want %s", i, got, w)
+		}
+	}
+}
+
+func TestADictionaryOfNumbersGroupsAsTheNumbers(t *testing.T) {
+	alloc := memory.NewCheckedAllocator(memory.DefaultAllocator)
+	defer alloc.AssertSize(t, 0)
+	b := array.NewDictionaryBuilder(alloc, &arrow.DictionaryType{IndexType: arrow.PrimitiveTypes.Int8, ValueType: tInt}).(*array.Int64DictionaryBuilder)
+	defer b.Release()
+	for _, v := range []int64{7, -3, 7, 9, -3} {
+		if err := b.Append(v); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.AppendNull()
+	arr := b.NewArray()
+	defer arr.Release()
+	g, err := newGroupTable([]arrow.DataType{tInt})
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := make([]uint32, 6)
+	g.Map([]arrow.Array{arr}, 6, out)
+	if got := fmt.Sprint(out); got != "[0 1 0 2 1 3]" {
+		t.Errorf("groups %s", got)
+	}
+}
+
 func BenchmarkGroups(b *testing.B) {
 	const n = 8192
 	r := rand.New(rand.NewPCG(1, 1))

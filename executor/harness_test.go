@@ -49,7 +49,7 @@ func (m *memReader) Close() error { return nil }
 type mapState struct{ shards map[string]map[string]string }
 
 func (m *mapState) begin(_ context.Context, shard batch.Shard, _ batch.ID) (statestore.Txn, error) {
-	t := &mapTxn{m: m, name: shard.String(), rows: map[string]string{}}
+	t := &mapTxn{m: m, shard: shard, name: shard.String(), rows: map[string]string{}}
 	for k, v := range m.shards[t.name] {
 		t.rows[k] = v
 	}
@@ -57,9 +57,10 @@ func (m *mapState) begin(_ context.Context, shard batch.Shard, _ batch.ID) (stat
 }
 
 type mapTxn struct {
-	m    *mapState
-	name string
-	rows map[string]string
+	m     *mapState
+	shard batch.Shard
+	name  string
+	rows  map[string]string
 }
 
 func (t *mapTxn) Get(keys [][]byte, visit func(int, []byte) error) error {
@@ -89,7 +90,15 @@ func (t *mapTxn) Scan(start, end []byte, visit func(k, v []byte) (bool, error)) 
 	return nil
 }
 
-func (t *mapTxn) Put(k, v []byte) error { t.rows[string(k)] = string(v); return nil }
+// Put checks Y2: the exchange brought the row to the partition that owns its key group.
+func (t *mapTxn) Put(k, v []byte) error {
+	if g := int(k[0]); g < t.shard.FirstGroup || g >= t.shard.EndGroup {
+		return fmt.Errorf("key group %d in shard %+v", g, t.shard)
+	}
+	t.rows[string(k)] = string(v)
+	return nil
+}
+
 func (t *mapTxn) Delete(k []byte) error { delete(t.rows, string(k)); return nil }
 func (t *mapTxn) Discard()              {}
 func (t *mapTxn) Seal(context.Context) (statestore.Version, error) {

@@ -23,6 +23,8 @@ type plan struct {
 	store statestore.Store
 	alloc memory.Allocator // if there is no budget
 	track *limits.Tracker  // nil without a budget
+	// byPart are the stages whose tasks are partitions. Read only after deploy.
+	byPart map[int]bool
 
 	mu struct {
 		sync.Mutex
@@ -71,7 +73,9 @@ func (w *Worker) deploy(d transport.Deploy) {
 		p.err = fmt.Errorf("deploy %s: a plan in the form %T is unknown here", d.Key, d.Plan)
 		return
 	}
+	p.byPart = map[int]bool{}
 	for _, s := range p.phys.Stages {
+		p.byPart[s.ID] = s.Kind == physical.Hash
 		if len(s.Stateful) > 0 && p.store == nil && p.err == nil {
 			if p.store, p.err = w.conn.State(d); p.err != nil {
 				p.err = fmt.Errorf("open the state of query %s: %w", d.Query, p.err)
@@ -166,14 +170,15 @@ func (p *plan) admit(term batch.Term) error {
 	return nil
 }
 
-// take returns a tree for a stage: the one that last ran the partition if it is
-// idle, else the one used last, else a new one.
+// take returns a tree for a stage. What a tree of a hash stage remembers (hash
+// tables, when windows are due) belongs to a partition, so each partition has
+// its own; a tree of splits fits any of them.
 func (p *plan) take(stage, partition int) (*tree, error) {
 	p.mu.Lock()
 	ts := p.mu.idle[stage]
-	at := len(ts) - 1
+	at := -1
 	for i, t := range ts {
-		if t.last == partition {
+		if t.last == partition || !p.byPart[stage] {
 			at = i
 		}
 	}
