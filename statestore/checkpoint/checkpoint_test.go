@@ -142,7 +142,7 @@ func TestCollectKeepsWhatMayBeUnderWay(t *testing.T) {
 	if err := vfsx.WriteFileAtomic(fs, "state/README", []byte("a stranger's")); err != nil {
 		t.Fatal(err)
 	}
-	if err := d.Collect(t.Context(), []statestore.Manifest{{Shard: s, Version: 5, Parts: []statestore.Part{live}}}); err != nil {
+	if err := d.Collect(t.Context(), []statestore.Manifest{{Shard: s, Version: 5, Parts: []statestore.Part{live}}}, nil); err != nil {
 		t.Fatal(err)
 	}
 	names, err := fs.List("state")

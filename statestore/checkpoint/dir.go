@@ -162,40 +162,43 @@ func (d *Dir) read(ctx context.Context, part statestore.Part, visit Visit) (h He
 }
 
 // ReadVersion visits the rows of all parts of a manifest, oldest first, and
-// checks that they join up to its version of its shard.
-func (d *Dir) ReadVersion(ctx context.Context, m statestore.Manifest, visit Visit) error {
+// checks that they join up to its version of its shard. It returns the version
+// that the last part ends at: later versions, through the manifest's, changed
+// nothing, and the next change file has that version as its base.
+func (d *Dir) ReadVersion(ctx context.Context, m statestore.Manifest, visit Visit) (batch.ID, error) {
 	at := batch.None
 	for i, p := range m.Parts {
 		h, err := d.Read(ctx, p, visit)
 		if err != nil {
-			return err
+			return at, err
 		}
 		switch {
 		case h.Shard != m.Shard:
-			return fmt.Errorf("read %s: %w: it holds %s of key groups %d to %d, not %s", p.Name, ErrDamaged, h.Shard, h.Shard.FirstGroup, h.Shard.EndGroup, m.Shard)
+			return at, fmt.Errorf("read %s: %w: it holds %s of key groups %d to %d, not %s", p.Name, ErrDamaged, h.Shard, h.Shard.FirstGroup, h.Shard.EndGroup, m.Shard)
 		case (i == 0) != (h.Kind == Snapshot):
-			return fmt.Errorf("read %s: %w: a %s file as part %d", p.Name, ErrDamaged, h.Kind, i)
+			return at, fmt.Errorf("read %s: %w: a %s file as part %d", p.Name, ErrDamaged, h.Kind, i)
 		case i > 0 && h.Base != at:
-			return fmt.Errorf("read %s: %w: changes to version %d follow version %d", p.Name, ErrDamaged, h.Base, at)
+			return at, fmt.Errorf("read %s: %w: changes to version %d follow version %d", p.Name, ErrDamaged, h.Base, at)
 		}
 		at = h.Version
 	}
-	// A version without changes after the last part has no part of its own.
 	if len(m.Parts) == 0 || at > m.Version {
-		return fmt.Errorf("%w: version %d of %s from parts that end at %d", ErrDamaged, m.Version, m.Shard, at)
+		return at, fmt.Errorf("%w: version %d of %s from parts that end at %d", ErrDamaged, m.Version, m.Shard, at)
 	}
-	return nil
+	return at, nil
 }
 
 // Verify reads all of a manifest's files and checks them.
 func (d *Dir) Verify(ctx context.Context, m statestore.Manifest) error {
-	return d.ReadVersion(ctx, m, func(_, _ []byte, _ bool) error { return nil })
+	_, err := d.ReadVersion(ctx, m, func(_, _ []byte, _ bool) error { return nil })
+	return err
 }
 
 // Collect deletes the files that no live manifest names and that are not newer
-// than all of them. Nothing is deleted when nothing is live. It is idempotent,
-// so a crash half-way needs no repair (C13).
-func (d *Dir) Collect(ctx context.Context, live []statestore.Manifest) error {
+// than all of them; those that a manifest in also names stay too. Nothing is
+// deleted when nothing is live. It is idempotent, so a crash half-way needs no
+// repair (C13).
+func (d *Dir) Collect(ctx context.Context, live, also []statestore.Manifest) error {
 	if len(live) == 0 {
 		return nil
 	}
@@ -203,6 +206,11 @@ func (d *Dir) Collect(ctx context.Context, live []statestore.Manifest) error {
 	newest := batch.None
 	for _, m := range live {
 		newest = max(newest, m.Version)
+		for _, p := range m.Parts {
+			keep[p.Name] = true
+		}
+	}
+	for _, m := range also {
 		for _, p := range m.Parts {
 			keep[p.Name] = true
 		}

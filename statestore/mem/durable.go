@@ -40,7 +40,7 @@ func (s *Store) Checkpoint(ctx context.Context, name batch.Shard, id batch.ID) (
 			sh.mu.notedAfter = max(id, sh.mu.versions[n-1].id)
 		}
 	}
-	last, size, gen := sh.mu.last, sh.mu.lastSize, sh.mu.gen
+	last, size, gen, part := sh.mu.last, sh.mu.lastSize, sh.mu.gen, sh.mu.lastPart
 	var keys []string
 	if last != nil && last.Version <= id {
 		keys = sh.changedLocked(id)
@@ -59,16 +59,17 @@ func (s *Store) Checkpoint(ctx context.Context, name batch.Shard, id batch.ID) (
 		if err != nil {
 			return m, err
 		}
-		m.Parts, size = []statestore.Part{p}, sizes{snapshot: p.Bytes}
+		m.Parts, size, part = []statestore.Part{p}, sizes{snapshot: p.Bytes}, id
 	default:
-		p, err := s.writeChanges(ctx, name, v, last.Version, keys)
+		p, err := s.writeChanges(ctx, name, v, part, keys)
 		if err != nil {
 			return m, err
 		}
 		m.Parts = append(slices.Clone(last.Parts), p)
 		size.changes += p.Bytes
+		part = id
 	}
-	sh.saved(v, &m, size, gen)
+	sh.saved(v, &m, size, part, gen)
 	return m, nil
 }
 
@@ -88,7 +89,7 @@ func (sh *shard) changedLocked(id batch.ID) []string {
 // saved makes m the base of the next change file, unless the changes after it
 // are not all known: its version was replaced while it was written, or there
 // were newer ones before their changes were noted.
-func (sh *shard) saved(v *version, m *statestore.Manifest, size sizes, gen int) {
+func (sh *shard) saved(v *version, m *statestore.Manifest, size sizes, part batch.ID, gen int) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	if i, ok := sh.findLocked(v.id); (ok && sh.mu.versions[i] != v) || sh.mu.gen != gen {
@@ -100,7 +101,7 @@ func (sh *shard) saved(v *version, m *statestore.Manifest, size sizes, gen int) 
 	if sh.mu.last != nil && sh.mu.last.Version > v.id {
 		return // a newer one is the better base
 	}
-	sh.mu.last, sh.mu.lastSize = m, size
+	sh.mu.last, sh.mu.lastSize, sh.mu.lastPart = m, size, part
 	n := 0
 	for n < len(sh.mu.changed) && sh.mu.changed[n].id <= v.id {
 		sh.mu.rows -= len(sh.mu.changed[n].keys)
@@ -142,7 +143,7 @@ func (s *Store) Restore(ctx context.Context, name batch.Shard, id batch.ID, from
 		return err
 	}
 	if id == batch.None {
-		return s.reset(sh, nil, nil)
+		return s.reset(sh, nil, nil, batch.None)
 	}
 	if s.dir == nil {
 		return errNoDir
@@ -152,8 +153,10 @@ func (s *Store) Restore(ctx context.Context, name batch.Shard, id batch.ID, from
 		return fmt.Errorf("restore version %d of shard %s: %w", id, name, err)
 	}
 	t := &txn{store: s, shard: sh, base: batch.None, next: id, tree: btree.NewMap[string, cell](degree)}
+	part := batch.None
 	for _, m := range from {
-		err := s.dir.ReadVersion(ctx, m, func(key, value []byte, deleted bool) error {
+		var err error
+		part, err = s.dir.ReadVersion(ctx, m, func(key, value []byte, deleted bool) error {
 			switch {
 			case len(key) == 0:
 				return fmt.Errorf("%w: an empty key", checkpoint.ErrDamaged)
@@ -170,17 +173,17 @@ func (s *Store) Restore(ctx context.Context, name batch.Shard, id batch.ID, from
 	}
 	v := &version{id: id, tree: t.tree, state: t.state}
 	if len(from) != 1 || from[0].Shard != name {
-		return s.reset(sh, v, nil)
+		return s.reset(sh, v, nil, batch.None)
 	}
 	if v.state != from[0].State {
 		return fmt.Errorf("restore version %d of shard %s: %w: rows with digest %s (%d) instead of %s (%d)", id, name,
 			checkpoint.ErrDamaged, v.state.Digest, v.state.Rows, from[0].State.Digest, from[0].State.Rows)
 	}
-	return s.reset(sh, v, &from[0])
+	return s.reset(sh, v, &from[0], part)
 }
 
 // reset makes v, or the empty state, the only version of the shard.
-func (s *Store) reset(sh *shard, v *version, m *statestore.Manifest) error {
+func (s *Store) reset(sh *shard, v *version, m *statestore.Manifest, part batch.ID) error {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	var state statestore.Version
@@ -197,7 +200,7 @@ func (s *Store) reset(sh *shard, v *version, m *statestore.Manifest) error {
 	}
 	if m != nil {
 		sh.mu.noting, sh.mu.notedAfter = true, v.id
-		sh.mu.last, sh.mu.lastSize = m, sizes{snapshot: m.Parts[0].Bytes}
+		sh.mu.last, sh.mu.lastSize, sh.mu.lastPart = m, sizes{snapshot: m.Parts[0].Bytes}, part
 		for _, p := range m.Parts[1:] {
 			sh.mu.lastSize.changes += p.Bytes
 		}

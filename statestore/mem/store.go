@@ -80,7 +80,8 @@ type shard struct {
 		sync.Mutex
 		versions []*version // by ID
 		last     *statestore.Manifest
-		lastSize sizes // of last's parts
+		lastSize sizes    // of last's parts
+		lastPart batch.ID // version that the last of them ends at
 		// noting says that changed is complete for the versions after notedAfter.
 		// It starts with the first checkpoint: before it there is nothing that a
 		// change file could build on.
@@ -304,16 +305,17 @@ func (s *Store) Collect(ctx context.Context, live []statestore.Manifest) error {
 		return nil
 	}
 	// The next change file builds on the last manifest, whether or not it has
-	// reached the log.
-	live = slices.Clone(live)
+	// reached the log. It does not make older files fair game: those may belong
+	// to a checkpoint that is on its way to the log.
+	var also []statestore.Manifest
 	for _, sh := range shards {
 		sh.mu.Lock()
 		if sh.mu.last != nil {
-			live = append(live, *sh.mu.last)
+			also = append(also, *sh.mu.last)
 		}
 		sh.mu.Unlock()
 	}
-	return s.dir.Collect(ctx, live)
+	return s.dir.Collect(ctx, live, also)
 }
 
 // Close forgets everything. Checkpoints stay on disk.
