@@ -3,6 +3,7 @@ package file
 import (
 	"context"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -53,8 +54,18 @@ func Connector(logs vfsx.FS, reg *formats.Registry) sources.Connector {
 			}
 			return &opener{t: t}, nil
 		},
-		Unbounded: func(spec sources.Spec) bool { return spec.Stream },
+		Unbounded: func(spec sources.Spec) bool { return spec.Stream && !singleFile(spec.Options["path"]) },
 	}
+}
+
+// singleFile reports whether a path names one file: a table that is read once per
+// version, where a directory, a pattern or a path that is not there yet is a stream.
+func singleFile(path string) bool {
+	if strings.ContainsAny(path, "*?[{") {
+		return false
+	}
+	info, err := os.Stat(path)
+	return err == nil && info.Mode().IsRegular()
 }
 
 // table is what all halves know of where and how to read.
