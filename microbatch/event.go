@@ -35,7 +35,7 @@ type RestoreFailed struct {
 type SourceAvailable struct {
 	Source string
 	Ask    uint64       // the Ask's Seq; 0 for a push
-	From   batch.Offset // the Ask's; a push from another position is stale and ignored
+	From   batch.Offset // the Ask's; a push from another position makes the source be asked
 	To     batch.Offset // how far it can be read now, under the Ask's limits; From if there is nothing
 	Pin    string       // a static source's version
 	More   bool         // a limit cut it short: there is more to read after To

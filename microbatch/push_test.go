@@ -56,6 +56,7 @@ func TestAnswerOlderThanAPush(t *testing.T) {
 	for name, push := range map[string]Event{
 		"with an offset": SourceAvailable{Source: "a", From: "1", To: "2"},
 		"as a hint":      SourceChanged{Source: "a"},
+		"from before":    SourceAvailable{Source: "a", From: "", To: "2"},
 	} {
 		for _, kind := range []TriggerKind{Immediate, Latency} {
 			opt := testOptions()

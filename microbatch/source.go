@@ -165,10 +165,12 @@ func (s *sourceState) changed() {
 
 // pushed takes in what a source says by itself.
 func (m *Machine) pushed(s *sourceState, ev SourceAvailable) {
-	if !m.recovered() || m.drain != nil || !m.trig.free() || ev.From != s.pos || ev.To == s.pos {
+	if !m.recovered() || m.drain != nil || !m.trig.free() || ev.To == s.pos {
 		return
 	}
-	if m.opt.Trigger.Kind == Latency { // a push knows no row limit: ask under it
+	// A push from another position, or one that knows no row limit, says only
+	// that there is more. It must not be dropped: the source may not push again.
+	if ev.From != s.pos || m.opt.Trigger.Kind == Latency {
 		s.changed()
 		return
 	}
