@@ -8,6 +8,7 @@ import (
 	"hash/crc32"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/sluice-stream/sluice/batch"
@@ -59,9 +60,16 @@ func NameOf(m Manifest) string {
 }
 
 func parseName(name string) (Entry, bool) {
-	e := Entry{Name: name}
-	n, err := fmt.Sscanf(strings.TrimSuffix(name, suffix), "%d-%d-%d", &e.From, &e.To, &e.Seq)
-	return e, n == 3 && err == nil && strings.HasSuffix(name, suffix) && e.From <= e.To
+	base, ok := strings.CutSuffix(name, suffix)
+	part := strings.Split(base, "-")
+	if !ok || len(part) != 3 {
+		return Entry{}, false
+	}
+	from, err1 := strconv.ParseUint(part[0], 10, 63)
+	to, err2 := strconv.ParseUint(part[1], 10, 63)
+	seq, err3 := strconv.ParseUint(part[2], 10, 31)
+	e := Entry{From: batch.ID(from), To: batch.ID(to), Seq: int(seq), Name: name}
+	return e, err1 == nil && err2 == nil && err3 == nil && from <= to
 }
 
 var table = crc32.MakeTable(crc32.Castagnoli)
