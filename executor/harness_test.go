@@ -155,6 +155,7 @@ func (e *engine) run(id batch.ID, watermark, closing batch.EventTime) []string {
 			n = len(e.sources[s.Sources[0]].splits)
 		case physical.Hash:
 			n = e.parts
+		case physical.Single:
 		}
 		for p := range n {
 			res, err := e.runTask(s, p, id, watermark, closing)
@@ -189,6 +190,7 @@ func (e *engine) runTask(s *physical.Stage, p int, id batch.ID, watermark, closi
 			n = len(e.sources[up.Sources[0]].splits)
 		case physical.Hash:
 			n = e.parts
+		case physical.Single:
 		}
 		input := batch.Input{Stage: in, Tasks: n, Batch: id}
 		if e.plan.Stages[in].Static {

@@ -47,6 +47,7 @@ type role struct {
 
 func roleOf(kind logical.JoinKind, left bool) role {
 	switch kind {
+	case logical.Inner, logical.Cross:
 	case logical.LeftOuter:
 		return role{keepAlone: left}
 	case logical.RightOuter:

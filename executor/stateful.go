@@ -45,7 +45,6 @@ type pass struct {
 	scanned [][2][]byte   // other rows that leave or, in complete mode, all rows: key, value
 	all     bool          // everything leaves: an input without windows has ended
 	order   []int32       // rows to emit
-	ops     []sinks.Op    // of order
 }
 
 func newStatefulAggregate(n *physical.StatefulAggregate, in Operator) (*statefulAggregate, error) {
