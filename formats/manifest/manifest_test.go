@@ -1,0 +1,90 @@
+package manifest
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/sluice-stream/sluice/batch"
+	"github.com/sluice-stream/sluice/internal/vfsx"
+)
+
+// TestFoldAgrees: the files that a fold stands for are those of its parts, however they are cut.
+func TestFoldAgrees(t *testing.T) {
+	for seed := range uint64(300) {
+		r := rand.New(rand.NewPCG(seed, 3))
+		var ms []Manifest
+		live := map[string]bool{}
+		for i := range batch.ID(20) {
+			m := Manifest{From: i, To: i, Files: []File{{Name: fmt.Sprint("f", i)}}}
+			if r.IntN(8) == 0 {
+				m.Replaces = true
+				clear(live)
+			} else {
+				for n := range live {
+					if r.IntN(4) == 0 {
+						m.Removed = append(m.Removed, n)
+					}
+				}
+				for _, n := range m.Removed {
+					delete(live, n)
+				}
+			}
+			live[m.Files[0].Name] = true
+			ms = append(ms, m)
+		}
+		from := r.IntN(18)
+		to := from + 2 + r.IntN(19-from)
+		cut := slices.Concat(ms[:from], []Manifest{Fold(ms[from:min(to, 20)])}, ms[min(to, 20):])
+		for _, list := range [][]Manifest{ms, cut} {
+			got := Fold(list).Files
+			if len(got) != len(live) {
+				t.Fatalf("seed %d: %d files, want %d", seed, len(got), len(live))
+			}
+			for _, f := range got {
+				if !live[f.Name] {
+					t.Fatalf("seed %d: %s is gone", seed, f.Name)
+				}
+			}
+		}
+	}
+}
+
+// TestListCovers leaves out what a fold stands for, whatever a crash has left of it.
+func TestListCovers(t *testing.T) {
+	fs := vfsx.NewMem()
+	if err := fs.MkdirAll("m", 0o777); err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range []Manifest{{From: 0, To: 9}, {From: 3, To: 3}, {From: 9, To: 9}, {From: 9, To: 9, Seq: 1}, {From: 10, To: 10}, {From: 12, To: 12}, {From: 12, To: 12, Seq: 1}} {
+		if m.To == 9 && m.From == 0 {
+			m.Seq = 1
+		}
+		f, err := fs.Create(fs.PathJoin("m", NameOf(m)), vfsx.Unspecified)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = f.Close()
+	}
+	live, covered, err := List(fs, "m")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, e := range live {
+		got = append(got, fmt.Sprintf("%d-%d.%d", e.From, e.To, e.Seq))
+	}
+	if want := "[0-9.1 10-10.0 12-12.0 12-12.1]"; fmt.Sprint(got) != want || len(covered) != 3 {
+		t.Errorf("got %v and %v, want %s", got, covered, want)
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	b, err := Encode(Manifest{Query: "q", Files: []File{{Name: "x"}}})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(b)
+	f.Fuzz(func(t *testing.T, b []byte) { _, _ = Decode(b) })
+}
