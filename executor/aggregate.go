@@ -68,6 +68,22 @@ func (a *aggregator) bytes() int64 {
 	return sum
 }
 
+// contents estimates the bytes that the groups themselves need. Other than bytes
+// it depends on nothing but the rows since the last reset.
+func (a *aggregator) contents() int64 {
+	perGroup := 8 * int64(a.table.width+2)
+	for _, c := range a.aggs {
+		perGroup += 16 * int64(len(c.Func.State))
+	}
+	sum := perGroup * int64(a.table.Len())
+	for _, t := range a.table.interned {
+		if t != nil {
+			sum += int64(len(t.data)) + 24*int64(len(t.ends))
+		}
+	}
+	return sum
+}
+
 // assign numbers the groups of n rows and makes room for the new ones.
 func (a *aggregator) assign(keys []arrow.Array, n int) ([]uint32, error) {
 	if cap(a.groups) < n {

@@ -103,6 +103,42 @@ func TestPartialAndFinalAggregateEqualTheNaiveOne(t *testing.T) {
 	}
 }
 
+// E1: where partial results are cut depends on the rows alone, not on what an
+// earlier batch has left behind.
+func TestPartialResultsAreCutAtTheSameRows(t *testing.T) {
+	alloc := memory.NewCheckedAllocator(memory.DefaultAllocator)
+	defer alloc.AssertSize(t, 0)
+	const n = 1 << 21
+	b := array.NewInt64Builder(alloc)
+	for i := range int64(n) {
+		b.Append(i / 2)
+	}
+	tb := newTable(arrow.NewSchema([]arrow.Field{{Name: "k", Type: tInt}}, nil), []arrow.Array{b.NewArray()})
+	b.Release()
+	defer tb.rec.Release()
+	e := newEngine(t, alloc, partialFinal(tb, exprs(tb.col("k")), []*expr.AggCall{{Func: countAgg}}), 1)
+	defer e.close()
+	e.sources["src"] = &memSource{splits: make([][]arrow.RecordBatch, 1)}
+	for at := int64(0); at < n; at += 1 << 14 {
+		e.sources["src"].splits[0] = append(e.sources["src"].splits[0], tb.rec.NewSlice(at, at+1<<14))
+	}
+	defer e.sources["src"].release()
+	var rows [3]int64
+	for id := range rows {
+		res, err := e.runTask(e.plan.Stages[0], 0, batch.ID(id), batch.NoTime, batch.NoTime)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rows[id] = res.Counters.RowsOut
+	}
+	if rows[0] != rows[1] || rows[0] != rows[2] || rows[0] < n/2 {
+		t.Errorf("partial results: %v", rows)
+	}
+	if e.tasks[0].ops[0].stats.Batches < n/2/outputRows+1 {
+		t.Errorf("nothing was cut: %d batches", e.tasks[0].ops[0].stats.Batches)
+	}
+}
+
 func TestAnAggregateWithoutKeysHasOneRow(t *testing.T) {
 	for _, n := range []int{0, 5} {
 		alloc := memory.NewCheckedAllocator(memory.DefaultAllocator)

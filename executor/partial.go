@@ -8,15 +8,17 @@ import (
 	"github.com/apache/arrow-go/v18/arrow"
 
 	"github.com/sluice-stream/sluice/executor/gather"
+	"github.com/sluice-stream/sluice/executor/rowkey"
 	"github.com/sluice-stream/sluice/planner/expr"
 	"github.com/sluice-stream/sluice/planner/physical"
 )
 
-// Both limits are constants and no question of free memory: what a task emits
-// must not depend on what else runs (E1), and a sum of floats does depend on
-// where it was cut.
+// The limits are constants over what was read and no question of free memory or
+// of what an earlier batch has left allocated: what a task emits must not depend
+// on either (E1), and a sum of floats does depend on where it was cut.
 const (
-	partialBytesMax = 32 << 20 // of groups held before they are handed on
+	partialBytesMax = 32 << 20 // of keys and of states of a fixed size, before they are handed on
+	partialRowsMax  = 1 << 20  // rows before states that grow with them are handed on
 	reduceRows      = 1 << 17  // rows looked at before a verdict on whether grouping pays
 )
 
@@ -27,6 +29,10 @@ type partialAggregate struct {
 	in1  *aggInputs
 	out  cutter
 	rows int64
+	// growing says that some state is a list or text; unsent counts rows since
+	// the last groups were handed on.
+	growing bool
+	unsent  int
 	// passing is set once nearly every row has proved to be a group of its own:
 	// rows then become partial results one by one, without a table.
 	passing, ended bool
@@ -47,14 +53,18 @@ func newPartialAggregate(n *physical.PartialAggregate, in Operator) (*partialAgg
 	if err != nil {
 		return nil, err
 	}
-	return &partialAggregate{base: base{node: n, in: []Operator{in}}, agg: agg, in1: inputs}, nil
+	p := &partialAggregate{base: base{node: n, in: []Operator{in}}, agg: agg, in1: inputs}
+	for _, dt := range stateTypes(n.Aggs) {
+		p.growing = p.growing || rowkey.Width(dt) == 0 && dt.ID() != arrow.DECIMAL128
+	}
+	return p, nil
 }
 
 func (p *partialAggregate) Open(ctx context.Context, tc *TaskContext) error {
 	p.agg.open(tc)
 	p.in1.open(tc)
 	p.out.reset()
-	p.rows, p.passing, p.ended = 0, false, false
+	p.rows, p.unsent, p.passing, p.ended = 0, 0, false, false
 	return p.base.Open(ctx, tc)
 }
 
@@ -112,7 +122,8 @@ func (p *partialAggregate) add(rec arrow.RecordBatch) error {
 		p.passing = true
 		return p.flush()
 	}
-	if p.agg.bytes() > partialBytesMax {
+	p.unsent += n
+	if p.agg.contents() > partialBytesMax || p.growing && p.unsent >= partialRowsMax {
 		return p.flush()
 	}
 	return nil
@@ -165,6 +176,7 @@ func (p *partialAggregate) flush() error {
 		return err
 	}
 	p.agg.reset()
+	p.unsent = 0
 	p.out.set(p.Schema(), cols, n)
 	return nil
 }

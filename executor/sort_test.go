@@ -51,7 +51,7 @@ func lessByKeys(tb *table, keys []expr.SortKey, a, b int) bool {
 }
 
 func TestSortTopNAndLimitKeepTheOracleOrder(t *testing.T) {
-	for seed := range uint64(12) {
+	for seed := range uint64(5) {
 		for _, n := range []int{0, 1, 900} {
 			r := rand.New(rand.NewPCG(seed, uint64(n)))
 			checkSort(t, r, n)

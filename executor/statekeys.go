@@ -1,7 +1,6 @@
 package executor
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 
@@ -11,7 +10,6 @@ import (
 
 	"github.com/sluice-stream/sluice/batch"
 	"github.com/sluice-stream/sluice/executor/rowkey"
-	"github.com/sluice-stream/sluice/sinks"
 	"github.com/sluice-stream/sluice/statestore"
 )
 
@@ -145,107 +143,6 @@ func groupStart(g int) []byte {
 		return nil
 	}
 	return []byte{byte(g)}
-}
-
-// dues remembers the earliest window end of each key group of a shard from batch
-// to batch, so that a batch in which nothing is due reads nothing.
-type dues struct {
-	at         [batch.KeyGroups]batch.EventTime
-	first, end int
-	version    batch.ID // of the state that it describes
-	valid      bool
-}
-
-// load starts from what is remembered, or reads the first row of each key group.
-func (d *dues) load(s *statefulAggregate, txn statestore.Txn) error {
-	spec := &s.tc.Spec
-	first, end := batch.GroupsOf(spec.Task.Partition, max(spec.Parts, 1))
-	known := d.valid && d.version == spec.Base && d.first == first && d.end == end
-	// Whatever happens below, only a batch that comes to its end describes a version.
-	d.first, d.end, d.version, d.valid = first, end, spec.Base+1, false
-	if known {
-		return nil
-	}
-	for g := first; g < end; g++ {
-		d.at[g] = batch.EndOfTime
-		if spec.Base == batch.None || s.n.EndKey < 0 {
-			continue
-		}
-		err := txn.Scan(groupStart(g), groupStart(g+1), func(key, _ []byte) (bool, error) {
-			var err error
-			d.at[g], _, err = s.keys.end(key)
-			return false, err
-		})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (d *dues) add(group byte, end batch.EventTime) { d.at[group] = min(d.at[group], end) }
-
-// next ends a batch: it returns the earliest end of all.
-func (d *dues) next() batch.EventTime {
-	d.valid = true
-	next := batch.EndOfTime
-	for g := d.first; g < d.end; g++ {
-		next = min(next, d.at[g])
-	}
-	return next
-}
-
-// changes lists the rows of a changelog: a position in (new results, then old
-// ones), the kind of change and the group.
-func (s *statefulAggregate) changes(p *pass, now []arrow.Array) (rows []int32, ops []sinks.Op, groups []int32, err error) {
-	before := make([]int32, p.n)
-	for i := range before {
-		before[i] = -1
-	}
-	for at, f := range p.found {
-		before[f] = int32(at)
-	}
-	var types []arrow.DataType
-	for _, a := range s.n.Aggs {
-		types = append(types, a.Func.Result)
-	}
-	codec, err := rowkey.NewValueCodec(types)
-	if err != nil {
-		return nil, nil, nil, err
-	}
-	var newRows, oldRows rowkey.Rows
-	if err := codec.Encode(now, p.n, &newRows); err != nil {
-		return nil, nil, nil, err
-	}
-	if len(p.found) > 0 {
-		if err := codec.Encode(p.oldRes, len(p.found), &oldRows); err != nil {
-			return nil, nil, nil, err
-		}
-	}
-	add := func(row int, op sinks.Op, group int32) {
-		rows, ops, groups = append(rows, int32(row)), append(ops, op), append(groups, group)
-	}
-	for _, g := range p.order {
-		old := before[g]
-		switch {
-		case old < 0:
-			add(int(g), sinks.Insert, g)
-		case !bytes.Equal(newRows.Row(int(g)), oldRows.Row(int(old))):
-			add(p.n+int(old), sinks.UpdateBefore, g)
-			add(int(g), sinks.UpdateAfter, g)
-		}
-	}
-	return rows, ops, groups, nil
-}
-
-func opColumn(alloc memory.Allocator, op sinks.Op, n int) arrow.Array {
-	b := array.NewInt8Builder(alloc)
-	defer b.Release()
-	b.Reserve(n)
-	for range n {
-		b.UnsafeAppend(int8(op))
-	}
-	return b.NewArray()
 }
 
 func newBuilders(alloc memory.Allocator, types []arrow.DataType) []array.Builder {

@@ -1,0 +1,54 @@
+package executor
+
+import (
+	"github.com/sluice-stream/sluice/batch"
+	"github.com/sluice-stream/sluice/statestore"
+)
+
+// dues remembers the earliest window end of each key group of a shard from batch
+// to batch, so that a batch in which nothing is due reads nothing.
+type dues struct {
+	at         [batch.KeyGroups]batch.EventTime
+	first, end int
+	version    batch.ID // of the state that it describes
+	valid      bool
+}
+
+// load starts from what is remembered, or reads the first row of each key group.
+func (d *dues) load(s *statefulAggregate, txn statestore.Txn) error {
+	spec := &s.tc.Spec
+	first, end := batch.GroupsOf(spec.Task.Partition, max(spec.Parts, 1))
+	known := d.valid && d.version == spec.Base && d.first == first && d.end == end
+	// Whatever happens below, only a batch that comes to its end describes a version.
+	d.first, d.end, d.version, d.valid = first, end, spec.Base+1, false
+	if known {
+		return nil
+	}
+	for g := first; g < end; g++ {
+		d.at[g] = batch.EndOfTime
+		if spec.Base == batch.None || s.n.EndKey < 0 {
+			continue
+		}
+		err := txn.Scan(groupStart(g), groupStart(g+1), func(key, _ []byte) (bool, error) {
+			var err error
+			d.at[g], _, err = s.keys.end(key)
+			return false, err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *dues) add(group byte, end batch.EventTime) { d.at[group] = min(d.at[group], end) }
+
+// next ends a batch: it returns the earliest end of all.
+func (d *dues) next() batch.EventTime {
+	d.valid = true
+	next := batch.EndOfTime
+	for g := d.first; g < d.end; g++ {
+		next = min(next, d.at[g])
+	}
+	return next
+}
