@@ -375,3 +375,19 @@ func splitKernel(kc *expr.KernelContext, args []expr.Vec, n int) (arrow.Array, e
 		return nil
 	})
 }
+
+// stringListsMasked builds an ARRAY<STRING> column; m says which rows are NULL.
+func stringListsMasked(kc *expr.KernelContext, m *vec.Mask, vals [][]string) (arrow.Array, error) {
+	b := array.NewListBuilder(kc.Alloc, expr.TypeString)
+	defer b.Release()
+	vb := b.ValueBuilder().(*array.StringBuilder)
+	for i, v := range vals {
+		if m.IsNull(i) {
+			b.AppendNull()
+			continue
+		}
+		b.Append(true)
+		vb.AppendValues(v, nil)
+	}
+	return b.NewListArray(), nil
+}
