@@ -374,7 +374,9 @@ func (x *execution) finished(ctx context.Context, res batch.TaskResult) bool {
 		x.mu.Unlock()
 		return false
 	}
-	adopted := x.mu.err == nil && x.mu.collect.Add(res)
+	counted := res
+	counted.Counters = x.countersOf(t, res.Counters)
+	adopted := x.mu.err == nil && x.mu.collect.Add(counted)
 	if adopted {
 		x.countLocked(t, a, res)
 	}
@@ -384,6 +386,19 @@ func (x *execution) finished(ctx context.Context, res batch.TaskResult) bool {
 	x.send(ctx, sends)
 	x.d.listen.task(res, a.node, x.d.clock.Now().Sub(a.since))
 	return adopted
+}
+
+// countersOf is what a task adds to its batch: rows in are those of streams, since
+// a static table is read once for many batches, and rows out are those that sinks get.
+func (x *execution) countersOf(t taskRef, c batch.Counters) batch.Counters {
+	stage := x.mu.stages[t.stage].plan
+	if stage.Static {
+		c.RowsIn, c.BytesIn = 0, 0
+	}
+	if _, ok := stage.Output.(physical.ToSink); !ok {
+		c.RowsOut = 0
+	}
+	return c
 }
 
 func (x *execution) countLocked(t taskRef, a attempt, res batch.TaskResult) {

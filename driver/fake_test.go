@@ -262,11 +262,16 @@ type exchangeKey struct {
 
 func startWorker(t testing.TB, net *inproc.Network, id transport.NodeID, fs vfsx.FS) *fakeWorker {
 	t.Helper()
+	return startWorkerAt(t, net, id, fs, "ck/state")
+}
+
+func startWorkerAt(t testing.TB, net *inproc.Network, id transport.NodeID, fs vfsx.FS, dir string) *fakeWorker {
+	t.Helper()
 	node, err := net.Join(id)
 	if err != nil {
 		t.Fatal(err)
 	}
-	store, err := mem.Open(mem.Options{FS: fs, Dir: "ck/state"})
+	store, err := mem.Open(mem.Options{FS: fs, Dir: dir})
 	if err != nil {
 		t.Fatal(err)
 	}

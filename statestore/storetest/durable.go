@@ -143,6 +143,20 @@ func testCollect(t *testing.T, open Open) {
 	e.must(e.store.Collect(e.ctx, nil))
 	r := start(t, open, fs)
 	r.must(r.store.Restore(r.ctx, s, 199, live[1:]))
+
+	// Checkpoints on their way to the log are not live yet and stay all the same,
+	// however many came after them.
+	old := live[1:]
+	var onTheWay []statestore.Manifest
+	for id := batch.ID(200); id < 300; id++ {
+		e.apply(s, id-1, m.batch())
+		onTheWay = append(onTheWay, e.checkpoint(s, id))
+		e.must(e.store.Collect(e.ctx, old))
+	}
+	for _, man := range onTheWay {
+		r := start(t, open, fs)
+		r.must(r.store.Restore(r.ctx, s, man.Version, []statestore.Manifest{man}))
+	}
 }
 
 // testCrash: whatever write fails and whenever the machine stops, a manifest
