@@ -104,6 +104,11 @@ func (p *printer) print(_ context.Context, id batch.ID, recs []arrow.RecordBatch
 	case "csv":
 		p.csv(&buf, id, recs)
 	default:
+		// An empty table would say nothing, many times over; in complete mode it
+		// says that the result is empty.
+		if rowsOf(recs) == 0 && p.spec.Mode != sinks.Complete {
+			return nil
+		}
 		if err := p.table(&buf, id, recs); err != nil {
 			return err
 		}
@@ -113,6 +118,13 @@ func (p *printer) print(_ context.Context, id batch.ID, recs []arrow.RecordBatch
 		return batch.ExternalError(fmt.Errorf("print batch %d of table %q: %w", id, p.spec.Table, err), false)
 	}
 	return nil
+}
+
+func rowsOf(recs []arrow.RecordBatch) (n int64) {
+	for _, r := range recs {
+		n += r.NumRows()
+	}
+	return n
 }
 
 func (p *printer) json(buf *bytes.Buffer, id batch.ID, recs []arrow.RecordBatch) {
