@@ -166,17 +166,21 @@ type grouping struct {
 	aggs  *aggregates
 	at    map[*expr.Column]ast.Pos
 	pos   ast.Pos // of the SELECT
+	// sets are the grouping sets, as positions of keys; nil for plain GROUP BY.
+	sets  [][]int
+	marks []mark
 }
 
-// add appends a key unless it is one already.
-func (g *grouping) add(e expr.Expr, name string) {
-	for _, k := range g.keys {
+// add appends a key unless it is one already, and returns its position.
+func (g *grouping) add(e expr.Expr, name string) int {
+	for i, k := range g.keys {
 		if same(k, e) {
-			return
+			return i
 		}
 	}
 	g.keys = append(g.keys, e)
 	g.names = append(g.names, name)
+	return len(g.keys) - 1
 }
 
 // above rewrites an expression over the input to one over the Aggregate's
@@ -189,11 +193,16 @@ func (g *grouping) above(e expr.Expr) (expr.Expr, error) {
 	}
 	for i, k := range g.keys {
 		if same(k, e) {
-			return &expr.Column{Index: i, Name: g.names[i], DT: k.Type(), Null: k.Nullable()}, nil
+			return &expr.Column{Index: i, Name: g.names[i], DT: k.Type(), Null: k.Nullable() || g.sets != nil}, nil
 		}
 	}
 	if c, ok := e.(*expr.Column); ok && isScalar(c) {
 		return c, nil
+	}
+	if c, ok := e.(*expr.Column); ok && c.Index >= markBase {
+		d := *c
+		d.Index = len(g.keys) + len(g.aggs.calls) + c.Index - markBase
+		return &d, nil
 	}
 	if c, ok := e.(*expr.Column); ok {
 		pos, ok := g.at[c]
@@ -222,8 +231,12 @@ func (g *grouping) above(e expr.Expr) (expr.Expr, error) {
 	return expr.WithChildren(e, out), nil
 }
 
-// node makes the Aggregate over an input.
-func (g *grouping) node(in logical.Node) *logical.Aggregate {
+// node makes the Aggregate over an input, or the union of one for each
+// grouping set.
+func (g *grouping) node(in logical.Node) logical.Node {
+	if g.sets != nil {
+		return g.union(in)
+	}
 	return &logical.Aggregate{Input: in, Keys: g.keys, Names: g.names, Aggs: g.aggs.calls}
 }
 

@@ -1,6 +1,7 @@
 package sql
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -15,7 +16,7 @@ import (
 // how many rows there are or need the grouping; they have no plan yet.
 var unboundYet = map[string]bool{
 	"explode": true, "explode_outer": true, "posexplode": true, "posexplode_outer": true, "inline": true,
-	"inline_outer": true, "stack": true, "grouping": true, "grouping_id": true, "session_window": true,
+	"inline_outer": true, "stack": true, "session_window": true,
 }
 
 // call binds a function call: a window, an aggregate, a function that the user
@@ -57,6 +58,9 @@ func (x *exprBinder) special(c *ast.Call, name string) (expr.Expr, bool, error) 
 	switch name {
 	case "window":
 		v, err := x.window(c)
+		return v, true, err
+	case "grouping", "grouping_id":
+		v, err := x.grouping(c, name)
 		return v, true, err
 	case "window_time":
 		v, err := x.windowTime(c)
@@ -121,7 +125,12 @@ func (x *exprBinder) args(c *ast.Call, name string) ([]expr.Expr, error) {
 			err = ast.Errorf(a.Pos, "%s(*) has no meaning; only count takes *", name)
 		case *ast.Lambda:
 			var types []arrow.DataType
-			if types, err = functions.LambdaParams(name, out[:i], len(a.Params)); err != nil {
+			types, err = functions.LambdaParams(name, out[:i], len(a.Params))
+			var unknown *functions.ErrUnknown
+			switch {
+			case errors.As(err, &unknown):
+				return nil, x.unknownFunction(c.Name)
+			case err != nil:
 				return nil, at(a.Pos, err)
 			}
 			out[i], err = x.bindLambda(a, types)

@@ -16,7 +16,8 @@ import (
 // are physical, metadata or computed, the watermark and the keys. Computed
 // columns and the watermark are checked here, so that their errors point at
 // this statement and not at a later query. With no columns at all the connector
-// completes the definition; call CheckTable then. text is the whole script.
+// completes the definition (Complete); call CheckTable then. text is the statement
+// as the user wrote it, for SHOW CREATE TABLE; empty prints it anew.
 func BuildTable(cat Catalog, t *ast.CreateTable, text string, opts Options) (*TableDef, error) {
 	if t.Like != nil {
 		return nil, unsupported(t.Like.Pos, "CREATE TABLE .. LIKE")

@@ -19,6 +19,8 @@ type exprBinder struct {
 	aggs *aggregates
 	// scalars collects scalar subqueries that are joined later; nil to join at once.
 	scalars *scalars
+	// group is the GROUP BY, for grouping(..); nil where there is none.
+	group *grouping
 	// inAgg is set inside an aggregate's arguments.
 	inAgg bool
 	// alias finds names that are no columns: output columns of the same SELECT.

@@ -143,30 +143,20 @@ func (sel *selection) bindGroup() error {
 		return nil // the keys are known once the items are bound
 	}
 	x := &exprBinder{b: sel.b, sc: sel.sc, clause: "GROUP BY"}
+	sets := [][]int{nil}
+	plain := true
 	for _, it := range g.Items {
-		switch it.Kind {
-		case ast.GroupExpr:
-		case ast.GroupSet:
-			if len(it.Sets[0]) == 0 {
-				continue // GROUP BY (): one group of all rows
-			}
-			fallthrough
-		default:
-			what := map[ast.GroupKind]string{ast.GroupRollup: "ROLLUP", ast.GroupCube: "CUBE"}[it.Kind]
-			if what == "" {
-				what = "GROUPING SETS"
-			}
-			return unsupported(it.Pos, what)
+		plain = plain && (it.Kind == ast.GroupExpr || it.Kind == ast.GroupSet && len(it.Sets[0]) == 0)
+		more, err := sel.groupingSets(x, it)
+		if err != nil {
+			return err
 		}
-		exprs := []ast.Expr{it.Expr}
-		if row, ok := it.Expr.(*ast.Row); ok {
-			exprs = row.Items
+		if sets, err = product(it.Pos, sets, more); err != nil {
+			return err
 		}
-		for _, e := range exprs {
-			if err := sel.groupKey(x, e); err != nil {
-				return err
-			}
-		}
+	}
+	if !plain {
+		sel.group.sets = sets
 	}
 	return nil
 }
@@ -175,12 +165,12 @@ func (sel *selection) newGroup() *grouping {
 	return &grouping{aggs: sel.aggs, at: sel.b.at, pos: sel.s.Pos}
 }
 
-// groupKey binds one key. A name is a column of the input before it is an
-// output column, as in Spark.
-func (sel *selection) groupKey(x *exprBinder, e ast.Expr) error {
+// groupKey binds one key and returns the positions of what it is made of. A
+// name is a column of the input before it is an output column, as in Spark.
+func (sel *selection) groupKey(x *exprBinder, e ast.Expr) ([]int, error) {
 	i, ok, err := ordinalOf(e, len(sel.items), "GROUP BY")
 	if err != nil {
-		return err
+		return nil, err
 	}
 	name := outputName(e)
 	var key expr.Expr
@@ -197,16 +187,13 @@ func (sel *selection) groupKey(x *exprBinder, e ast.Expr) error {
 		}
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if start, end, ok := windowColumns(key); ok {
-		sel.group.add(start, "window_start")
-		sel.group.add(end, "window_end")
 		sel.nameWindow(key)
-		return nil
+		return []int{sel.group.add(start, "window_start"), sel.group.add(end, "window_end")}, nil
 	}
-	sel.group.add(key, name)
-	return nil
+	return []int{sel.group.add(key, name)}, nil
 }
 
 // keyItem binds an output column as a key.
@@ -248,7 +235,7 @@ func (sel *selection) nameWindow(e expr.Expr) {
 
 // binder makes a binder for a clause in which aggregates may stand.
 func (sel *selection) binder(clause string, upto int) *exprBinder {
-	return &exprBinder{b: sel.b, sc: sel.sc, clause: clause, aggs: sel.aggs, scalars: sel.subs, alias: func(name string) expr.Expr {
+	return &exprBinder{b: sel.b, sc: sel.sc, clause: clause, aggs: sel.aggs, scalars: sel.subs, group: sel.group, alias: func(name string) expr.Expr {
 		for _, it := range sel.items[:upto] {
 			if it.named && it.e != nil && strings.EqualFold(it.name, name) {
 				return it.e
@@ -358,6 +345,9 @@ func (sel *selection) plan(having expr.Expr, keys []expr.SortKey) (*scope, error
 		es[i], names[i] = it.e, it.name
 	}
 	if sel.group != nil {
+		if sel.group.sets == nil && len(sel.group.marks) > 0 {
+			return nil, ast.Errorf(sel.s.Pos, "grouping and grouping_id need GROUP BY with ROLLUP, CUBE or GROUPING SETS")
+		}
 		node = sel.group.node(node)
 		if err := sel.raise(es, keys, &having); err != nil {
 			return nil, err
