@@ -92,6 +92,10 @@ var ErrDamaged = errors.New("the manifest is damaged")
 func Decode(b []byte) (Manifest, error) {
 	var m Manifest
 	line, body, ok := bytes.Cut(b, []byte("\n"))
+	var version int
+	if n, _ := fmt.Sscanf(string(line[:min(len(line), 40)]), "sluice-manifest %d ", &version); n == 1 && version > 1 {
+		return m, batch.UserErrorf("the manifest is of version %d, and this program knows version 1: use a newer one", version)
+	}
 	var sum uint32
 	var size int
 	if n, err := fmt.Sscanf(string(line)+"\n", header, &sum, &size); !ok || n != 2 || err != nil {

@@ -1,9 +1,13 @@
 package manifest
 
 import (
+	"bytes"
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"reflect"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/sluice-stream/sluice/batch"
@@ -77,6 +81,26 @@ func TestListCovers(t *testing.T) {
 	}
 	if want := "[0-9.1 10-10.0 12-12.0 12-12.1]"; fmt.Sprint(got) != want || len(covered) != 3 {
 		t.Errorf("got %v and %v, want %s", got, covered, want)
+	}
+}
+
+// TestVersion1 decodes bytes that version 1 has written. They are never written again.
+func TestVersion1(t *testing.T) {
+	b, err := os.ReadFile("testdata/manifest-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := Decode(b)
+	want := Manifest{Query: "q-1", From: 7, To: 7, Seq: 1, Term: 3, Rows: 12, Digest: batch.Digest{Hi: 1, Lo: 2}, Replaces: true, Removed: []string{"old.csv"},
+		Files: []File{{Name: "p=1/new.csv", Size: 99, Rows: 12, Staged: "x.staged"}}, Compacts: true}
+	if err != nil || !reflect.DeepEqual(m, want) {
+		t.Fatalf("%+v %v", m, err)
+	}
+	if again, err := Encode(want); err != nil || !bytes.Equal(again, b) {
+		t.Errorf("version 1 is written as %q", again)
+	}
+	if _, err := Decode([]byte("sluice-manifest 2 x")); err == nil || !strings.Contains(err.Error(), "version 2, and this program knows version 1") {
+		t.Error(err)
 	}
 }
 

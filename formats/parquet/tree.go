@@ -38,14 +38,6 @@ func (n *node) field() arrow.Field {
 	return arrow.Field{Name: n.name, Type: n.typ, Nullable: n.nullable}
 }
 
-// leafBelow returns the first leaf under a node: any will do to read structure from.
-func (n *node) leafBelow() *node {
-	for n.shape != leafNode {
-		n = n.children[0]
-	}
-	return n
-}
-
 type treeBuilder struct{ next int }
 
 const maxSchemaDepth = 100

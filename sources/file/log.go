@@ -74,6 +74,10 @@ func (l *fileLog) load(b []byte) (int, error) {
 		return &batch.Error{Kind: batch.External, Err: fmt.Errorf("the file log %q is damaged at byte %d of %d: restore it from a copy of the checkpoint", l.path, at, len(b))}
 	}
 	if len(b) < len(logHeader) || string(b[:len(logHeader)]) != logHeader {
+		var version int
+		if n, _ := fmt.Sscanf(string(b[:min(len(b), 40)]), "sluice-files %d\n", &version); n == 1 && version > 1 {
+			return 0, batch.UserErrorf("the file log %q is of version %d, and this program knows version 1: use a newer one", l.path, version)
+		}
 		return 0, damaged(0) // it is made whole, by a rename
 	}
 	at := len(logHeader)

@@ -29,9 +29,6 @@ var (
 	declared     = []options.Option{optPath, optFormat, optMaxFiles, optMaxBytes, optRecursive, optPoll, optMinAge, formats.BadRows}
 )
 
-// Clock is what the source needs of time; the system's if nil.
-type Clock interface{ Now() time.Time }
-
 // Connector returns the source over the formats it can read. logs is the file
 // system of the checkpoint, where the file log lies.
 func Connector(logs vfsx.FS, reg *formats.Registry) sources.Connector {

@@ -487,6 +487,23 @@ func TestLogStaysShort(t *testing.T) {
 	_ = again.close()
 }
 
+// TestVersion1 reads a log that version 1 has written. It is never written again.
+func TestVersion1(t *testing.T) {
+	b, err := os.ReadFile("testdata/files-1.log")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := &fileLog{seen: map[string]entry{}}
+	n, err := l.load(b)
+	want := []entry{{Path: "in/b.csv", Size: 20, MTime: -5}, {Path: "in/c.csv", Size: 30, MTime: 1_700_000_000_000_000_000}}
+	if err != nil || n != len(b) || l.start != 1 || !slices.Equal(l.entries, want) || l.seen["in/a.csv"].Size != 10 {
+		t.Fatalf("%+v %v", l, err)
+	}
+	if _, err := l.load([]byte("sluice-files 2\nxx")); err == nil || !strings.Contains(err.Error(), "version 2, and this program knows version 1") {
+		t.Error(err)
+	}
+}
+
 func FuzzLog(f *testing.F) {
 	f.Add([]byte(logHeader + "\x05\x00\x00\x00\x00\x00\x00\x00hello"))
 	f.Fuzz(func(t *testing.T, b []byte) {
