@@ -50,8 +50,12 @@ type wait struct {
 }
 
 func newDeployment(opt Options, listen *announcer) *deployment {
+	key := opt.DeployKey
+	if key == "" {
+		key = fmt.Sprintf("%s/%s/%s", opt.Query, opt.Plan.Key, listen.run)
+	}
 	d := &deployment{
-		key: fmt.Sprintf("%s/%s/%s", opt.Query, opt.Plan.Key, listen.run), query: opt.Query, plan: opt.Plan, tr: opt.Transport,
+		key: key, query: opt.Query, plan: opt.Plan, tr: opt.Transport,
 		workers: opt.Workers, parts: opt.Parallelism, clock: opt.Clock, opt: opt, listen: listen,
 	}
 	d.mu.waits = map[waitKey]*wait{}

@@ -27,6 +27,11 @@ type Options struct {
 	// whatever changes results.
 	PlanHash string
 
+	// DeployKey names this run of the query on its workers, for who has to register
+	// the workers' halves of its connectors first. It must differ from that of any
+	// other run; default: drawn from the query, the plan and the run.
+	DeployKey string
+
 	// Sources and Sinks hold one entry for each of the plan's, by name within the plan.
 	Sources map[string]sources.Source
 	Sinks   map[string]sinks.Sink
