@@ -3,6 +3,7 @@ package sql
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -102,6 +103,16 @@ func run(cat *memCatalog, s ast.Stmt, opts Options) (string, error) {
 			v.Columns = append(v.Columns, c.Name.Name)
 		}
 		cat.rels[strings.ToLower(s.Name.String())] = &Relation{Name: s.Name.String(), View: v}
+	case *ast.Describe:
+		t := cat.rels[strings.ToLower(s.Name.String())].Table
+		out := fmt.Sprintf("%s connector=%s keys=%v partition=%v watermark=%t\n", t.Name, t.Connector, t.Keys, t.Partition, t.Watermark != nil)
+		for _, k := range slices.Sorted(maps.Keys(t.Options)) {
+			out += fmt.Sprintf("  %s = %s\n", k, t.Options[k])
+		}
+		for _, c := range t.Columns {
+			out += fmt.Sprintf("  %s %v null=%t physical=%d virtual=%t\n", c.Name, c.Type, c.Null, c.Physical, c.Virtual)
+		}
+		return out, nil
 	case *ast.QueryStmt:
 		n, err := BindQuery(cat, s.Query, opts)
 		if err != nil {

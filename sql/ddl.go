@@ -1,6 +1,7 @@
 package sql
 
 import (
+	"maps"
 	"math"
 	"strings"
 	"time"
@@ -20,9 +21,9 @@ import (
 // as the user wrote it, for SHOW CREATE TABLE; empty prints it anew.
 func BuildTable(cat Catalog, t *ast.CreateTable, text string, opts Options) (*TableDef, error) {
 	if t.Like != nil {
-		return nil, unsupported(t.Like.Pos, "CREATE TABLE .. LIKE")
+		return copyTable(cat, t)
 	}
-	def := &TableDef{Name: t.Name.String(), Options: map[string]string{}, Text: ast.SQL(t)}
+	def := &TableDef{Name: dotted(t.Name.Parts), Options: map[string]string{}, Text: ast.SQL(t)}
 	if text != "" {
 		def.Text = text
 	}
@@ -68,6 +69,51 @@ func (t *TableDef) Complete(schema *arrow.Schema) {
 func CheckTable(cat Catalog, def *TableDef, opts Options) error {
 	_, err := newBinder(cat, opts).scan(def)
 	return err
+}
+
+// copyTable binds CREATE TABLE .. LIKE as Flink does: everything is taken over
+// unless a clause excludes it, and the options given here win.
+func copyTable(cat Catalog, t *ast.CreateTable) (*TableDef, error) {
+	name := dotted(t.Like.Parts)
+	rel, err := cat.Relation(name)
+	switch {
+	case err != nil:
+		return nil, ast.Errorf(t.Like.Pos, "table %q: %w", name, err)
+	case rel == nil:
+		return nil, newBinder(cat, Options{}).unknownTable(t.Like.Pos, name)
+	case rel.Table == nil:
+		return nil, ast.Errorf(t.Like.Pos, "%q is a view; CREATE TABLE .. LIKE copies a table", name)
+	case len(t.Columns) > 0 || t.Watermark != nil || t.PrimaryKey != nil || t.PartitionBy != nil:
+		return nil, unsupported(t.Pos, "CREATE TABLE .. LIKE with columns or keys of its own")
+	}
+	def := *rel.Table
+	def.Name, def.Text, def.Options = dotted(t.Name.Parts), ast.SQL(t), map[string]string{}
+	without := func(what string) bool {
+		keep := true
+		for _, o := range t.LikeOptions {
+			if how, of, _ := strings.Cut(o, " "); of == "ALL" || of == what {
+				keep = how != "EXCLUDING"
+			}
+		}
+		return !keep
+	}
+	if !without("OPTIONS") {
+		maps.Copy(def.Options, rel.Table.Options)
+	}
+	for _, o := range t.Options {
+		def.Options[o.Key] = o.Value
+	}
+	if without("WATERMARKS") {
+		def.Watermark = nil
+	}
+	if without("CONSTRAINTS") {
+		def.Keys = nil
+	}
+	if without("PARTITIONS") {
+		def.Partition = nil
+	}
+	def.Connector = def.Options["connector"]
+	return &def, nil
 }
 
 func buildColumns(def *TableDef, t *ast.CreateTable) error {
