@@ -89,7 +89,7 @@ func (s *statefulAggregate) emit(p *pass) error {
 		return err
 	}
 	m := p.n + len(p.scanned)
-	if s.mode() == sinks.Changelog {
+	if s.compares() {
 		return s.emitChanges(p, keys)
 	}
 	cols, err := s.total.finals(keys, 0, m)
@@ -97,6 +97,14 @@ func (s *statefulAggregate) emit(p *pass) error {
 		return err
 	}
 	defer gather.Release(cols)
+	visible, err := s.visible(cols, m)
+	if err != nil {
+		return err
+	}
+	p.order = slices.DeleteFunc(p.order, func(row int32) bool { return !visible(row) })
+	if len(p.order) == 0 {
+		return nil
+	}
 	out, err := gather.Columns(s.tc.Alloc, cols, p.order)
 	if err != nil {
 		return err
@@ -138,6 +146,25 @@ func (s *statefulAggregate) scannedRows(p *pass) ([]arrow.Array, error) {
 	return concat(s.tc.Alloc, [][]arrow.Array{p.cols, keys})
 }
 
+// visible says which of n groups HAVING lets through.
+func (s *statefulAggregate) visible(cols []arrow.Array, n int) (func(row int32) bool, error) {
+	if s.having == nil {
+		return func(int32) bool { return true }, nil
+	}
+	rec := array.NewRecordBatch(s.results, cols, int64(n))
+	defer rec.Release()
+	pass, err := s.having.run(rec)
+	if err != nil {
+		return nil, err
+	}
+	defer gather.Release(pass)
+	shown := make([]bool, n)
+	for _, row := range trueRows(pass[0], n, nil) {
+		shown[row] = true
+	}
+	return func(row int32) bool { return shown[row] }, nil
+}
+
 // emitChanges compares results with those before and lists the changes.
 func (s *statefulAggregate) emitChanges(p *pass, keys []arrow.Array) error {
 	defer gather.Release(keys)
@@ -147,8 +174,8 @@ func (s *statefulAggregate) emitChanges(p *pass, keys []arrow.Array) error {
 	}
 	defer gather.Release(now)
 	// Old results stand behind the new ones in one column, so that one gather does both.
-	rows, ops, keyRows, err := s.changes(p, now)
-	if err != nil {
+	rows, ops, keyRows, err := s.changes(p, keys, now)
+	if err != nil || len(rows) == 0 {
 		return err
 	}
 	both := now

@@ -163,8 +163,9 @@ func (w *watermark) report() {
 // lateFilter drops what is too late for the watermark in force, and counts it.
 type lateFilter struct {
 	base
-	end  *computed
-	keep []int32
+	end   *computed
+	shift int64
+	keep  []int32
 }
 
 func newLateFilter(n *physical.LateFilter, in Operator) (*lateFilter, error) {
@@ -172,7 +173,7 @@ func newLateFilter(n *physical.LateFilter, in Operator) (*lateFilter, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &lateFilter{base: base{node: n, in: []Operator{in}}, end: end}, nil
+	return &lateFilter{base: base{node: n, in: []Operator{in}}, end: end, shift: n.Shift}, nil
 }
 
 func (f *lateFilter) Open(ctx context.Context, tc *TaskContext) error {
@@ -206,7 +207,7 @@ func (f *lateFilter) apply(rec arrow.RecordBatch) (arrow.RecordBatch, error) {
 	}
 	f.keep = f.keep[:0]
 	for i, v := range ends.TimestampValues() {
-		if batch.EventTime(v) > f.tc.Spec.Watermark || ends.IsNull(i) {
+		if shifted(int64(v), f.shift) > f.tc.Spec.Watermark || ends.IsNull(i) {
 			f.keep = append(f.keep, int32(i))
 		}
 	}

@@ -21,10 +21,16 @@ var less = &expr.Function{Name: "<", Infix: "<", Strict: true, Kernel: func(kc *
 	defer b.Release()
 	x, y := args[0].Arr.(*array.Int64), args[1].Arr.(*array.Int64)
 	for i := range n {
-		if x.IsNull(i) || y.IsNull(i) {
+		at := [2]int{i, i}
+		for k := range at {
+			if args[k].Const {
+				at[k] = 0
+			}
+		}
+		if x.IsNull(at[0]) || y.IsNull(at[1]) {
 			b.AppendNull()
 		} else {
-			b.Append(x.Value(i) < y.Value(i))
+			b.Append(x.Value(at[0]) < y.Value(at[1]))
 		}
 	}
 	return b.NewArray(), nil

@@ -9,6 +9,7 @@ import (
 
 	"github.com/sluice-stream/sluice/batch"
 	"github.com/sluice-stream/sluice/executor/gather"
+	"github.com/sluice-stream/sluice/planner/expr"
 	"github.com/sluice-stream/sluice/planner/physical"
 	"github.com/sluice-stream/sluice/sinks"
 	"github.com/sluice-stream/sluice/statestore"
@@ -27,9 +28,13 @@ type statefulAggregate struct {
 	total *aggregator // with what the store held; same numbers, then scanned rows
 	old   *aggregator // changelog: what the store held, in order of found
 	dues  dues
-	mem   account // of keys
-	out   cutter
-	done  bool
+
+	having  *computed     // nil without one
+	results *arrow.Schema // keys and results, what having looks at
+
+	mem  account // of keys
+	out  cutter
+	done bool
 }
 
 // pass is what one micro-batch has in hand.
@@ -38,7 +43,7 @@ type pass struct {
 	n       int           // groups of the batch
 	cols    []arrow.Array // their keys
 	found   []uint32      // groups that the store had
-	oldRes  []arrow.Array // changelog: results of found before the batch
+	oldRes  []arrow.Array // if they are compared: results of found before the batch
 	closing []bool        // groups of the batch that leave at once
 	scanned [][2][]byte   // other rows that leave or, in complete mode, all rows: key, value
 	all     bool          // everything leaves: an input without windows has ended
@@ -58,7 +63,13 @@ func newStatefulAggregate(n *physical.StatefulAggregate, in Operator) (*stateful
 			return nil, fmt.Errorf("%s: %w", n, err)
 		}
 	}
-	s.keys, err = newStateKeys(fieldTypes(in.Schema().Fields()[:n.NKeys]), n.EndKey, stateTypes(n.Aggs))
+	s.keys, err = newStateKeys(fieldTypes(in.Schema().Fields()[:n.NKeys]), n.EndKey, n.EndShift, stateTypes(n.Aggs))
+	if err != nil || n.Having == nil {
+		return s, err
+	}
+	fields := n.Out.Fields()[:n.NKeys+len(n.Aggs)]
+	s.results = arrow.NewSchema(fields, nil)
+	s.having, err = newComputed([]expr.Expr{n.Having}, s.results)
 	return s, err
 }
 
@@ -67,6 +78,9 @@ func (s *statefulAggregate) Open(ctx context.Context, tc *TaskContext) error {
 		a.open(tc)
 	}
 	s.mem.open(tc)
+	if s.having != nil {
+		s.having.open(tc)
+	}
 	s.out.reset()
 	s.done = false
 	return s.base.Open(ctx, tc)
@@ -124,6 +138,11 @@ func (s *statefulAggregate) compute(ctx context.Context) error {
 
 func (s *statefulAggregate) mode() sinks.Mode { return sinks.Mode(s.n.Mode) }
 
+// compares says whether what comes out depends on the results before the batch.
+func (s *statefulAggregate) compares() bool {
+	return s.mode() == sinks.Changelog || s.mode() == sinks.Update && s.having != nil
+}
+
 // lookUp encodes the keys of the batch and merges what the store has for them.
 func (s *statefulAggregate) lookUp(p *pass) error {
 	if s.n.Global && p.n == 0 {
@@ -153,7 +172,7 @@ func (s *statefulAggregate) lookUp(p *pass) error {
 		s.delta, s.total = s.total, s.delta
 		return nil
 	}
-	if s.mode() == sinks.Changelog {
+	if s.compares() {
 		s.old.resize(len(p.found))
 		if err := s.old.merge(iota32(0, len(p.found)), states); err != nil {
 			return err

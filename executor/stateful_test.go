@@ -22,10 +22,10 @@ const second = int64(1e6)
 
 // streamPlan counts and lists by (window, key) with state: scan, watermark,
 // window of 10 s, late filter, partial, exchange, stateful.
-func streamPlan(tb *table, mode string, windowed bool) *physical.Plan {
+func streamPlan(tb *table, mode string, windowed, having bool) *physical.Plan {
 	var node physical.Node = &physical.Scan{Source: "src", Out: tb.schema}
 	keys := exprs(tb.col("k"))
-	end := -1
+	end, shift := -1, int64(0)
 	if windowed {
 		fields := append([]arrow.Field{}, tb.schema.Fields()...)
 		for _, n := range []string{"window_start", "window_end", "window_time"} {
@@ -34,9 +34,14 @@ func streamPlan(tb *table, mode string, windowed bool) *physical.Plan {
 		out := arrow.NewSchema(fields, nil)
 		node = &physical.Watermark{Input: node, Col: 0, Source: "src"}
 		node = &physical.Window{Input: node, Kind: logical.Tumble, Time: tb.col("ts"), Size: 10 * second, Out: out}
-		node = &physical.LateFilter{Input: node, End: column(out, len(fields)-2), Operator: "agg"}
-		// The window's end is the second key: state must find it all the same.
-		keys, end = append(keys, column(out, len(fields)-2)), 1
+		// The window is the second key: state must find it all the same. With HAVING
+		// it is the window's start, so that shifts are seen too.
+		at := len(fields) - 2
+		if having {
+			at, shift = len(fields)-3, 10*second
+		}
+		node = &physical.LateFilter{Input: node, End: column(out, at), Shift: shift, Operator: "agg"}
+		keys, end = append(keys, column(out, at)), 1
 	}
 	aggs := []*expr.AggCall{call("count"), call("list", tb.col("v"))}
 	part := &physical.PartialAggregate{Input: node, Keys: keys, Aggs: aggs, Out: aggSchema(tb.schema, keys, stateTypes(aggs), false)}
@@ -44,13 +49,31 @@ func streamPlan(tb *table, mode string, windowed bool) *physical.Plan {
 	for i := range keys {
 		to[i] = column(part.Out, i)
 	}
-	state := &physical.StatefulAggregate{Input: &physical.ExchangeRead{Out: part.Out}, NKeys: len(keys), EndKey: end, Aggs: aggs, Mode: mode,
+	state := &physical.StatefulAggregate{Input: &physical.ExchangeRead{Out: part.Out}, NKeys: len(keys), EndKey: end, EndShift: shift, Aggs: aggs, Mode: mode,
 		Operator: "agg", Out: aggSchema(tb.schema, keys, resultTypes(aggs), mode != "append")}
+	if having {
+		state.Having = &expr.Call{Func: less, Args: []expr.Expr{expr.Int64(havingRows), column(state.Out, len(keys))}, DT: tBool, Null: true}
+		state.Having = &expr.Logical{Op: expr.And, Args: []expr.Expr{state.Having, &expr.Call{Func: notFour, Args: []expr.Expr{column(state.Out, len(keys))}, DT: tBool, Null: true}}}
+	}
 	return &physical.Plan{Stages: []*physical.Stage{
 		{ID: 0, Root: part, Kind: physical.Splits, Output: physical.ToHash{Keys: to}, Sources: []string{"src"}},
 		{ID: 1, Root: state, Kind: physical.Hash, Output: physical.ToClient{}, Inputs: []int{0}, Stateful: []string{"agg"}},
 	}}
 }
+
+// havingRows is the condition of the tests' HAVING: count(*) > havingRows and
+// not a multiple of four, so that groups come and go.
+const havingRows = 3
+
+// notFour is n % 4 <> 0.
+var notFour = &expr.Function{Name: "not_four", Strict: true, Kernel: func(kc *expr.KernelContext, args []expr.Vec, n int) (arrow.Array, error) {
+	b := array.NewBooleanBuilder(kc.Alloc)
+	defer b.Release()
+	for i := range n {
+		b.Append(args[0].Arr.(*array.Int64).Value(i)%4 != 0)
+	}
+	return b.NewArray(), nil
+}}
 
 // events are mostly in order, with times before 1970 too.
 func events(r *rand.Rand, alloc memory.Allocator, n int) *table {
@@ -77,6 +100,7 @@ type oracle struct {
 	groups map[string]*oracleGroup
 	max    int64
 	late   int64
+	having bool
 }
 
 type oracleGroup struct {
@@ -102,7 +126,11 @@ func (o *oracle) feed(tb *table, from, to int, watermark int64, windowed bool) (
 				o.late++
 				continue
 			}
-			g.key += fmt.Sprintf("%q|", arrow.Timestamp(g.end).ToTime(arrow.Microsecond).Format("2006-01-02T15:04:05"))
+			shown := g.end
+			if o.having {
+				shown = start
+			}
+			g.key += fmt.Sprintf("%q|", arrow.Timestamp(shown).ToTime(arrow.Microsecond).Format("2006-01-02T15:04:05"))
 		}
 		if o.groups[g.key] == nil {
 			o.groups[g.key] = g
@@ -124,22 +152,24 @@ func TestStatefulAggregateEqualsTheOracleInEveryMode(t *testing.T) {
 	for _, mode := range []string{"append", "update", "complete", "changelog"} {
 		for _, windowed := range []bool{true, false} {
 			for _, parts := range []int{1, 5} {
-				t.Run(fmt.Sprint(mode, windowed, parts), func(t *testing.T) { checkStateful(t, mode, windowed, parts) })
+				for _, having := range []bool{false, true} {
+					t.Run(fmt.Sprint(mode, windowed, parts, having), func(t *testing.T) { checkStateful(t, mode, windowed, having, parts) })
+				}
 			}
 		}
 	}
 }
 
-func checkStateful(t *testing.T, mode string, windowed bool, parts int) {
+func checkStateful(t *testing.T, mode string, windowed, having bool, parts int) {
 	alloc := memory.NewCheckedAllocator(memory.DefaultAllocator)
 	defer alloc.AssertSize(t, 0)
 	r := rand.New(rand.NewPCG(uint64(parts), uint64(len(mode))))
 	const n, batches = 900, 12
 	tb := events(r, alloc, n)
 	defer tb.rec.Release()
-	e := newEngine(t, alloc, streamPlan(tb, mode, windowed), parts)
+	e := newEngine(t, alloc, streamPlan(tb, mode, windowed, having), parts)
 	defer e.close()
-	o := &oracle{groups: map[string]*oracleGroup{}, max: math.MinInt64}
+	o := &oracle{groups: map[string]*oracleGroup{}, max: math.MinInt64, having: having}
 	wm := batch.NoTime
 	for id := range batches + 1 {
 		from, to := n*id/batches, min(n*(id+1)/batches, n)
@@ -147,9 +177,9 @@ func checkStateful(t *testing.T, mode string, windowed bool, parts int) {
 			from, to = n, n
 		}
 		e.sources["src"] = tb.cut(r, from, to, 2)
-		old := map[string]string{}
+		old := map[string]oracleGroup{}
 		for k, g := range o.groups {
-			old[k] = g.text()
+			old[k] = *g
 		}
 		touched := o.feed(tb, from, to, int64(wm), windowed)
 		closing := wm // what this batch closes: the watermark through the batch before
@@ -188,20 +218,26 @@ func (o *oracle) due(windowed bool) batch.EventTime {
 	return due
 }
 
+func (o *oracle) shows(g oracleGroup) bool {
+	return len(g.rows) > 0 && (!o.having || len(g.rows) > havingRows && len(g.rows)%4 != 0)
+}
+
 // expect lists the rows that a batch emits, and lets closed groups go.
-func (o *oracle) expect(mode string, windowed bool, touched []string, old map[string]string, closing batch.EventTime) (want []string) {
-	const ins, before, after = `"0"|`, `"1"|`, `"2"|`
+func (o *oracle) expect(mode string, windowed bool, touched []string, old map[string]oracleGroup, closing batch.EventTime) (want []string) {
+	const ins, before, after, del = `"0"|`, `"1"|`, `"2"|`, `"3"|`
 	for _, k := range touched {
-		g := o.groups[k]
-		switch mode {
-		case "update":
+		g, was := o.groups[k], old[k]
+		shows, showed := o.shows(*g), o.shows(was)
+		switch {
+		case mode == "append" || mode == "complete":
+		case !shows && showed:
+			want = append(want, k+was.text()+del)
+		case shows && mode == "update" && (showed || was.key == ""):
 			want = append(want, k+g.text()+after)
-		case "changelog":
-			if old[k] == "" {
-				want = append(want, k+g.text()+ins)
-			} else if old[k] != g.text() {
-				want = append(want, k+old[k]+before, k+g.text()+after)
-			}
+		case shows && !showed:
+			want = append(want, k+g.text()+ins)
+		case shows && was.text() != g.text():
+			want = append(want, k+was.text()+before, k+g.text()+after)
 		}
 	}
 	for k, g := range o.groups {
@@ -209,10 +245,10 @@ func (o *oracle) expect(mode string, windowed bool, touched []string, old map[st
 		ended = ended || !windowed && mode == "append" && closing == batch.EndOfTime
 		if ended {
 			delete(o.groups, k)
-			if mode == "append" {
+			if mode == "append" && o.shows(*g) {
 				want = append(want, k+g.text())
 			}
-		} else if mode == "complete" {
+		} else if mode == "complete" && o.shows(*g) {
 			want = append(want, k+g.text()+ins)
 		}
 	}
@@ -228,7 +264,7 @@ func TestClosedWindowsComeOutInOrder(t *testing.T) {
 	var runs [2][]string
 	for i := range runs {
 		r := rand.New(rand.NewPCG(uint64(i), 5))
-		e := newEngine(t, alloc, streamPlan(tb, "append", true), 3)
+		e := newEngine(t, alloc, streamPlan(tb, "append", true, false), 3)
 		for id := range 3 {
 			e.sources["src"] = tb.cut(r, 400*id/3, 400*(id+1)/3, 2)
 			closing := []batch.EventTime{batch.NoTime, 0, batch.EndOfTime}[id]
@@ -269,6 +305,38 @@ func TestGlobalAggregateEmitsWithoutInput(t *testing.T) {
 			}
 			e.sources["src"].release()
 		}
+		e.close()
+	}
+}
+
+// DISTINCT over a stream is an aggregate without aggregates.
+func TestDistinctAsAChangelogInsertsEachKeyOnce(t *testing.T) {
+	alloc := memory.NewCheckedAllocator(memory.DefaultAllocator)
+	defer alloc.AssertSize(t, 0)
+	tb := events(rand.New(rand.NewPCG(1, 1)), alloc, 100)
+	defer tb.rec.Release()
+	for _, mode := range []string{"changelog", "append"} {
+		keys := exprs(tb.col("k"))
+		part := &physical.PartialAggregate{Input: &physical.Scan{Source: "src", Out: tb.schema}, Keys: keys, Out: aggSchema(nil, keys, nil, false)}
+		state := &physical.StatefulAggregate{Input: &physical.ExchangeRead{Out: part.Out}, NKeys: 1, EndKey: -1, Mode: mode, Operator: "d",
+			Out: aggSchema(nil, keys, nil, mode == "changelog")}
+		e := newEngine(t, alloc, &physical.Plan{Stages: []*physical.Stage{
+			{ID: 0, Root: part, Kind: physical.Splits, Output: physical.ToHash{Keys: []expr.Expr{column(part.Out, 0)}}, Sources: []string{"src"}},
+			{ID: 1, Root: state, Kind: physical.Hash, Output: physical.ToClient{}, Inputs: []int{0}, Stateful: []string{"d"}},
+		}}, 2)
+		var got []string
+		for id := range 4 {
+			e.sources["src"] = tb.cut(rand.New(rand.NewPCG(1, 1)), 25*id, 25*id+25, 1)
+			got = append(got, e.run(batch.ID(id), batch.NoTime, batch.NoTime)...)
+			e.sources["src"].release()
+		}
+		want := []string{`"(null)"|`, `"0"|`, `"1"|`, `"2"|`, `"3"|`}
+		if mode == "changelog" {
+			for i := range want {
+				want[i] += `"0"|`
+			}
+		}
+		sameRows(t, mode, got, want)
 		e.close()
 	}
 }

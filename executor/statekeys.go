@@ -3,6 +3,7 @@ package executor
 import (
 	"errors"
 	"fmt"
+	"math"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
@@ -17,6 +18,7 @@ import (
 // [key group][window end, if there is one][other keys] -> partial results.
 type stateKeys struct {
 	endKey int
+	shift  int64 // from the key to the window's end
 	perm   []int // position in the state's key -> key column
 	types  []arrow.DataType
 	enc    *rowkey.Encoder
@@ -31,8 +33,8 @@ type stateKeys struct {
 	list   [][]byte
 }
 
-func newStateKeys(keys []arrow.DataType, endKey int, state []arrow.DataType) (*stateKeys, error) {
-	k := &stateKeys{endKey: endKey, types: keys, state: state}
+func newStateKeys(keys []arrow.DataType, endKey int, shift int64, state []arrow.DataType) (*stateKeys, error) {
+	k := &stateKeys{endKey: endKey, shift: shift, types: keys, state: state}
 	if endKey >= 0 {
 		if endKey >= len(keys) || keys[endKey].ID() != arrow.TIMESTAMP {
 			return nil, fmt.Errorf("key %d is not the end of a window", endKey)
@@ -134,7 +136,15 @@ func (k *stateKeys) end(key []byte) (end batch.EventTime, windowed bool, err err
 	if null || err != nil {
 		return batch.NoTime, true, err
 	}
-	return batch.EventTime(w ^ 1<<63), true, nil
+	return shifted(int64(w^1<<63), k.shift), true, nil
+}
+
+// shifted adds a shift, never negative, to a time without leaving its range.
+func shifted(t, shift int64) batch.EventTime {
+	if t > math.MaxInt64-shift {
+		return batch.EndOfTime
+	}
+	return batch.EventTime(t + shift)
 }
 
 // groupStart is the first key of a key group, nil after the last one.
