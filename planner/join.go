@@ -141,8 +141,11 @@ func (b *builder) sort(n *logical.Sort) (*fragment, error) {
 	return in.wrap(&physical.Sort{Input: in.root, Keys: n.Keys}), nil
 }
 
+// topMax is how many rows a TopN keeps in memory; a longer prefix is sorted, which spills.
+const topMax = 1 << 16
+
 func (b *builder) limit(n *logical.Limit) (*fragment, error) {
-	if s, ok := n.Input.(*logical.Sort); ok && n.Count >= 0 {
+	if s, ok := n.Input.(*logical.Sort); ok && n.Count >= 0 && n.Count+n.Offset <= topMax {
 		return b.topN(n, s.Input, s.Keys)
 	}
 	in, err := b.ordered(n.Input, "LIMIT")
