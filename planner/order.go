@@ -1,0 +1,61 @@
+package planner
+
+import (
+	"github.com/sluice-stream/sluice/planner/expr"
+	"github.com/sluice-stream/sluice/planner/logical"
+	"github.com/sluice-stream/sluice/planner/physical"
+)
+
+// sort gathers everything; a limit above it is planned by limit.
+func (b *builder) sort(n *logical.Sort) (*fragment, error) {
+	in, err := b.ordered(n.Input, "ORDER BY")
+	if err != nil {
+		return nil, err
+	}
+	in = b.single(in)
+	return in.wrap(&physical.Sort{Input: in.root, Keys: n.Keys}), nil
+}
+
+// topMax is how many rows a TopN keeps in memory; a longer prefix is sorted, which spills.
+const topMax = 1 << 16
+
+func (b *builder) limit(n *logical.Limit) (*fragment, error) {
+	if s, ok := n.Input.(*logical.Sort); ok && n.Count >= 0 && n.Count+n.Offset <= topMax {
+		return b.topN(n, s.Input, s.Keys)
+	}
+	in, err := b.ordered(n.Input, "LIMIT")
+	if err != nil {
+		return nil, err
+	}
+	if in.kind != physical.Single {
+		if n.Count >= 0 {
+			in = in.wrap(&physical.Limit{Input: in.root, Count: n.Count + n.Offset})
+		}
+		in = b.single(in)
+	}
+	return in.wrap(&physical.Limit{Input: in.root, Count: n.Count, Offset: n.Offset}), nil
+}
+
+func (b *builder) topN(n *logical.Limit, input logical.Node, keys []expr.SortKey) (*fragment, error) {
+	in, err := b.ordered(input, "ORDER BY with LIMIT")
+	if err != nil {
+		return nil, err
+	}
+	if in.kind != physical.Single {
+		in = b.single(in.wrap(&physical.TopN{Input: in.root, Keys: keys, Count: n.Count + n.Offset}))
+	}
+	return in.wrap(&physical.TopN{Input: in.root, Keys: keys, Count: n.Count, Offset: n.Offset}), nil
+}
+
+// ordered builds the input of an operator that needs the whole result at once:
+// in a stream that is what complete mode puts out.
+func (b *builder) ordered(n logical.Node, op string) (*fragment, error) {
+	in, err := b.build(n)
+	if err != nil {
+		return nil, err
+	}
+	if b.opts.Stream && !in.static && (b.mode != "complete" || b.above > 0) {
+		return nil, refuse(op, "a stream has no end to sort or cut; use OUTPUT MODE complete over an aggregation")
+	}
+	return in, nil
+}
