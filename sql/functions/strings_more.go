@@ -137,7 +137,7 @@ func formatKernel(kc *expr.KernelContext, args []expr.Vec, n int) (arrow.Array, 
 			}
 			vals[k] = v
 			if v == nil {
-				vals[k] = "null"
+				vals[k] = nullArg{}
 			}
 		}
 		s := fmt.Sprintf(pattern, vals...)
@@ -149,6 +149,15 @@ func formatKernel(kc *expr.KernelContext, args []expr.Vec, n int) (arrow.Array, 
 		o.Append(s)
 	}
 	return o.Array(kc.Result, m)
+}
+
+// nullArg prints null under any verb.
+type nullArg struct{}
+
+// Format writes null, padded to the width.
+func (nullArg) Format(f fmt.State, _ rune) {
+	w, _ := f.Width()
+	fmt.Fprintf(f, "%*s", w, "null")
 }
 
 func formatNumber(dst []byte, x float64, d int32) ([]byte, error) {
