@@ -44,6 +44,9 @@ func (x *exprBinder) aggregate(c *ast.Call, name string) (expr.Expr, error) {
 	if err != nil {
 		return nil, err
 	}
+	if args, err = nullTreatment(c, name, args); err != nil {
+		return nil, err
+	}
 	call, err := functions.Aggregate(name, args, c.Distinct)
 	if err != nil {
 		return nil, at(c.Pos, err)
@@ -109,14 +112,27 @@ func (x *exprBinder) aggArgs(c *ast.Call, name string) ([]expr.Expr, error) {
 	return append([]expr.Expr{v}, args...), err
 }
 
+// nullTreatment makes IGNORE NULLS the second argument that first, last and
+// any_value have for it. RESPECT NULLS is what they do anyway.
+func nullTreatment(c *ast.Call, name string, args []expr.Expr) ([]expr.Expr, error) {
+	if c.Nulls == "" {
+		return args, nil
+	}
+	switch name {
+	case "first", "first_value", "last", "last_value", "any_value":
+		if len(args) == 1 && c.Nulls == "IGNORE" {
+			args = append(args, expr.Bool(true))
+		}
+		return args, nil
+	}
+	return nil, ast.Errorf(c.Pos, "%s NULLS has no meaning for %s", c.Nulls, name)
+}
+
 // collect adds the clauses of a call to an aggregate and returns a stand-in
 // for its result.
 func (x *exprBinder) collect(c *ast.Call, call *expr.AggCall) (expr.Expr, error) {
 	if err := x.aggAllowed(c, call.Func.Name); err != nil {
 		return nil, err
-	}
-	if c.Nulls != "" {
-		return nil, unsupported(c.Pos, c.Nulls+" NULLS on an aggregate")
 	}
 	inner := x.inside()
 	if c.Filter != nil {

@@ -15,7 +15,6 @@ import (
 	"github.com/sluice-stream/sluice/planner/expr"
 	"github.com/sluice-stream/sluice/planner/logical"
 	"github.com/sluice-stream/sluice/sql/ast"
-	"github.com/sluice-stream/sluice/sql/functions"
 	"github.com/sluice-stream/sluice/sql/parser"
 )
 
@@ -62,12 +61,6 @@ func TestData(t *testing.T) {
 			stmts, err := parser.Parse(d.Input, parser.Options{})
 			if err != nil {
 				return "syntax error: " + err.Error()
-			}
-			needs := ""
-			if d.MaybeScanArgs(t, "needs", &needs); needs != "" {
-				if _, ok := functions.Lookup(needs); !ok {
-					return d.Expected
-				}
 			}
 			opts := Options{}
 			d.MaybeScanArgs(t, "zone", &opts.Zone)

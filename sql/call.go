@@ -107,6 +107,9 @@ func (x *exprBinder) registered(c *ast.Call, name string, aggOnly bool) (expr.Ex
 		return nil, at(c.Pos, err)
 	}
 	if a != nil {
+		if c.Nulls != "" || c.WithinGroup != nil {
+			return nil, ast.Errorf(c.Pos, "%s takes neither IGNORE NULLS nor WITHIN GROUP", name)
+		}
 		call := *a
 		call.Distinct = c.Distinct && !a.Func.IgnoresDuplicates
 		return x.collect(c, &call)

@@ -37,6 +37,9 @@ func (b *binder) tableFunc(t *ast.TableFunc) (*scope, error) {
 		}
 		return nil, err.WithHint("there are TUMBLE, HOP and CUMULATE")
 	}
+	if t.Ordinality || t.Call.Distinct || t.Call.OrderBy != nil || t.Call.Nulls != "" || t.Call.WithinGroup != nil {
+		return nil, ast.Errorf(t.Pos, "%s takes arguments alone: neither DISTINCT, ORDER BY nor WITH ORDINALITY", name)
+	}
 	args, err := namedArgs(t.Call, name, f.params, f.least)
 	if err != nil {
 		return nil, err
