@@ -491,3 +491,46 @@ func TestLogLines(t *testing.T) {
 		}
 	})
 }
+
+// A volatile sink forgets everything with its process. The last committed batch
+// is shown to the next one again, unless a checkpoint proves that it was shown.
+func TestVolatileSink(t *testing.T) {
+	for _, graceful := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBed(t, 100)
+			defer b.close()
+			b.opt.Sources["n#0"] = pushing{b.src}
+			b.opt.Volatile = map[string]bool{"out#0": true}
+			b.out.volatile = true
+			b.opt.Protocol.CheckpointInterval = -1
+			q := b.start()
+			for end := int64(100); end <= 500; end += 100 {
+				b.src.grow(end)
+				b.must(q.ProcessAllAvailable(t.Context()))
+			}
+			shown := len(b.out.batches)
+			b.must(q.Stop(t.Context(), !graceful))
+			b.out.forget()
+			q = b.start()
+			b.must(q.ProcessAllAvailable(t.Context()))
+			again := 1
+			if graceful {
+				again = 0
+			}
+			if n := len(b.out.batches) - shown; n != again {
+				t.Fatalf("graceful %v: %d batches are shown again", graceful, n)
+			}
+			// Without a new process nothing is shown twice, whatever fails.
+			b.out.failures, b.out.after = 2, true
+			b.src.grow(600)
+			b.must(q.ProcessAllAvailable(t.Context()))
+			b.must(q.Stop(t.Context(), true))
+			q = b.start()
+			b.must(q.ProcessAllAvailable(t.Context()))
+			b.must(q.Stop(t.Context(), false))
+			if n := len(b.out.batches) - shown - again; n != 1 {
+				t.Fatalf("graceful %v: one more batch is shown as %d", graceful, n)
+			}
+		})
+	}
+}

@@ -3,7 +3,6 @@ package driver
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -433,14 +432,15 @@ func (x *execution) failed(ctx context.Context, f transport.Failed) {
 		return
 	}
 	_, retry := batch.KindOf(f.Err)
-	again := retry && x.mu.err == nil && a.number+1 < x.d.opt.TaskAttemptsMax && ctx.Err() == nil
+	cancelled := x.mu.err != nil
+	again := retry && !cancelled && a.number+1 < x.d.opt.TaskAttemptsMax && ctx.Err() == nil
 	if again {
 		x.mu.tries[t] = a.number + 1
 		x.mu.ready = append(x.mu.ready, t)
 	}
 	sends := x.takeLocked()
 	x.mu.Unlock()
-	if !errors.Is(f.Err, context.Canceled) {
+	if !cancelled {
 		x.d.listen.send(TaskFailed{Task: f.Task, Worker: a.node, Err: f.Err, Again: again})
 	}
 	if !again {

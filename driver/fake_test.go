@@ -137,6 +137,14 @@ type shelf struct {
 	wrong    error
 	seen     chan struct{}
 	dark     *atomic.Bool // the computer that calls has lost power
+	volatile bool         // takes any batch first
+}
+
+// forget is what the end of a process does to a volatile sink.
+func (s *shelf) forget() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.last = batch.None
 }
 
 type outRow struct{ N, Total int64 }
@@ -155,7 +163,7 @@ func (s *shelf) Commit(_ context.Context, id batch.ID, _ batch.Term, parts []bat
 		return lost
 	}
 	s.commits++
-	if id == s.last+1 {
+	if id == s.last+1 || s.volatile && s.last == batch.None {
 		s.show(id, parts)
 	} else if id != s.last {
 		s.wrong = errors.Join(s.wrong, fmt.Errorf("batch %d is shown after batch %d", id, s.last))

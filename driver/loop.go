@@ -101,7 +101,8 @@ func (q *Query) carryOut(ctx context.Context, rd microbatch.Ready) {
 		q.work.Go(func() { q.restore(ctx, *r) })
 	}
 	for _, a := range rd.AskSinks {
-		q.work.Go(func() { q.askSink(ctx, a.Sink) })
+		recovering, known := rd.Status.Phase == microbatch.Recovering, q.known(a.Sink)
+		q.work.Go(func() { q.askSink(ctx, a.Sink, recovering, known) })
 	}
 	for _, a := range rd.Ask {
 		q.asked[a.Source] = asking{a.Seq, q.opt.Clock.Now()}
@@ -175,6 +176,7 @@ func (q *Query) follow(id batch.ID) *trace {
 }
 
 func (q *Query) committing(c microbatch.Committed, now time.Time, through uint64) {
+	q.last = &c
 	t := q.follow(c.Batch)
 	t.prepared, t.counters = now, c.Counters
 	t.outRows = 0

@@ -38,6 +38,13 @@ type Options struct {
 	// Transactional names the sinks that keep (query, batch, digest) with their
 	// output and whose prepared output does not survive a crash.
 	Transactional map[string]bool
+	// Volatile names those of them that forget what they hold with their process.
+	Volatile map[string]bool
+	// Volatile names the sinks whose prepared output does not survive the process
+	// and which remember nothing beyond it (sinks.Connector.Volatile). After a
+	// crash the last committed batch is run again for them and shown again, unless
+	// a checkpoint proves that it was shown.
+	Volatile map[string]bool
 	// Limits bounds what one batch takes from a source, besides the source's own
 	// options. This is the back-pressure: without any, one batch may be as large
 	// as all that has come.
@@ -159,7 +166,7 @@ func (o Options) machine() microbatch.Options {
 		m.Sources = append(m.Sources, spec)
 	}
 	for _, s := range o.Plan.Sinks {
-		m.Sinks = append(m.Sinks, microbatch.SinkSpec{Name: s.Name, Transactional: o.Transactional[s.Name]})
+		m.Sinks = append(m.Sinks, microbatch.SinkSpec{Name: s.Name, Transactional: o.Transactional[s.Name] || o.Volatile[s.Name]})
 	}
 	return m
 }

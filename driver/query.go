@@ -54,7 +54,8 @@ type Query struct {
 	lastTrigger time.Time
 	waiting     []durable
 	checkpoints []microbatch.Checkpointed
-	uploading   batch.ID // checkpoint under way; None if none
+	uploading   batch.ID              // checkpoint under way; None if none
+	last        *microbatch.Committed // newest in the log
 	tokens      map[int]chan struct{}
 	token       int
 	armed       batch.EventTime // when the timer rings; EndOfTime if it does not
@@ -131,7 +132,9 @@ func (q *Query) replay(ctx context.Context) error {
 			started.Planned = rec.Batch
 		case microbatch.Checkpointed:
 			q.noteCheckpoint(rec)
-		case microbatch.Started, microbatch.Committed:
+		case microbatch.Committed:
+			q.last = &rec
+		case microbatch.Started:
 		}
 	}
 	if err := q.m.Step(microbatch.Tick{At: q.now()}); err != nil {

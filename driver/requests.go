@@ -24,15 +24,52 @@ func (q *Query) restore(ctx context.Context, r microbatch.Restore) {
 	q.post(microbatch.Restored{Batch: r.Batch})
 }
 
-// askSink asks a transactional sink what it shows.
-func (q *Query) askSink(ctx context.Context, name string) {
+// askSink asks a sink what it shows.
+func (q *Query) askSink(ctx context.Context, name string, recovering bool, log logged) {
 	id, digest, err := q.opt.Sinks[name].Holds(ctx)
 	if err != nil {
 		_, retry := batch.KindOf(err)
 		q.post(microbatch.SinkUnknown{Sink: name, Err: err, Retry: retry})
 		return
 	}
+	if q.opt.Volatile[name] {
+		id, digest = log.volatile(id, recovering)
+	}
 	q.post(microbatch.SinkHolds{Sink: name, Batch: id, Digest: digest})
+}
+
+// logged is what the log says of a sink.
+type logged struct {
+	batch      batch.ID // newest committed batch, None if none
+	digest     batch.Digest
+	checkpoint batch.ID // newest checkpoint
+}
+
+func (q *Query) known(sink string) logged {
+	l := logged{batch: batch.None, checkpoint: batch.None}
+	if q.last != nil {
+		l.batch = q.last.Batch
+		_, l.digest = microbatch.SinkSum(q.last.Prepared, sink)
+	}
+	if n := len(q.checkpoints); n > 0 {
+		l.checkpoint = q.checkpoints[n-1].Batch
+	}
+	return l
+}
+
+// volatile answers for a sink that remembers nothing beyond its process: what it
+// has shown in this one counts; otherwise the last committed batch counts as
+// shown only if a checkpoint of it exists, since one is not recorded before.
+func (l logged) volatile(holds batch.ID, recovering bool) (batch.ID, batch.Digest) {
+	switch {
+	case l.batch == batch.None:
+		return batch.None, batch.Digest{}
+	case holds >= l.batch || recovering && l.checkpoint >= l.batch:
+		return l.batch, l.digest
+	case recovering:
+		return l.batch - 1, batch.Digest{}
+	}
+	return holds, batch.Digest{}
 }
 
 // reveal shows a committed batch in its sinks, all at the same time.
