@@ -103,22 +103,44 @@ func (s *sortEncoder) order() []int32 {
 	for i := range entries {
 		entries[i] = sortEntry{prefix: prefixOf(s.rows.Row(i)), row: int32(i)}
 	}
-	if n < radixRows {
-		slices.SortFunc(entries, func(a, b sortEntry) int {
-			if a.prefix != b.prefix {
-				return cmp.Compare(a.prefix, b.prefix)
-			}
-			return s.compare(a, b)
-		})
-	} else {
+	return positions(s.sort(entries))
+}
+
+// sort orders entries by prefix, then by their whole keys.
+func (s *sortEncoder) sort(entries []sortEntry) []sortEntry {
+	if len(entries) >= radixRows {
 		entries = radixSort(entries)
 		s.settle(entries)
+		return entries
 	}
-	out := make([]int32, n)
+	slices.SortFunc(entries, func(a, b sortEntry) int {
+		if a.prefix != b.prefix {
+			return cmp.Compare(a.prefix, b.prefix)
+		}
+		return s.compare(a, b)
+	})
+	return entries
+}
+
+func positions(entries []sortEntry) []int32 {
+	out := make([]int32, len(entries))
 	for i, e := range entries {
 		out[i] = e.row
 	}
 	return out
+}
+
+// keyOrder returns the positions of state keys in key order.
+func keyOrder(rows *rowkey.Rows) []int32 {
+	s := sortEncoder{rows: *rows}
+	entries := make([]sortEntry, rows.Len())
+	for i := range entries {
+		row := rows.Row(i)
+		var b [8]byte
+		copy(b[:], row)
+		entries[i] = sortEntry{prefix: binary.BigEndian.Uint64(b[:]), row: int32(i)}
+	}
+	return positions(s.sort(entries))
 }
 
 // compare orders two entries by their whole keys, then by position.

@@ -226,11 +226,11 @@ func (s *statefulAggregate) store(p *pass) error {
 	if err := s.keys.codec.Encode(states, p.n, &s.keys.values); err != nil {
 		return err
 	}
-	for i := range p.n {
+	for _, i := range s.keys.order {
 		if p.closing[i] {
 			continue
 		}
-		if err := p.txn.Put(s.keys.rows.Row(i), s.keys.values.Row(i)); err != nil {
+		if err := p.txn.Put(s.keys.rows.Row(int(i)), s.keys.values.Row(int(i))); err != nil {
 			return err
 		}
 	}

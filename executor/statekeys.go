@@ -30,7 +30,8 @@ type stateKeys struct {
 	groups []uint8
 	rows   rowkey.Rows
 	values rowkey.Rows
-	list   [][]byte
+	list   [][]byte // the keys in key order
+	order  []int32  // of list: the groups
 }
 
 func newStateKeys(keys []arrow.DataType, endKey int, shift int64, state []arrow.DataType) (*stateKeys, error) {
@@ -75,7 +76,12 @@ func (k *stateKeys) encode(cols []arrow.Array, n int) error {
 	if err := k.enc.EncodeGrouped(k.groups, permuted, &k.rows); err != nil {
 		return err
 	}
-	k.list = k.rows.List(k.list[:0])
+	// A store is a sorted structure: neighbours in key order lie together in it.
+	k.order = keyOrder(&k.rows)
+	k.list = k.list[:0]
+	for _, i := range k.order {
+		k.list = append(k.list, k.rows.Row(int(i)))
+	}
 	return nil
 }
 
@@ -95,7 +101,7 @@ func (k *stateKeys) get(alloc memory.Allocator, p *pass) ([]arrow.Array, error) 
 	bs := newBuilders(alloc, k.state)
 	defer releaseBuilders(bs)
 	err := p.txn.Get(k.list, func(i int, value []byte) error {
-		p.found = append(p.found, uint32(i))
+		p.found = append(p.found, uint32(k.order[i]))
 		return k.codec.Decode(value, bs)
 	})
 	if err != nil {
