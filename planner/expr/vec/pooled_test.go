@@ -1,0 +1,63 @@
+package vec
+
+import (
+	"testing"
+	"unsafe"
+
+	"github.com/apache/arrow-go/v18/arrow/memory"
+)
+
+// TestPooled pins that buffers are zero, aligned and not shared, also when reused.
+func TestPooled(t *testing.T) {
+	p := NewPooled()
+	live := map[*byte][]byte{}
+	for round := range 200 {
+		size := round*37%5000 + 1
+		b := p.Allocate(size)
+		for i, x := range b {
+			if x != 0 {
+				t.Fatalf("round %d: byte %d is %d", round, i, x)
+			}
+		}
+		at := unsafe.SliceData(b)
+		if len(b) != size || uintptr(unsafe.Pointer(at))%alignment != 0 {
+			t.Fatalf("round %d: %d bytes at %p", round, len(b), at)
+		}
+		if _, taken := live[at]; taken {
+			t.Fatalf("round %d: a live buffer was handed out again", round)
+		}
+		Fill(b)
+		b = p.Reallocate(size*2, b)
+		for i, x := range b {
+			if (i < size) != (x == 0xAA) || i >= size && x != 0 {
+				t.Fatalf("round %d: byte %d after growing is %d", round, i, x)
+			}
+		}
+		Fill(b)
+		if round%3 == 0 {
+			live[unsafe.SliceData(b)] = b
+			continue
+		}
+		p.Free(b)
+	}
+	p.Free(make([]byte, 100)) // a stranger is left to the collector
+	p.Free(nil)
+}
+
+// Fill marks a buffer as used.
+func Fill(b []byte) {
+	for i := range b {
+		b[i] = 0xAA
+	}
+}
+
+// BenchmarkAllocate compares a column's buffer from the pool and from the heap.
+func BenchmarkAllocate(b *testing.B) {
+	for name, a := range map[string]memory.Allocator{"pool": NewPooled(), "heap": memory.NewGoAllocator()} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				a.Free(a.Allocate(8192 * 8))
+			}
+		})
+	}
+}
