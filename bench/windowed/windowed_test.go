@@ -38,7 +38,7 @@ func input(b *testing.B, s *sluice.Session) string {
 	b.Helper()
 	dir := b.TempDir()
 	err := s.Exec(context.Background(), fmt.Sprintf(`
-CREATE TABLE gen WITH ('connector'='nexmark', 'event-type'='bid', 'number-of-events'='%d');
+CREATE TABLE gen WITH ('connector'='nexmark', 'event-type'='bid', 'events'='%d');
 CREATE TABLE files (auction BIGINT, price BIGINT, ts TIMESTAMP) WITH ('connector'='filesystem', 'path'='%s', 'format'='parquet');
 CREATE STREAMING QUERY load TRIGGER AVAILABLE NOW CHECKPOINT '%s' AS
 INSERT INTO files SELECT auction, price, dateTime FROM gen`, events, dir, filepath.Join(dir, "_ck")))
