@@ -83,14 +83,30 @@ func (l *lexer) illegal(n int, msg string, open bool) {
 	l.toks[len(l.toks)-1].open = open
 }
 
-// upper folds keywords; names outside ASCII are never keywords.
+// upper folds keywords; names outside ASCII are never keywords. The frequent
+// ones come out of a table, without an allocation for each use.
 func upper(s string) string {
+	var buf [20]byte
+	lower := false
 	for i := 0; i < len(s); i++ {
-		if c := s[i]; 'a' <= c && c <= 'z' {
-			return strings.ToUpper(s)
+		c := s[i]
+		if 'a' <= c && c <= 'z' {
+			lower = true
+			c -= 'a' - 'A'
+		}
+		if i < len(buf) {
+			buf[i] = c
 		}
 	}
-	return s
+	if !lower {
+		return s
+	}
+	if len(s) <= len(buf) {
+		if w, ok := folded[string(buf[:len(s)])]; ok {
+			return w
+		}
+	}
+	return strings.ToUpper(s)
 }
 
 // next adds one token; it is false after the end.
@@ -286,9 +302,18 @@ var operators = []string{
 	"(", ")", ",", ";", ".", "+", "-", "*", "/", "%", "=", "<", ">", "!", "&", "|", "^", "~", "[", "]", "{", "}", "?", ":", "$",
 }
 
-func (l *lexer) operator() {
+// operatorsBy holds them by their first byte.
+var operatorsBy = func() (by [256][]string) {
 	for _, op := range operators {
-		if strings.HasPrefix(l.text[l.off:], op) {
+		by[op[0]] = append(by[op[0]], op)
+	}
+	return by
+}()
+
+func (l *lexer) operator() {
+	rest := l.text[l.off:]
+	for _, op := range operatorsBy[rest[0]] {
+		if strings.HasPrefix(rest, op) {
 			switch op {
 			case "!=":
 				l.emit(tokOp, 2, "<>")

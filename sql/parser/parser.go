@@ -132,7 +132,7 @@ func run[T any](text string, opts Options, f func(p *parser) T) (out T, err erro
 	if len(text) > MaxText {
 		return out, ast.Errorf(ast.Pos{}, "the SQL text is %d bytes long; the limit is %d", len(text), MaxText)
 	}
-	p := &parser{text: text, toks: tokenize(text, opts.DoubleQuotedIdentifiers)}
+	p := &parser{text: text, toks: tokenize(text, opts.DoubleQuotedIdentifiers), expected: make([]string, 0, 64)}
 	defer func() {
 		switch r := recover().(type) {
 		case nil:
@@ -205,7 +205,7 @@ func (p *parser) at(words ...string) bool {
 
 // note remembers what would have been right here, for the error message.
 func (p *parser) note(words ...string) {
-	if len(p.expected) < 64 {
+	if len(p.expected)+len(words) <= cap(p.expected) {
 		p.expected = append(p.expected, words...)
 	}
 }
@@ -215,7 +215,7 @@ func (p *parser) atSeq(words ...string) bool {
 	for n, w := range words {
 		if !p.peek(n).is(w) {
 			if n == 0 {
-				p.note(strings.Join(words, " "))
+				p.note(w)
 			}
 			return false
 		}

@@ -42,3 +42,28 @@ func set(words ...string) map[string]bool {
 	}
 	return m
 }
+
+// folded holds frequent words, so that folding their case costs nothing. A word
+// that is missing here is still a keyword.
+var folded = func() map[string]string {
+	m := map[string]string{}
+	add := func(words ...string) {
+		for _, w := range words {
+			m[w] = w
+		}
+	}
+	for _, words := range []map[string]bool{reserved, notAlias, niladic, unitFunctions} {
+		for w := range words {
+			add(w)
+		}
+	}
+	for w := range typeNames {
+		add(w)
+	}
+	add(statementWords...)
+	add(clauseWords...)
+	add("BY", "ASC", "DESC", "NULLS", "FIRST", "LAST", "ALL", "COUNT", "SUM", "AVG", "MIN", "MAX", "OVER", "PARTITION",
+		"FILTER", "SECOND", "MINUTE", "HOUR", "DAY", "MONTH", "YEAR", "DESCRIPTOR", "TUMBLE", "HOP", "WATERMARK",
+		"OUTER", "RLIKE", "ILIKE", "TO", "ROWS", "RANGE")
+	return m
+}()
