@@ -38,8 +38,6 @@ type Options struct {
 	// Transactional names the sinks that keep (query, batch, digest) with their
 	// output and whose prepared output does not survive a crash.
 	Transactional map[string]bool
-	// Volatile names those of them that forget what they hold with their process.
-	Volatile map[string]bool
 	// Volatile names the sinks whose prepared output does not survive the process
 	// and which remember nothing beyond it (sinks.Connector.Volatile). After a
 	// crash the last committed batch is run again for them and shown again, unless
