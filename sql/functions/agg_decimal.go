@@ -49,12 +49,33 @@ func (s *decSums) Retract(groups []uint32, args []expr.Vec, sel []int32, n int) 
 
 func (s *decSums) add(groups []uint32, args []expr.Vec, sel []int32, n int, back bool) error {
 	v := vec.Load[dec.Num](args[0])
+	if sel == nil && !back && !args[0].Const && args[0].Arr.NullN() == 0 {
+		return s.all(groups, v.Vals[:n])
+	}
 	return eachRow(groups, args[:1], sel, n, func(g uint32, i int) error {
 		if back {
 			return s.put(g, v.At(i).Negate(), -1)
 		}
 		return s.put(g, v.At(i), 1)
 	})
+}
+
+// all adds every row of a column without NULLs.
+func (s *decSums) all(groups []uint32, vals []dec.Num) error {
+	var g uint32
+	for k, v := range vals {
+		if groups != nil {
+			g = groups[k]
+		}
+		t := s.sum[g].Add(v)
+		// The sign is wrong only after an addition of two numbers of one sign.
+		if (s.sum[g].HighBits()^t.HighBits())&(v.HighBits()^t.HighBits()) < 0 {
+			return s.put(g, v, 1)
+		}
+		s.sum[g] = t
+		s.count[g]++
+	}
+	return nil
 }
 
 func (s *decSums) put(g uint32, v dec.Num, count int64) error {

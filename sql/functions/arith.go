@@ -145,7 +145,26 @@ func decimalArith(e *Entry, l, r expr.Expr, try bool) (expr.Expr, error) {
 	default:
 		res = dec.Mod(lt, rt)
 	}
+	if sym == "+" || sym == "-" {
+		args[0], lt = alignLiteral(args[0], lt, rt.S)
+		args[1], rt = alignLiteral(args[1], rt, lt.S)
+	}
 	return e.newCall(decimalKernel(sym, lt, rt, res, try), args, res.Arrow()), nil
+}
+
+// alignLiteral gives a constant the scale of what it is added to, once instead
+// of in every row.
+func alignLiteral(e expr.Expr, t dec.Type, scale int32) (expr.Expr, dec.Type) {
+	l, ok := e.(*expr.Literal)
+	wide := dec.Type{P: t.P + scale - t.S, S: scale}
+	if !ok || scale <= t.S || wide.P > dec.MaxPrecision {
+		return e, t
+	}
+	c, ok := coerce(l, wide.Arrow()).(*expr.Literal)
+	if !ok {
+		return e, t
+	}
+	return c, wide
 }
 
 func bindNegate(e *Entry, a expr.Expr) (expr.Expr, error) {

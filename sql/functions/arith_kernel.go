@@ -271,6 +271,9 @@ func decimalKernel(sym string, lt, rt, res dec.Type, try bool) expr.Kernel {
 	if try {
 		zero = vec.ErrNull
 	}
+	if sym == "*" && lt.S+rt.S == res.S || (sym == "+" || sym == "-") && lt.S == rt.S && lt.S == res.S {
+		return decimalLoop(sym, lt, rt, res, over)
+	}
 	check := func(v dec.Num, fits bool) (dec.Num, error) {
 		if !fits {
 			return v, over
@@ -340,4 +343,32 @@ func negInt[T integer](dt arrow.DataType) expr.Kernel {
 		}
 		return -a, nil
 	})
+}
+
+// decimalLoop is decimalKernel without a call per row, for operands whose
+// scales already give the result's.
+func decimalLoop(sym string, lt, rt, res dec.Type, over error) expr.Kernel {
+	op := map[string]dec.Op{"+": dec.OpAdd, "-": dec.OpSub, "*": dec.OpMul}[sym]
+	return func(kc *expr.KernelContext, args []expr.Vec, n int) (arrow.Array, error) {
+		n = vec.Rows(args, n)
+		m := vec.StrictMask(kc.Alloc, args, n)
+		if m.AllNull() {
+			m.Release()
+			return vec.NullArray(kc.Alloc, kc.Result, n), nil
+		}
+		a, b := vec.Load[dec.Num](args[0]), vec.Load[dec.Num](args[1])
+		buf, out := vec.NewFixed[dec.Num](kc.Alloc, n)
+		for _, i := range dec.Loop(op, out, a.Vals, b.Vals, a.Mask, b.Mask, lt, rt, res) {
+			if m.IsNull(int(i)) {
+				continue
+			}
+			if over != vec.ErrNull {
+				buf.Release()
+				m.Release()
+				return nil, over
+			}
+			m.SetNull(int(i))
+		}
+		return m.Array(kc.Result, buf), nil
+	}
 }

@@ -166,6 +166,57 @@ func MulScaled(a, b Num, at, bt, rt Type) (Num, bool) {
 	return fromBig(new(big.Int).Mul(a.BigInt(), b.BigInt()), s, rt)
 }
 
+// Op is an operation that a Loop computes.
+type Op byte
+
+// The operations of Loop.
+const (
+	OpAdd Op = iota
+	OpSub
+	OpMul
+)
+
+// Loop computes whole columns where the operands' scales give the result's:
+// equal ones to add, their sum to multiply. ma and mb are -1, or 0 for a
+// constant. It returns the rows that did not fit; those of NULL may be among them.
+func Loop(op Op, out, a, b []Num, ma, mb int, at, bt, rt Type) (bad []int32) {
+	limit := pow10[min(rt.P, MaxPrecision)]
+	for i := range out {
+		x, y := a[i&ma], b[i&mb]
+		xl, yl := int64(x.LowBits()), int64(y.LowBits())
+		if x.HighBits() == xl>>63 && y.HighBits() == yl>>63 {
+			var r Num
+			switch op {
+			case OpMul:
+				r = mul64(xl, yl)
+			case OpSub:
+				r = x.Sub(y)
+			default:
+				r = x.Add(y)
+			}
+			// A product of two 64-bit numbers is less than 10^38.
+			if rt.P < MaxPrecision && !r.Abs().Less(limit) {
+				bad = append(bad, int32(i))
+			}
+			out[i] = r
+			continue
+		}
+		r, ok := wide(op, x, y, at, bt, rt)
+		if !ok {
+			bad = append(bad, int32(i))
+		}
+		out[i] = r
+	}
+	return bad
+}
+
+func wide(op Op, x, y Num, at, bt, rt Type) (Num, bool) {
+	if op == OpMul {
+		return MulScaled(x, y, at, bt, rt)
+	}
+	return AddScaled(x, y, at, bt, rt, op == OpSub)
+}
+
 // DivScaled returns a/b in the result type; b is not zero.
 func DivScaled(a, b Num, at, bt, rt Type) (Num, bool) {
 	shift := rt.S - at.S + bt.S

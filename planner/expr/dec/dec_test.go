@@ -61,6 +61,14 @@ func TestArithmetic(t *testing.T) {
 		check("-", got, ok, new(big.Rat).Sub(x, y), Add(at, bt))
 		got, ok = MulScaled(a, b, at, bt, Mul(at, bt))
 		check("*", got, ok, new(big.Rat).Mul(x, y), Mul(at, bt))
+		out := make([]Num, 1)
+		bad := Loop(OpMul, out, []Num{a}, []Num{b}, 0, 0, at, bt, Type{min(at.P+bt.P, 38), at.S + bt.S})
+		if at.S+bt.S <= 38 {
+			check("loop *", out[0], len(bad) == 0, new(big.Rat).Mul(x, y), Type{min(at.P+bt.P, 38), at.S + bt.S})
+		}
+		rt := Type{min(max(at.P, bt.P)+1, 38), at.S}
+		bad = Loop(OpSub, out, []Num{a}, []Num{b}, 0, 0, at, Type{bt.P, at.S}, rt)
+		check("loop -", out[0], len(bad) == 0, new(big.Rat).Sub(x, rat(b, at.S)), rt)
 		if c := Cmp(a, at.S, b, bt.S); c != x.Cmp(y) {
 			t.Fatalf("%v cmp %v is %d", x, y, c)
 		}
