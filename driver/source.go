@@ -91,6 +91,9 @@ func (l *sourceLoop) answer(ctx context.Context, a microbatch.Ask) {
 		l.last, l.asked = a.From, true
 		ev.To, ev.More, err = l.next(ctx, a)
 	}
+	if !a.Static {
+		ev.Ended = l.ended(ev.To)
+	}
 	if err != nil {
 		if ctx.Err() != nil {
 			return
@@ -100,6 +103,12 @@ func (l *sourceLoop) answer(ctx context.Context, a microbatch.Ask) {
 		return
 	}
 	l.post(ev)
+}
+
+// ended reports whether nothing will ever come after a position.
+func (l *sourceLoop) ended(at batch.Offset) bool {
+	b, ok := l.src.(sources.Bounded)
+	return ok && b.Ended(at)
 }
 
 // all walks to the end of what is there and keeps the steps.
@@ -149,6 +158,9 @@ func (l *sourceLoop) push(ctx context.Context) {
 	}
 	to, err := l.src.Latest(ctx, l.last, l.limit)
 	if err != nil || to == l.last {
+		if err == nil && l.ended(to) { // no rows, but news: the machine asks and is told
+			l.post(microbatch.SourceChanged{Source: l.name})
+		}
 		return
 	}
 	l.post(microbatch.SourceAvailable{Source: l.name, From: l.last, To: to})

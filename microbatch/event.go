@@ -39,6 +39,9 @@ type SourceAvailable struct {
 	To     batch.Offset // how far it can be read now, under the Ask's limits; From if there is nothing
 	Pin    string       // a static source's version
 	More   bool         // a limit cut it short: there is more to read after To
+	// Ended says that nothing will ever come after To: the source is bounded.
+	// When all have ended and are processed, every window closes and the query ends.
+	Ended bool
 }
 
 // SourceChanged says that a source may have more to read, without saying how far:

@@ -104,6 +104,9 @@ func (m *Machine) decidePlan() error {
 		return m.planDrain()
 	}
 	if !m.trig.free() && !m.trig.fired {
+		if m.trig.kind == Cron { // between its times nothing is asked, but an end is known for ever
+			return m.planEnd(m.now)
+		}
 		return nil
 	}
 	data := false
@@ -128,7 +131,30 @@ func (m *Machine) decidePlan() error {
 	if _, ok := m.due(); ok {
 		return m.plan(at, true, false, stay)
 	}
+	return m.planEnd(at)
+}
+
+// planEnd ends a query whose streams have all ended and are processed: first
+// every window closes, then there is nothing left to do.
+func (m *Machine) planEnd(at batch.EventTime) error {
+	if m.cur != nil || m.reveal.active || !m.endsAt(stay) {
+		return nil
+	}
+	if m.unclosed() {
+		return m.plan(at, true, true, stay)
+	}
+	m.trig.finished = true
+	m.out.Processed = append(m.out.Processed, m.queued...)
+	m.queued = nil
+	m.has = m.has || len(m.out.Processed) > 0
+	m.moved = true
 	return nil
+}
+
+// unclosed reports whether a batch that closes every window would put out
+// anything. A query without any input still has an answer: count(*) is 0.
+func (m *Machine) unclosed() bool {
+	return m.lastPlan == nil || m.lastDone != nil && m.lastDone.NextDue != batch.EndOfTime
 }
 
 func stay(s *sourceState) batch.Offset { return s.pos }
@@ -159,7 +185,8 @@ func (m *Machine) planDrain() error {
 			known = known && (s.known || d.once)
 		}
 	}
-	closing := m.opt.CloseAtEnd && m.opt.Trigger.Bounded() && d.own
+	closing := d.own && m.opt.Trigger.Bounded() &&
+		(m.opt.CloseAtEnd || m.endsAt(func(s *sourceState) batch.Offset { return s.target }))
 	if data {
 		if !known {
 			return nil
@@ -175,8 +202,7 @@ func (m *Machine) planDrain() error {
 	if _, ok := m.due(); ok && !(closing && !d.closed) {
 		return m.plan(d.at, true, false, stay)
 	}
-	// A bounded query without any input still has an answer: count(*) is 0.
-	if closing && !d.closed && (m.lastPlan == nil || m.lastDone != nil && m.lastDone.NextDue != batch.EndOfTime) {
+	if closing && !d.closed && m.unclosed() {
 		d.closed = true
 		return m.plan(d.at, true, true, stay)
 	}

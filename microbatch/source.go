@@ -21,6 +21,9 @@ type sourceState struct {
 	target    batch.Offset
 	hasTarget bool
 	stuck     int // answers without progress short of the target
+	// A bounded source has told its end. It is not forgotten: an end is for ever.
+	ended bool
+	endAt batch.Offset
 }
 
 func newSources(n int) []sourceState {
@@ -108,6 +111,9 @@ func (m *Machine) sourceAvailable(ev SourceAvailable) error {
 		return fmt.Errorf("%w: source %q answers from %q, it was asked from %q", ErrProtocol, ev.Source, ev.From, s.pos)
 	}
 	s.ask, s.tries = 0, 0
+	if ev.Ended {
+		s.ended, s.endAt = true, ev.To
+	}
 	switch {
 	case spec.Static:
 		s.pin, s.known = ev.Pin, true
@@ -125,6 +131,23 @@ func (m *Machine) sourceAvailable(ev SourceAvailable) error {
 	}
 	s.hint = false
 	return nil
+}
+
+// endsAt reports whether every stream has ended at the position that at gives:
+// nothing will ever come after. A query without streams has no such end.
+func (m *Machine) endsAt(at func(*sourceState) batch.Offset) bool {
+	streams := 0
+	for i := range m.sources {
+		s := &m.sources[i]
+		if m.opt.Sources[i].Static {
+			continue
+		}
+		streams++
+		if !s.ended || at(s) != s.endAt {
+			return false
+		}
+	}
+	return streams > 0
 }
 
 // stuckMax bounds how often a source is asked again that contradicts itself.

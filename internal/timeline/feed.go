@@ -10,7 +10,7 @@ import (
 	"github.com/sluice-stream/sluice/microbatch"
 )
 
-// feed appends rows: feed <source> times=(1s,2s) [part=b] [key=3]. With
+// feed appends rows: feed <source> times=(1s,2s) [part=b] [key=3] [ended]. With
 // rewrite=<n> they replace those from row n on, as no source ever may. A source that pushes
 // tells the driver, which looks no further than from where it would read next.
 func (r *Runner) feed(d *datadriven.TestData) error {
@@ -30,6 +30,8 @@ func (r *Runner) feed(d *datadriven.TestData) error {
 	for _, a := range d.CmdArgs[1:] {
 		switch a.Key {
 		case "key", "rewrite", "part":
+		case "ended":
+			s.Ended = true
 		case "times":
 			if rewrite >= 0 {
 				s.Rows = s.Rows[:rewrite]
@@ -50,7 +52,9 @@ func (r *Runner) feed(d *datadriven.TestData) error {
 		}
 	}
 	r.printf("%s end=%d", s.Name, len(s.Rows))
-	if r.drv != nil && r.opt.Sources[r.specIndex(s.Name)].Pushes {
+	if r.drv != nil && s.Ended && len(s.Rows) == from {
+		r.step(r.drv, microbatch.SourceChanged{Source: s.Name}) // no rows, but news
+	} else if r.drv != nil && r.opt.Sources[r.specIndex(s.Name)].Pushes {
 		r.step(r.drv, s.Answer(microbatch.Ask{From: model.Offset(from)}))
 	}
 	return nil

@@ -30,7 +30,8 @@ type Source struct {
 	Rows     []Row
 	Limit    int // rows per batch; 0: none
 	Parted   bool
-	Released int // never read again before it
+	Released int  // never read again before it
+	Ended    bool // no rows will be added any more
 }
 
 // Offset makes the canonical text of an index.
@@ -68,7 +69,9 @@ func (s *Source) Answer(a microbatch.Ask) microbatch.SourceAvailable {
 			to = min(to, from+int(a.Rows))
 		}
 	}
-	return microbatch.SourceAvailable{Source: s.Name, Ask: a.Seq, From: a.From, To: Offset(to), More: to < end}
+	return microbatch.SourceAvailable{
+		Source: s.Name, Ask: a.Seq, From: a.From, To: Offset(to), More: to < end, Ended: s.Ended && to == len(s.Rows),
+	}
 }
 
 // Read returns the rows of a range.
