@@ -36,8 +36,9 @@ func (m *Machine) watermark() (batch.EventTime, string) {
 		floor = max(floor, m.lastDone.NextWatermark)
 	}
 	w, by, first := batch.NoTime, "", true
+	waiting := m.opt.Policy == MinWatermark && m.someGoOn()
 	for i, spec := range m.opt.Sources {
-		if !spec.EventTime {
+		if !spec.EventTime || waiting && m.over(i) {
 			continue
 		}
 		t, partition := m.sourceTime(i)
@@ -53,6 +54,23 @@ func (m *Machine) watermark() (batch.EventTime, string) {
 		first = false
 	}
 	return max(floor, w), by
+}
+
+// over reports whether a source has ended and all of it is planned: it can no
+// longer hold others back.
+func (m *Machine) over(i int) bool {
+	s := &m.sources[i]
+	return s.ended && s.pos == s.endAt
+}
+
+// someGoOn reports whether any source with event time is not over.
+func (m *Machine) someGoOn() bool {
+	for i, spec := range m.opt.Sources {
+		if spec.EventTime && !m.over(i) {
+			return true
+		}
+	}
+	return false
 }
 
 // less subtracts a delay without falling below the first time there is.
