@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"time"
 
 	"github.com/sluice-stream/sluice/batch"
 	"github.com/sluice-stream/sluice/internal/clock"
@@ -328,6 +327,3 @@ func manifests(id batch.ID, parts [][]byte, shards map[transport.NodeID][]batch.
 func (d *deployment) prune(ctx context.Context, oldest batch.ID, live [][]byte) error {
 	return d.toAll(ctx, transport.Prune{Key: d.key, Oldest: oldest, Live: live})
 }
-
-// millis is the time since t in whole milliseconds, never negative.
-func millis(c clock.Clock, t time.Time) int64 { return max(c.Now().Sub(t).Milliseconds(), 0) }

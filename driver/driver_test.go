@@ -35,7 +35,6 @@ type memLog struct {
 	recs []microbatch.Record
 	term batch.Term
 	fail error
-	keep bool // forget nothing
 }
 
 func (l *memLog) Append(_ context.Context, term batch.Term, recs ...microbatch.Record) error {

@@ -102,7 +102,6 @@ type trace struct {
 	watermark batch.EventTime
 	noData    bool
 	phases    map[string]time.Duration
-	ran       time.Time // when the tasks of the last attempt started
 	prepared  time.Time // when its commit was handed to the log
 	committed time.Time
 	counters  batch.Counters

@@ -116,6 +116,9 @@ func (l *sourceLoop) all(ctx context.Context, from batch.Offset) (batch.Offset, 
 	l.steps = append(l.steps[:0], from)
 	for at := from; len(l.steps) <= stepsMax; {
 		to, err := l.src.Latest(ctx, at, l.limit)
+		if err == nil {
+			err = ctx.Err()
+		}
 		if err != nil {
 			return "", err
 		}
