@@ -158,23 +158,26 @@ func oracle(e expr.Expr, rec arrow.RecordBatch, i int) (any, error) {
 		if err != nil || x == nil || y == nil {
 			return nil, err
 		}
-		a, b := x.(int64), y.(int64)
-		switch e.Func.Infix {
-		case "<":
-			return a < b, nil
-		case ">=":
-			return a >= b, nil
-		case "<>":
-			return a != b, nil
-		case "+":
-			return a + b, nil
-		}
-		if b == 0 {
-			return nil, errZero
-		}
-		return a / b, nil
+		return apply(e.Func.Infix, x.(int64), y.(int64))
 	}
 	return nil, fmt.Errorf("no oracle for %T", e)
+}
+
+func apply(op string, a, b int64) (any, error) {
+	switch op {
+	case "<":
+		return a < b, nil
+	case ">=":
+		return a >= b, nil
+	case "<>":
+		return a != b, nil
+	case "+":
+		return a + b, nil
+	}
+	if b == 0 {
+		return nil, errZero
+	}
+	return a / b, nil
 }
 
 // randExpr makes a random expression of type BIGINT or BOOLEAN.

@@ -10,7 +10,6 @@ import (
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/memory"
-	"github.com/zeebo/xxh3"
 
 	"github.com/sluice-stream/sluice/batch"
 	"github.com/sluice-stream/sluice/planner/expr"
@@ -408,7 +407,7 @@ func (d *distincts) Resize(n int) { d.h = grow(d.h, n) }
 func (d *distincts) Update(groups []uint32, args []expr.Vec, sel []int32, n int) error {
 	return eachRow(groups, args[:1], sel, n, func(g uint32, i int) error {
 		d.key = vec.Encode(d.key[:0], args[0].Arr, row(args[0], i))
-		d.h[g].add(xxh3.Hash(d.key), d.p)
+		d.h[g].add(xxBytes(d.key, 42), d.p)
 		return nil
 	})
 }

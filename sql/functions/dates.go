@@ -51,6 +51,15 @@ func dates() []*Entry {
 			return int32(civil.ToDays(y, m, civil.DaysIn(y, m)))
 		}))).tight(),
 		fn("next_day", "The first date after a date that is the named day of the week.", "next_day('2024-01-01', 'TU')", "2024-01-02", sig("date, string -> date", k2(nextDay))),
+	}
+	es = append(es, dateParts()...)
+	es = append(es, fields()...)
+	return append(es, epochs()...)
+}
+
+// dateParts lists what builds dates of parts and cuts them to units.
+func dateParts() []*Entry {
+	return []*Entry{
 		fn("make_date", "The date of a year, month and day.", "make_date(2024, 2, 29)", "2024-02-29", sig("int, int, int -> date", k3(makeDate))),
 		fn("make_timestamp", "The timestamp of a year, month, day, hour, minute and second in the session's zone.", "make_timestamp(2024, 2, 29, 12, 30, 1.5)", "2024-02-29 12:30:01.5",
 			sig("int, int, int, int, int, double -> timestamp", expr.Kernel(makeTimestamp))),
@@ -88,8 +97,6 @@ func dates() []*Entry {
 			sig("duration, timestamp -> timestamp", k2(func(size, us int64) (int64, error) { return bucket(size, us, 0) })),
 			sig("duration, timestamp, timestamp -> timestamp", k3(bucket))),
 	}
-	es = append(es, fields()...)
-	return append(es, epochs()...)
 }
 
 func currentDate(kc *expr.KernelContext, _ []expr.Vec, n int) (arrow.Array, error) {

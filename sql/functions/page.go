@@ -39,7 +39,7 @@ func Page() []byte {
 
 const pageHead = `# SQL functions
 
-<!-- Written by sql/functions/gendoc from the registry; do not edit. -->
+<!-- Written from the registry by go test ./sql/functions -run TestPage -rewrite; do not edit. -->
 
 Names and meaning are Spark SQL's in ANSI mode: overflow, division by zero and text that does not fit a type are errors,
 with a ` + "`try_`" + ` function or ` + "`TRY_CAST`" + ` for NULL instead. The differences from Spark:

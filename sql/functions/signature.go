@@ -7,6 +7,7 @@ import (
 
 	"github.com/apache/arrow-go/v18/arrow"
 
+	"github.com/sluice-stream/sluice/internal/invariants"
 	"github.com/sluice-stream/sluice/planner/expr"
 	"github.com/sluice-stream/sluice/planner/expr/dec"
 )
@@ -54,9 +55,7 @@ type (
 // the argument's own type of that kind; array<T>, map<K,V>, struct.
 func sig(text string, kernel any) Sig {
 	head, res, ok := strings.Cut(text, "->")
-	if !ok {
-		panic("signature without a result: " + text)
-	}
+	invariants.Assert(ok, "signature %q has no result", text)
 	pat := strings.TrimSpace(res)
 	s := sigR(strings.TrimSpace(head), nil, kernel)
 	s.result = func(t *Types) (arrow.DataType, error) { return s.resultType(pat, t) }
@@ -77,7 +76,7 @@ func sigR(head string, result resultRule, kernel any) Sig {
 	case func(*Types) expr.Kernel:
 		s.kernel = func(t *Types) (expr.Kernel, error) { return k(t), nil }
 	default:
-		panic(fmt.Sprintf("signature (%s): kernel is a %T", head, kernel))
+		invariants.Unreachable("signature (%s): kernel is a %T", head, kernel)
 	}
 	if head == "" {
 		return s
@@ -133,9 +132,7 @@ func defaultLiteral(text, pat string) *expr.Literal {
 		return &expr.Literal{Value: f, DT: expr.TypeDouble}
 	}
 	v, err := strconv.ParseInt(text, 10, 64)
-	if err != nil {
-		panic("default " + text)
-	}
+	invariants.Assert(err == nil, "default %q is no value", text)
 	return &expr.Literal{Value: v, DT: namedTypes[pat]}
 }
 

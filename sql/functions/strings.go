@@ -55,6 +55,14 @@ func strs() []*Entry {
 			sig("string, string, string -> string", s3(translate))).safe().tight(),
 		fn("overlay", "A part of a string, from a position and of a length, replaced by another string.", "overlay('Spark SQL', '_', 6)", "Spark_SQL",
 			sig("string, string, int, int = -1 -> string", s4(overlay))).safe().tight(),
+	}
+	es[0].Names = []string{"||", "concat"}
+	return append(append(es, searches()...), formats()...)
+}
+
+// searches lists functions that look for one string in another or repeat one.
+func searches() []*Entry {
+	return []*Entry{
 		special("reverse", "reverse(string) -> string; reverse(array<T>) -> array<T>", "A string or array back to front.", "reverse('abc')", "cba", bindReverse),
 		fn("repeat", "A string n times.", "repeat('ab', 3)", "ababab", sig("string, int -> string", s2(repeat))),
 		fn("space", "n blanks.", "length(space(3))", "3", sig("int -> string", s1(func(dst []byte, n int32) ([]byte, error) { return repeat(dst, " ", n) }))),
@@ -86,8 +94,6 @@ func strs() []*Entry {
 			sig("string, string -> int", p2(findInSet))).safe().tight(),
 		fn("strpos", "The position of the second argument in the first from 1, or 0.", "strpos('abc', 'c')", "3", sig("string, string -> int", p2(func(s, sub string) int32 { return locate(sub, s, 1) }))).safe().tight(),
 	}
-	es[0].Names = []string{"||", "concat"}
-	return append(es, formats()...)
 }
 
 // bindConcat casts everything to STRING unless all are binary or arrays.
