@@ -533,3 +533,23 @@ func TestVolatileSink(t *testing.T) {
 		})
 	}
 }
+
+// State and exchange output are spread over several workers, whose number and
+// order change from start to start; checkpoints lie in a folder that they share.
+func TestSeveralWorkers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBed(t, 0)
+		defer b.close()
+		for _, id := range []transport.NodeID{"w2", "w3"} {
+			defer startWorker(t, b.net, id, b.fs).stop()
+		}
+		b.opt.Protocol.Trigger.Kind = microbatch.AvailableNow
+		b.opt.Limits = map[string]sources.Limit{"n#0": {Rows: 50}}
+		for i, nodes := range [][]transport.NodeID{{"w", "w2", "w3"}, {"w3"}, {"w2", "w"}, {"w3", "w", "w2"}} {
+			b.opt.Workers, b.opt.Parallelism = nodes, 2+i
+			b.src.grow(int64(i+1) * 200)
+			b.must(b.start().Await(t.Context()))
+			b.out.check(t, int64(i+1)*200)
+		}
+	})
+}

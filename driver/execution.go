@@ -444,7 +444,7 @@ func (x *execution) failed(ctx context.Context, f transport.Failed) {
 		x.d.listen.send(TaskFailed{Task: f.Task, Worker: a.node, Err: f.Err, Again: again})
 	}
 	if !again {
-		x.giveUp(fmt.Errorf("task %s: %w", f.Task, f.Err))
+		x.giveUp(fmt.Errorf("stage %d, partition %d: %w", f.Task.Stage, f.Task.Partition, f.Err))
 	}
 	x.send(ctx, sends)
 }

@@ -308,7 +308,7 @@ func (w *fakeWorker) loop() {
 			if m.Spec.Plan != w.key || w.plan == nil {
 				continue
 			}
-			w.task(ctx, m.Spec, answer)
+			w.task(ctx, m, answer)
 		case transport.Cancel:
 			if term, ok := w.held[m.Task]; ok {
 				delete(w.held, m.Task)
@@ -324,7 +324,8 @@ func (w *fakeWorker) loop() {
 	}
 }
 
-func (w *fakeWorker) task(ctx context.Context, s batch.TaskSpec, answer func(transport.Message)) {
+func (w *fakeWorker) task(ctx context.Context, run transport.Run, answer func(transport.Message)) {
+	s := run.Spec
 	if w.keep {
 		w.mu.Lock()
 		w.runs = append(w.runs, s)
@@ -340,7 +341,7 @@ func (w *fakeWorker) task(ctx context.Context, s batch.TaskSpec, answer func(tra
 	}
 	var res batch.TaskResult
 	if err == nil {
-		res, err = w.runTask(ctx, s)
+		res, err = w.runTask(ctx, run)
 	}
 	if err != nil {
 		answer(transport.Failed{Task: s.Task, Term: s.Term, Err: err})
@@ -349,7 +350,8 @@ func (w *fakeWorker) task(ctx context.Context, s batch.TaskSpec, answer func(tra
 	answer(transport.Finished{Result: res})
 }
 
-func (w *fakeWorker) runTask(ctx context.Context, s batch.TaskSpec) (batch.TaskResult, error) {
+func (w *fakeWorker) runTask(ctx context.Context, run transport.Run) (batch.TaskResult, error) {
+	s := run.Spec
 	res := batch.TaskResult{Task: s.Task, Term: s.Term, NextDue: batch.EndOfTime}
 	stage := w.plan.Stages[s.Task.Stage]
 	if stage.Kind == physical.Splits {
@@ -372,11 +374,12 @@ func (w *fakeWorker) runTask(ctx context.Context, s batch.TaskSpec) (batch.TaskR
 		res.OutRows = []int64{0}
 		return res, nil
 	}
-	return w.count(ctx, s, res)
+	return w.count(ctx, run, res)
 }
 
 // count is the task of the counting stage.
-func (w *fakeWorker) count(ctx context.Context, s batch.TaskSpec, res batch.TaskResult) (batch.TaskResult, error) {
+func (w *fakeWorker) count(ctx context.Context, run transport.Run, res batch.TaskResult) (batch.TaskResult, error) {
+	s := run.Spec
 	first, end := batch.GroupsOf(s.Task.Partition, s.Parts)
 	shard := batch.Shard{Operator: "count", Partition: s.Task.Partition, FirstGroup: first, EndGroup: end}
 	txn, err := w.store.Begin(ctx, shard, s.Base)
@@ -386,15 +389,17 @@ func (w *fakeWorker) count(ctx context.Context, s batch.TaskSpec, res batch.Task
 	defer txn.Discard()
 	group := func(digit int64) byte { return byte(digit * 25) }
 	counts := map[int]int64{}
-	for _, in := range s.Inputs {
+	for i, in := range s.Inputs {
 		for task := range in.Tasks {
-			w.mu.Lock()
-			rows, ok := w.rows[exchangeKey{in.Batch, in.Stage, task}]
-			w.mu.Unlock()
-			if !ok {
-				return res, fmt.Errorf("no output of batch %d, stage %d, task %d", in.Batch, in.Stage, task)
+			node := w.node.Local()
+			if run.Where != nil {
+				node = run.Where[i][task]
 			}
-			for _, v := range rows {
+			r, err := w.node.Fetch(ctx, node, transport.StreamRef{Batch: in.Batch, Stage: in.Stage, Task: task})
+			if err != nil {
+				return res, err
+			}
+			for _, v := range r.(*numberReader).rows {
 				if g := int(group(v % 10)); g >= first && g < end {
 					counts[int(v%10)]++
 				}
@@ -504,7 +509,7 @@ func (w *fakeWorker) serve(_ context.Context, ref transport.StreamRef) (sources.
 	defer w.mu.Unlock()
 	rows, ok := w.rows[exchangeKey{ref.Batch, ref.Stage, ref.Task}]
 	if !ok {
-		return nil, fmt.Errorf("no output of task %d", ref.Task)
+		return nil, fmt.Errorf("no output of batch %d, stage %d, task %d", ref.Batch, ref.Stage, ref.Task)
 	}
 	return &numberReader{rows: slices.Clone(rows)}, nil
 }

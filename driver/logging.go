@@ -1,6 +1,7 @@
 package driver
 
 import (
+	"context"
 	"log/slog"
 )
 
@@ -20,9 +21,9 @@ func (l logger) on(o Origin, e Event) {
 		log.Info("batch done", "batch", p.BatchID, "rows", p.NumInputRows, "out", p.Sink.NumOutputRows, "late", p.LateRows,
 			"ms", p.BatchDuration, "watermark", p.EventTime.Watermark, "state_rows", p.stateRows())
 	case BatchFailed:
-		log.Warn("batch failed", "batch", int64(e.Batch), "attempt", e.Attempt, "retry", e.Retry, "err", e.Err)
+		log.Log(context.Background(), unlessLast(e.Retry), "batch failed", "batch", int64(e.Batch), "attempt", e.Attempt, "retry", e.Retry, "err", e.Err)
 	case TaskFailed:
-		log.Warn("task failed", "batch", int64(e.Task.Batch), "stage", e.Task.Stage, "partition", e.Task.Partition, "attempt", e.Task.Attempt,
+		log.Log(context.Background(), unlessLast(e.Again), "task failed", "batch", int64(e.Task.Batch), "stage", e.Task.Stage, "partition", e.Task.Partition, "attempt", e.Task.Attempt,
 			"worker", string(e.Worker), "again", e.Again, "err", e.Err)
 	case RevealFailed:
 		log.Warn("output not shown yet", "batch", int64(e.Batch), "attempt", e.Try, "retry", e.Retry, "err", e.Err)
@@ -51,4 +52,13 @@ func (l logger) on(o Origin, e Event) {
 			"rows", e.Result.Counters.RowsIn, "ms", e.Took.Milliseconds())
 	case StatusChanged:
 	}
+}
+
+// unlessLast is the level of a failure: one that ends what it is part of is told
+// again by that, with the same cause.
+func unlessLast(again bool) slog.Level {
+	if again {
+		return slog.LevelWarn
+	}
+	return slog.LevelDebug
 }
