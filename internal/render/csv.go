@@ -11,7 +11,7 @@ import (
 // the empty string is "", so that the two can be told apart.
 func (f *Formatter) AppendCSV(dst []byte, arr arrow.Array, row int) []byte {
 	arr, row = physical(arr, row)
-	if arr.IsNull(row) {
+	if isNull(arr, row) {
 		return dst
 	}
 	if s, ok := stringOf(arr, row); ok {

@@ -59,10 +59,15 @@ func physical(arr arrow.Array, row int) (arrow.Array, int) {
 	}
 }
 
+// isNull also knows arrays of the type of a bare NULL, which have no bitmap.
+func isNull(arr arrow.Array, row int) bool {
+	return arr.DataType().ID() == arrow.NULL || arr.IsNull(row)
+}
+
 // AppendText appends a value as Spark SQL shows it.
 func (f *Formatter) AppendText(dst []byte, arr arrow.Array, row int) []byte {
 	arr, row = physical(arr, row)
-	if arr.IsNull(row) {
+	if isNull(arr, row) {
 		return append(dst, "NULL"...)
 	}
 	switch a := arr.(type) {

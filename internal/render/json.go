@@ -14,7 +14,7 @@ import (
 // its offset from UTC.
 func (f *Formatter) AppendJSON(dst []byte, arr arrow.Array, row int) []byte {
 	arr, row = physical(arr, row)
-	if arr.IsNull(row) {
+	if isNull(arr, row) {
 		return append(dst, "null"...)
 	}
 	switch a := arr.(type) {

@@ -305,3 +305,22 @@ func TestAppendAllocatesNothing(t *testing.T) {
 		}
 	}
 }
+
+// TestBareNull renders the type of a bare NULL, which Arrow keeps without a bitmap.
+func TestBareNull(t *testing.T) {
+	f, err := New("UTC")
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := array.NewNull(1)
+	defer n.Release()
+	if got := string(f.AppendCSV(nil, n, 0)); got != "" {
+		t.Errorf("CSV: %q", got)
+	}
+	if got := string(f.AppendJSON(nil, n, 0)); got != "null" {
+		t.Errorf("JSON: %q", got)
+	}
+	if got := string(f.AppendText(nil, n, 0)); got != "NULL" {
+		t.Errorf("text: %q", got)
+	}
+}
