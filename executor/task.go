@@ -45,6 +45,8 @@ type Env struct {
 	// Charge takes memory that is not Arrow's from the task's budget, or gives it
 	// back if n is negative; nil counts none.
 	Charge func(n int64) error
+	// Budget is the limit that Charge and Alloc work under, in bytes; 0 for none.
+	Budget int64
 	// Pressure reports that memory is short; nil never does.
 	Pressure func() bool
 	// Nanos is a monotonic clock for the times of operators; nil measures none.
@@ -139,13 +141,13 @@ func (t *Task) Run(ctx context.Context, env Env, spec batch.TaskSpec) (batch.Tas
 	t.nanos, t.active = env.Nanos, nil
 	a.tc = &TaskContext{
 		Spec: spec, Alloc: env.Alloc, Zone: t.plan.Zone, Opener: env.Opener, Fetch: a.fetch, State: a.state,
-		Writer: a.writer, Spill: env.Spill, Charge: env.Charge, Pressure: env.Pressure, Result: &a.res, Seed: seedOf(spec.Task),
+		Writer: a.writer, Spill: env.Spill, Charge: env.Charge, Budget: env.Budget, Pressure: env.Pressure, Result: &a.res, Seed: seedOf(spec.Task),
 	}
 	a.res = batch.TaskResult{Task: spec.Task, Term: spec.Term, NextDue: batch.EndOfTime}
 	err := a.guard(func() error { return a.run(ctx) })
 	if err != nil {
 		err = errors.Join(err, a.guard(func() error { a.discard(); return nil }))
-		return batch.TaskResult{}, fmt.Errorf("task %s: %w", spec.Task, err)
+		return batch.TaskResult{}, err // the driver says which task it was
 	}
 	return a.res, nil
 }
