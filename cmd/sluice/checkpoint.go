@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -24,13 +25,13 @@ func checkpointCommand(env *environment) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "checkpoint",
 		Short: "List, describe and verify checkpoints; nothing is changed",
-		Args:  noArgs,
+		Args:  knownCommand,
 		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	var asJSON bool
 	list := &cobra.Command{
 		Use: "list DIR", Short: "One line for each checkpoint in or below DIR", Args: oneArg("a folder"),
-		RunE: func(_ *cobra.Command, args []string) error { return listCheckpoints(env.out, args[0]) },
+		RunE: func(_ *cobra.Command, args []string) error { return listCheckpoints(env.out, args[0], asJSON) },
 	}
 	describe := &cobra.Command{
 		Use: "describe DIR", Short: "What a checkpoint holds: batches, offsets, watermark, state, sinks", Args: oneArg("the folder of a checkpoint"),
@@ -40,18 +41,20 @@ func checkpointCommand(env *environment) *cobra.Command {
 				return usageError{err}
 			}
 			if asJSON {
-				enc := json.NewEncoder(env.out)
-				enc.SetIndent("", "  ")
-				return enc.Encode(r)
+				return printJSON(env.out, r)
 			}
 			describeCheckpoint(env.out, r)
 			return nil
 		},
 	}
-	describe.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	verify := &cobra.Command{
 		Use: "verify DIR", Short: "Read every byte of a checkpoint and say whether a start would trust it", Args: oneArg("the folder of a checkpoint"),
-		RunE: func(c *cobra.Command, args []string) error { return verifyCheckpoint(c.Context(), env.out, args[0]) },
+		RunE: func(c *cobra.Command, args []string) error {
+			return verifyCheckpoint(c.Context(), env.out, args[0], asJSON)
+		},
+	}
+	for _, sub := range []*cobra.Command{list, describe, verify} {
+		sub.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	}
 	c.AddCommand(list, describe, verify)
 	return c
@@ -73,31 +76,66 @@ func findCheckpoints(dir string) ([]string, error) {
 	return found, err
 }
 
-func listCheckpoints(w io.Writer, dir string) error {
+func printJSON(w io.Writer, v any) error {
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	enc.SetEscapeHTML(false)
+	return enc.Encode(v)
+}
+
+// listed is a line of list.
+type listed struct {
+	Dir       string   `json:"dir"`
+	Query     string   `json:"query"` // its name; empty if it cannot be read
+	Committed batch.ID `json:"committed"`
+	Damage    []string `json:"damage"`
+}
+
+func listCheckpoints(w io.Writer, dir string, asJSON bool) error {
 	found, err := findCheckpoints(dir)
 	if err != nil {
-		return usageError{err}
+		return usageError{fmt.Errorf("look for checkpoints: %w", err)}
 	}
 	if len(found) == 0 {
 		return usageError{fmt.Errorf("no checkpoint in or below %s", dir)}
 	}
+	all := make([]listed, 0, len(found))
 	for _, path := range found {
-		r, err := filelog.Inspect(vfsx.Default, path)
-		if err != nil {
-			fmt.Fprintf(w, "%s  damaged: %v\n", path, err)
-			continue
+		l := listed{Dir: path, Committed: batch.None, Damage: []string{}}
+		if r, err := filelog.Inspect(vfsx.Default, path); err != nil {
+			l.Damage = append(l.Damage, err.Error())
+		} else {
+			if r.Metadata != nil {
+				l.Query = r.Metadata.Name
+			}
+			l.Committed, l.Damage = lastCommitted(r), append(l.Damage, faults(r)...)
 		}
-		name := "?"
-		if r.Metadata != nil {
-			name = r.Metadata.Name
-		}
-		fmt.Fprintf(w, "%s  query %s  committed batch %d", path, name, lastCommitted(r))
-		if len(r.Damage) > 0 {
-			fmt.Fprintf(w, "  damaged: %s", r.Damage[0].What)
+		all = append(all, l)
+	}
+	if asJSON {
+		return printJSON(w, all)
+	}
+	for _, l := range all {
+		fmt.Fprintf(w, "%s  query %s  committed batch %d", l.Dir, cmp.Or(l.Query, "?"), l.Committed)
+		if len(l.Damage) > 0 {
+			fmt.Fprintf(w, "  damaged: %s", l.Damage[0])
 		}
 		fmt.Fprintln(w)
 	}
 	return nil
+}
+
+// faults are the damages of a report, each with its file.
+func faults(r *filelog.Report) []string {
+	var out []string
+	for _, d := range r.Damage {
+		if strings.HasPrefix(d.What, d.File) {
+			out = append(out, d.What) // it says itself where
+			continue
+		}
+		out = append(out, d.File+": "+d.What)
+	}
+	return out
 }
 
 // lastCommitted is the newest committed batch, batch.None if there is none.
@@ -137,8 +175,8 @@ func describeCheckpoint(w io.Writer, r *filelog.Report) {
 	if r.TornBytes > 0 {
 		fmt.Fprintf(w, "torn tail   %d bytes of an append that a crash cut short; the next start cuts them off\n", r.TornBytes)
 	}
-	for _, d := range r.Damage {
-		fmt.Fprintf(w, "DAMAGE      %s: %s\n", d.File, d.What)
+	for _, f := range faults(r) {
+		fmt.Fprintf(w, "DAMAGE      %s\n", f)
 	}
 }
 
@@ -158,33 +196,53 @@ func describeBatch(w io.Writer, b filelog.BatchInfo) {
 	}
 }
 
+// verdict is what verify found.
+type verdict struct {
+	Dir        string   `json:"dir"`
+	Sound      bool     `json:"sound"`
+	LogFiles   int      `json:"log_files"`
+	Batches    int      `json:"batches"`
+	StateFiles int      `json:"state_files"`
+	TornBytes  int64    `json:"torn_bytes"` // of an append that a crash cut short: no damage
+	Damage     []string `json:"damage"`
+}
+
 // verifyCheckpoint checks the log and every file of the state checkpoints.
-func verifyCheckpoint(ctx context.Context, w io.Writer, dir string) error {
+func verifyCheckpoint(ctx context.Context, w io.Writer, dir string, asJSON bool) error {
 	r, err := filelog.Inspect(vfsx.Default, dir)
 	if err != nil {
 		return usageError{err}
 	}
-	faults := make([]string, 0, len(r.Damage))
-	for _, d := range r.Damage {
-		faults = append(faults, d.File+": "+d.What)
-	}
-	parts, files := 0, checkpoint.View(vfsx.Default, filepath.Join(dir, "state"))
+	v := verdict{Dir: dir, LogFiles: len(r.Segments), Batches: len(r.Batches), TornBytes: r.TornBytes, Damage: append([]string{}, faults(r)...)}
+	files := checkpoint.View(vfsx.Default, filepath.Join(dir, "state"))
 	for _, c := range r.Checkpoints {
 		for _, raw := range c.Manifests {
 			var m statestore.Manifest
 			if err := json.Unmarshal([]byte(raw.Ref), &m); err != nil {
-				faults = append(faults, fmt.Sprintf("manifest of version %d: %v", c.Batch, err))
+				v.Damage = append(v.Damage, fmt.Sprintf("manifest of version %d: %v", c.Batch, err))
 				continue
 			}
-			parts += len(m.Parts)
+			v.StateFiles += len(m.Parts)
 			if err := files.Verify(ctx, m); err != nil {
-				faults = append(faults, err.Error())
+				v.Damage = append(v.Damage, err.Error())
 			}
 		}
 	}
-	if len(faults) > 0 {
-		return fmt.Errorf("checkpoint %s is damaged:\n  %s", dir, strings.Join(faults, "\n  "))
+	v.Sound = len(v.Damage) == 0
+	if asJSON {
+		if err := printJSON(w, v); err != nil {
+			return err
+		}
 	}
-	fmt.Fprintf(w, "%s: %d log files, %d batches, %d state files: all sound\n", dir, len(r.Segments), len(r.Batches), parts)
+	if !v.Sound {
+		return fmt.Errorf("checkpoint %s is damaged:\n  %s", dir, strings.Join(v.Damage, "\n  "))
+	}
+	if asJSON {
+		return nil
+	}
+	fmt.Fprintf(w, "%s: %d log files, %d batches, %d state files: all sound\n", dir, v.LogFiles, v.Batches, v.StateFiles)
+	if v.TornBytes > 0 {
+		fmt.Fprintf(w, "%d bytes of an append that a crash cut short follow; the next start cuts them off\n", v.TornBytes)
+	}
 	return nil
 }

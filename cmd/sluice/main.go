@@ -15,6 +15,7 @@ import (
 
 	"github.com/sluice-stream/sluice"
 	"github.com/sluice-stream/sluice/batch"
+	"github.com/sluice-stream/sluice/internal/options"
 )
 
 // Set by the linker.
@@ -33,22 +34,26 @@ type usageError struct{ error }
 func (e usageError) Unwrap() error { return e.error }
 
 func main() {
+	// A closed pipe is an error of the write, not the end of the process: what
+	// lies in temporary folders is still removed.
+	signal.Ignore(syscall.SIGPIPE)
 	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
 
 // run executes a command line and returns the exit code.
 func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	env := &environment{in: stdin, out: stdout, err: stderr}
-	ctx, stop := env.signals()
-	defer stop()
 	root := command(env)
 	root.SetArgs(args)
 	root.SetIn(stdin)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	err := root.ExecuteContext(ctx)
+	err := root.ExecuteContext(context.Background())
 	if err == nil {
 		return exitDone
+	}
+	if errors.Is(err, syscall.EPIPE) {
+		return exitQuery // who reads us has seen enough, as `head` does: nothing to tell
 	}
 	fmt.Fprintln(stderr, "sluice:", message(err))
 	return exitCode(err)
@@ -70,23 +75,13 @@ func exitCode(err error) int {
 type environment struct {
 	in       io.Reader
 	out, err io.Writer
-	// second is closed by the second interrupt: stop at once.
-	second   chan struct{}
 	settings []string
 	ckDir    string
 	logLevel string
 }
 
-// signals returns a context that the second SIGINT or SIGTERM cancels; the first
-// one is handed to whoever asks with first.
-func (e *environment) signals() (context.Context, func()) {
-	ctx, cancel := context.WithCancel(context.Background())
-	e.second = make(chan struct{})
-	return ctx, cancel
-}
-
-// onInterrupt calls first at the first interrupt and second at the next, until
-// the returned function is called.
+// onInterrupt calls first at the first SIGINT or SIGTERM and second at the next,
+// until the returned function is called.
 func onInterrupt(first, second func()) (stop func()) {
 	c := make(chan os.Signal, 2)
 	done, ended := make(chan struct{}), make(chan struct{})
@@ -120,7 +115,7 @@ func command(env *environment) *cobra.Command {
 		Short:         "Streaming SQL in micro-batches, exactly once",
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		Args:          cobra.NoArgs,
+		Args:          knownCommand,
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	root.PersistentFlags().StringArrayVar(&env.settings, "set", nil, "a setting, key=value; may be repeated")
@@ -130,6 +125,21 @@ func command(env *environment) *cobra.Command {
 	root.AddCommand(sqlCommand(env), runCommand(env), explainCommand(env), checkpointCommand(env),
 		versionCommand(env), doctorCommand(env))
 	return root
+}
+
+// knownCommand refuses a word that is no command, with the nearest one.
+func knownCommand(c *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	var names []string
+	for _, sub := range c.Commands() {
+		if sub.IsAvailableCommand() {
+			names = append(names, sub.Name())
+		}
+	}
+	return usageError{fmt.Errorf("unknown command %q of %s%s; %s --help lists them", args[0], c.CommandPath(),
+		options.Suggest(args[0], names), c.CommandPath())}
 }
 
 // noArgs and oneArg are cobra's checks with our exit code.

@@ -17,11 +17,12 @@ import (
 
 func knownFormat(f string) bool { return slices.Contains([]string{"table", "csv", "json", "arrow"}, f) }
 
-// printResult prints what one statement gave.
-func printResult(ctx context.Context, out io.Writer, r *sluice.Result, format string) (err error) {
+// printResult prints what one statement gave: rows to out, a message to messages,
+// or nowhere beside a format that programs read.
+func printResult(ctx context.Context, out, messages io.Writer, r *sluice.Result, format string) (err error) {
 	if r.Rows == nil {
 		if r.Message != "" && format == "table" {
-			_, err = fmt.Fprintln(out, r.Message)
+			_, err = fmt.Fprintln(messages, r.Message)
 		}
 		return err
 	}

@@ -52,16 +52,10 @@ func runCommand(env *environment) *cobra.Command {
 	return c
 }
 
-// pipeline runs a script and waits for its queries. The first interrupt lets
-// each finish its running batch, the second stops at once; nothing is lost either way.
-func pipeline(ctx context.Context, env *environment, s *sluice.Session, script string, f runFlags) (err error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	stop := onInterrupt(func() {
-		fmt.Fprintln(env.err, "\nstopping after the running batch; interrupt again to stop at once")
-		s.StopAll()
-	}, func() { s.AbandonAll(); cancel() })
-	defer stop()
+// pipeline runs a script and waits for its queries. Rows go to standard output;
+// what statements say about themselves goes where progress goes, so that a
+// console sink's output can be read by a program.
+func pipeline(ctx context.Context, env *environment, s *sluice.Session, text string, f runFlags) (err error) {
 	if f.http != "" {
 		l, err := listenLoopback(f.http)
 		if err != nil {
@@ -73,16 +67,23 @@ func pipeline(ctx context.Context, env *environment, s *sluice.Session, script s
 	}
 	view := newProgressView(env.err, s)
 	defer view.close()
-	if err := s.Run(ctx, script, func(r *sluice.Result) error { return printResult(ctx, env.out, r, f.format) }); err != nil {
-		s.StopAll()
-		return errors.Join(err, s.AwaitAll(ctx))
+	statements := 0
+	show := func(ctx context.Context, r *sluice.Result) error {
+		statements++
+		return printResult(ctx, env.out, env.err, r, f.format)
 	}
-	if f.untilIdle > 0 {
-		idle := s.StopWhenIdle(f.untilIdle)
-		defer idle()
-	}
-	err = s.AwaitAll(ctx)
+	idle := func() {}
+	defer func() { idle() }()
+	r := &script{env: env, s: s}
+	err = r.run(ctx, text, false, show, func() {
+		if f.untilIdle > 0 {
+			idle = s.StopWhenIdle(f.untilIdle)
+		}
+	})
 	view.close()
+	if err == nil && statements == 0 {
+		return usageError{errors.New("the file holds no statement")}
+	}
 	if err == nil {
 		view.summary()
 	}

@@ -100,7 +100,7 @@ func (st *shellState) run(ctx context.Context, text string) {
 	stop := onInterrupt(cancel, func() { os.Exit(exitQuery) })
 	defer stop()
 	start := time.Now()
-	err := st.s.Run(ctx, text, func(r *sluice.Result) error { return printResult(ctx, st.env.out, r, st.format) })
+	err := st.s.Run(ctx, text, func(r *sluice.Result) error { return printResult(ctx, st.env.out, st.env.out, r, st.format) })
 	if err != nil {
 		fmt.Fprintln(st.env.err, "error:", message(err))
 	}

@@ -65,19 +65,18 @@ func scriptOf(env *environment, c *cobra.Command, text, file string) (script str
 		return "", true, nil
 	}
 	b, err := io.ReadAll(env.in) // a pipe is a script
+	if err != nil {
+		err = fmt.Errorf("read standard input: %w", err)
+	}
 	return string(b), false, err
 }
 
-// oneShot runs a script. The first interrupt stops its streaming queries after
-// their running batch and cancels everything else; the second stops at once.
-func oneShot(ctx context.Context, env *environment, s *sluice.Session, script, format string) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	stop := onInterrupt(func() { s.StopAll(); cancel() }, func() { os.Exit(exitQuery) })
-	defer stop()
-	err := s.Run(ctx, script, func(r *sluice.Result) error { return printResult(ctx, env.out, r, format) })
-	if err != nil {
-		return err
+// oneShot runs a script. The first interrupt cancels a statement that runs once;
+// streaming queries finish their running batch.
+func oneShot(ctx context.Context, env *environment, s *sluice.Session, text, format string) error {
+	r := &script{env: env, s: s}
+	show := func(ctx context.Context, res *sluice.Result) error {
+		return printResult(ctx, env.out, env.out, res, format)
 	}
-	return s.AwaitAll(ctx)
+	return r.run(ctx, text, true, show, func() {})
 }
