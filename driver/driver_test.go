@@ -553,3 +553,28 @@ func TestSeveralWorkers(t *testing.T) {
 		}
 	})
 }
+
+// ending are numbers that end.
+type ending struct {
+	pushing
+	at int64
+}
+
+func (e ending) Ended(at batch.Offset) bool { return numberAt(at) >= e.at }
+
+// A query whose sources have all ended ends by itself, whatever its trigger.
+func TestASourceThatEnds(t *testing.T) {
+	for _, kind := range []microbatch.TriggerKind{microbatch.Immediate, microbatch.Every, microbatch.Latency} {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBed(t, 70)
+			defer b.close()
+			b.opt.Sources["n#0"] = ending{pushing{b.src}, 100}
+			b.opt.Protocol.Trigger = microbatch.Trigger{Kind: kind, Interval: time.Second}
+			q := b.start()
+			<-b.out.seen
+			b.src.grow(100)
+			b.must(q.Await(t.Context()))
+			b.out.check(t, 100)
+		})
+	}
+}
