@@ -17,7 +17,6 @@ import (
 	"github.com/sluice-stream/sluice/planner/logical"
 	"github.com/sluice-stream/sluice/planner/physical"
 	"github.com/sluice-stream/sluice/sinks"
-	"github.com/sluice-stream/sluice/sql"
 )
 
 // runBatch runs a query once over what its tables hold now.
@@ -41,11 +40,12 @@ func (s *Session) runBatch(ctx context.Context, n logical.Node) (Reader, error) 
 }
 
 // insertBatch writes what a query gives now into a table and returns the number of rows.
-func (s *Session) insertBatch(ctx context.Context, n logical.Node, table *sql.TableDef, mode sinks.Mode) (int64, error) {
+func (s *Session) insertBatch(ctx context.Context, in insertDef, mode sinks.Mode) (int64, error) {
+	n, table := in.node, in.table
 	if name := s.unbounded(n); name != "" {
 		return 0, refused(batch.UserErrorf("table %q never ends: run the INSERT as a pipeline (sluice run), or CREATE STREAMING QUERY", name))
 	}
-	c, err := s.reg.sinks.Lookup(table.Connector)
+	c, err := s.sinkConnector(in)
 	if err != nil {
 		return 0, err
 	}
@@ -59,7 +59,7 @@ func (s *Session) insertBatch(ctx context.Context, n logical.Node, table *sql.Ta
 	if err != nil {
 		return 0, err
 	}
-	run, err := s.openBatch(ctx, pq, []target{{name: name, table: table, mode: mode}})
+	run, err := s.openBatch(ctx, pq, []target{{name: name, table: table, connector: c, mode: mode}})
 	if err != nil {
 		return 0, err
 	}

@@ -1,7 +1,6 @@
 package sluice
 
 import (
-	"strings"
 	"sync"
 
 	"github.com/sluice-stream/sluice/formats"
@@ -56,12 +55,4 @@ func newRegistry(s *Session) *registry {
 		memorysink.Connector(r.tables),
 	)
 	return r
-}
-
-// stream returns the stream behind a memory table that was made in Go.
-func (r *registry) stream(name string) (*memorysource.Stream, bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	st, ok := r.mu.streams[strings.ToLower(name)]
-	return st, ok
 }

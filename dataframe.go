@@ -1,7 +1,6 @@
 package sluice
 
 import (
-	"context"
 	"fmt"
 	"time"
 
@@ -20,10 +19,17 @@ type DataFrame struct {
 	node  logical.Node
 	alias string
 	err   error
+	// join is the DataFrame as a join of named sides, which later methods see as
+	// long as nothing but Where came between, and where the conditions since.
+	join  func(b *frames) ast.Table
+	where ast.Expr
 }
 
 // from is the DataFrame as an item of FROM, known to the binder under a name of its own.
 func (d *DataFrame) from(b *frames) ast.Table {
+	if d.join != nil && d.where == nil {
+		return d.join(b)
+	}
 	name := b.add(d.node)
 	var t ast.Table = &ast.TableName{Name: name1(name)}
 	if d.alias != "" {
@@ -65,15 +71,31 @@ func (d *DataFrame) derive(build func(b *frames) (*ast.Query, error)) *DataFrame
 // simple derives from a single SELECT over this DataFrame.
 func (d *DataFrame) simple(fill func(sel *ast.Select) error) *DataFrame {
 	return d.derive(func(b *frames) (*ast.Query, error) {
-		sel := &ast.Select{From: []ast.Table{d.from(b)}}
+		sel := &ast.Select{}
 		if err := fill(sel); err != nil {
 			return nil, err
+		}
+		if d.join == nil {
+			sel.From = []ast.Table{d.from(b)}
+		} else {
+			sel.From, sel.Where = []ast.Table{d.join(b)}, both(d.where, sel.Where)
 		}
 		if len(sel.Items) == 0 {
 			sel.Items = []ast.SelectItem{{Expr: &ast.Star{}}}
 		}
 		return &ast.Query{Body: sel}, nil
 	})
+}
+
+// both is the condition that two conditions hold, of which either may be missing.
+func both(l, r ast.Expr) ast.Expr {
+	switch {
+	case l == nil:
+		return r
+	case r == nil:
+		return l
+	}
+	return &ast.Logic{Op: "AND", Args: []ast.Expr{l, r}}
 }
 
 // columnsOf turns names and Columns into Columns.
@@ -117,13 +139,18 @@ func (d *DataFrame) Where(cond any) *DataFrame {
 	if text, ok := cond.(string); ok {
 		cond = Expr(text)
 	}
-	return d.simple(func(sel *ast.Select) error {
+	var where ast.Expr
+	out := d.simple(func(sel *ast.Select) error {
 		cols, err := columnsOf([]any{cond})
 		if err == nil {
-			sel.Where = cols[0].e
+			where, sel.Where = cols[0].e, cols[0].e
 		}
 		return err
 	})
+	if d.join != nil && out.err == nil {
+		out.join, out.where = d.join, both(d.where, where)
+	}
+	return out
 }
 
 // WithColumn adds a column.
@@ -143,7 +170,7 @@ func (d *DataFrame) Drop(names ...string) *DataFrame {
 // As names the DataFrame, so that Col("name.column") tells the sides of a join apart.
 func (d *DataFrame) As(alias string) *DataFrame {
 	c := *d
-	c.alias = alias
+	c.alias, c.join, c.where = alias, nil, nil
 	return &c
 }
 
@@ -193,40 +220,55 @@ var joinKinds = map[string]ast.JoinKind{
 
 // Join joins with another DataFrame of the same session. on is a Column, a SQL
 // condition, or a []string of columns that both have; how is inner, left, right,
-// full, cross, semi or anti.
+// full, cross, semi or anti. Sides that have a name (a table's, or that of As)
+// keep it for further joins, Where, and the first other method after them.
 func (d *DataFrame) Join(other *DataFrame, on any, how string) *DataFrame {
 	if d.err == nil && other.err != nil {
 		return other
 	}
-	return d.derive(func(b *frames) (*ast.Query, error) {
-		kind, ok := joinKinds[how]
-		if !ok {
-			return nil, batch.UserErrorf("join %q: want inner, left, right, full, cross, semi or anti", how)
+	j := ast.Join{}
+	if d.err == nil {
+		var err error
+		if j, err = joinOf(on, how); err != nil {
+			return &DataFrame{s: d.s, err: err}
 		}
-		j := &ast.Join{Kind: kind, L: d.from(b), R: other.from(b)}
-		switch on := on.(type) {
-		case nil:
-		case []string:
-			for _, n := range on {
-				j.Using = append(j.Using, ast.Ident{Name: n})
-			}
-		case string:
-			c := Expr(on)
-			if c.err != nil {
-				return nil, c.err
-			}
-			j.On = c.e
-		case Column:
-			if on.err != nil {
-				return nil, on.err
-			}
-			j.On = on.e
-		default:
-			return nil, fmt.Errorf("join condition is a %T: want a Column, SQL text or []string", on)
-		}
-		sel := &ast.Select{From: []ast.Table{j}, Items: []ast.SelectItem{{Expr: &ast.Star{}}}}
+	}
+	join := func(b *frames) ast.Table {
+		j := j
+		j.L, j.R = d.from(b), other.from(b)
+		return &j
+	}
+	out := d.derive(func(b *frames) (*ast.Query, error) {
+		sel := &ast.Select{From: []ast.Table{join(b)}, Items: []ast.SelectItem{{Expr: &ast.Star{}}}}
 		return &ast.Query{Body: sel}, nil
 	})
+	if out.err == nil {
+		out.join = join
+	}
+	return out
+}
+
+// joinOf makes a join without its sides.
+func joinOf(on any, how string) (j ast.Join, err error) {
+	var ok bool
+	if j.Kind, ok = joinKinds[how]; !ok {
+		return j, batch.UserErrorf("join %q: want inner, left, right, full, cross, semi or anti", how)
+	}
+	switch on := on.(type) {
+	case nil:
+	case []string:
+		for _, n := range on {
+			j.Using = append(j.Using, ast.Ident{Name: n})
+		}
+	case string:
+		c := Expr(on)
+		j.On, err = c.e, c.err
+	case Column:
+		j.On, err = on.e, on.err
+	default:
+		err = fmt.Errorf("join condition is a %T: want a Column, SQL text or []string", on)
+	}
+	return j, err
 }
 
 // Union is all rows of both, duplicates included, by position of the columns.
@@ -287,46 +329,4 @@ func (d *DataFrame) WithWatermark(column string, delay time.Duration) *DataFrame
 		return &DataFrame{s: d.s, err: batch.UserErrorf("watermark: column %q is no timestamp", column)}
 	}
 	return &DataFrame{s: d.s, alias: d.alias, node: &logical.Watermark{Input: d.node, Col: idx[0], Delay: delay, Table: d.alias}}
-}
-
-// Schema returns the columns.
-func (d *DataFrame) Schema() (*arrow.Schema, error) {
-	if d.err != nil {
-		return nil, d.err
-	}
-	return d.node.Schema(), nil
-}
-
-// Explain returns the plan as EXPLAIN prints it.
-func (d *DataFrame) Explain() (string, error) {
-	if d.err != nil {
-		return "", d.err
-	}
-	return d.s.explain(d.node)
-}
-
-// Reader runs the query over what its tables hold now and returns its rows as
-// batches, which the caller releases.
-func (d *DataFrame) Reader(ctx context.Context) (Reader, error) {
-	if d.err != nil {
-		return nil, d.err
-	}
-	return d.s.runBatch(ctx, d.node)
-}
-
-// Collect runs the query and returns all rows as Go values, see Row.
-func (d *DataFrame) Collect(ctx context.Context) ([]Row, error) {
-	r, err := d.Reader(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return collect(ctx, r)
-}
-
-// CreateView names the DataFrame so that SQL can use it.
-func (d *DataFrame) CreateView(name string) error {
-	if d.err != nil {
-		return d.err
-	}
-	return d.s.cat.addPlan(name, d.node)
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/sluice-stream/sluice/planner/logical"
 	"github.com/sluice-stream/sluice/sinks"
 	"github.com/sluice-stream/sluice/sources"
+	memorysource "github.com/sluice-stream/sluice/sources/memory"
 	"github.com/sluice-stream/sluice/sql"
 	"github.com/sluice-stream/sluice/statestore"
 	"github.com/sluice-stream/sluice/statestore/mem"
@@ -30,13 +31,17 @@ type resources struct {
 	writers map[string]sinks.WriterFactory
 	// volatile sinks lose prepared output with the process.
 	volatile map[string]bool
+	// snapshots hold the rows of tables in memory that the query reads.
+	snapshots []*memorysource.Stream
 }
 
 // target is a sink table of a query.
 type target struct {
 	name  string // within the plan
 	table *sql.TableDef
-	mode  sinks.Mode
+	// connector is that of the table, looked up when the query was planned.
+	connector sinks.Connector
+	mode      sinks.Mode
 }
 
 // open makes the connectors of a planned query. dir is its checkpoint, "" for a
@@ -56,7 +61,17 @@ func (s *Session) open(ctx context.Context, id batch.QueryID, q *planner.Query, 
 		if dir != "" && src.Stream {
 			spec.Dir = filepath.Join(dir, "sources", src.Name)
 		}
-		if err := r.openSource(ctx, s.reg.sources, q.Tables[src.Name].Connector, spec); err != nil {
+		connector := q.Tables[src.Name].Connector
+		if connector == memoryConnector {
+			ok, err := r.openSinkTable(ctx, s.reg, spec)
+			if err != nil {
+				return nil, err
+			}
+			if ok {
+				continue
+			}
+		}
+		if err := r.openSource(ctx, s.reg.sources, connector, spec); err != nil {
 			return nil, err
 		}
 	}
@@ -66,7 +81,7 @@ func (s *Session) open(ctx context.Context, id batch.QueryID, q *planner.Query, 
 			Name: t.name, Table: t.table.Name, Query: id, Schema: schema, Keys: t.table.Keys, PartitionBy: t.table.Partition,
 			Mode: t.mode, Options: without(t.table.Options, "connector"), Batch: dir == "", Zone: s.zone(),
 		}
-		if err := r.openSink(ctx, s.reg.sinks, t.table.Connector, spec); err != nil {
+		if err := r.openSink(ctx, t.connector, spec); err != nil {
 			return nil, err
 		}
 	}
@@ -101,11 +116,7 @@ func (r *resources) openSource(ctx context.Context, reg *sources.Registry, conne
 	return nil
 }
 
-func (r *resources) openSink(ctx context.Context, reg *sinks.Registry, connector string, spec sinks.Spec) error {
-	c, err := reg.Lookup(connector)
-	if err != nil {
-		return err
-	}
+func (r *resources) openSink(ctx context.Context, c sinks.Connector, spec sinks.Spec) error {
 	spec.Options = spec.Options.Known(c.Options) // the others are the source's
 	sink, writers, err := c.New(ctx, spec)
 	if err != nil {
@@ -127,6 +138,9 @@ func (r *resources) close() error {
 		if err := sink.Close(); err != nil {
 			errs = append(errs, fmt.Errorf("close sink %s: %w", name, err))
 		}
+	}
+	for _, st := range r.snapshots {
+		st.Close()
 	}
 	return errors.Join(errs...)
 }

@@ -49,6 +49,8 @@ func value(arr arrow.Array, i int) any {
 		return nil
 	}
 	switch a := arr.(type) {
+	case *array.Null: // it has no bitmap, so that IsNull says false
+		return nil
 	case *array.Boolean:
 		return a.Value(i)
 	case *array.Int8:

@@ -154,7 +154,7 @@ func (s *Session) Close() error {
 		}
 	}
 	errs = append(errs, s.worker.Close(), s.node.Close())
-	s.reg.closeStreams()
+	s.reg.closeMemory()
 	errs = append(errs, os.RemoveAll(s.spill))
 	return errors.Join(errs...)
 }
@@ -227,15 +227,23 @@ func (s *Session) SQL(_ context.Context, query string) (*DataFrame, error) {
 
 // Table makes a DataFrame of a table or view. A fault is reported when it is used.
 func (s *Session) Table(name string) *DataFrame {
-	n, err := parser.ParseName(name, s.parserOptions())
+	n, err := parserName(name, s.parserOptions())
 	if err != nil {
-		return &DataFrame{s: s, err: fmt.Errorf("table name %q: %w", name, err)}
+		return &DataFrame{s: s, err: err}
 	}
 	q := &ast.Query{Body: &ast.Select{
 		Items: []ast.SelectItem{{Expr: &ast.Star{}}}, From: []ast.Table{&ast.TableName{Name: *n}},
 	}}
 	node, err := s.bindQuery(q, nil)
 	return &DataFrame{s: s, node: node, err: err, alias: n.Parts[len(n.Parts)-1].Name}
+}
+
+func parserName(name string, opts parser.Options) (*ast.Name, error) {
+	n, err := parser.ParseName(name, opts)
+	if err != nil {
+		return nil, fmt.Errorf("table name %q: %w", name, err)
+	}
+	return n, nil
 }
 
 // bindQuery turns a query into a logical plan. A DataFrame binds tables as

@@ -37,7 +37,7 @@ type queryDef struct {
 type insertDef struct {
 	node  logical.Node
 	table *sql.TableDef
-	// custom replaces the table's connector (ForeachBatch).
+	// custom is the connector of a table that only this query knows (ForeachBatch).
 	custom *sinks.Connector
 }
 
@@ -72,7 +72,7 @@ func (s *Session) planStream(d *queryDef) (*planner.Query, []target, error) {
 		outs = append(outs, planner.Output{Node: in.node, Sink: &physical.Sink{
 			Name: name, Table: in.table.Name, Schema: in.node.Schema(), Mode: string(d.mode), Keys: in.table.Keys,
 		}})
-		targets = append(targets, target{name: name, table: in.table, mode: d.mode})
+		targets = append(targets, target{name: name, table: in.table, connector: c, mode: d.mode})
 	}
 	q, err := planner.Build(outs, planner.Options{Stream: true, Zone: s.zone(), Bytes: s.tableBytes})
 	if err != nil {
@@ -147,7 +147,7 @@ func (s *Session) launch(ctx context.Context, q *Query, targets []target) (err e
 	}
 	q.drv, err = driver.Start(ctx, driver.Options{
 		Name: q.def.name, Query: id, Plan: q.plan.Plan, PlanHash: planHash(q.plan, targets),
-		Sources: q.res.sources, Sinks: q.res.sinks, Transactional: q.res.volatile,
+		Sources: q.res.sources, Sinks: q.res.sinks, Volatile: q.res.volatile,
 		IdleTimeout: values.Duration(setIdle), Log: q.log, StateDir: filepath.Join(q.dir, "state"),
 		Transport: q.node, Workers: []transport.NodeID{workerNode}, Parallelism: s.parallelism(),
 		Listener: driver.Listeners{driver.LogTo(s.opts.Logger), driver.ListenerFunc(q.on)},

@@ -35,7 +35,7 @@ func (s *Session) insert(ctx context.Context, st *ast.Insert) (*Result, error) {
 	if in.Overwrite {
 		mode = sinks.Complete
 	}
-	rows, err := s.insertBatch(ctx, in.Plan, in.Target, mode)
+	rows, err := s.insertBatch(ctx, insertDef{node: in.Plan, table: in.Target}, mode)
 	if err != nil {
 		return nil, err
 	}

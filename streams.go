@@ -31,13 +31,8 @@ func (s *Session) CreateStream(name string, schema *arrow.Schema, opts ...Stream
 	for _, o := range opts {
 		o(st)
 	}
-	def := &sql.TableDef{
-		Name: name, Connector: "memory", Options: map[string]string{"name": name}, Physical: schema, Stream: true,
-		Text: fmt.Sprintf("-- %s is filled by the program", name),
-	}
-	for i, f := range schema.Fields() {
-		def.Columns = append(def.Columns, sql.ColumnDef{Name: f.Name, Type: f.Type, Null: f.Nullable, Physical: i})
-	}
+	def := memoryTable(name, schema)
+	def.Stream = true
 	if err := s.cat.add(&sql.Relation{Name: name, Table: def}, false, false); err != nil {
 		return nil, err
 	}
@@ -59,12 +54,3 @@ func (st *Stream) Add(rec arrow.RecordBatch) error {
 // End says that no more rows will come: queries over the stream close all their
 // windows and, with a bounded trigger, end.
 func (st *Stream) End() { st.s.End() }
-
-// closeStreams gives the rows of all streams back.
-func (r *registry) closeStreams() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, st := range r.mu.streams {
-		st.Close()
-	}
-}

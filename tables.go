@@ -118,7 +118,7 @@ func (s *Session) createTableAs(ctx context.Context, st *ast.CreateTable, def *s
 	if err := s.cat.add(&sql.Relation{Name: def.Name, Table: def}, st.OrReplace, st.IfNotExists); err != nil {
 		return nil, s.located(err, st.Name.Pos)
 	}
-	rows, err := s.insertBatch(ctx, n, def, sinks.Append)
+	rows, err := s.insertBatch(ctx, insertDef{node: n, table: def}, sinks.Append)
 	if err != nil {
 		s.cat.drop(def.Name)
 		return nil, err
