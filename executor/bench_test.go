@@ -125,6 +125,22 @@ func BenchmarkSort(b *testing.B) {
 	benchPlan(b, plan, map[string]*memSource{"src": m}, benchRows, 1)
 }
 
+func BenchmarkSpilledSort(b *testing.B) {
+	tb, m := benchTable(1 << 20)
+	e := newEngine(b, memory.DefaultAllocator, onePlan(tb, func(in physical.Node) physical.Node {
+		return &physical.Sort{Input: in, Keys: []expr.SortKey{{Expr: tb.col("v"), NullsFirst: true}}}
+	}), 1)
+	e.sources["src"], e.spill = m, b.TempDir()
+	e.tasks[1].root.(*watched).op.(*sorter).max = 16 << 20
+	e.run(0, batch.NoTime, batch.NoTime)
+	for b.Loop() {
+		if _, err := e.runTask(e.plan.Stages[1], 0, 0, batch.NoTime, batch.NoTime); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(benchRows*float64(b.N)/b.Elapsed().Seconds()/1e6, "Mrows/s")
+}
+
 func BenchmarkTopN(b *testing.B) {
 	tb, m := benchTable(1 << 20)
 	plan := onePlan(tb, func(in physical.Node) physical.Node {

@@ -1,8 +1,8 @@
 package executor
 
 import (
-	"bytes"
 	"io"
+	"slices"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
@@ -14,23 +14,45 @@ import (
 type merge struct {
 	tc      *TaskContext
 	schema  *arrow.Schema
-	runs    []*run
+	heap    []*run // the run whose next row is first is at the top
 	started bool
 }
 
 func newMerge(tc *TaskContext, schema *arrow.Schema, runs []*run) *merge {
-	return &merge{tc: tc, schema: schema, runs: runs}
+	return &merge{tc: tc, schema: schema, heap: append([]*run{}, runs...)}
 }
 
-// least returns the run whose next row is first, or nil.
-func (m *merge) least() *run {
-	var best *run
-	for _, r := range m.runs {
-		if r.rec != nil && (best == nil || bytes.Compare(r.key(), best.key()) < 0) {
-			best = r
+// start reads the first batch of each run.
+func (m *merge) start() error {
+	m.started = true
+	for _, r := range m.heap {
+		if err := r.advance(m.tc); err != nil {
+			return err
 		}
 	}
-	return best
+	m.heap = slices.DeleteFunc(m.heap, func(r *run) bool { return r.rec == nil })
+	for i := len(m.heap)/2 - 1; i >= 0; i-- {
+		m.sink(i)
+	}
+	return nil
+}
+
+// sink puts the run at position i where it belongs.
+func (m *merge) sink(i int) {
+	for {
+		c := 2*i + 1
+		if c >= len(m.heap) {
+			return
+		}
+		if c+1 < len(m.heap) && m.heap[c+1].before(m.heap[c]) {
+			c++
+		}
+		if !m.heap[c].before(m.heap[i]) {
+			return
+		}
+		m.heap[i], m.heap[c] = m.heap[c], m.heap[i]
+		i = c
+	}
 }
 
 // part is what an output batch takes out of one batch of a run.
@@ -42,11 +64,8 @@ type part struct {
 // next collects rows from the runs: positions first, then one gather.
 func (m *merge) next() (arrow.RecordBatch, error) {
 	if !m.started {
-		m.started = true
-		for _, r := range m.runs {
-			if err := r.advance(m.tc); err != nil {
-				return nil, err
-			}
+		if err := m.start(); err != nil {
+			return nil, err
 		}
 	}
 	var parts []part
@@ -55,31 +74,23 @@ func (m *merge) next() (arrow.RecordBatch, error) {
 			p.rec.Release()
 		}
 	}()
-	var from, row []int32 // of each output row: its part, and its position there
-	for _, r := range m.runs {
+	// Of each output row: its part, and its position there.
+	from, row := make([]int32, 0, outputRows), make([]int32, 0, outputRows)
+	for _, r := range m.heap {
 		r.part = -1
 	}
-	for len(row) < outputRows {
-		r := m.least()
-		if r == nil {
-			break
-		}
+	for len(row) < outputRows && len(m.heap) > 0 {
+		r := m.heap[0]
 		if r.part < 0 {
 			r.part = len(parts)
 			r.rec.Retain()
 			parts = append(parts, part{rec: r.rec, first: r.at})
 		}
-		taken := m.stretch(r, outputRows-len(row))
 		p := &parts[r.part]
-		for range taken {
-			from, row = append(from, int32(r.part)), append(row, int32(p.rows))
-			p.rows++
-		}
-		if r.at += taken; r.at == int(r.rec.NumRows()) {
-			r.part = -1
-			if err := r.advance(m.tc); err != nil {
-				return nil, err
-			}
+		from, row = append(from, int32(r.part)), append(row, int32(p.rows))
+		p.rows++
+		if err := m.step(r); err != nil {
+			return nil, err
 		}
 	}
 	if len(row) == 0 {
@@ -117,29 +128,23 @@ func (m *merge) collect(parts []part, from, row []int32) (arrow.RecordBatch, err
 	return newBatch(m.schema, out, len(row)), nil
 }
 
-// stretch counts the rows of r, at most limit, that come before every other run's next row.
-func (m *merge) stretch(r *run, limit int) int {
-	var bound []byte
-	var boundAt int
-	own := 0
-	for i, o := range m.runs {
-		if o == r {
-			own = i
-			continue
+// step takes the top run to its next row.
+func (m *merge) step(r *run) error {
+	r.at++
+	if r.at == int(r.rec.NumRows()) {
+		r.part = -1
+		if err := r.advance(m.tc); err != nil {
+			return err
 		}
-		if o.rec != nil && (bound == nil || bytes.Compare(o.key(), bound) < 0) {
-			bound, boundAt = o.key(), i
-		}
-	}
-	n := min(limit, int(r.rec.NumRows())-r.at)
-	if bound == nil {
-		return n
-	}
-	for i := 1; i < n; i++ {
-		c := bytes.Compare(r.keys.Value(r.at+i), bound)
-		if c > 0 || c == 0 && boundAt < own {
-			return i
+		if r.rec == nil {
+			last := len(m.heap) - 1
+			m.heap[0] = m.heap[last]
+			m.heap = m.heap[:last]
 		}
 	}
-	return n
+	if len(m.heap) > 0 {
+		m.heap[0].look()
+		m.sink(0)
+	}
+	return nil
 }

@@ -40,6 +40,8 @@ type TaskContext struct {
 	// Charge takes memory that is not Arrow's (tables, keys) from the task's budget,
 	// or gives it back if n is negative. Nil: nobody counts.
 	Charge func(n int64) error
+	// Budget is the limit that Charge and Alloc work under, in bytes; 0 for none.
+	Budget int64
 	// Pressure reports that memory is short: operators with much in hand spill. Nil never does.
 	Pressure func() bool
 	// Spill is a folder for what does not fit into memory; it is emptied when the task ends.

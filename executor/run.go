@@ -1,6 +1,7 @@
 package executor
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 
@@ -19,6 +20,9 @@ type run struct {
 	keys   *array.Binary
 	at     int
 	part   int // of the merge's output at hand
+	number int
+	prefix uint64 // of the key at hand
+	cur    []byte // the key at hand
 }
 
 // writeRun writes the batches of c as run number i of the task.
@@ -27,7 +31,7 @@ func writeRun(tc *TaskContext, i int, c *cutter) (*run, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &run{file: f}
+	r := &run{file: f, number: i}
 	for {
 		rec, err := c.next()
 		if err == io.EOF {
@@ -47,7 +51,22 @@ func writeRun(tc *TaskContext, i int, c *cutter) (*run, error) {
 	}
 }
 
-func (r *run) key() []byte { return r.keys.Value(r.at) }
+// look notes the key at hand.
+func (r *run) look() {
+	r.cur = r.keys.Value(r.at)
+	r.prefix = prefixOf(r.cur)
+}
+
+// before orders runs by their next row, then by age.
+func (r *run) before(o *run) bool {
+	if r.prefix != o.prefix {
+		return r.prefix < o.prefix
+	}
+	if c := bytes.Compare(r.cur, o.cur); c != 0 {
+		return c < 0
+	}
+	return r.number < o.number
+}
 
 // advance reads the next batch.
 func (r *run) advance(tc *TaskContext) error {
@@ -66,6 +85,7 @@ func (r *run) advance(tc *TaskContext) error {
 		return fmt.Errorf("read a sorted run: its keys are %s", rec.Schema())
 	}
 	r.rec, r.keys, r.at = rec, keys, 0
+	r.look()
 	return nil
 }
 

@@ -111,13 +111,22 @@ func (s *sorter) add(rec arrow.RecordBatch) error {
 	s.chunks = append(s.chunks, chunk)
 	s.rows += int(rec.NumRows())
 	for _, c := range chunk {
-		s.held += int64(c.Data().SizeInBytes())
+		s.held += gather.Bytes(c)
 	}
 	short := s.tc.Pressure != nil && s.tc.Pressure()
-	if s.tc.Spill != "" && (s.held > s.max || s.rows > sortRows || short && s.held > s.max/16) {
+	if s.tc.Spill != "" && (s.held > s.limit() || s.rows > sortRows || short && s.held > s.limit()/16) {
 		return s.spill()
 	}
 	return nil
+}
+
+// limit is how much is held at most: sorting a run takes three times that for a
+// moment, and the run is not alone in the budget.
+func (s *sorter) limit() int64 {
+	if s.tc.Budget > 0 {
+		return min(s.max, s.tc.Budget/8)
+	}
+	return s.max
 }
 
 // sorted returns the rows at hand in order, with the bytes of their keys if asked for.

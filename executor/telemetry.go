@@ -4,6 +4,8 @@ import (
 	"context"
 
 	"github.com/apache/arrow-go/v18/arrow"
+
+	"github.com/sluice-stream/sluice/executor/gather"
 )
 
 // OpStats is what one operator did in a task: a line of EXPLAIN ANALYZE.
@@ -66,9 +68,7 @@ func (w *watched) Next(ctx context.Context) (arrow.RecordBatch, error) {
 	w.stats.Rows += rec.NumRows()
 	w.stats.Batches++
 	if nanos != nil {
-		for _, c := range rec.Columns() {
-			w.stats.Bytes += int64(c.Data().SizeInBytes())
-		}
+		w.stats.Bytes += gather.BatchBytes(rec)
 	}
 	return rec, nil
 }

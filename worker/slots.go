@@ -149,6 +149,7 @@ func (w *Worker) env(p *plan, t *tree, j *job) executor.Env {
 	}
 	if t.track != nil {
 		env.Pressure = t.track.UnderPressure
+		env.Budget = w.opt.Memory.Limit()
 		env.Charge = func(n int64) error {
 			if n < 0 {
 				t.track.Release(-n)

@@ -42,7 +42,8 @@ type Options struct {
 	// SpillDir is where exchanges and operators put what memory has no room for.
 	// Empty: nothing spills, and a task fails when memory runs out.
 	SpillDir string
-	// ExchangeBytesMax is how much exchange output stays in memory, see exchange.Options.
+	// ExchangeBytesMax is how much exchange output stays in memory, see exchange.Options;
+	// default: that, or a quarter of Memory's limit if it is less.
 	ExchangeBytesMax int64
 	// Memory is charged for what tasks allocate; nil for no limit.
 	Memory *limits.Budget
@@ -102,10 +103,16 @@ const dutiesMax = 4
 // caller closes net after the worker.
 func New(net transport.Transport, conn Connectors, opt Options) *Worker {
 	opt = opt.withDefaults()
+	ex := exchange.Options{Dir: opt.SpillDir, MemoryMax: opt.ExchangeBytesMax, Alloc: opt.Alloc}
+	if opt.Memory != nil {
+		ex.Pressure = opt.Memory.UnderPressure
+		if limit := opt.Memory.Limit(); limit > 0 && ex.MemoryMax == 0 {
+			ex.MemoryMax = min(256<<20, limit/4)
+		}
+	}
 	w := &Worker{
-		opt: opt, net: net, conn: conn, duties: make(chan struct{}, dutiesMax),
-		outputs: exchange.New(exchange.Options{Dir: opt.SpillDir, MemoryMax: opt.ExchangeBytesMax, Alloc: opt.Alloc}),
-		ready:   make(chan struct{}, opt.QueueMax),
+		opt: opt, net: net, conn: conn, duties: make(chan struct{}, dutiesMax), outputs: exchange.New(ex),
+		ready: make(chan struct{}, opt.QueueMax),
 	}
 	if opt.Clock != nil {
 		start := opt.Clock.Now()

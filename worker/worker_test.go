@@ -278,7 +278,7 @@ func TestAPanicFailsTheTaskAlone(t *testing.T) {
 	c.send(transport.Deploy{Key: "p", Plan: distinct(), Parts: 2})
 	c.send(transport.Run{Spec: spec(0, 0, 0)})
 	m, ok := c.answer().(transport.Failed)
-	if !ok || !strings.Contains(m.Err.Error(), "task q/0/0/0: Scan src") || !strings.Contains(m.Err.Error(), "index out of range") {
+	if !ok || !strings.Contains(m.Err.Error(), "Scan src") || !strings.Contains(m.Err.Error(), "index out of range") {
 		t.Errorf("answer %+v", m)
 	}
 	f.panics = false

@@ -10,6 +10,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/memory"
 
 	"github.com/sluice-stream/sluice/batch"
+	"github.com/sluice-stream/sluice/executor/gather"
 	"github.com/sluice-stream/sluice/sources"
 )
 
@@ -20,6 +21,9 @@ type Options struct {
 	// MemoryMax is how many bytes of output stay in memory, for all plans
 	// together; 0 means 256 MiB. Less makes exchanges slower.
 	MemoryMax int64
+	// Pressure reports that memory is short: then output goes to disk at once.
+	// Nil never does.
+	Pressure func() bool
 	// Alloc is where batches read back from disk are allocated; nil means Arrow's.
 	Alloc memory.Allocator
 }
@@ -281,7 +285,7 @@ func (w *Writer) Append(rec arrow.RecordBatch, starts *[batch.KeyGroups + 1]int3
 	if rec.NumRows() == 0 {
 		return nil
 	}
-	size := sizeOf(rec)
+	size := gather.BatchBytes(rec)
 	if w.takeMemory(size) {
 		rec.Retain()
 		w.out.segments = append(w.out.segments, segment{rec: rec, starts: starts})
@@ -305,9 +309,10 @@ func (w *Writer) Append(rec arrow.RecordBatch, starts *[batch.KeyGroups + 1]int3
 // takeMemory reports whether a batch may stay in memory, and counts it.
 func (w *Writer) takeMemory(size int64) bool {
 	o := w.outputs
+	short := o.opt.Dir != "" && o.opt.Pressure != nil && o.opt.Pressure()
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.opt.Dir != "" && o.mu.bytes+size > o.opt.MemoryMax {
+	if short || o.opt.Dir != "" && o.mu.bytes+size > o.opt.MemoryMax {
 		return false
 	}
 	o.mu.bytes += size
@@ -348,13 +353,4 @@ func (w *Writer) Discard() {
 	defer w.outputs.mu.Unlock()
 	w.outputs.releaseLocked(w.out)
 	w.out = nil
-}
-
-// sizeOf is the memory behind a batch. A slice counts all of what it keeps alive.
-func sizeOf(rec arrow.RecordBatch) int64 {
-	var sum int64
-	for _, c := range rec.Columns() {
-		sum += int64(c.Data().SizeInBytes())
-	}
-	return sum
 }
