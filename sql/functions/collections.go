@@ -147,19 +147,20 @@ func fieldName(e expr.Expr, i int) string {
 	return fmt.Sprintf("col%d", i+1)
 }
 
-func bindStruct(e *Entry, args []expr.Expr) (expr.Expr, error) {
-	fields := make([]arrow.Field, len(args))
+// bindStruct is named_struct with the names spelled out, so that the call keeps
+// its type whatever becomes of the columns.
+func bindStruct(_ *Entry, args []expr.Expr) (expr.Expr, error) {
+	named := make([]expr.Expr, 0, 2*len(args))
 	for i, a := range args {
-		fields[i] = arrow.Field{Name: fieldName(a, i), Type: a.Type(), Nullable: true}
+		named = append(named, expr.Text(fieldName(a, i)), a)
 	}
-	return makeStruct(e, args, fields)
+	return Scalar("named_struct", named)
 }
 
 func bindNamedStruct(e *Entry, args []expr.Expr) (expr.Expr, error) {
 	if len(args)%2 != 0 {
 		return nil, e.mismatch(args)
 	}
-	var vals []expr.Expr
 	var fields []arrow.Field
 	for i := 0; i < len(args); i += 2 {
 		l, ok := args[i].(*expr.Literal)
@@ -170,28 +171,26 @@ func bindNamedStruct(e *Entry, args []expr.Expr) (expr.Expr, error) {
 		if !is {
 			return nil, batch.UserErrorf("named_struct: the name of field %d must be a constant string", i/2+1)
 		}
-		vals = append(vals, args[i+1])
 		fields = append(fields, arrow.Field{Name: name, Type: args[i+1].Type(), Nullable: true})
 	}
-	return makeStruct(e, vals, fields)
-}
-
-func makeStruct(e *Entry, vals []expr.Expr, fields []arrow.Field) (expr.Expr, error) {
 	n := *e
 	n.nonStrict, n.exact, n.total = true, true, true
-	return n.newCall(func(kc *expr.KernelContext, args []expr.Vec, rows int) (arrow.Array, error) {
-		rows = vec.Rows(args, rows)
-		kids := make([]arrow.Array, 0, len(args))
-		for _, a := range args {
-			kid, err := expand(kc, a, rows)
-			if err != nil {
-				vec.ReleaseAll(kids)
-				return nil, err
-			}
-			kids = append(kids, kid)
+	return n.newCall(structKernel, args, arrow.StructOf(fields...)), nil
+}
+
+// structKernel takes every second argument: the others are the names.
+func structKernel(kc *expr.KernelContext, args []expr.Vec, rows int) (arrow.Array, error) {
+	rows = vec.Rows(args, rows)
+	kids := make([]arrow.Array, 0, len(args)/2)
+	for i := 1; i < len(args); i += 2 {
+		kid, err := expand(kc, args[i], rows)
+		if err != nil {
+			vec.ReleaseAll(kids)
+			return nil, err
 		}
-		return vec.NewMask(kc.Alloc, rows).Nested(kc.Result, nil, kids...), nil
-	}, vals, arrow.StructOf(fields...)), nil
+		kids = append(kids, kid)
+	}
+	return vec.NewMask(kc.Alloc, rows).Nested(kc.Result, nil, kids...), nil
 }
 
 // expand returns an argument as an owned array of n rows.

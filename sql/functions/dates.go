@@ -286,7 +286,7 @@ func bindPart(e *Entry, args []expr.Expr) (expr.Expr, error) {
 	}
 	field := strings.ToUpper(name)
 	if id := args[1].Type().ID(); id == arrow.DURATION || id == arrow.INTERVAL_MONTHS {
-		return intervalPart(e, field, args[1])
+		return intervalPart(e, field, args)
 	}
 	switch field {
 	case "SECOND", "S", "SEC", "SECONDS", "SECS":
@@ -294,13 +294,13 @@ func bindPart(e *Entry, args []expr.Expr) (expr.Expr, error) {
 		k := z1(func(z *civil.Zone, us int64) (dec.Num, error) {
 			return dec.FromI64(civil.FloorMod(z.Local(us), civil.Minute)), nil
 		})
-		return e.newCall(k, []expr.Expr{src}, expr.Decimal(8, 6)), nil
+		return e.newCall(second(k), []expr.Expr{args[0], src}, expr.Decimal(8, 6)), nil
 	case "EPOCH":
 		k := k1(func(us int64) (dec.Num, error) { return dec.FromI64(us), nil })
-		return e.newCall(k, []expr.Expr{coerce(args[1], expr.TypeTimestamp)}, expr.Decimal(20, 6)), nil
+		return e.newCall(second(k), []expr.Expr{args[0], coerce(args[1], expr.TypeTimestamp)}, expr.Decimal(20, 6)), nil
 	case "YEAROFWEEK":
 		k := p1(func(d int32) int32 { y, _ := civil.ISOWeek(int64(d)); return int32(y) })
-		return e.newCall(k, []expr.Expr{coerce(args[1], expr.TypeDate)}, expr.TypeInt32), nil
+		return e.newCall(second(k), []expr.Expr{args[0], coerce(args[1], expr.TypeDate)}, expr.TypeInt32), nil
 	case "DAYOFWEEK_ISO", "DOW_ISO":
 		w, err := Scalar("weekday", args[1:])
 		if err != nil {
@@ -321,7 +321,14 @@ var partNames = map[string]string{
 	"HOUR": "hour", "H": "hour", "HOURS": "hour", "HR": "hour", "HRS": "hour", "MINUTE": "minute", "M": "minute", "MIN": "minute", "MINS": "minute", "MINUTES": "minute",
 }
 
-func intervalPart(e *Entry, field string, a expr.Expr) (expr.Expr, error) {
+// second makes a kernel of the second argument of one of a single argument. The
+// field's name stays in the call, so that the call can be bound again from its arguments.
+func second(k expr.Kernel) expr.Kernel {
+	return func(kc *expr.KernelContext, args []expr.Vec, n int) (arrow.Array, error) { return k(kc, args[1:], n) }
+}
+
+func intervalPart(e *Entry, field string, args []expr.Expr) (expr.Expr, error) {
+	a := args[1]
 	var k expr.Kernel
 	dt := arrow.DataType(expr.TypeInt32)
 	if a.Type().ID() == arrow.INTERVAL_MONTHS {
@@ -350,5 +357,5 @@ func intervalPart(e *Entry, field string, a expr.Expr) (expr.Expr, error) {
 	if k == nil {
 		return nil, batch.UserErrorf("[INVALID_EXTRACT_FIELD] %s has no field %s", expr.TypeName(a.Type()), field)
 	}
-	return e.newCall(k, []expr.Expr{a}, dt), nil
+	return e.newCall(second(k), []expr.Expr{args[0], a}, dt), nil
 }
