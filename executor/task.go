@@ -170,10 +170,10 @@ func (a *attempt) guard(f func() error) (err error) {
 				err = fmt.Errorf("%s: %w", where, limit)
 				return
 			}
-			err = fmt.Errorf("%s: panic: %w\n%s", where, e, debug.Stack())
+			err = fmt.Errorf("task %s: %s: panic: %w\n%s", a.tc.Spec.Task, where, e, debug.Stack())
 			return
 		}
-		err = fmt.Errorf("%s: panic: %v\n%s", where, r, debug.Stack())
+		err = fmt.Errorf("task %s: %s: panic: %v\n%s", a.tc.Spec.Task, where, r, debug.Stack())
 	}()
 	return f()
 }
