@@ -107,10 +107,10 @@ func Start(ctx context.Context, opt Options) (*Query, error) {
 	q.d = newDeployment(opt, q.listen)
 	q.run.q = q
 	if err := q.replay(ctx); err != nil {
-		return nil, q.final(err)
+		return nil, kinded(err)
 	}
 	if err := q.d.deploy(ctx); err != nil {
-		return nil, q.final(errors.Join(err, q.d.undeploy()))
+		return nil, errors.Join(err, q.d.undeploy())
 	}
 	q.launch(ctx)
 	return q, nil
@@ -180,12 +180,17 @@ func (q *Query) launch(ctx context.Context) {
 	}()
 }
 
-// final puts the query's name and the error's kind on what ended it.
+// final puts the query's name and the error's kind on what ended it. What Start
+// refuses goes without the name: its caller knows which query it starts.
 func (q *Query) final(err error) error {
 	if err == nil {
 		return nil
 	}
-	err = fmt.Errorf("query %q: %w", q.opt.Name, err)
+	return kinded(fmt.Errorf("query %q: %w", q.opt.Name, err))
+}
+
+// kinded marks the refusals of the machine as the user's to mend.
+func kinded(err error) error {
 	if microbatch.IsRefusal(err) && !errors.Is(err, microbatch.ErrProtocol) {
 		return &batch.Error{Kind: batch.User, Err: err}
 	}

@@ -27,6 +27,13 @@ var (
 	ErrNotFound = errors.New("there is no checkpoint")
 )
 
+// inUse is ErrInUse with the folder and who has it.
+type inUse struct{ dir, who string }
+
+func (e inUse) Error() string { return fmt.Sprintf("checkpoint %s is in use by %s", e.dir, e.who) }
+
+func (e inUse) Is(target error) bool { return target == ErrInUse }
+
 func refuse(err error) error { return &batch.Error{Kind: batch.User, Err: err} }
 
 func damagef(file string, at int64, format string, args ...any) error {

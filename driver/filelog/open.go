@@ -105,7 +105,7 @@ func (l *Log) lock() error {
 		if b, rerr := vfsx.ReadFile(l.fs, owner, 1<<10); rerr == nil && len(b) > 0 {
 			who = string(b)
 		}
-		return refuse(fmt.Errorf("checkpoint %s is in use by %s: %w", l.opt.Dir, who, ErrInUse))
+		return refuse(inUse{dir: l.opt.Dir, who: who})
 	}
 	l.locked = c
 	host, err := os.Hostname()
