@@ -161,6 +161,7 @@ func bindNamedStruct(e *Entry, args []expr.Expr) (expr.Expr, error) {
 	if len(args)%2 != 0 {
 		return nil, e.mismatch(args)
 	}
+	var vals []expr.Expr
 	var fields []arrow.Field
 	for i := 0; i < len(args); i += 2 {
 		l, ok := args[i].(*expr.Literal)
@@ -171,19 +172,20 @@ func bindNamedStruct(e *Entry, args []expr.Expr) (expr.Expr, error) {
 		if !is {
 			return nil, batch.UserErrorf("named_struct: the name of field %d must be a constant string", i/2+1)
 		}
+		vals = append(vals, args[i+1])
 		fields = append(fields, arrow.Field{Name: name, Type: args[i+1].Type(), Nullable: true})
 	}
 	n := *e
 	n.nonStrict, n.exact, n.total = true, true, true
-	return n.newCall(structKernel, args, arrow.StructOf(fields...)), nil
+	return n.newCall(structKernel, vals, arrow.StructOf(fields...)), nil
 }
 
-// structKernel takes every second argument: the others are the names.
+// structKernel makes a struct of its arguments; the names are in the type.
 func structKernel(kc *expr.KernelContext, args []expr.Vec, rows int) (arrow.Array, error) {
 	rows = vec.Rows(args, rows)
-	kids := make([]arrow.Array, 0, len(args)/2)
-	for i := 1; i < len(args); i += 2 {
-		kid, err := expand(kc, args[i], rows)
+	kids := make([]arrow.Array, 0, len(args))
+	for _, a := range args {
+		kid, err := expand(kc, a, rows)
 		if err != nil {
 			vec.ReleaseAll(kids)
 			return nil, err

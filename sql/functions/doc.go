@@ -17,6 +17,6 @@
 // Invariants:
 //
 //	F1  A name (and each alias) belongs to one entry; lookup does not depend on case.
-//	F2  Binding the types that a bound call already has inserts no cast and picks the same overload.
+//	F2  Rebind gives the same call from a bound call's name, arguments and type: it inserts no cast and picks the same overload.
 //	F3  Every scalar entry has an example, and the example is true.
 package functions

@@ -10,8 +10,8 @@ import (
 )
 
 // TestRebind pins invariant F2 for every example and its parts: a call bound
-// again from its name and arguments is the same call. The wire form of a plan
-// carries just those.
+// again from its name, arguments and type is the same call. The wire form of a
+// plan carries just those.
 func TestRebind(t *testing.T) {
 	more := []string{"extract(SECOND FROM TIMESTAMP'2024-01-01 00:00:01')", "date_part('EPOCH', DATE'2024-01-01')",
 		"extract(DAY FROM INTERVAL '5' DAY)", "struct(1, 'a')", "1.5 + 2", "CAST(1 AS SMALLINT) < 2"}
@@ -30,7 +30,7 @@ func TestRebind(t *testing.T) {
 			if !ok {
 				return true
 			}
-			again, err := functions.Scalar(c.Func.Name, c.Args)
+			again, err := functions.Rebind(c.Func.Name, c.Args, c.DT)
 			if err != nil {
 				t.Errorf("%s: %s again: %v", sql, c, err)
 				return true

@@ -135,6 +135,19 @@ func Scalar(name string, args []expr.Expr) (expr.Expr, error) {
 	return e.resolve(canon)
 }
 
+// Rebind makes a call anew from what its wire form carries: the name, the
+// arguments and the type of a call that Scalar returned before.
+func Rebind(name string, args []expr.Expr, dt arrow.DataType) (expr.Expr, error) {
+	if st, ok := dt.(*arrow.StructType); ok && name == "named_struct" && st.NumFields() == len(args) {
+		named := make([]expr.Expr, 0, 2*len(args))
+		for i, a := range args {
+			named = append(named, expr.Text(st.Field(i).Name), a)
+		}
+		args = named
+	}
+	return Scalar(name, args)
+}
+
 // resolve picks the overload whose arguments cost the least conversion.
 func (e *Entry) resolve(args []expr.Expr) (expr.Expr, error) {
 	best, bestCost := -1, never
