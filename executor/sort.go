@@ -8,13 +8,14 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/array"
 
 	"github.com/sluice-stream/sluice/executor/gather"
+	"github.com/sluice-stream/sluice/executor/rowkey"
 	"github.com/sluice-stream/sluice/planner/expr"
 	"github.com/sluice-stream/sluice/planner/physical"
 )
 
 // sortBytesMax is how much a sort holds before it writes a sorted run to disk,
 // whether or not memory is short.
-const sortBytesMax = 256 << 20
+const sortBytesMax = 64 << 20
 
 // sortRows is where a run is cut even if it is small in bytes: positions are 32 bits.
 const sortRows = 1 << 24
@@ -23,16 +24,17 @@ const sortRows = 1 << 24
 type sorter struct {
 	base
 	keys    *computed
-	specs   []expr.SortKey
 	max     int64
-	chunks  [][]arrow.Array // rows, then their sort keys
+	enc     *sortEncoder
+	chunks  [][]arrow.Array
+	bytes   rowkey.Rows // keys of the rows of chunks
 	rows    int
 	held    int64
 	runs    []*run
 	out     cutter
 	merging *merge
 	done    bool
-	mem     account // of encoded keys while they are needed
+	mem     account // of bytes and what ordering takes
 }
 
 func newSorter(n *physical.Sort, in Operator) (*sorter, error) {
@@ -40,7 +42,8 @@ func newSorter(n *physical.Sort, in Operator) (*sorter, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &sorter{base: base{node: n, in: []Operator{in}}, keys: keys, specs: n.Keys, max: sortBytesMax}, nil
+	enc, err := newSortEncoder(n.Keys)
+	return &sorter{base: base{node: n, in: []Operator{in}}, keys: keys, enc: enc, max: sortBytesMax}, err
 }
 
 func newSortKeys(keys []expr.SortKey, input *arrow.Schema) (*computed, error) {
@@ -75,10 +78,12 @@ func (s *sorter) dropChunks() {
 		gather.Release(c)
 	}
 	s.chunks, s.rows, s.held = nil, 0, 0
+	s.bytes.Reset()
 }
 
 func (s *sorter) Close() error {
 	s.reset()
+	s.mem.set(0)
 	return s.base.Close()
 }
 
@@ -103,15 +108,23 @@ func (s *sorter) add(rec arrow.RecordBatch) error {
 	if err != nil {
 		return err
 	}
+	defer gather.Release(keys)
+	n := int(rec.NumRows())
+	if err := s.enc.encode(keys, n); err != nil {
+		return err
+	}
+	for i := range n {
+		s.bytes.Append(s.enc.rows.Row(i))
+	}
 	chunk := append([]arrow.Array{}, rec.Columns()...)
 	for _, c := range chunk {
 		c.Retain()
 	}
-	chunk = append(chunk, keys...)
 	s.chunks = append(s.chunks, chunk)
-	s.rows += int(rec.NumRows())
-	for _, c := range chunk {
-		s.held += gather.Bytes(c)
+	s.rows += n
+	s.held += gather.BatchBytes(rec) + int64(len(s.enc.rows.Data)) + 8*int64(n)
+	if err := s.mem.set(s.bytes.Bytes()); err != nil {
+		return err
 	}
 	short := s.tc.Pressure != nil && s.tc.Pressure()
 	if s.tc.Spill != "" && (s.held > s.limit() || s.rows > sortRows || short && s.held > s.limit()/16) {
@@ -124,50 +137,65 @@ func (s *sorter) add(rec arrow.RecordBatch) error {
 // moment, and the run is not alone in the budget.
 func (s *sorter) limit() int64 {
 	if s.tc.Budget > 0 {
-		return min(s.max, s.tc.Budget/8)
+		return min(s.max, s.tc.Budget/12)
 	}
 	return s.max
 }
 
-// sorted returns the rows at hand in order, with the bytes of their keys if asked for.
-func (s *sorter) sorted(withKeys bool) ([]arrow.Array, int, error) {
-	n := s.rows
-	cols, err := concat(s.tc.Alloc, s.chunks)
-	if err != nil {
-		return nil, 0, fmt.Errorf("sort %d rows: %w", n, err)
-	}
-	defer gather.Release(cols)
-	s.dropChunks()
-	enc, err := newSortEncoder(s.specs)
-	if err != nil {
-		return nil, 0, err
-	}
-	width := s.Schema().NumFields()
-	if n > 0 {
-		if err := enc.encode(cols[width:], n); err != nil {
-			return nil, 0, err
-		}
-	} else {
+// sorted returns the rows at hand in order, with the bytes of their keys if
+// asked for. One column at a time is joined and put in order, so that only one
+// is there twice.
+func (s *sorter) sorted(withKeys bool) (out []arrow.Array, n int, err error) {
+	if n = s.rows; n == 0 {
 		return nil, 0, nil
 	}
-	defer s.mem.set(0)
-	if err := s.mem.set(enc.bytes()); err != nil {
+	all := sortEncoder{rows: s.bytes}
+	if err := s.mem.set(all.bytes()); err != nil {
 		return nil, 0, err
 	}
-	order := enc.order()
-	out, err := gather.Columns(s.tc.Alloc, cols[:width], order)
-	if err != nil {
-		return nil, 0, err
+	order := all.order()
+	defer func() {
+		if err != nil {
+			gather.Release(out)
+		}
+	}()
+	for c := range s.chunks[0] {
+		col, err := s.column(c, order)
+		if err != nil {
+			return out, 0, fmt.Errorf("sort %d rows: %w", n, err)
+		}
+		out = append(out, col)
 	}
 	if withKeys {
 		b := array.NewBinaryBuilder(s.tc.Alloc, arrow.BinaryTypes.Binary)
 		defer b.Release()
+		b.Reserve(n)
+		b.ReserveData(len(s.bytes.Data))
 		for _, r := range order {
-			b.Append(enc.rows.Row(int(r)))
+			b.Append(s.bytes.Row(int(r)))
 		}
 		out = append(out, b.NewArray())
 	}
-	return out, n, nil
+	s.dropChunks()
+	return out, n, s.mem.set(s.bytes.Bytes())
+}
+
+// column puts column c of all chunks in order and lets the chunks go.
+func (s *sorter) column(c int, order []int32) (arrow.Array, error) {
+	parts := make([][]arrow.Array, len(s.chunks))
+	for i, chunk := range s.chunks {
+		parts[i] = chunk[c : c+1]
+	}
+	whole, err := concat(s.tc.Alloc, parts)
+	if err != nil {
+		return nil, err
+	}
+	defer gather.Release(whole)
+	for _, chunk := range s.chunks {
+		chunk[c].Release()
+		chunk[c] = nil
+	}
+	return gather.Take(s.tc.Alloc, whole[0], order)
 }
 
 func (s *sorter) spill() error {
