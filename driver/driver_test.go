@@ -578,3 +578,34 @@ func TestASourceThatEnds(t *testing.T) {
 		})
 	}
 }
+
+// A task that hangs is cancelled and tried again, on another worker if it has no
+// state; if its worker is mute the batch is, a few seconds later.
+func TestTasksThatHang(t *testing.T) {
+	for _, mute := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBed(t, 100)
+			defer b.close()
+			other := startWorker(t, b.net, "w2", b.fs)
+			defer other.stop()
+			b.opt.Workers = []transport.NodeID{"w", "w2"}
+			b.opt.TaskTimeout = time.Minute
+			b.opt.Protocol.Trigger.Kind = microbatch.AvailableNow
+			held := 0
+			b.worker.mute = mute
+			b.worker.hold = func(s batch.TaskSpec) bool {
+				held++
+				return held == 3
+			}
+			start := time.Now()
+			b.must(b.start().Await(t.Context()))
+			b.out.check(t, 100)
+			took := time.Since(start)
+			// A mute worker costs the timeout, the wait for its answer and the wait
+			// of the batch that is given up.
+			if want := time.Minute; took < want || took > want+20*time.Second || count[TaskFailed](b) == 0 && !mute || count[BatchFailed](b) == 0 && mute {
+				t.Fatalf("mute %v: took %v, %d tasks and %d batches failed", mute, took, count[TaskFailed](b), count[BatchFailed](b))
+			}
+		})
+	}
+}

@@ -40,6 +40,7 @@ type execution struct {
 		err      error           // the run is given up
 		over     bool
 		grace    func() bool // stops the timer that ends a cancelled run
+		watch    func() bool // stops the timer that looks for overdue tasks
 		perSrc   map[string]int64
 		results  []batch.TaskResult // adopted ones with prepared output
 	}
@@ -48,9 +49,10 @@ type execution struct {
 type taskRef struct{ stage, partition int }
 
 type attempt struct {
-	number int
-	node   transport.NodeID
-	since  time.Time
+	number  int
+	node    transport.NodeID
+	since   time.Time
+	overdue bool // cancelled because it took too long
 }
 
 // stageRun is where a stage stands.
@@ -199,8 +201,10 @@ func (x *execution) endLocked() {
 		return
 	}
 	x.mu.over = true
-	if x.mu.grace != nil {
-		x.mu.grace()
+	for _, stop := range []func() bool{x.mu.grace, x.mu.watch} {
+		if stop != nil {
+			stop()
+		}
 	}
 	close(x.ended)
 }
@@ -301,6 +305,7 @@ func (x *execution) takeLocked() []order {
 		out = append(out, order{ref: t, node: node, msg: x.messageLocked(t, number)})
 	}
 	x.mu.ready = waiting
+	x.watchLocked()
 	return out
 }
 
@@ -430,6 +435,9 @@ func (x *execution) failed(ctx context.Context, f transport.Failed) {
 	if !ok {
 		x.mu.Unlock()
 		return
+	}
+	if a.overdue {
+		f.Err = batch.ExternalError(fmt.Errorf("it took longer than %s on worker %s: %w", x.d.opt.TaskTimeout, a.node, f.Err), true)
 	}
 	_, retry := batch.KindOf(f.Err)
 	cancelled := x.mu.err != nil

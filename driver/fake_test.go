@@ -251,6 +251,8 @@ type fakeWorker struct {
 	fault func(batch.TaskSpec) error
 	// hold makes matching tasks wait for their Cancel.
 	hold func(batch.TaskSpec) bool
+	// mute makes it not answer a Cancel either.
+	mute bool
 
 	mu    sync.Mutex
 	plan  *physical.Plan
@@ -310,7 +312,7 @@ func (w *fakeWorker) loop() {
 			}
 			w.task(ctx, m, answer)
 		case transport.Cancel:
-			if term, ok := w.held[m.Task]; ok {
+			if term, ok := w.held[m.Task]; ok && !w.mute {
 				delete(w.held, m.Task)
 				answer(transport.Failed{Task: m.Task, Term: term, Err: context.Canceled})
 			}

@@ -68,6 +68,9 @@ type Options struct {
 	// TaskAttemptsMax is how often a task whose failure may pass is tried within
 	// one attempt at its batch; default 3.
 	TaskAttemptsMax int
+	// TaskTimeout is how long a task may take before it is cancelled and tried
+	// again; 0: for ever. Within one process there is no need for it: tasks end.
+	TaskTimeout time.Duration
 	// CancelWait is how long cancelled tasks may take to answer before they are
 	// given up; default 5 s.
 	CancelWait time.Duration
@@ -136,7 +139,7 @@ func (o Options) Validate() error {
 	if o.Parallelism < 1 || o.Parallelism > batch.KeyGroups {
 		bad("parallelism %d is not between 1 and %d", o.Parallelism, batch.KeyGroups)
 	}
-	if o.TasksPerWorker < 1 || o.TaskAttemptsMax < 1 || o.CancelWait < 0 {
+	if o.TasksPerWorker < 1 || o.TaskAttemptsMax < 1 || o.CancelWait < 0 || o.TaskTimeout < 0 {
 		bad("limits must not be negative")
 	}
 	if err := errors.Join(errs...); err != nil {
