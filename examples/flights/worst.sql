@@ -3,7 +3,7 @@ CREATE TABLE hourly WITH ('connector' = 'filesystem', 'path' = 'out/flights/hour
 
 SELECT window_start, origin, flights,
        round(avg_delay, 1) AS avg_delay, round(p95_delay, 0) AS p95_delay,
-       round(100 * cancelled_share, 0) AS cancelled_pct, wind_speed, visib
+       round(100 * cancelled_share, 0) AS cancelled_pct, round(wind_speed, 1) AS wind_speed, visib
 FROM hourly
 WHERE flights >= 10
 ORDER BY avg_delay DESC
