@@ -12,6 +12,14 @@ func LogTo(log *slog.Logger) Listener { return ListenerFunc(logger{log}.on) }
 type logger struct{ log *slog.Logger }
 
 func (l logger) on(o Origin, e Event) {
+	switch e.(type) {
+	case StatusChanged:
+		return
+	case BatchStarted, BatchPlanned, BatchCommitted, TaskFinished: // many a batch: cost nothing unless asked for
+		if !l.log.Enabled(context.Background(), slog.LevelDebug) {
+			return
+		}
+	}
 	log := l.log.With("query", o.Name)
 	switch e := e.(type) {
 	case QueryStarted:
