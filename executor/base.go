@@ -178,6 +178,7 @@ func (a *account) set(bytes int64) error {
 type cutter struct {
 	cols   []arrow.Array
 	at, n  int
+	rows   int // of a batch; 0 for outputRows
 	schema *arrow.Schema
 }
 
@@ -198,7 +199,11 @@ func (c *cutter) next() (arrow.RecordBatch, error) {
 		c.reset()
 		return nil, io.EOF
 	}
-	end := min(c.at+outputRows, c.n)
+	rows := c.rows
+	if rows == 0 {
+		rows = outputRows
+	}
+	end := min(c.at+rows, c.n)
 	cols := make([]arrow.Array, len(c.cols))
 	for i, col := range c.cols {
 		cols[i] = array.NewSlice(col, int64(c.at), int64(end))

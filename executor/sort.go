@@ -17,6 +17,10 @@ import (
 // whether or not memory is short.
 const sortBytesMax = 64 << 20
 
+// runRows is the size of a batch of a run. While runs are merged there is one
+// batch of each in memory.
+const runRows = 2048
+
 // sortRows is where a run is cut even if it is small in bytes: positions are 32 bits.
 const sortRows = 1 << 24
 
@@ -204,7 +208,7 @@ func (s *sorter) spill() error {
 		return err
 	}
 	fields := append(append([]arrow.Field{}, s.Schema().Fields()...), arrow.Field{Name: "", Type: arrow.BinaryTypes.Binary})
-	var c cutter
+	c := cutter{rows: runRows}
 	c.set(arrow.NewSchema(fields, nil), cols, n)
 	defer c.reset()
 	r, err := writeRun(s.tc, len(s.runs), &c)
@@ -226,6 +230,8 @@ func (s *sorter) finish() error {
 	if err := s.spill(); err != nil {
 		return err
 	}
+	s.bytes = rowkey.Rows{}
+	s.mem.set(0)
 	s.merging = newMerge(s.tc, s.Schema(), s.runs)
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -74,7 +75,8 @@ func (f *File) Read(fr Frame, alloc memory.Allocator) (rec arrow.RecordBatch, er
 	}
 	defer r.Release()
 	if !r.Next() {
-		return nil, fmt.Errorf("%w: no rows: %w", ErrDamaged, errors.Join(r.Err()))
+		// The bytes are those that were written: what fails here is not the disk's fault.
+		return nil, fmt.Errorf("decode a spilled batch: %w", errors.Join(r.Err(), io.ErrUnexpectedEOF))
 	}
 	rec = r.RecordBatch()
 	rec.Retain()
