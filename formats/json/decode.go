@@ -123,10 +123,10 @@ func (d *Decoder) append(line []byte) error {
 			}
 			s.pos += n
 		}
-		return &SyntaxError{Column: s.pos + 1, Err: errUTF8}
+		return s.fault(errUTF8)
 	}
 	if s.pos == len(line) || line[s.pos] != '{' {
-		return &SyntaxError{Column: s.pos + 1, Err: errObject}
+		return s.fault(errObject)
 	}
 	values := d.root.take()
 	defer d.root.give(values)
@@ -134,12 +134,27 @@ func (d *Decoder) append(line []byte) error {
 		if errors.Is(err, errEnd) {
 			err = errNewline
 		}
-		return &SyntaxError{Column: s.pos + 1, Err: err}
+		return s.fault(err)
 	}
 	if s.blank(); s.pos < len(line) {
-		return &SyntaxError{Column: s.pos + 1, Err: errTrail}
+		return s.fault(errTrail)
 	}
 	return d.root.fill(d, values)
+}
+
+// textShown is how much of a line an error repeats.
+const textShown = 40
+
+// fault says what is wrong at the position, and what stands there.
+func (s *scanner) fault(err error) error {
+	found := s.b[min(s.pos, len(s.b)):]
+	if len(found) == 0 {
+		if found = bytes.TrimSpace(s.b); len(found) > textShown {
+			found = found[len(found)-textShown:]
+		}
+		return &SyntaxError{Column: s.pos + 1, Err: fmt.Errorf("%w, after %q", err, found)}
+	}
+	return &SyntaxError{Column: s.pos + 1, Err: fmt.Errorf("%w, found %q", err, found[:min(len(found), textShown)])}
 }
 
 func (o *object) take() []span {

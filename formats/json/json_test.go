@@ -93,7 +93,7 @@ func TestDecode(t *testing.T) {
 func TestErrors(t *testing.T) {
 	for _, c := range []struct{ in, want string }{
 		{`{"a":1`, "line 2, column 7: the object goes on on the next line"},
-		{`{"a":x}`, "line 2, column 6: want a value"},
+		{`{"a":x}`, `line 2, column 6: want a value, found "x}"`},
 		{`{"a":01}`, "line 2, column 7: not a number"},
 		{`{"a":1}}`, "line 2, column 8: text behind the object"},
 		{`[1]`, "line 2, column 1: want an object"},
