@@ -17,6 +17,7 @@ import (
 	"github.com/sluice-stream/sluice/internal/memory"
 	"github.com/sluice-stream/sluice/internal/transport"
 	"github.com/sluice-stream/sluice/internal/transport/inproc"
+	"github.com/sluice-stream/sluice/planner/expr/vec"
 	"github.com/sluice-stream/sluice/planner/logical"
 	"github.com/sluice-stream/sluice/sql"
 	"github.com/sluice-stream/sluice/sql/ast"
@@ -97,9 +98,13 @@ func NewSession(opts Options) (*Session, error) {
 	if s.spill, err = os.MkdirTemp(set.get(setTemp), "sluice-spill-*"); err != nil {
 		return nil, fmt.Errorf("make a folder for what does not fit into memory: %w; set '%s'", err, setTemp.Key)
 	}
-	s.worker = worker.New(s.node, s.conns, worker.Options{SpillDir: s.spill, Memory: s.memory, Clock: clock.System()})
+	s.worker = worker.New(s.node, s.conns, worker.Options{SpillDir: s.spill, Memory: s.memory, Alloc: buffers, Clock: clock.System()})
 	return s, nil
 }
+
+// buffers is where column memory of the process comes from, below the budget. The
+// Go heap would be two to ten times slower for columns of some thousand rows.
+var buffers = vec.NewPooled()
 
 // workerNode is the name of the session's only worker.
 const workerNode = transport.NodeID("worker")
@@ -128,6 +133,15 @@ func (s *Session) zone() string { return s.set.get(setZone) }
 // Set changes a setting, as SET does.
 func (s *Session) Set(key, value string) error {
 	if err := s.set.set(key, value); err != nil {
+		return err
+	}
+	s.memory.SetLimit(s.memoryLimit())
+	return nil
+}
+
+// Reset gives a setting its default again, as RESET does; all of them if key is empty.
+func (s *Session) Reset(key string) error {
+	if err := s.set.reset(key); err != nil {
 		return err
 	}
 	s.memory.SetLimit(s.memoryLimit())
