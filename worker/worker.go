@@ -43,7 +43,7 @@ type Options struct {
 	// Empty: nothing spills, and a task fails when memory runs out.
 	SpillDir string
 	// ExchangeBytesMax is how much exchange output stays in memory, see exchange.Options;
-	// default: that, or a quarter of Memory's limit if it is less.
+	// never more than a quarter of Memory's limit.
 	ExchangeBytesMax int64
 	// Memory is charged for what tasks allocate; nil for no limit.
 	Memory *limits.Budget
@@ -105,10 +105,7 @@ func New(net transport.Transport, conn Connectors, opt Options) *Worker {
 	opt = opt.withDefaults()
 	ex := exchange.Options{Dir: opt.SpillDir, MemoryMax: opt.ExchangeBytesMax, Alloc: opt.Alloc}
 	if opt.Memory != nil {
-		ex.Pressure = opt.Memory.UnderPressure
-		if limit := opt.Memory.Limit(); limit > 0 && ex.MemoryMax == 0 {
-			ex.MemoryMax = min(256<<20, limit/4)
-		}
+		ex.Pressure, ex.Budget = opt.Memory.UnderPressure, opt.Memory.Limit
 	}
 	w := &Worker{
 		opt: opt, net: net, conn: conn, duties: make(chan struct{}, dutiesMax), outputs: exchange.New(ex),

@@ -33,7 +33,6 @@ type program struct {
 	ids    map[string]int
 	roots  []int
 	bodies map[*expr.Lambda]int
-	params map[*expr.Param]int
 	byID   map[int]int // Param.ID -> node
 	schema *arrow.Schema
 }

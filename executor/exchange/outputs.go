@@ -21,6 +21,9 @@ type Options struct {
 	// MemoryMax is how many bytes of output stay in memory, for all plans
 	// together; 0 means 256 MiB. Less makes exchanges slower.
 	MemoryMax int64
+	// Budget is the limit that batches in memory are counted against as well, which
+	// may change; output takes a quarter of it at most. Nil or 0: there is none.
+	Budget func() int64
 	// Pressure reports that memory is short: then output goes to disk at once.
 	// Nil never does.
 	Pressure func() bool
@@ -310,9 +313,15 @@ func (w *Writer) Append(rec arrow.RecordBatch, starts *[batch.KeyGroups + 1]int3
 func (w *Writer) takeMemory(size int64) bool {
 	o := w.outputs
 	short := o.opt.Dir != "" && o.opt.Pressure != nil && o.opt.Pressure()
+	limit := o.opt.MemoryMax
+	if o.opt.Budget != nil {
+		if b := o.opt.Budget(); b > 0 {
+			limit = min(limit, b/4)
+		}
+	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if short || o.opt.Dir != "" && o.mu.bytes+size > o.opt.MemoryMax {
+	if short || o.opt.Dir != "" && o.mu.bytes+size > limit {
 		return false
 	}
 	o.mu.bytes += size
