@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -30,6 +31,9 @@ func runCommand(env *environment) *cobra.Command {
 			"from their checkpoints.",
 		Args: oneArg("the file of the pipeline"),
 		RunE: func(c *cobra.Command, args []string) error {
+			if f.untilIdle < 0 {
+				return usageError{fmt.Errorf("--until-idle %s: want a duration such as 10s", f.untilIdle)}
+			}
 			if !knownFormat(f.format) {
 				return usageError{fmt.Errorf("--format %s: want table, csv, json or arrow", f.format)}
 			}
@@ -93,9 +97,12 @@ func pipeline(ctx context.Context, env *environment, s *sluice.Session, text str
 // listenLoopback refuses addresses that others could reach: there is no
 // authentication and no TLS on this listener.
 func listenLoopback(addr string) (net.Listener, error) {
-	host, _, err := net.SplitHostPort(addr)
+	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
 		return nil, usageError{fmt.Errorf("--http %s: want HOST:PORT: %w", addr, err)}
+	}
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return nil, usageError{fmt.Errorf("--http %s: the port is a number up to 65535; 0 takes a free one", addr)}
 	}
 	ip := net.ParseIP(host)
 	if host != "localhost" && (ip == nil || !ip.IsLoopback()) {
