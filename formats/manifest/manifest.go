@@ -161,6 +161,9 @@ func Read(fs vfsx.FS, dir, name string) (Manifest, error) {
 		return Manifest{}, fmt.Errorf("read manifest %q: %w", path, err)
 	}
 	m, err := Decode(b)
+	if err == nil && NameOf(m) != name {
+		err = fmt.Errorf("%w: it is the manifest %s under another's name", ErrDamaged, NameOf(m))
+	}
 	if err != nil {
 		return m, fmt.Errorf("read manifest %q: %w", path, err)
 	}

@@ -112,3 +112,19 @@ func FuzzDecode(f *testing.F) {
 	f.Add(b)
 	f.Fuzz(func(t *testing.T, b []byte) { _, _ = Decode(b) })
 }
+
+// TestUnderAnotherName: a whole manifest in another's place is damage.
+func TestUnderAnotherName(t *testing.T) {
+	fs := vfsx.NewMem()
+	b, err := Encode(Manifest{Query: "q", From: 3, To: 3})
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := NameOf(Manifest{From: 4, To: 4})
+	if err := vfsx.WriteFileAtomic(fs, name, b); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Read(fs, "", name); err == nil || !strings.Contains(err.Error(), name) {
+		t.Errorf("read as %v", err)
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/sluice-stream/sluice/batch"
@@ -37,7 +38,7 @@ func (s *Sink) Commit(ctx context.Context, id batch.ID, term batch.Term, parts [
 		return err
 	}
 	if newest != nil && newest.To >= id {
-		return s.repeatedLocked(newest, m, empty)
+		return s.t.repeated(newest, live, m, empty)
 	}
 	if empty {
 		return nil // a batch without rows leaves no trace
@@ -55,7 +56,7 @@ func (s *Sink) Commit(ctx context.Context, id batch.ID, term batch.Term, parts [
 		if held.Term > term {
 			return fmt.Errorf("commit batch %d to %q: term %d has committed it: %w", id, s.t.dir, held.Term, batch.ErrFenced)
 		}
-		return s.repeatedLocked(held, m, false)
+		return s.t.same(held, m)
 	}
 	if err := s.t.reveal(m); err != nil {
 		return err
@@ -64,13 +65,37 @@ func (s *Sink) Commit(ctx context.Context, id batch.ID, term batch.Term, parts [
 	return s.tidyLocked(ctx, m)
 }
 
-// repeatedLocked is a commit of a batch that the directory holds already (K2).
-func (s *Sink) repeatedLocked(held *manifest.Manifest, m manifest.Manifest, empty bool) error {
-	if held.To == m.To && held.Seq == 0 && !empty && (held.Rows != m.Rows || held.Digest != m.Digest) {
-		return fmt.Errorf("commit batch %d to %q: it holds %d rows with digest %s for that batch, and this run made %d with %s: the query is not repeatable or its checkpoint is of another time",
-			m.To, s.t.dir, held.Rows, held.Digest, m.Rows, m.Digest)
+// repeated is a commit of a batch that the directory is past: it holds the very
+// same output (K2), or it belongs to another life of the query, as after its
+// checkpoint was put back from a copy. To pass over such a batch would lose rows
+// that the other life has not shown.
+func (t *target) repeated(newest *manifest.Manifest, live []manifest.Entry, m manifest.Manifest, empty bool) error {
+	at := slices.IndexFunc(live, func(e manifest.Entry) bool { return e.From <= m.To && m.To <= e.To && (e.Seq == 0 || e.From < e.To) })
+	switch {
+	case at < 0 && empty:
+		return nil
+	case at < 0, live[at].From != live[at].To: // a fold does not tell one batch from the next
+		return t.ahead(newest, m)
+	}
+	held, err := manifest.Read(t.fs, t.mdir, live[at].Name)
+	if err != nil {
+		return outside(err)
+	}
+	return t.same(&held, m)
+}
+
+// same refuses a batch whose output differs from what is shown of it.
+func (t *target) same(held *manifest.Manifest, m manifest.Manifest) error {
+	if held.Rows != m.Rows || held.Digest != m.Digest {
+		return batch.UserErrorf("commit batch %d to %q: it holds %d rows with digest %s for that batch, and this run made %d with %s: the query is not repeatable or its checkpoint is of another time",
+			m.To, t.dir, held.Rows, held.Digest, m.Rows, m.Digest)
 	}
 	return nil // newestLocked has revealed it
+}
+
+func (t *target) ahead(newest *manifest.Manifest, m manifest.Manifest) error {
+	return batch.UserErrorf("commit batch %d to %q: it holds batch %d of this query already: the checkpoint is older than the output; restore the newer one, or start the query anew with an empty checkpoint and another directory",
+		m.To, t.dir, newest.To)
 }
 
 // newestLocked returns the newest manifest of the query, its files in place,

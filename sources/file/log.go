@@ -140,6 +140,9 @@ func (l *fileLog) apply(p []byte) bool {
 		return false
 	}
 	e := entry{Path: string(p[k:]), Size: int64(v), MTime: t}
+	if _, twice := l.seen[e.Path]; twice && kind == itemTaken {
+		return false // no file is taken twice: the record was copied
+	}
 	l.seen[e.Path] = e
 	if kind == itemTaken {
 		l.entries = append(l.entries, e)

@@ -30,6 +30,7 @@ type source struct {
 		log     *fileLog // of a stream
 		pending []entry  // listed and not yet in the log
 		listed  []entry  // the last listing, for compaction
+		looked  bool     // there was one: a start does not list before it is asked
 		pin     string   // of a table, once taken
 	}
 }
@@ -163,7 +164,7 @@ func (s *source) lookLocked(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.mu.listed = listed
+	s.mu.listed, s.mu.looked = listed, true
 	for _, e := range listed {
 		old, ok := s.mu.log.seen[e.Path]
 		if !ok {
@@ -363,6 +364,9 @@ func (s *source) Release(_ context.Context, to batch.Offset) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.mu.log.release(at)
+	if !s.mu.looked {
+		return nil // which files are gone is not known: to forget one that is there would take it twice
+	}
 	return s.mu.log.compact(s.mu.listed)
 }
 
