@@ -36,15 +36,16 @@ func (s *Session) execute(ctx context.Context, stmt ast.Stmt) (*Result, error) {
 	case *ast.SetTimeZone:
 		return message("time zone set"), s.located(s.Set(setZone.Key, st.Zone), st.ZonePos)
 	case *ast.Reset:
-		return message("reset"), s.located(s.set.reset(st.Key), st.Pos)
+		return message("reset"), s.located(s.Reset(st.Key), st.Pos)
 	case *ast.Show:
 		return s.show(ctx, st)
 	case *ast.Describe:
 		return s.describe(st)
 	case *ast.Explain:
 		return s.explainStatement(ctx, st)
+	default:
+		return nil, ast.Errorf(stmt.Position(), "this statement is not supported in this version")
 	}
-	return nil, ast.Errorf(stmt.Position(), "this statement is not supported in this version")
 }
 
 func message(format string, args ...any) *Result {
@@ -128,6 +129,9 @@ func (s *Session) createView(st *ast.CreateView) (*Result, error) {
 		view.Columns = append(view.Columns, c.Name.Name)
 	}
 	rel := &sql.Relation{Name: nameText(st.Name), View: view}
+	if old, _ := s.cat.Relation(rel.Name); old != nil && st.IfNotExists && !st.OrReplace {
+		return message("view %s exists", rel.Name), nil
+	}
 	if err := s.cat.add(rel, st.OrReplace, st.IfNotExists); err != nil {
 		return nil, s.located(err, st.Name.Pos)
 	}
@@ -139,9 +143,19 @@ func (s *Session) dropRelation(st *ast.Drop) (*Result, error) {
 	if strings.Contains(st.Kind, "QUERY") {
 		return s.dropQuery(name, st.IfExists, st.Pos)
 	}
-	if !s.cat.drop(name) && !st.IfExists {
-		return nil, ast.Errorf(st.Name.Pos, "there is no table or view %q", name)
+	rel, err := s.relation(&st.Name)
+	if err != nil {
+		if old, _ := s.cat.Relation(name); old == nil && st.IfExists {
+			return message("there is no %s %s", strings.ToLower(st.Kind), name), nil
+		}
+		return nil, err
 	}
+	if isTable := rel.Table != nil; isTable != strings.EqualFold(st.Kind, "TABLE") {
+		kinds := map[bool]string{true: "TABLE", false: "VIEW"}
+		return nil, ast.Errorf(st.Name.Pos, "%q is a %s: use DROP %s", name, strings.ToLower(kinds[isTable]), kinds[isTable])
+	}
+	s.cat.drop(name)
+	s.forgetRows(rel)
 	return message("%s dropped", name), nil
 }
 

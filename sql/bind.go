@@ -76,7 +76,7 @@ func (c *cteScope) find(name string) *cteScope {
 
 // unsupported refuses a construct that parses but has no plan yet (B3).
 func unsupported(pos ast.Pos, what string) *ast.PosError {
-	return ast.Errorf(pos, "%s is not supported yet", what)
+	return ast.Errorf(pos, "%s is not supported in this version", what)
 }
 
 // query binds a whole query; the scope that it returns names its columns.

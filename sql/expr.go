@@ -86,8 +86,9 @@ func (x *exprBinder) node(e ast.Expr) (expr.Expr, error) {
 		return x.row(e)
 	case *ast.Star:
 		return nil, ast.Errorf(e.Pos, "* cannot stand here")
+	default:
+		return x.predicate(e)
 	}
-	return x.predicate(e)
 }
 
 // condition binds an expression that must be BOOLEAN.

@@ -61,8 +61,9 @@ func (sel *selection) groupingSets(x *exprBinder, it ast.GroupItem) ([][]int, er
 			}
 		}
 		return out, nil
+	default:
+		return parts[:1], nil // one set of GROUPING SETS
 	}
-	return parts[:1], nil // one set of GROUPING SETS
 }
 
 func tooManySets(pos ast.Pos) error {

@@ -252,6 +252,7 @@ func (b *binder) joinUsing(l, r *scope, j *logical.Join, using []ast.Ident) (*sc
 				return nil, ast.Errorf(id.Pos, "USING (%s): %w", id.Name, err)
 			}
 			front[k].e = e
+		default: // the left side's value stands for both
 		}
 		left.hidden, right.hidden = true, true
 	}

@@ -46,8 +46,9 @@ func (b *binder) literal(l *ast.Literal) (expr.Expr, error) {
 		return decimalLiteral(l)
 	case ast.LitFloat, ast.LitDouble:
 		return floatLiteral(l)
+	default:
+		return b.timeLiteral(l)
 	}
-	return b.timeLiteral(l)
 }
 
 func intLiteral(l *ast.Literal, bits int, dt arrow.DataType) (expr.Expr, error) {

@@ -45,8 +45,9 @@ func (x *exprBinder) predicate(e ast.Expr) (expr.Expr, error) {
 		return nil, ast.Errorf(e.Pos, "this function takes its arguments by position, not by name")
 	case *ast.AliasArg:
 		return nil, ast.Errorf(e.Name.Pos, "only the arguments of struct can have names")
+	default:
+		return nil, unsupported(e.Position(), ast.SQL(e))
 	}
-	return nil, unsupported(e.Position(), ast.SQL(e))
 }
 
 func (x *exprBinder) between(e *ast.Between) (expr.Expr, error) {

@@ -190,6 +190,7 @@ func (l *Log) Replay(ctx context.Context, from batch.ID) iter.Seq2[microbatch.Re
 					if !begun || r.ID() < first {
 						return nil
 					}
+				default: // Started goes with whatever follows it
 				}
 				if (from <= 0 || r.ID() >= from) && !yield(r, nil) {
 					return errStop

@@ -163,8 +163,9 @@ func (f *frame) compute(id int, nd *node) (expr.Vec, error) {
 		return expr.Vec{Arr: arr, Const: a.Const}, err
 	case *expr.Param:
 		return expr.Vec{}, fmt.Errorf("parameter %s is used outside of its lambda", e.Name)
+	default:
+		return expr.Vec{}, fmt.Errorf("no evaluation for %T", nd.e)
 	}
-	return expr.Vec{}, fmt.Errorf("no evaluation for %T", nd.e)
 }
 
 // blame adds the expression to a kernel's error.

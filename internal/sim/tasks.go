@@ -15,7 +15,6 @@ type run struct {
 	collect *microbatch.Collector
 	state   model.State
 	parts   []model.Part
-	done    int
 	given   bool // given up: what its tasks still do is a zombie's work
 }
 

@@ -6,6 +6,7 @@ import (
 
 	"github.com/cockroachdb/datadriven"
 
+	"github.com/sluice-stream/sluice/batch"
 	"github.com/sluice-stream/sluice/internal/sim/model"
 	"github.com/sluice-stream/sluice/microbatch"
 )
@@ -96,7 +97,7 @@ func (r *Runner) planned(source string) int {
 // trigger lets time pass: trigger at=10s, or trigger +5ms.
 func (r *Runner) trigger(d *datadriven.TestData) error {
 	for _, a := range d.CmdArgs {
-		text, base := strings.Join(a.Vals, ""), r.now-r.now
+		text, base := strings.Join(a.Vals, ""), batch.EventTime(0)
 		if rest, ok := strings.CutPrefix(a.Key, "+"); ok {
 			text, base = rest, r.now
 		}

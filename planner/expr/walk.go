@@ -21,8 +21,9 @@ func Children(e Expr) []Expr {
 		return []Expr{e.Arg}
 	case *Lambda:
 		return []Expr{e.Body}
+	default:
+		return nil
 	}
-	return nil
 }
 
 // WithChildren returns e with its arguments replaced, in the order of Children.
@@ -60,8 +61,9 @@ func WithChildren(e Expr, ch []Expr) Expr {
 		c := *e
 		c.Body = ch[0]
 		return &c
+	default:
+		return e
 	}
-	return e
 }
 
 // Walk visits e and everything below it, parents first, until visit returns false for a subtree.

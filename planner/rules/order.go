@@ -66,6 +66,7 @@ func mapExprs(n logical.Node, f func(e exprT) exprT) logical.Node {
 		if changed {
 			return &logical.Sort{Input: n.Input, Keys: keys}
 		}
+	default: // it holds no expression
 	}
 	return n
 }

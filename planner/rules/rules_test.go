@@ -122,7 +122,9 @@ func TestAFilterPassesKeysAndWindowsButNotResults(t *testing.T) {
 		Keys: []expr.Expr{col(0), &expr.Column{Index: 5, Name: "window_end", DT: end.Type}},
 		Aggs: []*expr.AggCall{{Name: "n", Func: &expr.Aggregate{Name: "count", Result: expr.TypeInt64}}},
 	}
-	column := func(i int) expr.Expr { return &expr.Column{Index: i, Name: a.Schema().Field(i).Name, DT: a.Schema().Field(i).Type} }
+	column := func(i int) expr.Expr {
+		return &expr.Column{Index: i, Name: a.Schema().Field(i).Name, DT: a.Schema().Field(i).Type}
+	}
 	f := &logical.Filter{Input: a, Cond: expr.AndAll([]expr.Expr{
 		less(column(0), expr.Text("x")), less(column(1), column(1)), less(column(2), expr.Int64(3)),
 	})}

@@ -153,6 +153,7 @@ func (p *printer) subpattern(x Pattern) {
 		paren = x.Op != "PERMUTE"
 	case *PatternRepeat:
 		paren = true
+	default: // a variable or what stands in brackets of its own
 	}
 	if paren {
 		p.w("(")

@@ -300,8 +300,9 @@ func aliasInside(t Table) bool {
 		return aliasInside(t.Input)
 	case *MatchRecognize:
 		return aliasInside(t.Input)
+	default:
+		return false
 	}
-	return false
 }
 
 func (p *printer) join(j *Join) {

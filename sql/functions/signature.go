@@ -19,16 +19,6 @@ type Types struct {
 	args   []expr.Expr
 }
 
-// text returns the value of a constant string argument.
-func (t *Types) text(i int) (string, bool) {
-	l, ok := t.args[i].(*expr.Literal)
-	if !ok {
-		return "", false
-	}
-	s, ok := l.Value.(string)
-	return s, ok
-}
-
 // Sig is one signature: a pattern for each parameter, a rule for the result's
 // type and a maker of kernels.
 type Sig struct {
@@ -44,10 +34,7 @@ type param struct {
 	def *expr.Literal // what stands for the argument if it is left out
 }
 
-type (
-	resultRule = func(*Types) (arrow.DataType, error)
-	kernelRule = func(*Types) (expr.Kernel, error)
-)
+type resultRule = func(*Types) (arrow.DataType, error)
 
 // sig reads a signature such as "string, int, string = ' ' -> string" or
 // "T, T... -> T". A pattern is a type; T, U, K, V, which stand for the common type of

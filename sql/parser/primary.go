@@ -41,6 +41,7 @@ func (p *parser) primary() ast.Expr {
 		if !reserved[t.word] || (t.word == "LEFT" || t.word == "RIGHT") && p.peek(1).is("(") {
 			return p.nameOrCall()
 		}
+	default: // the end, or a character that starts nothing
 	}
 	p.note("an expression")
 	p.fail("an expression")
