@@ -100,7 +100,8 @@ type CompleteAggregate struct {
 // Close), which then leave the state; update, the groups that changed, as
 // UpdateAfter in the change column; complete, all groups; changelog, Insert for
 // a new group, UpdateBefore and UpdateAfter for a changed one, nothing where the
-// result stayed the same. In every mode a group whose window closed leaves the state.
+// result stayed the same. A group whose window closed leaves the state; in complete
+// mode the planner sets no EndKey, so that all groups stay.
 type StatefulAggregate struct {
 	Input    Node
 	NKeys    int
