@@ -78,6 +78,9 @@ type oneRun struct {
 }
 
 func (s *Session) openBatch(ctx context.Context, pq *planner.Query, targets []target) (*oneRun, error) {
+	if err := s.usable(); err != nil {
+		return nil, err
+	}
 	r := &oneRun{s: s, id: newQueryID(), plan: pq}
 	var err error
 	if r.res, err = s.open(ctx, r.id, pq, targets, ""); err != nil {

@@ -96,10 +96,14 @@ func (c *catalog) add(r *sql.Relation, orReplace, ifNotExists bool) error {
 		if ifNotExists {
 			return nil
 		}
-		return batch.UserErrorf("%q exists already; use CREATE OR REPLACE or IF NOT EXISTS", r.Name)
+		return nameTaken(r.Name)
 	}
 	c.mu.relations[key] = r
 	return nil
+}
+
+func nameTaken(name string) error {
+	return batch.UserErrorf("%q exists already; use CREATE OR REPLACE or IF NOT EXISTS", name)
 }
 
 func (c *catalog) addPlan(name string, n logical.Node) error {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"log"
+	"log/slog"
 	"os"
 	"strings"
 	"time"
@@ -46,7 +47,7 @@ func flights(lines ...string) arrow.RecordBatch {
 func newSession() (*sluice.Session, func()) {
 	dir, err := os.MkdirTemp("", "sluice-example-*")
 	check(err)
-	s, err := sluice.NewSession(sluice.Options{CheckpointDir: dir})
+	s, err := sluice.NewSession(sluice.Options{CheckpointDir: dir, Logger: slog.New(slog.DiscardHandler)})
 	check(err)
 	return s, func() {
 		check(s.Close())

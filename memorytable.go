@@ -75,6 +75,30 @@ func (s *Session) nameMemoryTable(d *queryDef) error {
 	return s.cat.add(&sql.Relation{Name: in.table.Name, Table: in.table}, false, true)
 }
 
+// forgetRows lets the rows of a dropped table in memory go, unless a query still
+// writes to it.
+func (s *Session) forgetRows(rel *sql.Relation) {
+	if rel.Table == nil || rel.Table.Connector != memoryConnector {
+		return
+	}
+	name := rel.Table.Options["name"]
+	if name == "" {
+		name = rel.Table.Name
+	}
+	for _, q := range s.Queries() {
+		for _, in := range q.def.inserts {
+			other := in.table.Options["name"]
+			if other == "" {
+				other = in.table.Name
+			}
+			if q.running() && other == name {
+				return
+			}
+		}
+	}
+	s.reg.tables.Drop(name)
+}
+
 // openSinkTable opens, for reading, what queries have written to a table in
 // memory. ok is false where the table is a stream that the program fills.
 func (r *resources) openSinkTable(ctx context.Context, reg *registry, spec sources.Spec) (ok bool, err error) {

@@ -31,6 +31,7 @@ type Query struct {
 	s    *Session
 	def  *queryDef
 	plan *planner.Query
+	hash string // of the plan and the targets
 	dir  string
 	log  *filelog.Log
 	res  *resources

@@ -173,6 +173,16 @@ func (s *Session) Close() error {
 	return errors.Join(errs...)
 }
 
+// usable is an error after Close.
+func (s *Session) usable() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.mu.closed {
+		return batch.UserErrorf("the session is closed")
+	}
+	return nil
+}
+
 // Result is what one statement of a script gave.
 type Result struct {
 	Schema  *arrow.Schema // of Rows

@@ -128,15 +128,18 @@ func (s *Session) columnRows(n *ast.Name) ([][]string, error) {
 		return nil, err
 	}
 	var rows [][]string
-	if r.Table != nil {
-		for _, c := range r.Table.Columns {
-			rows = append(rows, columnRow(r.Table, c))
-		}
-		return rows, nil
-	}
 	node, err := sql.BindQuery(s.scope(nil), selectAll(n), s.bindOptions())
 	if err != nil {
 		return nil, refused(err)
+	}
+	if r.Table != nil {
+		for i, c := range r.Table.Columns {
+			if c.Type == nil && i < node.Schema().NumFields() { // a computed column
+				c.Type = node.Schema().Field(i).Type
+			}
+			rows = append(rows, columnRow(r.Table, c))
+		}
+		return rows, nil
 	}
 	for _, f := range node.Schema().Fields() {
 		rows = append(rows, []string{f.Name, expr.TypeName(f.Type), ""})
@@ -224,7 +227,7 @@ func (s *Session) describe(st *ast.Describe) (*Result, error) {
 		if err != nil {
 			return nil, err
 		}
-		return &Result{Message: q.Explain(), Plan: q.Explain()}, nil
+		return &Result{Message: strings.TrimRight(q.Explain(), "\n"), Plan: q.Explain()}, nil
 	case st.Query != nil:
 		node, err := sql.BindQuery(s.scope(nil), st.Query, s.bindOptions())
 		if err != nil {

@@ -66,7 +66,7 @@ func (s *Session) planStream(d *queryDef) (*planner.Query, []target, error) {
 			return nil, nil, err
 		}
 		if !slices.Contains(c.Modes, d.mode) {
-			return nil, nil, batch.UserErrorf("table %s: connector '%s' cannot take output mode %s; it takes %s", in.table.Name, c.Name, d.mode, modeList(c.Modes))
+			return nil, nil, refused(batch.UserErrorf("table %s: connector '%s' cannot take output mode %s; it takes %s", in.table.Name, c.Name, d.mode, modeList(c.Modes)))
 		}
 		name := fmt.Sprintf("%s#%d", in.table.Name, i)
 		outs = append(outs, planner.Output{Node: in.node, Sink: &physical.Sink{
@@ -98,6 +98,9 @@ func modeList(ms []sinks.Mode) string {
 
 // start plans a declared query, opens its checkpoint and starts it.
 func (s *Session) start(ctx context.Context, d *queryDef) (*Query, error) {
+	if err := s.usable(); err != nil {
+		return nil, err
+	}
 	if s.opts.Once {
 		d.trigger = microbatch.Trigger{Kind: microbatch.AvailableNow}
 	}
@@ -108,15 +111,15 @@ func (s *Session) start(ctx context.Context, d *queryDef) (*Query, error) {
 	for _, w := range warnings(pq) {
 		s.opts.Logger.Warn("unbounded state", "query", d.name, "reason", w)
 	}
-	dir := s.dir(d)
+	dir, hash := s.dir(d), planHash(pq, targets)
 	log, err := filelog.Open(filelog.Options{Dir: dir, Metadata: filelog.Metadata{
-		Name: d.name, PlanHash: planHash(pq, targets), SQL: d.text, Sources: sourceNames(pq), Sinks: sinkNames(targets),
+		Name: d.name, PlanHash: hash, SQL: d.text, Sources: sourceNames(pq), Sinks: sinkNames(targets),
 		KeyGroups: batch.KeyGroups, Engine: Version,
 	}})
 	if err != nil {
 		return nil, fmt.Errorf("query %s: open checkpoint %s: %w", d.name, dir, err)
 	}
-	q := &Query{s: s, def: d, plan: pq, dir: dir, log: log}
+	q := &Query{s: s, def: d, plan: pq, hash: hash, dir: dir, log: log}
 	if err := s.launch(ctx, q, targets); err != nil {
 		return nil, errors.Join(fmt.Errorf("query %s: %w", d.name, err), q.cleanUp())
 	}
@@ -146,7 +149,7 @@ func (s *Session) launch(ctx context.Context, q *Query, targets []target) (err e
 		return batch.UserErrorf("time zone %q: %w", s.zone(), err)
 	}
 	q.drv, err = driver.Start(ctx, driver.Options{
-		Name: q.def.name, Query: id, Plan: q.plan.Plan, PlanHash: planHash(q.plan, targets),
+		Name: q.def.name, Query: id, Plan: q.plan.Plan, PlanHash: q.hash,
 		Sources: q.res.sources, Sinks: q.res.sinks, Volatile: q.res.volatile,
 		IdleTimeout: values.Duration(setIdle), Log: q.log, StateDir: filepath.Join(q.dir, "state"),
 		Transport: q.node, Workers: []transport.NodeID{workerNode}, Parallelism: s.parallelism(),

@@ -56,17 +56,12 @@ func (s *Session) defaultQuery(in *sql.Insert, text string) *queryDef {
 // createStreamingQuery declares a query and starts it.
 func (s *Session) createStreamingQuery(ctx context.Context, st *ast.CreateStreamingQuery) (*Result, error) {
 	name := nameText(st.Name)
-	if old, ok := s.Query(name); ok {
-		switch {
-		case st.IfNotExists:
-			return message("streaming query %s exists", name), nil
-		case !st.OrReplace:
-			return nil, ast.Errorf(st.Name.Pos, "streaming query %q exists already; STOP and DROP it, or use CREATE OR REPLACE", name)
-		}
-		old.Stop()
-		if err := old.Await(ctx); err != nil && ctx.Err() != nil {
-			return nil, err
-		}
+	old, exists := s.Query(name)
+	switch {
+	case exists && st.IfNotExists:
+		return message("streaming query %s exists", name), nil
+	case exists && !st.OrReplace:
+		return nil, ast.Errorf(st.Name.Pos, "streaming query %q exists already; STOP and DROP it, or use CREATE OR REPLACE", name)
 	}
 	d := &queryDef{name: name, text: ast.SQL(st), mode: sinks.Append, checkpoint: st.Clauses.Checkpoint}
 	for _, i := range st.Inserts {
@@ -79,7 +74,29 @@ func (s *Session) createStreamingQuery(ctx context.Context, st *ast.CreateStream
 	if err := clauses(d, &st.Clauses); err != nil {
 		return nil, err
 	}
+	if exists && !s.explains(ctx) {
+		if err := s.replace(ctx, old, d); err != nil {
+			return nil, s.at(err, st)
+		}
+	}
 	return s.startStatement(ctx, d, st)
+}
+
+// replace ends a query for another of its name. What can be seen now to be
+// refused leaves the old one running.
+func (s *Session) replace(ctx context.Context, old *Query, d *queryDef) error {
+	pq, targets, err := s.planStream(d)
+	if err != nil {
+		return err
+	}
+	if s.dir(d) == old.dir && planHash(pq, targets) != old.hash {
+		return refused(batch.UserErrorf("the query differs from the one that wrote the checkpoint %s; give it a CHECKPOINT of its own. The old one goes on", old.dir))
+	}
+	old.Stop()
+	if err := old.Await(ctx); err != nil && ctx.Err() != nil {
+		return err
+	}
+	return nil
 }
 
 // startStatement starts a query, or explains it.

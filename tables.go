@@ -31,10 +31,14 @@ func (s *Session) createTable(ctx context.Context, st *ast.CreateTable) (*Result
 		return s.createTableAs(ctx, st, def)
 	}
 	if err := s.complete(ctx, def); err != nil {
-		return nil, err
+		return nil, s.at(err, st)
 	}
+	old, _ := s.cat.Relation(name)
 	if err := s.cat.add(&sql.Relation{Name: def.Name, Table: def}, st.OrReplace, st.IfNotExists); err != nil {
 		return nil, s.located(err, st.Name.Pos)
+	}
+	if old != nil {
+		s.forgetRows(old)
 	}
 	return message("table %s created", def.Name), nil
 }
@@ -92,6 +96,14 @@ func (s *Session) complete(ctx context.Context, def *sql.TableDef) error {
 		}
 	}
 	def.Stream = c.Unbounded != nil && c.Unbounded(spec)
+	if _, err := s.reg.sinks.Lookup(def.Connector); err == nil || c.NewOpener == nil {
+		return nil // it may be declared for the sink alone
+	}
+	// What the source cannot take is told here and not where it is first read.
+	spec.Schema = def.Physical
+	if _, err := c.NewOpener(spec); err != nil {
+		return refused(err)
+	}
 	return nil
 }
 
@@ -115,13 +127,24 @@ func (s *Session) createTableAs(ctx context.Context, st *ast.CreateTable, def *s
 	if err := s.complete(ctx, def); err != nil {
 		return nil, err
 	}
-	if err := s.cat.add(&sql.Relation{Name: def.Name, Table: def}, st.OrReplace, st.IfNotExists); err != nil {
-		return nil, s.located(err, st.Name.Pos)
+	old, _ := s.cat.Relation(def.Name)
+	if old != nil && !st.OrReplace {
+		return nil, s.located(nameTaken(def.Name), st.Name.Pos)
 	}
+	if s.explains(ctx) {
+		plan, err := s.explain(n)
+		return &Result{Plan: plan}, err
+	}
+	if old != nil {
+		s.forgetRows(old)
+	}
+	// The name comes last: a table whose rows could not be written is not there.
 	rows, err := s.insertBatch(ctx, insertDef{node: n, table: def}, sinks.Append)
 	if err != nil {
-		s.cat.drop(def.Name)
 		return nil, err
+	}
+	if err := s.cat.add(&sql.Relation{Name: def.Name, Table: def}, st.OrReplace, st.IfNotExists); err != nil {
+		return nil, s.located(err, st.Name.Pos)
 	}
 	return message("table %s created, %d rows", def.Name, rows), nil
 }

@@ -107,15 +107,26 @@ func (d *DataFrame) WriteToMemory(name string) *Writer {
 }
 
 // ForeachBatch hands each committed batch to f, one after the other. The rows
-// are borrowed: to keep a batch, retain it. When f returns an error the batch is
-// handed over again, and after a crash the last one may be too: a function with
-// effects outside remembers id together with them, and skips a batch that it has
-// seen. That makes the effects exactly-once.
+// are borrowed: to keep a batch, retain it. An error of f ends the query, unless
+// it is one of Retry, for which f is called again. At the next start, and after a
+// crash, the last batch may be handed over once more: a function with effects
+// outside remembers id together with them, and skips a batch that it has seen.
+// That makes the effects exactly-once.
 func (d *DataFrame) ForeachBatch(f func(ctx context.Context, id int64, rows []arrow.RecordBatch) error) *Writer {
 	c := foreachbatch.Connector("foreach-batch", func(ctx context.Context, b foreachbatch.Batch) error {
 		return f(ctx, int64(b.ID), b.Records)
 	})
 	return d.writeCustom("foreach_batch", c, nil)
+}
+
+// Retry marks an error of a function of ForeachBatch as one that may pass, a
+// database that is away for example: the function is called again, after a pause
+// that grows, until it succeeds or the query is stopped.
+func Retry(err error) error {
+	if err == nil {
+		return nil
+	}
+	return batch.ExternalError(err, true)
 }
 
 // writeCustom writes to a connector without a declared table.
