@@ -20,10 +20,10 @@ type Progress = driver.Progress
 
 // Totals counts over all batches that this process has committed.
 type Totals struct {
-	Batches int64
-	RowsIn  int64
-	RowsOut int64
-	Late    int64
+	Batches int64 `json:"batches"`
+	RowsIn  int64 `json:"rowsIn"`
+	RowsOut int64 `json:"rowsOut"`
+	Late    int64 `json:"late"`
 }
 
 // Query is a running or ended streaming query.
