@@ -66,6 +66,8 @@ type Session struct {
 	worker *worker.Worker
 	conns  *connectors
 	spill  string
+	// analyses are the EXPLAIN ANALYZE under way.
+	analyses analyses
 
 	opts   Options
 	set    *settings
@@ -98,7 +100,10 @@ func NewSession(opts Options) (*Session, error) {
 	if s.spill, err = os.MkdirTemp(set.get(setTemp), "sluice-spill-*"); err != nil {
 		return nil, fmt.Errorf("make a folder for what does not fit into memory: %w; set '%s'", err, setTemp.Key)
 	}
-	s.worker = worker.New(s.node, s.conns, worker.Options{SpillDir: s.spill, Memory: s.memory, Alloc: buffers, Clock: clock.System()})
+	s.worker = worker.New(s.node, s.conns, worker.Options{
+		SpillDir: s.spill, Memory: s.memory, Alloc: buffers, Clock: clock.System(),
+		OnTask: s.analyses.add, Watched: s.analyses.wants,
+	})
 	return s, nil
 }
 

@@ -278,8 +278,11 @@ func (s *Session) pipeline(ctx context.Context) bool {
 
 // explainStatement answers EXPLAIN: the plan of the statement, which is not run.
 func (s *Session) explainStatement(ctx context.Context, st *ast.Explain) (*Result, error) {
-	if st.Stmt == nil || strings.Contains(st.Mode, "ANALYZE") {
+	if st.Stmt == nil {
 		return nil, ast.Errorf(st.Pos, "EXPLAIN %s is not supported in this version; EXPLAIN a statement", st.Mode)
+	}
+	if strings.Contains(st.Mode, "ANALYZE") {
+		return s.explainAnalyze(ctx, st)
 	}
 	r, err := s.execute(context.WithValue(ctx, explaining{}, true), st.Stmt)
 	if err != nil {
@@ -288,11 +291,16 @@ func (s *Session) explainStatement(ctx context.Context, st *ast.Explain) (*Resul
 	if r.Plan == "" {
 		return nil, ast.Errorf(st.Pos, "there is no plan to explain of this statement")
 	}
+	return s.planRows(r.Plan), nil
+}
+
+// planRows is a plan as a result, a row a line.
+func (s *Session) planRows(plan string) *Result {
 	var rows [][]string
-	for line := range strings.Lines(strings.TrimRight(r.Plan, "\n")) {
+	for line := range strings.Lines(strings.TrimRight(plan, "\n")) {
 		rows = append(rows, []string{strings.TrimRight(line, "\n")})
 	}
 	out := s.textRows([]string{"plan"}, rows)
-	out.Plan = r.Plan
-	return out, nil
+	out.Plan = plan
+	return out
 }

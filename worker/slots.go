@@ -86,7 +86,7 @@ func (w *Worker) runJob(j *job) {
 	w.mu.Lock()
 	delete(w.mu.jobs, spec.Task)
 	w.mu.Unlock()
-	if w.opt.OnTask != nil {
+	if w.watched(ev.Key) {
 		w.opt.OnTask(ev)
 	}
 	if ev.Err == nil {
@@ -97,6 +97,11 @@ func (w *Worker) runJob(j *job) {
 		ev.Err = errors.Join(errCancelled, ev.Err)
 	}
 	w.send(j.from, transport.Failed{Task: spec.Task, Term: spec.Term, Err: ev.Err})
+}
+
+// watched reports whether somebody wants to know what tasks of a plan did.
+func (w *Worker) watched(key string) bool {
+	return w.opt.OnTask != nil && (w.opt.Watched == nil || w.opt.Watched(key))
 }
 
 func (w *Worker) runTask(j *job, ev *TaskEvent) (res batch.TaskResult, err error) {
@@ -121,7 +126,7 @@ func (w *Worker) runTask(j *job, ev *TaskEvent) (res batch.TaskResult, err error
 		return res, err
 	}
 	res, err = t.task.Run(j.ctx, w.env(p, t, j), spec)
-	if w.opt.OnTask != nil {
+	if w.watched(ev.Key) {
 		ev.Operators = t.task.Stats()
 	}
 	return res, errors.Join(err, p.give(spec.Task.Stage, t))

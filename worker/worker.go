@@ -51,8 +51,10 @@ type Options struct {
 	Alloc memory.Allocator
 	// Clock measures operators and phases; nil measures none.
 	Clock clock.Clock
-	// OnTask, if not nil, is called at the end of each task, on its slot.
-	OnTask func(TaskEvent)
+	// OnTask, if not nil, is called at the end of each task, on its slot, if
+	// Watched is nil or true for the task's plan.
+	OnTask  func(TaskEvent)
+	Watched func(key string) bool
 }
 
 // TaskEvent tells what a task did.
