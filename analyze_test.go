@@ -25,7 +25,7 @@ func TestExplainAnalyzeCountsRows(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"2 rows in ", "Stage 0: 1 tasks", "Filter (x#0 > 1)  rows=4 ", "Values 5 rows  rows=5 "} {
+	for _, want := range []string{"2 rows in ", "Stage 0: 1 tasks", "Filter (col1#0 > 1)  rows=4 ", "Values 5 rows  rows=5 "} {
 		if !strings.Contains(plan, want) {
 			t.Errorf("there is no %q in\n%s", want, plan)
 		}
