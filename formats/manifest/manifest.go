@@ -45,6 +45,8 @@ type Manifest struct {
 	Removed  []string      `json:"removed,omitempty"`  // files before that are taken away first
 	Files    []File        `json:"files"`
 	Compacts bool          `json:"compacts,omitempty"` // rows of Files were in other files before
+	// After is the name of the manifest before, so that a reader sees when one is gone.
+	After string `json:"after,omitempty"`
 }
 
 // Entry is the place of a manifest: what its name tells.
@@ -110,6 +112,30 @@ func Decode(b []byte) (Manifest, error) {
 	return m, nil
 }
 
+// ErrMissing says that a manifest stands after one that is gone.
+var ErrMissing = errors.New("a manifest before it is missing")
+
+// Follows checks that m stands behind the one that it names, or behind a fold
+// of it. One that replaces everything needs no other. before is nil for the first.
+func Follows(before *Manifest, m *Manifest) error {
+	want, ok := parseName(m.After)
+	if !ok || m.Replaces || before != nil && before.To == want.To && before.Seq == want.Seq {
+		return nil
+	}
+	return fmt.Errorf("manifest %q: %w: %q; restore it, or the rows of its files are lost", NameOf(*m), ErrMissing, m.After)
+}
+
+func joinUp(ms []Manifest) error {
+	var before *Manifest
+	for i := range ms {
+		if err := Follows(before, &ms[i]); err != nil {
+			return err
+		}
+		before = &ms[i]
+	}
+	return nil
+}
+
 // List returns the manifests of a folder in order, without those that a fold
 // covers. A folder that is not there has none.
 func List(fs vfsx.FS, dir string) (live, covered []Entry, err error) {
@@ -173,7 +199,7 @@ func Read(fs vfsx.FS, dir, name string) (Manifest, error) {
 // Fold merges manifests in order into one that stands for all.
 func Fold(ms []Manifest) Manifest {
 	last := ms[len(ms)-1]
-	out := Manifest{Query: last.Query, From: ms[0].From, To: last.To, Seq: last.Seq, Term: last.Term}
+	out := Manifest{Query: last.Query, From: ms[0].From, To: last.To, Seq: last.Seq, Term: last.Term, After: ms[0].After}
 	at := map[string]int{}
 	gone := map[string]bool{}
 	for _, m := range ms {
@@ -257,9 +283,12 @@ func readAll(fs vfsx.FS, dir string) ([]Manifest, error) {
 			ms = append(ms, m)
 		}
 		if err == nil {
+			err = joinUp(ms)
+		}
+		if err == nil {
 			return ms, nil
 		}
-		if !errors.Is(err, os.ErrNotExist) {
+		if !errors.Is(err, os.ErrNotExist) && !errors.Is(err, ErrMissing) {
 			return nil, err
 		}
 	}

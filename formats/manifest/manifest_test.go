@@ -128,3 +128,41 @@ func TestUnderAnotherName(t *testing.T) {
 		t.Errorf("read as %v", err)
 	}
 }
+
+// TestMissingManifest: a reader refuses a directory that has lost a manifest,
+// also when those around it were folded.
+func TestMissingManifest(t *testing.T) {
+	for lost := range batch.ID(6) {
+		fs := vfsx.NewMem()
+		dir := fs.PathJoin("out", Root, "q", Manifests)
+		if err := vfsx.MkdirAll(fs, dir, 0o777); err != nil {
+			t.Fatal(err)
+		}
+		var all []Manifest
+		for i := range batch.ID(6) {
+			m := Manifest{From: 2 * i, To: 2 * i}
+			if i > 0 {
+				m.After = NameOf(all[i-1])
+			}
+			all = append(all, m)
+		}
+		put := append([]Manifest{all[0], Fold(all[1:3])}, all[3:]...)
+		for _, m := range put {
+			b, err := Encode(m)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if m.From == 2*lost {
+				continue
+			}
+			if err := vfsx.WriteFileAtomic(fs, fs.PathJoin(dir, NameOf(m)), b); err != nil {
+				t.Fatal(err)
+			}
+		}
+		// The end of the chain is known to its writer alone; 2 lies within the fold.
+		_, _, _, err := Committed(fs, "out")
+		if whole := lost == 5 || lost == 2; whole != (err == nil) || err != nil && !strings.Contains(err.Error(), "is missing") {
+			t.Errorf("without batch %d: %v", 2*lost, err)
+		}
+	}
+}

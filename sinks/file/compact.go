@@ -120,8 +120,15 @@ func (s *Sink) mergeLocked(ctx context.Context, m manifest.Manifest, seq int, fi
 	if err := vfsx.SyncDir(t.fs, t.sdir); err != nil {
 		return manifest.File{}, outside(err)
 	}
+	var rows int64
+	for _, f := range files {
+		rows += f.Rows
+	}
+	if out.rows != rows {
+		return manifest.File{}, errors.Join(fmt.Errorf("%d rows were found and %d were written: were they changed?", out.rows, rows), out.discard())
+	}
 	merged := manifest.File{Name: final, Size: out.size, Rows: out.rows, Staged: name}
-	cm := manifest.Manifest{Query: m.Query, From: m.To, To: m.To, Seq: seq, Term: m.Term, Files: []manifest.File{merged}, Compacts: true}
+	cm := manifest.Manifest{Query: m.Query, From: m.To, To: m.To, Seq: seq, Term: m.Term, Files: []manifest.File{merged}, Compacts: true, After: s.mu.revealed}
 	for _, f := range files {
 		cm.Removed = append(cm.Removed, f.Name)
 	}

@@ -241,6 +241,9 @@ func (t *target) foldRun(run []manifest.Entry) error {
 	ms := make([]manifest.Manifest, 0, len(run))
 	for _, e := range run {
 		m, err := manifest.Read(t.fs, t.mdir, e.Name)
+		if err == nil && len(ms) > 0 {
+			err = manifest.Follows(&ms[len(ms)-1], &m) // a fold would hide the gap
+		}
 		if err != nil {
 			return err
 		}

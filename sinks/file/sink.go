@@ -43,6 +43,9 @@ func (s *Sink) Commit(ctx context.Context, id batch.ID, term batch.Term, parts [
 	if empty {
 		return nil // a batch without rows leaves no trace
 	}
+	if newest != nil {
+		m.After = manifest.NameOf(*newest)
+	}
 	if m.Replaces {
 		if err := s.t.replaceAll(&m, live); err != nil {
 			return err
@@ -114,7 +117,7 @@ func (s *Sink) newestLocked(term batch.Term) (*manifest.Manifest, []manifest.Ent
 		return nil, nil, outside(err)
 	}
 	if m.Term > term {
-		return nil, nil, fmt.Errorf("write to %q in term %d: term %d has written: %w", s.t.dir, term, m.Term, batch.ErrFenced)
+		return nil, nil, fmt.Errorf("write to %q in term %d: term %d has written, in another process or before the checkpoint was put back from an older copy: %w", s.t.dir, term, m.Term, batch.ErrFenced)
 	}
 	if s.mu.revealed != last.Name {
 		if err := s.t.reveal(m); err != nil {

@@ -1,6 +1,7 @@
 package file
 
 import (
+	"errors"
 	"context"
 	"fmt"
 	"os"
@@ -58,10 +59,14 @@ func Connector(logs vfsx.FS, reg *formats.Registry) sources.Connector {
 // singleFile reports whether a path names one file: a table that is read once per
 // version, where a directory, a pattern or a path that is not there yet is a stream.
 func singleFile(path string) bool {
+	path = strings.TrimPrefix(path, "file://")
 	if strings.ContainsAny(path, "*?[{") {
 		return false
 	}
 	info, err := os.Stat(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return filepath.Ext(path) != "" // a file that is gone; a stream of it would be refused for another reason
+	}
 	return err == nil && info.Mode().IsRegular()
 }
 
