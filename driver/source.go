@@ -153,15 +153,15 @@ func (l *sourceLoop) next(ctx context.Context, a microbatch.Ask) (batch.Offset, 
 	return to, beyond != to, err
 }
 
-// push tells the machine of data that came by itself after the newest ask. A
-// failure here is not told: the next ask meets it again.
+// push tells the machine of data that came by itself after the newest ask. At a
+// failure, or the end, the machine asks and is told: no other push may follow.
 func (l *sourceLoop) push(ctx context.Context) {
 	if !l.asked || l.steps != nil {
 		return
 	}
 	to, err := l.src.Latest(ctx, l.last, l.limit)
 	if err != nil || to == l.last {
-		if err == nil && l.ended(to) { // no rows, but news: the machine asks and is told
+		if err != nil && ctx.Err() == nil || err == nil && l.ended(to) {
 			l.post(microbatch.SourceChanged{Source: l.name})
 		}
 		return
