@@ -208,7 +208,9 @@ func (q *Query) observe(ev microbatch.Event) {
 		}
 	case microbatch.SourceFailed:
 		q.answered(ev.Source, ev.Ask)
-		q.listen.send(Warning{Doing: "ask source " + ev.Source + " how far it can be read", Err: ev.Err})
+		if ev.Retry { // else the end of the query tells it
+			q.listen.send(Warning{Doing: "ask source " + ev.Source + " how far it can be read", Err: ev.Err})
+		}
 	case microbatch.BatchFailed:
 		q.listen.send(BatchFailed(ev))
 	case microbatch.Revealed:
