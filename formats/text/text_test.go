@@ -87,3 +87,27 @@ func TestDecimalAgainstBig(t *testing.T) {
 		}
 	}
 }
+
+// TestClocksThatAZoneSkipsOrRepeats follows Spark: the earlier of two instants,
+// and out of a gap by its length.
+func TestClocksThatAZoneSkipsOrRepeats(t *testing.T) {
+	for _, c := range []struct{ zone, text, want string }{
+		{"America/New_York", "2024-03-10 01:59:59", "2024-03-10T06:59:59Z"},
+		{"America/New_York", "2024-03-10 02:30:00", "2024-03-10T07:30:00Z"},
+		{"America/New_York", "2024-03-10 03:00:00", "2024-03-10T07:00:00Z"},
+		{"America/New_York", "2024-11-03 01:30:00", "2024-11-03T05:30:00Z"},
+		{"America/New_York", "2024-11-03 02:00:00", "2024-11-03T07:00:00Z"},
+		{"Europe/Berlin", "2024-03-31 02:30:00", "2024-03-31T01:30:00Z"},
+		{"Europe/Berlin", "2024-10-27 02:30:00", "2024-10-27T00:30:00Z"},
+		{"Asia/Kathmandu", "2024-01-01 00:00:00", "2023-12-31T18:15:00Z"},
+	} {
+		zone, err := time.LoadLocation(c.zone)
+		if err != nil {
+			t.Fatal(err)
+		}
+		us, err := ParseTimestamp([]byte(c.text), zone)
+		if got := time.UnixMicro(us).UTC().Format(time.RFC3339); err != nil || got != c.want {
+			t.Errorf("%s in %s is %s (%v), want %s", c.text, c.zone, got, err, c.want)
+		}
+	}
+}

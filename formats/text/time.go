@@ -107,13 +107,32 @@ func ParseTimestamp(b []byte, zone *time.Location) (int64, error) {
 		if zone == nil || zone == time.UTC {
 			return micros, nil
 		}
-		return time.Date(y, time.Month(mo), d, h, mi, s, us*1000, zone).UnixMicro(), nil
+		return instant(micros, zone), nil
 	}
 	off, ok := c.offset()
 	if !ok || c.pos != len(b) {
 		return 0, errTime
 	}
 	return micros - int64(off)*1_000_000, nil
+}
+
+// instant is when the clocks of zone show wall. A wall clock that a zone's change
+// repeats is the earlier instant; one that the change leaves out moves on by the
+// gap, as in a cast. time.Date promises neither.
+func instant(wall int64, zone *time.Location) int64 {
+	offset := func(us int64) int64 {
+		_, seconds := time.UnixMicro(us).In(zone).Zone()
+		return int64(seconds) * 1_000_000
+	}
+	before := offset(wall - dayMicros)
+	if us := wall - before; offset(us) == before {
+		return us
+	}
+	after := offset(wall + dayMicros)
+	if us := wall - after; offset(us) == after {
+		return us
+	}
+	return wall - before
 }
 
 func (c *cursor) clock() (h, m, s, us int, ok bool) {
