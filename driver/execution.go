@@ -61,7 +61,7 @@ type stageRun struct {
 	tasks    int
 	left     int
 	begun    bool
-	splits   []batch.Split
+	splits   [][]batch.Split    // of each task
 	rows     int64              // written to the exchange
 	nodes    []transport.NodeID // where each task's output lies
 	input    batch.Input        // for the stages that read it
@@ -99,7 +99,7 @@ func newExecution(d *deployment, spec batch.TaskSpec, w work, first int, reveal 
 		}
 		switch s.Kind {
 		case physical.Splits:
-			r.splits = w.splits[i]
+			r.splits = groupSplits(w.splits[i], s.Output)
 			r.tasks = len(r.splits)
 			if r.tasks == 0 && alone(s.Root) {
 				r.tasks = 1
@@ -330,7 +330,7 @@ func (x *execution) messageLocked(t taskRef, number int) transport.Run {
 	spec.Task = x.taskID(t, number)
 	spec.Parts = max(r.tasks, 1)
 	if t.partition < len(r.splits) {
-		spec.Splits = r.splits[t.partition : t.partition+1]
+		spec.Splits = r.splits[t.partition]
 	}
 	if out, ok := r.plan.Output.(physical.ToSink); ok {
 		spec.Reveal = x.reveal(out.Sink)
@@ -417,7 +417,7 @@ func (x *execution) countLocked(t taskRef, a attempt, res batch.TaskResult) {
 		x.mu.results = append(x.mu.results, res)
 	}
 	if t.partition < len(r.splits) {
-		x.mu.perSrc[r.splits[t.partition].Source] += res.Counters.RowsIn
+		x.mu.perSrc[r.splits[t.partition][0].Source] += res.Counters.RowsIn
 	}
 	if r.done != nil {
 		r.done[t.partition] = true
