@@ -2,7 +2,6 @@ package sinks
 
 import (
 	"context"
-	"slices"
 
 	"github.com/apache/arrow-go/v18/arrow"
 
@@ -50,31 +49,9 @@ type Connector struct {
 }
 
 // Registry holds the connectors by name.
-type Registry struct{ byName map[string]Connector }
+type Registry = options.Registry[Connector]
 
 // NewRegistry makes a registry of the given connectors.
 func NewRegistry(cs ...Connector) *Registry {
-	r := &Registry{byName: map[string]Connector{}}
-	for _, c := range cs {
-		r.byName[c.Name] = c
-	}
-	return r
-}
-
-// Lookup returns the connector of that name, or an error with the nearest name.
-func (r *Registry) Lookup(name string) (Connector, error) {
-	if c, ok := r.byName[name]; ok {
-		return c, nil
-	}
-	return Connector{}, batch.UserErrorf("unknown sink connector %q%s", name, options.Suggest(name, r.Names()))
-}
-
-// Names lists the connectors in order.
-func (r *Registry) Names() []string {
-	names := make([]string, 0, len(r.byName))
-	for n := range r.byName {
-		names = append(names, n)
-	}
-	slices.Sort(names)
-	return names
+	return options.NewRegistry("sink connector", func(c Connector) string { return c.Name }, cs...)
 }

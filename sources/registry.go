@@ -3,11 +3,9 @@ package sources
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	"github.com/apache/arrow-go/v18/arrow"
 
-	"github.com/sluice-stream/sluice/batch"
 	"github.com/sluice-stream/sluice/internal/options"
 )
 
@@ -45,33 +43,11 @@ type Connector struct {
 }
 
 // Registry holds the connectors by name.
-type Registry struct{ byName map[string]Connector }
+type Registry = options.Registry[Connector]
 
 // NewRegistry makes a registry of the given connectors.
 func NewRegistry(cs ...Connector) *Registry {
-	r := &Registry{byName: map[string]Connector{}}
-	for _, c := range cs {
-		r.byName[c.Name] = c
-	}
-	return r
-}
-
-// Lookup returns the connector of that name, or an error with the nearest name.
-func (r *Registry) Lookup(name string) (Connector, error) {
-	if c, ok := r.byName[name]; ok {
-		return c, nil
-	}
-	return Connector{}, batch.UserErrorf("unknown source connector %q%s", name, options.Suggest(name, r.Names()))
-}
-
-// Names lists the connectors in order.
-func (r *Registry) Names() []string {
-	names := make([]string, 0, len(r.byName))
-	for n := range r.byName {
-		names = append(names, n)
-	}
-	slices.Sort(names)
-	return names
+	return options.NewRegistry("source connector", func(c Connector) string { return c.Name }, cs...)
 }
 
 // String prints the spec for errors.

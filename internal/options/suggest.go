@@ -10,23 +10,37 @@ func Suggest(name string, names []string) string {
 	return ""
 }
 
-// Nearest returns the name with the smallest edit distance to name, ignoring
-// case, or "" if none is within a third of its length. The first of equals wins.
+// longestName is up to what length names are compared: the cost grows with the product.
+const longestName = 256
+
+// Nearest returns the name closest to a mistyped one, or "" if none is near
+// enough to be meant: within one edit for up to four letters, two for up to
+// eight, else three. A swap of neighbours is one edit, case does not count. Ties
+// go to the first.
 func Nearest(name string, names []string) string {
-	best, bestDist := "", 1+max(1, len(name)/3)
+	limit := 1
+	switch {
+	case len(name) > 8:
+		limit = 3
+	case len(name) > 4:
+		limit = 2
+	}
+	best, at := limit+1, ""
+	lower := strings.ToLower(name)
 	for _, n := range names {
-		if d := distance(strings.ToLower(name), strings.ToLower(n), bestDist); d < bestDist {
-			best, bestDist = n, d
+		if max(len(n)-len(name), len(name)-len(n)) > limit || len(n) > longestName {
+			continue
+		}
+		// A distance as long as the word itself is no likeness.
+		if d := distance(lower, strings.ToLower(n)); d < best && d < max(len(n), len(name)) {
+			best, at = d, n
 		}
 	}
-	return best
+	return at
 }
 
-// distance is Damerau-Levenshtein (adjacent swaps count one), or limit if it is at least that.
-func distance(a, b string, limit int) int {
-	if len(a)-len(b) >= limit || len(b)-len(a) >= limit {
-		return limit
-	}
+// distance is the optimal string alignment distance over bytes.
+func distance(a, b string) int {
 	prev2, prev, cur := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
 	for j := range prev {
 		prev[j] = j
@@ -45,5 +59,5 @@ func distance(a, b string, limit int) int {
 		}
 		prev2, prev, cur = prev, cur, prev2
 	}
-	return min(prev[len(b)], limit)
+	return prev[len(b)]
 }
