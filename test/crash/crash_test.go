@@ -10,19 +10,41 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
 
+var built struct {
+	sync.Once
+	dir, bin string
+	err      error
+}
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if built.dir != "" {
+		_ = os.RemoveAll(built.dir) // it is in the system's folder for such things
+	}
+	os.Exit(code)
+}
+
 // binary builds the command once for the package.
 func binary(t *testing.T) string {
 	t.Helper()
-	bin := filepath.Join(t.TempDir(), "sluice")
-	cmd := exec.Command("go", "build", "-o", bin, "github.com/sluice-stream/sluice/cmd/sluice")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
+	built.Do(func() {
+		if built.dir, built.err = os.MkdirTemp("", "sluice-crash-*"); built.err != nil {
+			return
+		}
+		built.bin = filepath.Join(built.dir, "sluice")
+		if out, err := exec.Command("go", "build", "-o", built.bin, "github.com/sluice-stream/sluice/cmd/sluice").CombinedOutput(); err != nil {
+			built.err = fmt.Errorf("go build: %w\n%s", err, out)
+		}
+	})
+	if built.err != nil {
+		t.Fatal(built.err)
 	}
-	return bin
+	return built.bin
 }
 
 const (
@@ -167,12 +189,15 @@ func checkNoDuplicates(t *testing.T, bin, dir string) {
 	}
 }
 
+// outputs are the directories that the pipelines write to, in out/.
+var outputs = []string{"copied", "counted", "hops", "totals"}
+
 // foreign reads the output directories with DuckDB where `make test` has
 // installed it, else with a fresh process of our own.
 func foreign(t *testing.T, bin, dir, query string) [][]string {
 	t.Helper()
 	if python := os.Getenv("SLUICE_DUCKDB_PYTHON"); python != "" {
-		for _, name := range []string{"copied", "counted"} {
+		for _, name := range outputs {
 			query = strings.ReplaceAll(query, "TABLE_"+name, "read_parquet('out/"+name+"/**/*.parquet')")
 		}
 		prog := `import duckdb, csv, sys
@@ -181,7 +206,7 @@ for row in duckdb.sql(sys.argv[1]).fetchall(): w.writerow(row)`
 		return parse(t, run(t, dir, python, "-c", prog, query))
 	}
 	var ddl strings.Builder
-	for _, name := range []string{"copied", "counted"} {
+	for _, name := range outputs {
 		if strings.Contains(query, "TABLE_"+name) {
 			fmt.Fprintf(&ddl, "CREATE TABLE %s WITH ('connector'='filesystem','path'='out/%s/*.parquet','format'='parquet');\n", name, name)
 			query = strings.ReplaceAll(query, "TABLE_"+name, name)

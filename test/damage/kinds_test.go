@@ -81,7 +81,9 @@ var kinds = []kind{
 	{name: "input, done", files: inputFile(1), input: true},
 	{name: "input, to replay", files: inputFile(phases*filesPerPhase - 1), input: true},
 	{name: "input, unread", files: inputFile(phases * filesPerPhase), input: true, unread: true},
-	{name: "table", files: func(w *world) (string, string) { return filepath.Join(w.dir, "dim.csv"), filepath.Join(w.dir, w.input(0)) }, input: true, only: "joined"},
+	{name: "table", files: func(w *world) (string, string) {
+		return filepath.Join(w.dir, "dim.csv"), filepath.Join(w.dir, w.input(0))
+	}, input: true, only: "joined"},
 }
 
 // damage changes a file's bytes; nil bytes mean that it is removed.

@@ -54,7 +54,9 @@ var pipelines = []pipeline{
 	},
 }
 
-func (p *pipeline) ext() string { return map[string]string{"csv": ".csv", "json": ".json", "parquet": ".parquet"}[p.format] }
+func (p *pipeline) ext() string {
+	return map[string]string{"csv": ".csv", "json": ".json", "parquet": ".parquet"}[p.format]
+}
 
 // world is a folder with a pipeline's input, output and checkpoint, and copies
 // of it as it was earlier.
@@ -115,7 +117,9 @@ func (w *world) touch(path string, age int) {
 	w.check(os.Chtimes(path, at, at))
 }
 
-func (w *world) input(i int) string { return filepath.Join("in", fmt.Sprintf("part-%03d%s", i, w.p.ext())) }
+func (w *world) input(i int) string {
+	return filepath.Join("in", fmt.Sprintf("part-%03d%s", i, w.p.ext()))
+}
 
 // feed writes input file i; its rows are a minute later than those of the one before.
 func (w *world) feed(i int) {

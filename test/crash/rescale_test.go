@@ -1,0 +1,287 @@
+package crash
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// rescaled runs all kinds of output at once: windows that slide, joined with a
+// table, in append mode; totals in complete mode; totals as updates on the
+// console; and rows that are only copied, with their small files merged. Every
+// batch has one file, and checkpoints are so frequent that they, their replays and
+// the log's truncation happen between kills.
+const (
+	rescaleTables = `
+CREATE TABLE events (id BIGINT, k STRING, v BIGINT, ts TIMESTAMP_NTZ,
+  WATERMARK FOR ts AS ts - INTERVAL '2' MINUTE)
+WITH ('connector'='filesystem', 'path'='in', 'format'='csv', 'max-files-per-trigger'='1');
+CREATE TABLE dim (dk STRING, city STRING) WITH ('connector'='filesystem', 'path'='dim.csv', 'format'='csv');
+`
+	hopSelect = `SELECT window_start AS start, city, count(*) AS n, sum(v) AS s, avg(v / 7.0D) AS a
+  FROM HOP(TABLE events, DESCRIPTOR(ts), INTERVAL '2' MINUTE, INTERVAL '6' MINUTE) JOIN dim ON k = dk
+  GROUP BY window_start, window_end, city`
+	totalSelect  = `SELECT id % 500 AS g, count(*) AS n, sum(v) AS s, max(id) AS m FROM events GROUP BY id % 500`
+	updateSelect = `SELECT k, count(*) AS n, sum(v) AS s, avg(v / 3.0D) AS a FROM events GROUP BY k`
+	rescaled     = rescaleTables + `
+CREATE TABLE hops (start TIMESTAMP_NTZ, city STRING, n BIGINT, s BIGINT, a DOUBLE)
+WITH ('connector'='filesystem', 'path'='out/hops', 'format'='parquet');
+CREATE TABLE totals (g BIGINT, n BIGINT, s BIGINT, m BIGINT)
+WITH ('connector'='filesystem', 'path'='out/totals', 'format'='parquet');
+CREATE TABLE updates (k STRING, n BIGINT, s BIGINT, a DOUBLE) WITH ('connector'='console', 'format'='json');
+CREATE TABLE copied (id BIGINT, k STRING, w BIGINT)
+WITH ('connector'='filesystem', 'path'='out/copied', 'format'='parquet', 'compaction'='true', 'compaction.min-files'='5');
+CREATE STREAMING QUERY hopping TRIGGER AVAILABLE NOW CHECKPOINT 'ck/hopping' AS INSERT INTO hops ` + hopSelect + `;
+CREATE STREAMING QUERY totalling TRIGGER AVAILABLE NOW OUTPUT MODE complete CHECKPOINT 'ck/totalling' AS INSERT INTO totals ` + totalSelect + `;
+CREATE STREAMING QUERY updating TRIGGER AVAILABLE NOW OUTPUT MODE update CHECKPOINT 'ck/updating' AS INSERT INTO updates ` + updateSelect + `;
+CREATE STREAMING QUERY copying TRIGGER AVAILABLE NOW CHECKPOINT 'ck/copying' AS INSERT INTO copied SELECT id, k, v * 2 FROM events;
+`
+)
+
+// TestKillAndRescale kills the run and starts it again with another number of
+// partitions, until it ends by itself.
+func TestKillAndRescale(t *testing.T) {
+	kills, inputs := 25, files
+	if testing.Short() {
+		kills, inputs = 3, 40
+	}
+	bin, dir := binary(t), t.TempDir()
+	writeInput(t, filepath.Join(dir, "in"))
+	for f := inputs; f < files; f++ {
+		if err := os.Remove(filepath.Join(dir, "in", fmt.Sprintf("part-%04d.csv", f))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(t, filepath.Join(dir, "p.sql"), rescaled)
+	dim := "dk,city\n"
+	for i := range 6 { // k6 has none
+		dim += fmt.Sprintf("k%d,city %d\n", i, i%4)
+	}
+	write(t, filepath.Join(dir, "dim.csv"), dim)
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	r := &rescaler{t: t, bin: bin, dir: dir, rng: rand.New(rand.NewPCG(seed, 1))}
+	for range kills {
+		if r.run(time.Duration(80+r.rng.IntN(320)) * time.Millisecond) {
+			break
+		}
+		r.between()
+	}
+	if !r.run(2 * time.Minute) {
+		t.Fatal("the last run did not end")
+	}
+	t.Logf("%d kills, %d states restored, %d batches replayed, %d of them with another parallelism; first segments %v", r.killed, r.restored, r.replayed, r.recut, r.firstSegments())
+	if !testing.Short() && (r.killed < kills/2 || r.restored < r.killed/2 || r.replayed < 5) {
+		t.Errorf("the test has not tested enough: %d kills, %d states restored, %d batches replayed", r.killed, r.restored, r.replayed)
+	}
+	if !testing.Short() && slices.Max(r.firstSegments()) < 2 {
+		t.Error("no batch log was ever truncated")
+	}
+	r.compare(inputs)
+}
+
+// rescaler is the life of a pipeline over many processes.
+type rescaler struct {
+	t    *testing.T
+	bin  string
+	dir  string
+	rng  *rand.Rand
+	last int // partitions of the run before
+
+	killed, restored, replayed, recut int
+	console                           []byte // of all runs, one after the other
+}
+
+var (
+	restoredLine = regexp.MustCompile(`msg="state restored"`)
+	replayedLine = regexp.MustCompile(`msg="batch started".* mode=(replay|reprepare)`)
+)
+
+// run runs the pipeline for so long at most and reports whether it has ended by itself.
+func (r *rescaler) run(limit time.Duration) bool {
+	r.t.Helper()
+	parts := 1 + r.rng.IntN(7)
+	cmd := exec.Command(r.bin, "run", "--log", "debug", "--set", "parallelism="+strconv.Itoa(parts), "--set", "checkpoint.interval=50ms", "p.sql")
+	cmd.Dir = r.dir
+	var out, errOut bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errOut
+	if err := cmd.Start(); err != nil {
+		r.t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- cmd.Wait() }()
+	ended := false
+	select {
+	case err := <-done:
+		if err != nil {
+			r.t.Fatalf("after %d kills: %v\n%s", r.killed, err, tail(errOut.String()))
+		}
+		ended = true
+	case <-time.After(limit):
+		_ = cmd.Process.Kill()
+		<-done
+		r.killed++
+	}
+	r.console = append(r.console, out.Bytes()...)
+	if n := len(r.console); n > 0 && r.console[n-1] != '\n' {
+		r.console = append(r.console, '\n') // the kill has torn a line
+	}
+	r.restored += len(restoredLine.FindAllString(errOut.String(), -1))
+	n := len(replayedLine.FindAllString(errOut.String(), -1))
+	r.replayed += n
+	if r.last != 0 && r.last != parts {
+		r.recut += n
+	}
+	r.last = parts
+	return ended
+}
+
+func tail(s string) string {
+	lines := strings.Split(s, "\n")
+	var out []string
+	for _, l := range lines[max(0, len(lines)-200):] {
+		if !strings.Contains(l, "level=DEBUG") {
+			out = append(out, l)
+		}
+	}
+	return strings.Join(out, "\n")
+}
+
+// between looks at the plain directories while nothing runs: no row may be there twice.
+func (r *rescaler) between() {
+	r.t.Helper()
+	for _, q := range []struct{ name, dups string }{
+		{"copied", "SELECT count(*) - count(DISTINCT id) FROM TABLE_copied"},
+		{"hops", "SELECT count(*) FROM (SELECT start, city FROM TABLE_hops GROUP BY start, city HAVING count(*) > 1) AS d"},
+		{"totals", "SELECT count(*) - count(DISTINCT g) FROM TABLE_totals"},
+	} {
+		if found, _ := filepath.Glob(filepath.Join(r.dir, "out", q.name, "*.parquet")); len(found) == 0 {
+			continue
+		}
+		if rows := foreign(r.t, r.bin, r.dir, q.dups); rows[0][0] != "0" {
+			r.t.Fatalf("after kill %d: %s rows of %s are doubled", r.killed, rows[0][0], q.name)
+		}
+	}
+}
+
+// firstSegments are the numbers of the oldest segments of the batch logs: more
+// than 1 where a log was truncated.
+func (r *rescaler) firstSegments() []int {
+	r.t.Helper()
+	var out []int
+	for _, q := range []string{"hopping", "totalling", "updating", "copying"} {
+		found, err := filepath.Glob(filepath.Join(r.dir, "ck", q, "log", "*.log"))
+		if err != nil || len(found) == 0 {
+			r.t.Fatalf("query %s has no batch log: %v", q, err)
+		}
+		n, err := strconv.Atoi(strings.TrimSuffix(filepath.Base(slices.Min(found)), ".log"))
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		out = append(out, n)
+	}
+	return out
+}
+
+// compare holds all outputs against the batch answers.
+func (r *rescaler) compare(inputs int) {
+	t := r.t
+	t.Helper()
+	highest := time.Date(2024, 1, 1, 0, inputs-1, 59, 0, time.UTC)
+	// A window of six minutes is closed when its start is at least eight before the highest time.
+	closed := highest.Add(-8 * time.Minute).Format("2006-01-02 15:04:05")
+	sql := func(query string) [][]string {
+		return parse(t, run(t, r.dir, r.bin, "sql", "--format", "csv", "-c", rescaleTables+query))[1:]
+	}
+	for _, c := range []struct{ name, want, got string }{
+		{"hops", "SELECT start, city, n, s, round(a, 9) FROM (" + hopSelect + ") AS b WHERE start <= TIMESTAMP_NTZ'" + closed + "' ORDER BY 1, 2",
+			"SELECT start, city, n, s, round(a, 9) FROM TABLE_hops ORDER BY 1, 2"},
+		{"totals", "SELECT g, n, s, m FROM (" + totalSelect + ") AS b ORDER BY 1", "SELECT g, n, s, m FROM TABLE_totals ORDER BY 1"},
+		{"copied", "SELECT id, k, v * 2 AS w FROM events ORDER BY 1", "SELECT id, k, w FROM TABLE_copied ORDER BY 1"},
+	} {
+		got, want := foreign(t, r.bin, r.dir, c.got), sql(c.want)
+		if len(want) == 0 || fmt.Sprint(got) != fmt.Sprint(want) {
+			t.Errorf("%s: got %d rows, want %d\n got %v\nwant %v", c.name, len(got), len(want), got, want)
+		}
+	}
+	r.compareForeign(closed)
+	got := r.upserted()
+	for _, row := range sql("SELECT k, n, s, a FROM (" + updateSelect + ") AS b") {
+		a, err := strconv.ParseFloat(row[3], 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := fmt.Sprintf("%s %s %.9f", row[1], row[2], a)
+		if got[row[0]] != want {
+			t.Errorf("updates of %s: got %q, want %q", row[0], got[row[0]], want)
+		}
+		delete(got, row[0])
+	}
+	if len(got) > 0 {
+		t.Errorf("updates of keys that there are not: %v", got)
+	}
+}
+
+// compareForeign lets DuckDB compute the answers from the input, where it is installed.
+func (r *rescaler) compareForeign(closed string) {
+	r.t.Helper()
+	if os.Getenv("SLUICE_DUCKDB_PYTHON") == "" {
+		return
+	}
+	for _, c := range []struct{ name, want, got string }{
+		{"hops", `SELECT w AS start, city, count(*), sum(v)::BIGINT, round(avg(v / 7.0::DOUBLE), 6) FROM
+  (SELECT *, unnest([time_bucket(INTERVAL 2 MINUTE, ts) - INTERVAL 4 MINUTE, time_bucket(INTERVAL 2 MINUTE, ts) - INTERVAL 2 MINUTE, time_bucket(INTERVAL 2 MINUTE, ts)]) AS w
+   FROM read_csv('in/*.csv') JOIN read_csv('dim.csv') ON k = dk) WHERE w <= TIMESTAMP '` + closed + `' GROUP BY w, city ORDER BY 1, 2`,
+			"SELECT start, city, n, s, round(a, 6) FROM TABLE_hops ORDER BY 1, 2"},
+		{"totals", "SELECT id % 500, count(*), sum(v)::BIGINT, max(id) FROM read_csv('in/*.csv') GROUP BY 1 ORDER BY 1", "SELECT g, n, s, m FROM TABLE_totals ORDER BY 1"},
+	} {
+		got, want := foreign(r.t, r.bin, r.dir, c.got), foreign(r.t, r.bin, r.dir, c.want)
+		if fmt.Sprint(got) != fmt.Sprint(want) {
+			r.t.Errorf("%s: %d rows, DuckDB finds %d\n got %v\nwant %v", c.name, len(got), len(want), got, want)
+		}
+	}
+}
+
+// upserted applies what the console has shown. A batch may be shown twice after
+// a crash, then with the same rows, and batches come in order.
+func (r *rescaler) upserted() map[string]string {
+	t := r.t
+	t.Helper()
+	type line struct {
+		Batch int
+		Op    string
+		Row   struct {
+			K    string
+			N, S int64
+			A    float64
+		}
+	}
+	rows, seen, newest := map[string]string{}, map[string]string{}, -1
+	for text := range strings.Lines(string(r.console)) {
+		var l line
+		if err := json.Unmarshal([]byte(text), &l); err != nil {
+			continue // torn by a kill: it is shown again, or the comparison fails
+		}
+		if l.Batch < newest {
+			t.Fatalf("batch %d is shown after batch %d", l.Batch, newest)
+		}
+		newest = l.Batch
+		row := fmt.Sprintf("%d %d %.9f", l.Row.N, l.Row.S, l.Row.A)
+		at := fmt.Sprintf("%d %s", l.Batch, l.Row.K)
+		if before, ok := seen[at]; ok && before != row {
+			t.Fatalf("batch %d shows %s first as %s and then as %s", l.Batch, l.Row.K, before, row)
+		}
+		seen[at], rows[l.Row.K] = row, row
+	}
+	return rows
+}
