@@ -133,6 +133,16 @@ func (r *resources) openSinkTable(ctx context.Context, reg *registry, spec sourc
 	return true, r.openSource(ctx, one, memoryConnector, spec)
 }
 
+// nullable is a schema without promises of what is never NULL: two queries with
+// the same columns may differ in them.
+func nullable(schema *arrow.Schema) *arrow.Schema {
+	fields := schema.Fields()
+	for i := range fields {
+		fields[i].Nullable = true
+	}
+	return arrow.NewSchema(fields, nil)
+}
+
 // addRows adds rows under the schema of the table: that of a query may tell
 // more of what cannot be NULL.
 func addRows(st *memorysource.Stream, schema *arrow.Schema, rec arrow.RecordBatch) error {

@@ -292,12 +292,53 @@ func TestInsertWritesOnce(t *testing.T) {
 		}
 	}
 	same(t, "after two inserts", query(t, s, "SELECT * FROM f"), "a|1.0", "a|1.0", "b|2.0", "b|2.0")
+	_, err := d.WriteTo("f").Mode(Complete).Insert(t.Context())
+	wantError(t, err, "INSERT OVERWRITE of files is not supported")
+	must(t, s, "CREATE TABLE m (k STRING, v BIGINT) WITH ('connector'='memory'); INSERT INTO m VALUES ('old', 0)")
+	if n, err := d.Where("v > 1").WriteTo("m").Mode(Complete).Insert(t.Context()); err != nil || n != 1 {
+		t.Fatalf("inserted %d rows: %v", n, err)
+	}
+	same(t, "after overwriting", query(t, s, "SELECT * FROM m"), "b|2")
 	var got []string
 	if n, err := d.Mode(t, Append, &got).Insert(t.Context()); err != nil || n != 2 {
 		t.Fatalf("inserted %d rows: %v", n, err)
 	}
 	slices.Sort(got)
 	same(t, "a function", got, "a|1", "b|2")
+}
+
+func TestReadWithoutATable(t *testing.T) {
+	s := openSession(t, Options{})
+	dir := t.TempDir()
+	for name, text := range map[string]string{"a.csv": "k,v\na,1\nb,2\n", "b.csv": "k,v\nc,3\n"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	files := s.Read(t.Context(), "csv", dir)
+	if cols, err := files.Columns(); err != nil || cols != "k STRING, v INT" {
+		t.Errorf("columns %s (%v)", cols, err)
+	}
+	same(t, "as a table", rowsOf(t, files.Where("v > 1")), "b|2", "c|3")
+	same(t, "one file", rowsOf(t, s.Read(t.Context(), "", filepath.Join(dir, "b.csv"))), "c|3")
+	q := start(t, files.Select("k").WriteToMemory("m").Trigger(AvailableNow()))
+	if err := q.Await(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	same(t, "as a stream", rowsOf(t, s.MemoryTable("m")), "a", "b", "c")
+	n, err := s.From(t.Context(), "nexmark", map[string]string{"event-type": "bid", "events": "100"}).Count(t.Context())
+	if err != nil || n != 92 {
+		t.Errorf("%d bids (%v), want 92 of 100 events", n, err)
+	}
+	for want, d := range map[string]*DataFrame{
+		"did you mean \"filesystem\"": s.From(t.Context(), "filesytem", nil),
+		"unknown option 'pth'":        s.From(t.Context(), "filesystem", map[string]string{"pth": "x"}),
+		"does not exist":              s.Read(t.Context(), "csv", filepath.Join(dir, "none")),
+		"blackhole":                   s.From(t.Context(), "blackhole", nil),
+	} {
+		_, err := d.Collect(t.Context())
+		wantError(t, err, want)
+	}
 }
 
 // TestCloseWhileQueriesRun: no goroutine and no row is left (TestMain looks).

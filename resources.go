@@ -77,6 +77,9 @@ func (s *Session) open(ctx context.Context, id batch.QueryID, q *planner.Query, 
 	}
 	for i, t := range targets {
 		schema := q.Outputs[i].Node.Schema()
+		if t.connector.Name == memoryConnector {
+			schema = nullable(schema) // several queries write to one table
+		}
 		spec := sinks.Spec{
 			Name: t.name, Table: t.table.Name, Query: id, Schema: schema, Keys: t.table.Keys, PartitionBy: t.table.Partition,
 			Mode: t.mode, Options: without(t.table.Options, "connector"), Batch: dir == "", Zone: s.zone(),

@@ -20,6 +20,7 @@ import (
 //	stream NAME              makes a stream of the declared columns
 //	add NAME [q=QUERY]       gives CSV rows to a stream, and waits for QUERY
 //	feed PATH [q=QUERY]      writes a file below $DIR, and waits for QUERY
+//	process QUERY            waits for QUERY
 //	output TABLE             batches of a table in memory since the last look
 //	table TABLE              what the table in memory holds
 //	progress QUERY           what does not depend on time of the last batch
@@ -90,6 +91,8 @@ func (x *scripted) run(t *testing.T, d *datadriven.TestData) string {
 	case "feed":
 		x.feed(arg(), input)
 		x.wait(&out, d)
+	case "process":
+		x.with(&out, arg(), func(q *Query) error { return q.ProcessAllAvailable(t.Context()) })
 	case "output":
 		x.output(&out, arg())
 	case "table":

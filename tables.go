@@ -3,6 +3,7 @@ package sluice
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -105,6 +106,33 @@ func (s *Session) complete(ctx context.Context, def *sql.TableDef) error {
 		return refused(err)
 	}
 	return nil
+}
+
+// From reads from a connector without a declared table: options are those of
+// its WITH clause. Its columns are found as for a CREATE TABLE without columns. A
+// query that is started reads it as a stream if it can be one.
+func (s *Session) From(ctx context.Context, connector string, opts map[string]string) *DataFrame {
+	def := &sql.TableDef{Name: connector, Connector: connector, Options: maps.Clone(opts)}
+	err := s.checkOptions(def)
+	if err == nil {
+		if _, err = s.reg.sources.Lookup(connector); err == nil {
+			err = s.complete(ctx, def)
+		}
+	}
+	if err != nil {
+		return &DataFrame{s: s, err: fmt.Errorf("read from %s: %w", connector, err)}
+	}
+	return &DataFrame{s: s, node: &logical.Scan{Table: tableOf(def)}}
+}
+
+// Read reads files in a format, "" for the one that their ends tell: a file, a
+// directory or a pattern.
+func (s *Session) Read(ctx context.Context, format, path string) *DataFrame {
+	opts := map[string]string{"path": path}
+	if format != "" {
+		opts["format"] = format
+	}
+	return s.From(ctx, "filesystem", opts)
 }
 
 // tableOf is a table as plans know it.

@@ -2,7 +2,6 @@ package sluice
 
 import (
 	"context"
-	"fmt"
 	"strings"
 	"time"
 
@@ -214,7 +213,7 @@ func (w *Writer) Insert(ctx context.Context) (int64, error) {
 	}
 	rows, err := w.s.insertBatch(ctx, d.inserts[0], d.mode)
 	if err != nil {
-		return 0, fmt.Errorf("insert into %s: %w", d.inserts[0].table.Name, err)
+		return 0, err
 	}
 	return rows, w.s.nameMemoryTable(d)
 }
