@@ -67,7 +67,9 @@ type world struct {
 	past []string // copies: after each phase
 }
 
-func newWorld(t *testing.T, p pipeline) *world {
+// emptyWorld has a table to join with and no input.
+func emptyWorld(t *testing.T, p pipeline) *world {
+	t.Helper()
 	w := &world{t: t, p: p, dir: filepath.Join(t.TempDir(), "w")}
 	w.check(os.MkdirAll(filepath.Join(w.dir, "in"), 0o755))
 	w.check(os.MkdirAll(filepath.Join(w.dir, "out"), 0o755))
@@ -79,6 +81,13 @@ func newWorld(t *testing.T, p pipeline) *world {
 		}
 		w.write("dim.csv", b.String(), 0)
 	}
+	return w
+}
+
+// newWorld has run through all phases.
+func newWorld(t *testing.T, p pipeline) *world {
+	t.Helper()
+	w := emptyWorld(t, p)
 	for phase := range phases {
 		for i := range filesPerPhase {
 			w.feed(phase*filesPerPhase + i)
