@@ -517,3 +517,58 @@ func TestStopWhenIdle(t *testing.T) {
 	}
 	same(t, "rows", rowsOf(t, s.MemoryTable("m")), "a|1")
 }
+
+// TestForeachBatchAcrossProcesses: what a function was given is not on a disk, so
+// that the last batch may be run and handed over again, with the same rows. With
+// the batch's number kept beside the effect it counts once.
+func TestForeachBatchAcrossProcesses(t *testing.T) {
+	dir := t.TempDir()
+	in := filepath.Join(dir, "in")
+	file := func(name, text string) {
+		t.Helper()
+		hidden := filepath.Join(dir, name)
+		if err := errors.Join(os.MkdirAll(in, 0o755), os.WriteFile(hidden, []byte(text), 0o644), os.Rename(hidden, filepath.Join(in, name))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	type handed struct {
+		id   int64
+		rows string
+	}
+	var calls []handed
+	last, total := int64(-1), int64(0) // in a database, in one transaction
+	run := func(abandon bool) {
+		t.Helper()
+		s := openSession(t, Options{CheckpointDir: filepath.Join(dir, "ck")})
+		d := s.Read(t.Context(), "csv", in).GroupBy("k").Agg(Sum(Col("v")).As("n"))
+		q := start(t, d.ForeachBatch(func(_ context.Context, id int64, rows []arrow.RecordBatch) error {
+			calls = append(calls, handed{id, strings.Join(linesOf(rows...), " ")})
+			if id > last {
+				last, total = id, total+1
+			}
+			return nil
+		}).Mode(Update).Name("q"))
+		process(t, q)
+		if abandon {
+			q.Abandon()
+			_ = q.Await(t.Context()) // it was left where it was
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	file("1.csv", "k,v\na,1\n")
+	run(false)
+	file("2.csv", "k,v\na,2\n")
+	run(true)
+	run(true)
+	want := map[int64]string{0: "a|1|+U", 1: "a|3|+U"}
+	for i, c := range calls {
+		if c.rows != want[c.id] || i > 0 && (c.id < calls[i-1].id || c.id > calls[i-1].id+1) {
+			t.Errorf("handed over %v: want batches in order, each with %v", calls, want)
+		}
+	}
+	if last != 1 || total != 2 {
+		t.Errorf("counted %d batches up to %d, want 2 up to 1", total, last)
+	}
+}
