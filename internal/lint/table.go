@@ -58,7 +58,7 @@ var table = []rule{
 		why:  "the root of a seam holds interfaces; implementations live in its subfolders",
 	},
 	{
-		pkgs: []string{"sources/..."}, own: append([]string{"batch", "sources", "sources/sourcetest", "formats/..."}, helpers...), ext: []string{"*"},
+		pkgs: []string{"sources/..."}, own: append([]string{"batch", "sources", "sources/sourcetest", "sources/counted", "formats/..."}, helpers...), ext: []string{"*"},
 		why: "a source knows its seam, the formats and the helpers",
 	},
 	{

@@ -4,10 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"strconv"
-	"strings"
-	"sync"
-	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
@@ -16,6 +12,7 @@ import (
 	"github.com/sluice-stream/sluice/batch"
 	"github.com/sluice-stream/sluice/internal/clock"
 	"github.com/sluice-stream/sluice/sources"
+	"github.com/sluice-stream/sluice/sources/counted"
 )
 
 // Connector returns the connector; c paces a table with 'rows-per-second'.
@@ -33,7 +30,10 @@ func Connector(c clock.Clock) sources.Connector {
 			if err != nil {
 				return nil, err
 			}
-			return &source{spec: spec, config: config, clock: c}, nil
+			return counted.New(counted.Table{
+				Spec: spec, Schema: spec.Schema, Unit: "row", Rows: config.rows, Limit: maxRows, Split: config.split,
+				Trigger: config.trigger, PerSecond: config.rate, Clock: c, RowBytes: config.bytes,
+			}), nil
 		},
 		NewOpener: func(spec sources.Spec) (sources.Opener, error) {
 			config, err := parse(spec)
@@ -49,120 +49,6 @@ func Connector(c clock.Clock) sources.Connector {
 	}
 }
 
-// source is the driver's half. An offset is the number of rows before it.
-type source struct {
-	spec   sources.Spec
-	config config
-	clock  clock.Clock
-
-	// pace is where real time was tied to the rows: at the first question after a
-	// start. Rows that fell due while the query was down are not made up for.
-	pace struct {
-		sync.Mutex
-		set  bool
-		from int64
-		at   time.Time
-	}
-}
-
-var (
-	_ sources.Source  = (*source)(nil)
-	_ sources.Bounded = (*source)(nil)
-)
-
-func (s *source) Schema() *arrow.Schema { return s.spec.Schema }
-
-func (s *source) Latest(_ context.Context, from batch.Offset, limit sources.Limit) (batch.Offset, error) {
-	n, err := s.position(from)
-	if err != nil {
-		return "", err
-	}
-	end := s.config.rows
-	if s.spec.Stream {
-		end = min(end, n+s.config.trigger)
-	}
-	if limit.Rows > 0 {
-		end = min(end, n+limit.Rows)
-	}
-	if limit.Bytes > 0 {
-		end = min(end, n+max(limit.Bytes/s.config.bytes, 1))
-	}
-	if s.config.rate > 0 && s.spec.Stream {
-		end = min(end, s.due(n))
-	}
-	if end <= n {
-		return from, nil
-	}
-	return batch.Offset(strconv.FormatInt(end, 10)), nil
-}
-
-// due returns how many rows may be there by the wall clock.
-func (s *source) due(n int64) int64 {
-	now := s.clock.Now()
-	s.pace.Lock()
-	defer s.pace.Unlock()
-	if !s.pace.set {
-		s.pace.set, s.pace.from, s.pace.at = true, n, now
-	}
-	return s.pace.from + min(int64(now.Sub(s.pace.at).Seconds()*float64(s.config.rate)), maxRows)
-}
-
-func parseRow(s string) (int64, error) {
-	n, err := strconv.ParseInt(s, 10, 64)
-	if err != nil || n < 0 || n > maxRows {
-		return 0, fmt.Errorf("%q is no row number", s)
-	}
-	return n, nil
-}
-
-func (s *source) position(o batch.Offset) (int64, error) {
-	if o == "" {
-		return 0, nil
-	}
-	n, err := parseRow(string(o))
-	if err != nil {
-		return 0, fmt.Errorf("offset of %s: %w", s.spec, err)
-	}
-	if n > s.config.rows {
-		return 0, batch.UserErrorf("%s: the query has read %d rows, now the table ends after %d", s.spec, n, s.config.rows)
-	}
-	return n, nil
-}
-
-func (s *source) Plan(_ context.Context, r batch.Range) ([]batch.Split, error) {
-	from, err := s.position(r.Start)
-	if err != nil {
-		return nil, err
-	}
-	end, err := s.position(r.End)
-	if err != nil {
-		return nil, err
-	}
-	var splits []batch.Split
-	for from < end {
-		to := min((from/s.config.split+1)*s.config.split, end)
-		splits = append(splits, batch.Split{
-			Source: r.Source, Index: len(splits), Payload: fmt.Appendf(nil, "%d %d", from, to),
-			Rows: to - from, Bytes: (to - from) * s.config.bytes,
-		})
-		from = to
-	}
-	return splits, nil
-}
-
-// Release has nothing to throw away: every row can be made again.
-func (s *source) Release(_ context.Context, to batch.Offset) error {
-	_, err := s.position(to)
-	return err
-}
-
-func (s *source) Ended(at batch.Offset) bool {
-	n, err := s.position(at)
-	return err == nil && n >= s.config.rows
-}
-
-func (s *source) Close() error { return nil }
-
 // opener is the worker's half.
 type opener struct {
 	spec   sources.Spec
@@ -172,25 +58,21 @@ type opener struct {
 var _ sources.Opener = (*opener)(nil)
 
 func (o *opener) Open(_ context.Context, s batch.Split, columns []int, alloc memory.Allocator) (sources.Reader, error) {
-	first, second, _ := strings.Cut(string(s.Payload), " ")
-	from, err := parseRow(first)
-	end, err2 := parseRow(second)
-	if err != nil || err2 != nil || from > end {
-		return nil, fmt.Errorf("open split %d of %s: %q is no range of rows", s.Index, o.spec, s.Payload)
+	from, end, err := counted.Rows(s.Payload, maxRows)
+	if err != nil {
+		return nil, fmt.Errorf("open split %d of %s: %w", s.Index, o.spec, err)
 	}
-	r := &reader{schema: o.spec.Schema, columns: o.config.columns, alloc: alloc, next: from, end: end}
-	if columns == nil {
-		return r, nil
+	schema, err := sources.Project(o.spec.Schema, columns)
+	if err != nil {
+		return nil, fmt.Errorf("open split %d of %s: %w", s.Index, o.spec, err)
 	}
-	fields := make([]arrow.Field, len(columns))
-	r.columns = make([]column, len(columns))
-	for i, c := range columns {
-		if c < 0 || c >= len(o.config.columns) {
-			return nil, fmt.Errorf("open split %d of %s: there is no column %d", s.Index, o.spec, c)
+	r := &reader{schema: schema, columns: o.config.columns, alloc: alloc, next: from, end: end}
+	if columns != nil {
+		r.columns = make([]column, len(columns))
+		for i, c := range columns {
+			r.columns[i] = o.config.columns[c]
 		}
-		fields[i], r.columns[i] = o.spec.Schema.Field(c), o.config.columns[c]
 	}
-	r.schema = arrow.NewSchema(fields, nil)
 	return r, nil
 }
 

@@ -49,16 +49,7 @@ func specOf(schema *arrow.Schema, kv ...string) sources.Spec {
 
 func open(t testing.TB, spec sources.Spec) (sources.Source, sources.Opener) {
 	t.Helper()
-	c := Connector(clock.System())
-	src, err := c.New(t.Context(), spec)
-	if err != nil {
-		t.Fatal(err)
-	}
-	o, err := c.NewOpener(spec)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return src, o
+	return sourcetest.Open(t, Connector(clock.System()), spec)
 }
 
 func TestConformance(t *testing.T) {
@@ -239,20 +230,7 @@ func BenchmarkGenerate(b *testing.B) {
 	_, o := open(b, specOf(everyType, "fields.utf8.length", "20", "fields.binary.length", "20"))
 	b.ReportAllocs()
 	for b.Loop() {
-		r, err := o.Open(b.Context(), batch.Split{Payload: []byte("0 65536")}, nil, memory.DefaultAllocator)
-		if err != nil {
-			b.Fatal(err)
-		}
-		for {
-			rec, err := r.Next(b.Context())
-			if errors.Is(err, io.EOF) {
-				break
-			}
-			if err != nil {
-				b.Fatal(err)
-			}
-			rec.Release()
-		}
+		sourcetest.Read(b, o, batch.Split{Payload: []byte("0 65536")}, nil, func(arrow.RecordBatch) {})
 	}
 	b.ReportMetric(65536*float64(b.N)/b.Elapsed().Seconds(), "rows/s")
 }

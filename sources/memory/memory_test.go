@@ -63,15 +63,7 @@ func openStream(t testing.TB, s *Stream, stream bool) (sources.Source, sources.O
 	t.Helper()
 	c := Connector(func(name string) (*Stream, bool) { return s, name == "s" })
 	spec := sources.Spec{Name: "s#0", Table: "s", Stream: stream, Options: options.Map{"name": "s", "split-rows": "9"}}
-	src, err := c.New(t.Context(), spec)
-	if err != nil {
-		t.Fatal(err)
-	}
-	o, err := c.NewOpener(spec)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return src, o
+	return sourcetest.Open(t, c, spec)
 }
 
 func TestConformance(t *testing.T) {

@@ -185,16 +185,9 @@ func (o *opener) Open(_ context.Context, s batch.Split, columns []int, _ memory.
 	if !ok || err != nil || err2 != nil || from > to {
 		return nil, fmt.Errorf("open split %d of a memory stream: %q is no range of rows", s.Index, s.Payload)
 	}
-	schema := o.stream.schema
-	if columns != nil {
-		fields := make([]arrow.Field, len(columns))
-		for i, c := range columns {
-			if c < 0 || c >= schema.NumFields() {
-				return nil, fmt.Errorf("open split %d of a memory stream: there is no column %d", s.Index, c)
-			}
-			fields[i] = schema.Field(c)
-		}
-		schema = arrow.NewSchema(fields, nil)
+	schema, err := sources.Project(o.stream.schema, columns)
+	if err != nil {
+		return nil, fmt.Errorf("open split %d of a memory stream: %w", s.Index, err)
 	}
 	recs, err := o.stream.slices(from, to)
 	if err != nil {

@@ -1,16 +1,15 @@
 package nexmark
 
 import (
-	"errors"
-	"io"
 	"strings"
 	"testing"
 
-	"github.com/apache/arrow-go/v18/arrow/memory"
+	"github.com/apache/arrow-go/v18/arrow"
 
 	"github.com/sluice-stream/sluice/batch"
 	"github.com/sluice-stream/sluice/internal/options"
 	"github.com/sluice-stream/sluice/sources"
+	"github.com/sluice-stream/sluice/sources/sourcetest"
 )
 
 // BenchmarkGenerate measures one core: events (not rows) a second, for the table
@@ -40,20 +39,7 @@ func BenchmarkGenerate(b *testing.B) {
 			const events = 1 << 16
 			b.ReportAllocs()
 			for b.Loop() {
-				r, err := o.Open(b.Context(), batch.Split{Payload: []byte("1000000 1065536")}, columns, memory.DefaultAllocator)
-				if err != nil {
-					b.Fatal(err)
-				}
-				for {
-					rec, err := r.Next(b.Context())
-					if errors.Is(err, io.EOF) {
-						break
-					}
-					if err != nil {
-						b.Fatal(err)
-					}
-					rec.Release()
-				}
+				sourcetest.Read(b, o, batch.Split{Payload: []byte("1000000 1065536")}, columns, func(arrow.RecordBatch) {})
 			}
 			b.ReportMetric(float64(events)*float64(b.N)/b.Elapsed().Seconds(), "events/s")
 		})

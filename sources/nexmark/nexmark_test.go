@@ -1,9 +1,7 @@
 package nexmark
 
 import (
-	"errors"
 	"fmt"
-	"io"
 	"math"
 	"regexp"
 	"slices"
@@ -36,16 +34,7 @@ func specOf(kv ...string) sources.Spec {
 
 func openSpec(t testing.TB, spec sources.Spec) (sources.Source, sources.Opener) {
 	t.Helper()
-	c := Connector(clock.System())
-	src, err := c.New(t.Context(), spec)
-	if err != nil {
-		t.Fatal(err)
-	}
-	o, err := c.NewOpener(spec)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return src, o
+	return sourcetest.Open(t, Connector(clock.System()), spec)
 }
 
 func TestConformance(t *testing.T) {
@@ -73,27 +62,18 @@ func TestConformance(t *testing.T) {
 func table(t testing.TB, spec sources.Spec, n int64) arrow.RecordBatch {
 	t.Helper()
 	_, o := openSpec(t, spec)
-	r, err := o.Open(t.Context(), batch.Split{Payload: fmt.Appendf(nil, "0 %d", n)}, nil, memory.DefaultAllocator)
-	if err != nil {
-		t.Fatal(err)
-	}
 	var recs []arrow.RecordBatch
-	for {
-		rec, err := r.Next(t.Context())
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
+	sourcetest.Read(t, o, batch.Split{Payload: fmt.Appendf(nil, "0 %d", n)}, nil, func(rec arrow.RecordBatch) {
+		rec.Retain()
 		recs = append(recs, rec)
-	}
+	})
 	cols := make([]arrow.Array, recs[0].NumCols())
 	for c := range cols {
 		var parts []arrow.Array
 		for _, rec := range recs {
 			parts = append(parts, rec.Column(c))
 		}
+		var err error
 		if cols[c], err = array.Concatenate(parts, memory.DefaultAllocator); err != nil {
 			t.Fatal(err)
 		}

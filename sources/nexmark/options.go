@@ -2,7 +2,6 @@ package nexmark
 
 import (
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
 
@@ -108,13 +107,4 @@ func parse(spec sources.Spec) (config, error) {
 		return config{}, batch.UserErrorf("%s: %s", spec, strings.Join(faults, "; "))
 	}
 	return c, nil
-}
-
-// parseEvent reads an event number from an offset or a payload.
-func parseEvent(s string) (int64, error) {
-	n, err := strconv.ParseInt(s, 10, 64)
-	if err != nil || n < 0 || n > maxEvents {
-		return 0, fmt.Errorf("%q is no event number", s)
-	}
-	return n, nil
 }

@@ -3,10 +3,6 @@ package nexmark
 import (
 	"context"
 	"fmt"
-	"strconv"
-	"strings"
-	"sync"
-	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/memory"
@@ -14,6 +10,7 @@ import (
 	"github.com/sluice-stream/sluice/batch"
 	"github.com/sluice-stream/sluice/internal/clock"
 	"github.com/sluice-stream/sluice/sources"
+	"github.com/sluice-stream/sluice/sources/counted"
 )
 
 // Connector returns the connector; c paces a table with 'realtime' = 'true'.
@@ -32,7 +29,7 @@ func Connector(c clock.Clock) sources.Connector {
 			if err != nil {
 				return nil, err
 			}
-			return &source{spec: spec, config: config, schema: schema, clock: c}, nil
+			return counted.New(config.table(spec, schema, c)), nil
 		},
 		NewOpener: func(spec sources.Spec) (sources.Opener, error) {
 			config, schema, columns, err := prepare(spec)
@@ -62,121 +59,25 @@ func prepare(spec sources.Spec) (config, *arrow.Schema, []output, error) {
 	return c, schema, columns, err
 }
 
-// source is the driver's half. An offset is the number of events before it.
-type source struct {
-	spec   sources.Spec
-	config config
-	schema *arrow.Schema
-	clock  clock.Clock
-
-	// pace is where real time was tied to the stream: at the first question after
-	// a start. Events that fell due while the query was down are not made up for.
-	pace struct {
-		sync.Mutex
-		set  bool
-		from int64
-		at   time.Time
+// table is the stream as rows that are counted. What is counted are events: a
+// table of one type has fewer rows (N2).
+func (c *config) table(spec sources.Spec, schema *arrow.Schema, now clock.Clock) counted.Table {
+	t := counted.Table{
+		Spec: spec, Schema: schema, Unit: "event", Rows: c.events, Limit: maxEvents, Split: c.split,
+		Trigger: c.trigger, Clock: now, RowBytes: eventBytes,
+		Estimate: func(n int64) int64 { return n * share[c.kind] / proportion },
 	}
-}
-
-var (
-	_ sources.Source  = (*source)(nil)
-	_ sources.Bounded = (*source)(nil)
-)
-
-func (s *source) Schema() *arrow.Schema { return s.schema }
-
-func (s *source) Latest(_ context.Context, from batch.Offset, limit sources.Limit) (batch.Offset, error) {
-	n, err := s.position(from)
-	if err != nil {
-		return "", err
+	if c.realtime {
+		t.PerSecond = c.rate
 	}
-	end := s.config.events
-	if s.spec.Stream {
-		end = min(end, n+s.config.trigger)
-	}
-	if limit.Rows > 0 {
-		end = min(end, n+limit.Rows)
-	}
-	if limit.Bytes > 0 {
-		end = min(end, n+max(limit.Bytes/eventBytes, 1))
-	}
-	if s.config.realtime && s.spec.Stream {
-		end = min(end, s.due(n))
-	}
-	if end <= n {
-		return from, nil
-	}
-	return batch.Offset(strconv.FormatInt(end, 10)), nil
+	return t
 }
 
 // eventBytes is about the size of an average event in memory.
 const eventBytes = 240
 
-// due returns how far the stream may be read by the wall clock.
-func (s *source) due(n int64) int64 {
-	now := s.clock.Now()
-	s.pace.Lock()
-	defer s.pace.Unlock()
-	if !s.pace.set {
-		s.pace.set, s.pace.from, s.pace.at = true, n, now
-	}
-	return s.pace.from + min(int64(now.Sub(s.pace.at).Seconds()*float64(s.config.rate)), maxEvents)
-}
-
-func (s *source) position(o batch.Offset) (int64, error) {
-	if o == "" {
-		return 0, nil
-	}
-	n, err := parseEvent(string(o))
-	if err != nil {
-		return 0, fmt.Errorf("offset of %s: %w", s.spec, err)
-	}
-	if n > s.config.events {
-		return 0, batch.UserErrorf("%s: the query has read %d events, now '%s' is %d", s.spec, n, optEvents.Key, s.config.events)
-	}
-	return n, nil
-}
-
-// Plan cuts at multiples of the split size, so that the pieces of a range do
-// not depend on where it starts.
-func (s *source) Plan(_ context.Context, r batch.Range) ([]batch.Split, error) {
-	from, err := s.position(r.Start)
-	if err != nil {
-		return nil, err
-	}
-	end, err := s.position(r.End)
-	if err != nil {
-		return nil, err
-	}
-	var splits []batch.Split
-	for from < end {
-		to := min((from/s.config.split+1)*s.config.split, end)
-		rows := to - from
-		splits = append(splits, batch.Split{
-			Source: r.Source, Index: len(splits), Payload: fmt.Appendf(nil, "%d %d", from, to),
-			Rows: rows * share[s.config.kind] / proportion, Bytes: rows * eventBytes,
-		})
-		from = to
-	}
-	return splits, nil
-}
-
 // share is how many of 50 events a table has.
 var share = [...]int64{person: 1, auction: auctionsAPeriod, bid: proportion - 1 - auctionsAPeriod, all: proportion}
-
-// Release has nothing to throw away: every event can be made again.
-func (s *source) Release(_ context.Context, to batch.Offset) error {
-	_, err := s.position(to)
-	return err
-}
-
-func (s *source) Ended(at batch.Offset) bool {
-	n, err := s.position(at)
-	return err == nil && s.config.bounded && n >= s.config.events
-}
-
-func (s *source) Close() error { return nil }
 
 // opener is the worker's half.
 type opener struct {
@@ -190,24 +91,20 @@ type opener struct {
 var _ sources.Opener = (*opener)(nil)
 
 func (o *opener) Open(_ context.Context, s batch.Split, columns []int, alloc memory.Allocator) (sources.Reader, error) {
-	first, second, _ := strings.Cut(string(s.Payload), " ")
-	from, err := parseEvent(first)
-	end, err2 := parseEvent(second)
-	if err != nil || err2 != nil || from > end {
-		return nil, fmt.Errorf("open split %d of %s: %q is no range of events", s.Index, o.spec, s.Payload)
+	from, end, err := counted.Rows(s.Payload, maxEvents)
+	if err != nil {
+		return nil, fmt.Errorf("open split %d of %s: %w", s.Index, o.spec, err)
 	}
-	r := &reader{config: &o.config, texts: o.texts, schema: o.schema, columns: o.columns, alloc: alloc, next: from, end: end}
-	if columns == nil {
-		return r, nil
+	schema, err := sources.Project(o.schema, columns)
+	if err != nil {
+		return nil, fmt.Errorf("open split %d of %s: %w", s.Index, o.spec, err)
 	}
-	fields := make([]arrow.Field, len(columns))
-	r.columns = make([]output, len(columns))
-	for i, c := range columns {
-		if c < 0 || c >= len(o.columns) {
-			return nil, fmt.Errorf("open split %d of %s: there is no column %d", s.Index, o.spec, c)
+	r := &reader{config: &o.config, texts: o.texts, schema: schema, columns: o.columns, alloc: alloc, next: from, end: end}
+	if columns != nil {
+		r.columns = make([]output, len(columns))
+		for i, c := range columns {
+			r.columns[i] = o.columns[c]
 		}
-		fields[i], r.columns[i] = o.schema.Field(c), o.columns[c]
 	}
-	r.schema = arrow.NewSchema(fields, nil)
 	return r, nil
 }

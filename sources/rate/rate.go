@@ -213,19 +213,13 @@ type opener struct {
 var _ sources.Opener = (*opener)(nil)
 
 func (o *opener) Open(_ context.Context, s batch.Split, columns []int, alloc memory.Allocator) (sources.Reader, error) {
-	r := &reader{line: o.line, schema: o.schema, alloc: alloc}
+	schema, err := sources.Project(o.schema, columns)
+	if err != nil {
+		return nil, fmt.Errorf("open split %d of %s: %w", s.Index, o.spec, err)
+	}
+	r := &reader{line: o.line, schema: schema, alloc: alloc}
 	if _, err := fmt.Sscanf(string(s.Payload), "%d %d %d", &r.start, &r.next, &r.end); err != nil || r.next < 0 || r.end > maxValue {
 		return nil, fmt.Errorf("open split %d of %s: %q is no range of values", s.Index, o.spec, s.Payload)
-	}
-	if columns != nil {
-		fields := make([]arrow.Field, len(columns))
-		for i, c := range columns {
-			if c < 0 || c >= o.schema.NumFields() {
-				return nil, fmt.Errorf("open split %d of %s: there is no column %d", s.Index, o.spec, c)
-			}
-			fields[i] = o.schema.Field(c)
-		}
-		r.schema = arrow.NewSchema(fields, nil)
 	}
 	return r, nil
 }

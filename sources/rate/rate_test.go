@@ -1,8 +1,6 @@
 package rate
 
 import (
-	"errors"
-	"io"
 	"strings"
 	"testing"
 	"time"
@@ -27,15 +25,7 @@ var began = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 func open(t testing.TB, c clock.Clock, m options.Map) (sources.Source, sources.Opener) {
 	t.Helper()
 	spec := sources.Spec{Name: "r#0", Table: "r", Stream: true, Options: m}
-	src, err := Connector(c).New(t.Context(), spec)
-	if err != nil {
-		t.Fatal(err)
-	}
-	o, err := Connector(c).NewOpener(spec)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return src, o
+	return sourcetest.Open(t, Connector(c), spec)
 }
 
 func TestConformance(t *testing.T) {
@@ -107,25 +97,14 @@ func TestLargeRangesAreCut(t *testing.T) {
 	}
 	next := int64(0)
 	for _, s := range splits {
-		r, err := o.Open(t.Context(), s, []int{1}, memory.DefaultAllocator)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for {
-			rec, err := r.Next(t.Context())
-			if errors.Is(err, io.EOF) {
-				break
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
+		sourcetest.Read(t, o, s, []int{1}, func(rec arrow.RecordBatch) {
 			for _, v := range rec.Column(0).(*array.Int64).Int64Values() {
 				if v != next {
 					t.Fatalf("value %d, want %d", v, next)
 				}
 				next++
 			}
-		}
+		})
 	}
 	if next != 100_000 {
 		t.Errorf("%d values", next)

@@ -26,19 +26,11 @@ func (o *opener) Open(_ context.Context, s batch.Split, columns []int, alloc mem
 	if err != nil {
 		return nil, fmt.Errorf("open split %d of %s: its lines are %w", s.Index, o.spec, err)
 	}
-	if columns == nil {
-		for i := range o.schema.NumFields() {
-			columns = append(columns, i)
-		}
+	schema, err := sources.Project(o.schema, columns)
+	if err != nil {
+		return nil, fmt.Errorf("open split %d of %s: %w", s.Index, o.spec, err)
 	}
-	fields := make([]arrow.Field, len(columns))
-	for i, c := range columns {
-		if c < 0 || c >= o.schema.NumFields() {
-			return nil, fmt.Errorf("open split %d of %s: there is no column %d", s.Index, o.spec, c)
-		}
-		fields[i] = o.schema.Field(c)
-	}
-	return &reader{schema: arrow.NewSchema(fields, nil), lines: lines, alloc: alloc}, nil
+	return &reader{schema: schema, lines: lines, alloc: alloc}, nil
 }
 
 // reader returns the lines of a split as one record batch.
