@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -284,6 +285,26 @@ func TestASinkThatIsAway(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestASinkWithoutRoom: nobody waits for hours for space that nobody makes. The
+// batch is committed and is shown by the next start.
+func TestASinkWithoutRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBed(t, 50)
+		defer b.close()
+		b.opt.Protocol.Trigger.Kind = microbatch.AvailableNow
+		b.out.failures, b.out.fault = 1000, fmt.Errorf("write manifest: %w", syscall.ENOSPC)
+		if err := b.start().Await(t.Context()); !errors.Is(err, syscall.ENOSPC) {
+			t.Fatalf("ended with %v", err)
+		}
+		if n := count[RevealFailed](b); n != fullDiskTries {
+			t.Errorf("%d tries, want %d", n, fullDiskTries)
+		}
+		b.out.failures = 0
+		b.must(b.start().Await(t.Context()))
+		b.out.check(t, 50)
+	})
 }
 
 func TestAFailedAppendEndsTheQuery(t *testing.T) {

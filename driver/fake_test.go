@@ -1,6 +1,7 @@
 package driver
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"encoding/json"
@@ -138,6 +139,7 @@ type shelf struct {
 	seen     chan struct{}
 	dark     *atomic.Bool // the computer that calls has lost power
 	volatile bool         // takes any batch first
+	fault    error        // why it fails
 }
 
 // forget is what the end of a process does to a volatile sink.
@@ -154,7 +156,7 @@ func newShelf() *shelf { return &shelf{keep: true, last: batch.None, seen: make(
 func (s *shelf) Commit(_ context.Context, id batch.ID, _ batch.Term, parts []batch.Prepared) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	lost := batch.ExternalError(errors.New("the sink is away"), true)
+	lost := batch.ExternalError(cmp.Or(s.fault, errors.New("the sink is away")), true)
 	if s.dark != nil && s.dark.Load() {
 		return errPower
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"syscall"
 
 	"github.com/sluice-stream/sluice/batch"
 	"github.com/sluice-stream/sluice/microbatch"
@@ -72,6 +73,12 @@ func (l logged) volatile(holds batch.ID, recovering bool) (batch.ID, batch.Diges
 	return holds, batch.Digest{}
 }
 
+// fullDiskTries is how often a batch is shown on a full disk, some seconds in all.
+// A sink that is down is waited for much longer, but nobody makes room on a disk
+// that they do not know to be full: the query ends with an error, and the batch,
+// which is committed, is shown by the next start.
+const fullDiskTries = 7
+
 // reveal shows a committed batch in its sinks, all at the same time.
 func (q *Query) reveal(ctx context.Context, r microbatch.Reveal) {
 	bySink := map[string][]batch.Prepared{}
@@ -101,6 +108,9 @@ func (q *Query) reveal(ctx context.Context, r microbatch.Reveal) {
 		retry := true
 		for _, e := range errs {
 			if _, again := batch.KindOf(e); e != nil && (!again || errors.Is(e, batch.ErrFenced)) {
+				retry = false
+			}
+			if r.Attempt >= fullDiskTries && (errors.Is(e, syscall.ENOSPC) || errors.Is(e, syscall.EDQUOT)) {
 				retry = false
 			}
 		}
