@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -119,6 +120,7 @@ func Start(ctx context.Context, opt Options) (*Query, error) {
 // replay feeds the log to the machine.
 func (q *Query) replay(ctx context.Context) error {
 	started := QueryStarted{Planned: batch.None, Trigger: q.opt.Protocol.Trigger.String()}
+	shown, last := map[string]batch.ID{}, microbatch.Committed{}
 	for rec, err := range q.opt.Log.Replay(ctx, 0) {
 		if err != nil {
 			return fmt.Errorf("read the batch log: %w", err)
@@ -134,6 +136,12 @@ func (q *Query) replay(ctx context.Context) error {
 			q.noteCheckpoint(rec)
 		case microbatch.Committed:
 			q.last = &rec
+			for _, p := range last.Prepared { // a batch is committed when the one before is shown (M4)
+				if p.Rows > 0 {
+					shown[p.Sink] = last.Batch
+				}
+			}
+			last = rec
 		case microbatch.Started:
 		}
 	}
@@ -143,7 +151,29 @@ func (q *Query) replay(ctx context.Context) error {
 	if err := q.m.Step(microbatch.LogEnd{}); err != nil {
 		return err
 	}
+	if err := q.notBehind(ctx, shown); err != nil {
+		return err
+	}
 	q.listen.send(started)
+	return nil
+}
+
+// notBehind refuses a sink that has lost what it once showed, as after its target
+// was put back from a copy: to go on would leave a hole. Of sinks that store
+// digests the machine asks more, and those that remember nothing lose nothing.
+func (q *Query) notBehind(ctx context.Context, shown map[string]batch.ID) error {
+	for _, name := range slices.Sorted(maps.Keys(shown)) {
+		if q.opt.Volatile[name] || q.opt.Transactional[name] {
+			continue
+		}
+		holds, _, err := q.opt.Sinks[name].Holds(ctx)
+		if err != nil {
+			return fmt.Errorf("ask sink %q what it holds: %w", name, err)
+		}
+		if want := shown[name]; holds < want {
+			return fmt.Errorf("%w: %q holds batches to %d, and batch %d was shown there: was it put back from an older copy?", microbatch.ErrSinkBehind, name, holds, want)
+		}
+	}
 	return nil
 }
 

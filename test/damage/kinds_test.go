@@ -18,6 +18,8 @@ type kind struct {
 	unread bool
 	// input files have a time of change by which a change is seen.
 	input bool
+	// folder is put back from a copy as a whole.
+	folder bool
 	only  string // the pipelines that it is done with, if not all
 }
 
@@ -78,6 +80,8 @@ var kinds = []kind{
 	{name: "all state", files: func(*world) (string, string) { return "", "" }, only: "totals"},
 	{name: "newest manifest", files: glob("out/_sluice/*/manifests/*", 0)},
 	{name: "older manifest", files: glob("out/_sluice/*/manifests/*", 2), only: "windows totals"},
+	{name: "whole checkpoint", files: func(w *world) (string, string) { return filepath.Join(w.dir, "ck"), "" }, folder: true},
+	{name: "whole output", files: func(w *world) (string, string) { return filepath.Join(w.dir, "out"), "" }, folder: true},
 	{name: "input, done", files: inputFile(1), input: true},
 	{name: "input, to replay", files: inputFile(phases*filesPerPhase - 1), input: true},
 	{name: "input, unread", files: inputFile(phases * filesPerPhase), input: true, unread: true},
@@ -151,6 +155,23 @@ var damages = []damage{
 	{name: "extra tail", do: simple(func(b []byte) []byte { return append(b, "\x07\x00\x00\x00garbage behind the end"...) })},
 	{name: "doubled tail", do: simple(func(b []byte) []byte { return append(b, b[len(b)*2/3:]...) })},
 	{name: "doubled", do: simple(func(b []byte) []byte { return append(b, b...) })},
+}
+
+// putBack replaces a folder by a copy of it.
+func (w *world) putBack(dir string, d damage) bool {
+	w.t.Helper()
+	var from string
+	switch d.name {
+	case "older version":
+		from = w.past[0]
+	case "last version":
+		from = w.past[phases-2]
+	default:
+		return false
+	}
+	w.check(os.RemoveAll(dir))
+	w.copyTree(filepath.Join(from, filepath.Base(dir)), dir)
+	return true
 }
 
 // apply damages one file.
