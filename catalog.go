@@ -9,6 +9,7 @@ import (
 	"github.com/sluice-stream/sluice/planner/expr"
 	"github.com/sluice-stream/sluice/planner/logical"
 	"github.com/sluice-stream/sluice/sql"
+	"github.com/sluice-stream/sluice/sql/functions"
 )
 
 // catalog holds a session's tables, views and functions. It lives in memory:
@@ -120,16 +121,36 @@ func (c *catalog) drop(name string) bool {
 	return ok
 }
 
+// freeName refuses the name of a built-in function, which would win.
+func freeName(name string) error {
+	if _, ok := functions.Lookup(name); ok {
+		return batch.UserErrorf("%q is a built-in function: register yours under another name", name)
+	}
+	return nil
+}
+
 func (c *catalog) addScalar(name string, f ScalarFunc) error {
+	if err := freeName(name); err != nil {
+		return err
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if _, ok := c.mu.aggregates[name]; ok {
+		return batch.UserErrorf("%q is an aggregate already", name)
+	}
 	c.mu.scalars[name] = f
 	return nil
 }
 
 func (c *catalog) addAggregate(name string, f AggregateFunc) error {
+	if err := freeName(name); err != nil {
+		return err
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if _, ok := c.mu.scalars[name]; ok {
+		return batch.UserErrorf("%q is a function already", name)
+	}
 	c.mu.aggregates[name] = f
 	return nil
 }
