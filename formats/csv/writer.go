@@ -2,7 +2,6 @@ package csv
 
 import (
 	"bytes"
-	"fmt"
 	"io"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -15,26 +14,10 @@ import (
 
 // writer writes RFC 4180 with \n line ends, as Spark and DuckDB do.
 type writer struct {
+	*formats.TextOutput
 	c       config
-	schema  *arrow.Schema
-	out     io.WriteCloser
-	under   *counter
-	buf     []byte
-	special string
+	special string // a field with one of these characters is quoted
 }
-
-type counter struct {
-	w io.Writer
-	n int64
-}
-
-func (c *counter) Write(p []byte) (int, error) {
-	n, err := c.w.Write(p)
-	c.n += int64(n)
-	return n, err
-}
-
-const flushAt = 64 << 10
 
 func newWriter(w io.Writer, schema *arrow.Schema, fc formats.Config, _ memory.Allocator) (formats.Writer, error) {
 	c, err := newConfig(fc)
@@ -46,20 +29,21 @@ func newWriter(w io.Writer, schema *arrow.Schema, fc formats.Config, _ memory.Al
 			return nil, batch.UserErrorf("column %q: CSV cannot hold %s: use to_json(%s)", f.Name, f.Type, f.Name)
 		}
 	}
-	under := &counter{w: w}
-	out, err := formats.Compress(formats.Compression(fc.Options.Get(optCompress)), under)
+	out, err := formats.NewTextOutput(w, formats.Compression(fc.Options.Get(optCompress)), "CSV")
 	if err != nil {
 		return nil, err
 	}
-	cw := &writer{c: c, schema: schema, out: out, under: under, special: string([]byte{c.delim, '\n', '\r', c.quote, c.escape})}
+	cw := &writer{TextOutput: out, c: c, special: string([]byte{c.delim, '\n', '\r', c.quote, c.escape})}
 	if c.header {
 		for i, f := range schema.Fields() {
 			if i > 0 {
-				cw.buf = append(cw.buf, c.delim)
+				cw.Buf = append(cw.Buf, c.delim)
 			}
 			cw.quote([]byte(f.Name))
 		}
-		cw.buf = append(cw.buf, '\n')
+		if err := cw.EndRow(); err != nil {
+			return nil, err
+		}
 	}
 	return cw, nil
 }
@@ -78,20 +62,17 @@ func (w *writer) Write(rec arrow.RecordBatch) error {
 	for row := range int(rec.NumRows()) {
 		for i, f := range cols {
 			if i > 0 {
-				w.buf = append(w.buf, w.c.delim)
+				w.Buf = append(w.Buf, w.c.delim)
 			}
 			if rec.Column(i).IsNull(row) {
-				w.buf = append(w.buf, w.c.null...)
+				w.Buf = append(w.Buf, w.c.null...)
 				continue
 			}
 			tmp = f(tmp[:0], row)
 			w.quote(tmp)
 		}
-		w.buf = append(w.buf, '\n')
-		if len(w.buf) >= flushAt {
-			if err := w.flush(); err != nil {
-				return err
-			}
+		if err := w.EndRow(); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -102,38 +83,15 @@ func (w *writer) Write(rec arrow.RecordBatch) error {
 func (w *writer) quote(v []byte) {
 	plain := len(v) > 0 && string(v) != w.c.null && !bytes.ContainsAny(v, w.special) && v[0] != ' ' && v[len(v)-1] != ' ' && (!w.c.hasComment || v[0] != w.c.comment)
 	if plain || !w.c.hasQuote {
-		w.buf = append(w.buf, v...)
+		w.Buf = append(w.Buf, v...)
 		return
 	}
-	w.buf = append(w.buf, w.c.quote)
+	w.Buf = append(w.Buf, w.c.quote)
 	for _, b := range v {
 		if b == w.c.quote || b == w.c.escape {
-			w.buf = append(w.buf, w.c.escape)
+			w.Buf = append(w.Buf, w.c.escape)
 		}
-		w.buf = append(w.buf, b)
+		w.Buf = append(w.Buf, b)
 	}
-	w.buf = append(w.buf, w.c.quote)
-}
-
-func (w *writer) flush() error {
-	_, err := w.out.Write(w.buf)
-	w.buf = w.buf[:0]
-	if err != nil {
-		return fmt.Errorf("write a CSV file: %w", err)
-	}
-	return nil
-}
-
-// Size is what was written and what waits to be.
-func (w *writer) Size() int64 { return w.under.n + int64(len(w.buf)) }
-
-// Close writes what waits and ends the compression.
-func (w *writer) Close() error {
-	if err := w.flush(); err != nil {
-		return err
-	}
-	if err := w.out.Close(); err != nil {
-		return fmt.Errorf("end a CSV file: %w", err)
-	}
-	return nil
+	w.Buf = append(w.Buf, w.c.quote)
 }

@@ -1,7 +1,6 @@
 package json
 
 import (
-	"fmt"
 	"io"
 	"math"
 
@@ -141,33 +140,17 @@ func encodeMap(a *array.Map) (text.Formatter, error) {
 	}, err
 }
 
-type counter struct {
-	w io.Writer
-	n int64
-}
-
-func (c *counter) Write(p []byte) (int, error) {
-	n, err := c.w.Write(p)
-	c.n += int64(n)
-	return n, err
-}
-
 type writer struct {
-	e     *Encoder
-	out   io.WriteCloser
-	under *counter
-	buf   []byte
+	*formats.TextOutput
+	e *Encoder
 }
-
-const flushAt = 64 << 10
 
 func newWriter(w io.Writer, schema *arrow.Schema, c formats.Config, _ memory.Allocator) (formats.Writer, error) {
-	under := &counter{w: w}
-	out, err := formats.Compress(formats.Compression(c.Options.Get(optCompress)), under)
+	out, err := formats.NewTextOutput(w, formats.Compression(c.Options.Get(optCompress)), "JSON")
 	if err != nil {
 		return nil, err
 	}
-	return &writer{e: NewEncoder(schema), out: out, under: under}, nil
+	return &writer{TextOutput: out, e: NewEncoder(schema)}, nil
 }
 
 // Write appends rows.
@@ -177,35 +160,10 @@ func (w *writer) Write(rec arrow.RecordBatch) error {
 		return err
 	}
 	for i := range int(rec.NumRows()) {
-		w.buf = append(row(w.buf, i), '\n')
-		if len(w.buf) >= flushAt {
-			if err := w.flush(); err != nil {
-				return err
-			}
+		w.Buf = row(w.Buf, i)
+		if err := w.EndRow(); err != nil {
+			return err
 		}
-	}
-	return nil
-}
-
-func (w *writer) flush() error {
-	_, err := w.out.Write(w.buf)
-	w.buf = w.buf[:0]
-	if err != nil {
-		return fmt.Errorf("write a JSON file: %w", err)
-	}
-	return nil
-}
-
-// Size is what was written and what waits to be.
-func (w *writer) Size() int64 { return w.under.n + int64(len(w.buf)) }
-
-// Close writes what waits and ends the compression.
-func (w *writer) Close() error {
-	if err := w.flush(); err != nil {
-		return err
-	}
-	if err := w.out.Close(); err != nil {
-		return fmt.Errorf("end a JSON file: %w", err)
 	}
 	return nil
 }

@@ -34,23 +34,11 @@ var codecs = map[string]compress.Compression{
 
 // writer writes one file. The row group in hand is in memory, compressed.
 type writer struct {
-	out    *counter
+	out    *formats.Counter
 	schema *arrow.Schema
 	w      *pqarrow.FileWriter
 	rows   int64 // of the row group in hand
 	most   int64
-}
-
-// counter counts bytes and hides the Close of what it wraps, which is not the library's to call.
-type counter struct {
-	w io.Writer
-	n int64
-}
-
-func (c *counter) Write(p []byte) (int, error) {
-	n, err := c.w.Write(p)
-	c.n += int64(n)
-	return n, err
 }
 
 func newWriter(w io.Writer, schema *arrow.Schema, c formats.Config, alloc memory.Allocator) (_ formats.Writer, err error) {
@@ -64,7 +52,7 @@ func newWriter(w io.Writer, schema *arrow.Schema, c formats.Config, alloc memory
 	most := max(1, c.Options.Int(rowGroupRows))
 	props := apq.NewWriterProperties(apq.WithAllocator(alloc), apq.WithCompression(codecs[c.Options.Get(compression)]),
 		apq.WithMaxRowGroupLength(most), apq.WithStats(true), apq.WithVersion(apq.V2_LATEST), apq.WithCreatedBy("sluice"))
-	out := &counter{w: w}
+	out := &formats.Counter{W: w}
 	fw, err := pqarrow.NewFileWriter(schema, out, props, pqarrow.NewArrowWriterProperties(pqarrow.WithAllocator(alloc)))
 	if err != nil {
 		return nil, fmt.Errorf("start a Parquet file: %w", err)
@@ -111,7 +99,7 @@ func (w *writer) write(part arrow.RecordBatch) error {
 }
 
 // Size is what was written and what the row group in hand holds.
-func (w *writer) Size() int64 { return w.out.n + w.w.RowGroupTotalCompressedBytes() }
+func (w *writer) Size() int64 { return w.out.N + w.w.RowGroupTotalCompressedBytes() }
 
 // Close ends the row group and writes the footer.
 func (w *writer) Close() (err error) {
