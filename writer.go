@@ -154,8 +154,9 @@ func (w *Writer) Mode(m Mode) *Writer { w.def.mode = m; return w }
 // Trigger says when batches start; Immediate by default.
 func (w *Writer) Trigger(t Trigger) *Writer { w.def.trigger = t.t; return w }
 
-// Checkpoint is the folder of the query's checkpoint, below Options.CheckpointDir
-// if it is relative; by default one named like the query.
+// Checkpoint is the folder of the query's checkpoint; by default one named like
+// the query. A relative one lies below Options.CheckpointDir, or in the working
+// directory if that is not set.
 func (w *Writer) Checkpoint(dir string) *Writer { w.def.checkpoint = dir; return w }
 
 // Keys names the columns by which a sink without a declared table tells rows
