@@ -76,7 +76,7 @@ func loopbackHost(next http.Handler) http.Handler {
 			host = h
 		}
 		ip := net.ParseIP(strings.Trim(host, "[]"))
-		if host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		if !strings.EqualFold(host, "localhost") && (ip == nil || !ip.IsLoopback()) {
 			writeJSON(w, http.StatusForbidden, map[string]string{"error": fmt.Sprintf("host %q is not served here, use 127.0.0.1", host)})
 			return
 		}
