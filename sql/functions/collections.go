@@ -25,7 +25,8 @@ func collections() []*Entry {
 		special("[]", "array<T>[int] -> T; map<K,V>[K] -> V", "The element of an array at an index from 0 (an error outside of it), or of a map at a key (NULL if there is none).", "array(10, 20)[1]", "20", bindSubscript),
 		special("element_at", "element_at(array<T>, int) -> T; element_at(map<K,V>, K) -> V", "The element of an array at an index from 1, or from the end if negative (an error outside of it), or of a map at a key.",
 			"element_at(array(10, 20), -1)", "20", bindElementAt(true)),
-		special("try_element_at|get", "try_element_at(array<T>, int) -> T; try_element_at(map<K,V>, K) -> V", "element_at, but NULL outside of the array.", "try_element_at(array(10, 20), 5)", "NULL", bindElementAt(false)),
+		special("try_element_at", "try_element_at(array<T>, int) -> T; try_element_at(map<K,V>, K) -> V", "element_at, but NULL outside of the array.", "try_element_at(array(10, 20), 5)", "NULL", bindElementAt(false)),
+		special("get", "get(array<T>, int) -> T", "The element of an array at an index from 0, NULL outside of it.", "get(array(10, 20), 1)", "20", bindGet),
 		fn("size|cardinality|array_size", "How many elements an array or map has.", "size(array(1, 2, 3))", "3", sig("array -> int", expr.Kernel(sizeKernel)), sig("map -> int", expr.Kernel(sizeKernel))).safe().tight(),
 		fn("array_contains", "Whether an array holds a value; NULL if it does not but holds a NULL.", "array_contains(array(1, 2), 2)", "true", sig("array<T>, T -> boolean", expr.Kernel(arrayContains))).safe(),
 		fn("array_position", "The place of a value in an array from 1, or 0.", "array_position(array('a', 'b'), 'b')", "2", sig("array<T>, T -> bigint", expr.Kernel(arrayPosition))).safe(),
@@ -312,6 +313,19 @@ func bindElementAt(strict bool) func(*Entry, []expr.Expr) (expr.Expr, error) {
 			return size + i, nil
 		})
 	}
+}
+
+// bindGet counts from 0 and has no errors, as in Spark.
+func bindGet(e *Entry, args []expr.Expr) (expr.Expr, error) {
+	if len(args) != 2 {
+		return nil, e.mismatch(args)
+	}
+	return elementCall(e, args, func(i, size int64) (int64, error) {
+		if i < 0 || i >= size {
+			return 0, vec.ErrNull
+		}
+		return i, nil
+	})
 }
 
 // elementCall picks one element per row; at turns the index given into one from 0.
