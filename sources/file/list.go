@@ -177,7 +177,7 @@ func (t *table) pathError(path string, err error) error {
 // check compares a file with how it was listed (R3).
 func (e entry) check(info fs.FileInfo) error {
 	if info.Size() != e.Size || info.ModTime().UnixNano() != e.MTime {
-		return batch.UserErrorf("file %q was changed after it was listed: it had %d bytes at %s and has %d at %s; files must not change once they are there",
+		return batch.UserErrorf("file %q was changed after it was listed: it had %d bytes at %s and has %d at %s; files must not change once they are there: write them elsewhere and rename them in, or set 'min-file-age'",
 			e.Path, e.Size, stamp(e.MTime), info.Size(), stamp(info.ModTime().UnixNano()))
 	}
 	return nil

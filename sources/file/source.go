@@ -172,7 +172,7 @@ func (s *source) lookLocked(ctx context.Context) error {
 			continue
 		}
 		if old != e {
-			return batch.UserErrorf("table %q: file %q was changed after it was taken: it had %d bytes at %s and has %d at %s; files must not change once they are there",
+			return batch.UserErrorf("table %q: file %q was changed after it was taken: it had %d bytes at %s and has %d at %s; files must not change once they are there: write them elsewhere and rename them in, or set 'min-file-age'",
 				s.t.spec.Table, e.Path, old.Size, stamp(old.MTime), e.Size, stamp(e.MTime))
 		}
 	}
