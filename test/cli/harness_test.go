@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/sluice-stream/sluice/internal/invariants"
 )
 
 // patience is how long anything may take before a test gives up; a loaded
@@ -46,7 +48,11 @@ func TestMain(m *testing.M) {
 		if runtime.GOOS == "windows" {
 			bin += ".exe"
 		}
-		cmd := exec.Command("go", "build", "-o", bin, "github.com/sluice-stream/sluice/cmd/sluice")
+		args := []string{"build", "-o", bin}
+		if invariants.Enabled { // the binary checks what the tests of this run check
+			args = append(args, "-tags", "invariants")
+		}
+		cmd := exec.Command("go", append(args, "github.com/sluice-stream/sluice/cmd/sluice")...)
 		if out, err := cmd.CombinedOutput(); err != nil {
 			fmt.Fprintf(os.Stderr, "go build: %v\n%s", err, out)
 			return 1
