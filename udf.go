@@ -1,6 +1,7 @@
 package sluice
 
 import (
+	"bytes"
 	"fmt"
 	"strings"
 	"time"
@@ -126,13 +127,14 @@ func getter[T Value](v expr.Vec) func(i int) T {
 	case *array.Float64:
 		return typed[T](v, func(i int) float64 { return a.Value(i) })
 	case *array.String:
-		return typed[T](v, func(i int) string { return a.Value(i) })
+		// A copy: functions keep strings (as keys of a cache), and the buffer is used again.
+		return typed[T](v, func(i int) string { return strings.Clone(a.Value(i)) })
 	case *array.Int32:
 		return typed[T](v, func(i int) int32 { return a.Value(i) })
 	case *array.Boolean:
 		return typed[T](v, func(i int) bool { return a.Value(i) })
 	case *array.Binary:
-		return typed[T](v, func(i int) []byte { return a.Value(i) })
+		return typed[T](v, func(i int) []byte { return bytes.Clone(a.Value(i)) })
 	case *array.Timestamp:
 		get = func(i int) any { return time.UnixMicro(int64(a.Value(i))).UTC() }
 	default:
