@@ -18,9 +18,11 @@ type kind struct {
 	unread bool
 	// input files have a time of change by which a change is seen.
 	input bool
+	// repeats has the query started again and again although it was refused.
+	repeats bool
 	// folder is put back from a copy as a whole.
 	folder bool
-	only  string // the pipelines that it is done with, if not all
+	only   string // the pipelines that it is done with, if not all
 }
 
 // pick returns two files of a pattern: the last and the one before, by version
@@ -63,7 +65,7 @@ func inputFile(i int) func(*world) (string, string) {
 }
 
 var kinds = []kind{
-	{name: "batch log", files: func(w *world) (string, string) {
+	{name: "batch log", repeats: true, files: func(w *world) (string, string) {
 		log, _ := pick(w, "ck/q/log/*.log", 0)
 		return log, filepath.Join(w.dir, "ck/q/sources/events#0/files.log")
 	}},
@@ -80,8 +82,8 @@ var kinds = []kind{
 	{name: "all state", files: func(*world) (string, string) { return "", "" }, only: "totals"},
 	{name: "newest manifest", files: glob("out/_sluice/*/manifests/*", 0)},
 	{name: "older manifest", files: glob("out/_sluice/*/manifests/*", 2), only: "windows totals"},
-	{name: "whole checkpoint", files: func(w *world) (string, string) { return filepath.Join(w.dir, "ck"), "" }, folder: true},
-	{name: "whole output", files: func(w *world) (string, string) { return filepath.Join(w.dir, "out"), "" }, folder: true},
+	{name: "whole checkpoint", files: func(w *world) (string, string) { return filepath.Join(w.dir, "ck"), "" }, folder: true, repeats: true},
+	{name: "whole output", files: func(w *world) (string, string) { return filepath.Join(w.dir, "out"), "" }, folder: true, repeats: true},
 	{name: "input, done", files: inputFile(1), input: true},
 	{name: "input, to replay", files: inputFile(phases*filesPerPhase - 1), input: true},
 	{name: "input, unread", files: inputFile(phases * filesPerPhase), input: true, unread: true},

@@ -115,9 +115,10 @@ func (w *world) check(err error) {
 // write writes a file with a time of change that is the same in every run.
 func (w *world) write(name, text string, age int) {
 	w.t.Helper()
-	path := filepath.Join(w.dir, name)
-	w.check(os.WriteFile(path, []byte(text), 0o644))
-	w.touch(path, age)
+	tmp := filepath.Join(w.dir, "_tmp") // whole and with its time before it is seen
+	w.check(os.WriteFile(tmp, []byte(text), 0o644))
+	w.touch(tmp, age)
+	w.check(os.Rename(tmp, filepath.Join(w.dir, name)))
 }
 
 func (w *world) touch(path string, age int) {
@@ -163,9 +164,8 @@ func (w *world) feed(i int) {
 	if err != nil || len(found) != 1 {
 		w.t.Fatalf("%d files were written, %v", len(found), err)
 	}
-	path := filepath.Join(w.dir, w.input(i))
-	w.check(os.Rename(found[0], path))
-	w.touch(path, i)
+	w.touch(found[0], i)
+	w.check(os.Rename(found[0], filepath.Join(w.dir, w.input(i))))
 	w.check(os.RemoveAll(tmp))
 }
 
