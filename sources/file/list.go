@@ -53,7 +53,8 @@ func (t *table) list(ctx context.Context, now time.Time) ([]entry, error) {
 	return out, nil
 }
 
-// roots expands the path. A pattern may match nothing yet; a path may not.
+// roots expands the path. A pattern may match nothing yet in a folder that is
+// there; a path may not.
 func (t *table) roots() (roots []string, glob bool, err error) {
 	if _, err := os.Lstat(t.path); err == nil || !strings.ContainsAny(t.path, "*?[") {
 		return []string{t.path}, false, nil
@@ -61,6 +62,12 @@ func (t *table) roots() (roots []string, glob bool, err error) {
 	roots, err = filepath.Glob(t.path)
 	if err != nil {
 		return nil, true, t.userError("path pattern %q: %v", t.path, err)
+	}
+	if len(roots) == 0 && !t.spec.Stream { // a mistyped folder is no empty table
+		fixed := filepath.Dir(t.path[:strings.IndexAny(t.path, "*?[")] + "x")
+		if _, err := os.Stat(fixed); err != nil {
+			return nil, true, t.pathError(fixed, err)
+		}
 	}
 	return roots, true, nil
 }
