@@ -124,8 +124,16 @@ func TestMissingPath(t *testing.T) {
 	write(t, dir, "p.sql", tablesOf("csv")+"INSERT INTO dst SELECT * FROM src;")
 	refuses(t, dir, failed, want, "run", "p.sql")
 	refuses(t, dir, failed, want, "sql", "-c", "CREATE TABLE src WITH ('connector'='filesystem','path'='in','format'='csv'); SELECT * FROM src")
+	pattern := strings.Replace(tablesOf("csv"), "'path'='in'", "'path'='in/*/x*.csv'", 1)
+	refuses(t, dir, failed, want, "sql", "-c", pattern+"SELECT * FROM src")
 	if got := visible(t, filepath.Join(dir, "out")); len(got) > 0 {
 		t.Errorf("output: %v", got)
+	}
+	if err := os.Mkdir(filepath.Join(dir, "in"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if out := ok(t, dir, "sql", "--format", "csv", "-c", pattern+"SELECT * FROM src"); out != "id,k\n" {
+		t.Errorf("a pattern without files gives %q", out)
 	}
 }
 
