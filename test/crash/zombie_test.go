@@ -1,0 +1,92 @@
+package crash
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// TestZombie stops a run in its tracks (SIGSTOP) and starts a second one: the lock
+// of the checkpoint refuses it, naming who has it, and the first, woken again,
+// goes on as if nothing had been.
+func TestZombie(t *testing.T) {
+	bin, dir := binary(t), t.TempDir()
+	writeInput(t, filepath.Join(dir, "in"))
+	write(t, filepath.Join(dir, "p.sql"), pipeline)
+	first := exec.Command(bin, "run", "--set", "checkpoint.interval=50ms", "p.sql")
+	first.Dir = dir
+	var firstErr bytes.Buffer
+	first.Stderr = &firstErr
+	if err := first.Start(); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- first.Wait() }()
+	// Stopped anywhere between its first batches; the rest of the test does not depend on where.
+	for tries := 0; ; tries++ {
+		if found, _ := filepath.Glob(filepath.Join(dir, "out/counted/*.parquet")); len(found) > 0 {
+			break
+		}
+		select {
+		case err := <-done:
+			t.Fatalf("the first run ended early: %v\n%s", err, firstErr.String())
+		case <-time.After(2 * time.Millisecond):
+		}
+		if tries > 15_000 {
+			t.Fatal("the first run shows nothing")
+		}
+	}
+	if err := first.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	before := listing(t, dir)
+	for range 3 {
+		second := exec.Command(bin, "run", "p.sql")
+		second.Dir = dir
+		out, err := second.CombinedOutput()
+		if err == nil || !strings.Contains(string(out), "is in use by process "+fmt.Sprint(first.Process.Pid)) {
+			t.Errorf("a second run beside a stopped one: %v\n%s", err, out)
+		}
+	}
+	if after := listing(t, dir); after != before {
+		t.Errorf("the refused runs have changed something:\n%s\nwas\n%s", after, before)
+	}
+	if err := first.Process.Signal(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; err != nil {
+		t.Fatalf("the first run, woken: %v\n%s", err, firstErr.String())
+	}
+	check(t, bin, dir)
+}
+
+// listing shows names and sizes of what the query writes.
+func listing(t *testing.T, dir string) string {
+	t.Helper()
+	var b strings.Builder
+	for _, pattern := range []string{"out/*", "out/*/*", "ck/*/log/*", "ck/*/state/*", "ck/*/sources/*/*", "ck/*/checkpoint.meta"} {
+		found, err := filepath.Glob(filepath.Join(dir, pattern))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range found {
+			fmt.Fprintln(&b, f, size(t, f))
+		}
+	}
+	return b.String()
+}
+
+func size(t *testing.T, path string) int64 {
+	t.Helper()
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return info.Size()
+}
