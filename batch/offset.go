@@ -20,9 +20,6 @@ type Range struct {
 	Pin string `json:"pin,omitempty"`
 }
 
-// Empty reports whether the range holds nothing to read.
-func (r Range) Empty() bool { return r.Start == r.End && r.Pin == "" }
-
 // Split is a part of a range, the unit of work: one task reads it from its
 // first row to its last. Splits of a range are ordered by Index, and results
 // never depend on how splits are spread over workers.

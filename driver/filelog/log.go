@@ -50,9 +50,6 @@ type Log struct {
 // Metadata returns whom the checkpoint belongs to.
 func (l *Log) Metadata() Metadata { return l.meta }
 
-// Dir returns the checkpoint's folder.
-func (l *Log) Dir() string { return l.opt.Dir }
-
 // TornBytes returns how many bytes of an unfinished append Open has cut off.
 func (l *Log) TornBytes() int64 { return l.torn }
 

@@ -22,8 +22,6 @@
 // Invariants:
 //
 //	V1  A condition that holds costs one comparison in Assert and Check.
-//	V2  Sometimes is a function of the seed and of how often it was called, so
-//	    that a run on one goroutine is repeated by repeating its seed.
 //
 // Example:
 //

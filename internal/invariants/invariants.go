@@ -1,7 +1,6 @@
 package invariants
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
 	"runtime"
@@ -71,24 +70,6 @@ func Check(cond bool, format string, args ...any) error {
 // interface has met a type that it does not know.
 func Unreachable(format string, args ...any) {
 	panic(breach(format, args))
-}
-
-// Catch turns the panic of a broken invariant into an error. Defer it at the
-// edge of a task, so that a bug stops one query and not the process:
-//
-//	defer invariants.Catch(&err)
-//
-// Any other panic goes on.
-func Catch(err *error) {
-	r := recover()
-	if r == nil {
-		return
-	}
-	if v, ok := r.(*Violation); ok {
-		*err = errors.Join(*err, v)
-		return
-	}
-	panic(r)
 }
 
 // breach counts a broken invariant and notes the caller of the exported function.

@@ -11,8 +11,8 @@
 // looks at UnderPressure between two record batches: that turns true at 80 % of
 // the limit, well before anything is refused. A refused Reserve returns a
 // *LimitError. Arrow's allocator has no error to return, so it panics with the
-// same *LimitError, and Catch, deferred where the task begins, turns that into
-// the task's error: the query stops with advice, the process lives on.
+// same *LimitError, which whoever runs a task recovers and makes the task's
+// error: the query stops with advice, the process lives on.
 //
 // What the package never does: hold a lock while calling back, block, or free
 // anything itself.
@@ -30,8 +30,10 @@
 //	b := memory.NewBudget(4 << 30)
 //	q := b.Child("query hot_items", 0)
 //	defer q.Close()
-//	err := func() (err error) {
-//		defer memory.Catch(&err)
-//		return run(ctx, q.Child("aggregate#2", 0).Allocator(nil))
-//	}()
+//	task := q.Child("task 3", 0)
+//	defer task.Close()
+//	if err := task.Reserve(hashTableBytes); err != nil {
+//		return err // a *LimitError of kind User
+//	}
+//	return run(ctx, task.Allocator(nil))
 package memory

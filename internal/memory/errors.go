@@ -1,7 +1,6 @@
 package memory
 
 import (
-	"errors"
 	"fmt"
 
 	"github.com/sluice-stream/sluice/batch"
@@ -42,23 +41,4 @@ type closedError struct{ path string }
 
 func (e *closedError) Error() string {
 	return fmt.Sprintf("memory asked for by %s after it was closed", e.path)
-}
-
-// Catch turns the panic of a refused allocation into an error. Defer it at the
-// edge of a task, with the task's named result:
-//
-//	defer memory.Catch(&err)
-//
-// Any other panic goes on. What the panic left unreleased is given back when
-// the task's tracker is closed.
-func Catch(err *error) {
-	switch r := recover().(type) {
-	case nil:
-	case *LimitError:
-		*err = errors.Join(*err, r)
-	case *closedError:
-		*err = errors.Join(*err, r)
-	default:
-		panic(r)
-	}
 }

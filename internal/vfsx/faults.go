@@ -24,14 +24,6 @@ type InjectorFunc = errorfs.InjectorFunc
 // Predicate selects operations.
 type Predicate = errorfs.Predicate
 
-// Kinds of operations, for injectors that look at Op.Kind.
-const (
-	OpCreate   = errorfs.OpCreate
-	OpRename   = errorfs.OpRename
-	OpRemove   = errorfs.OpRemove
-	OpFileSync = errorfs.OpFileSync
-)
-
 // ErrInjected is what every injected fault wraps. It is a sentinel of our own,
 // because errorfs returns values that errors.Is does not recognise.
 var ErrInjected = errors.New("injected fault")
@@ -42,9 +34,6 @@ func Wrap(fs FS, inj Injector) FS { return errorfs.Wrap(fs, inj) }
 
 // Writes selects operations that change something.
 var Writes = errorfs.Writes
-
-// Reads selects operations that change nothing.
-var Reads = errorfs.Reads
 
 // Randomly selects operations with probability p. For each path the choice is
 // a function of the seed and of the operations on that path before, so that
@@ -79,9 +68,6 @@ func (r *randomly) Evaluate(op Op) bool {
 	return prng.Float64() < r.p
 }
 
-// PathMatch selects operations on paths that match a pattern of path/filepath.Match.
-func PathMatch(pattern string) Predicate { return errorfs.PathMatch(pattern) }
-
 // FailWhen returns an Injector that fails every operation that all of preds select.
 func FailWhen(preds ...Predicate) Injector {
 	all := errorfs.And(preds...)
@@ -112,7 +98,7 @@ func FailOnce(n int64, preds ...Predicate) Injector {
 // full disk.
 func FullDisk(full *atomic.Bool, err error) Injector {
 	return InjectorFunc(func(op Op) error {
-		if !full.Load() || !Writes.Evaluate(op) || op.Kind == OpRemove {
+		if !full.Load() || !Writes.Evaluate(op) || op.Kind == errorfs.OpRemove {
 			return nil
 		}
 		return fmt.Errorf("%s: %w: %w", op.Path, ErrInjected, err)

@@ -10,9 +10,6 @@ type FS = vfs.FS
 // File is an open file or directory.
 type File = vfs.File
 
-// FileInfo is what Stat tells.
-type FileInfo = vfs.FileInfo
-
 // MemFS is a file system in memory; CrashClone gives what is left of it after a crash.
 type MemFS = vfs.MemFS
 
@@ -20,13 +17,7 @@ type MemFS = vfs.MemFS
 // from which source of randomness.
 type CrashCloneCfg = vfs.CrashCloneCfg
 
-// DiskUsage tells how much of a disk is free.
-type DiskUsage = vfs.DiskUsage
-
-// WriteCategory labels writes for accounting; Sluice uses Unspecified alone.
-type WriteCategory = vfs.DiskWriteCategory
-
-// Unspecified is the category of every write of Sluice's own.
+// Unspecified is the category, for accounting, of every write of Sluice's own.
 const Unspecified = vfs.WriteCategoryUnspecified
 
 // Default is the file system of the machine.

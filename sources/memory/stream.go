@@ -81,13 +81,6 @@ func (s *Stream) End() {
 	s.notifyLocked()
 }
 
-// Rows returns how many rows were ever added.
-func (s *Stream) Rows() int64 {
-	s.state.RLock()
-	defer s.state.RUnlock()
-	return s.state.rows
-}
-
 // Close gives the rows back. Readers that are open keep what they have taken.
 func (s *Stream) Close() {
 	s.state.Lock()
