@@ -29,10 +29,10 @@ SLTPKGS = $(or $(shell git grep --untracked -lE 'internal/slt"' -- 'test/*_test.
 
 BENCHPKGS = $(shell git grep --untracked -lE '^func Benchmark' -- '*_test.go' | xargs -r -n1 dirname | sort -u | sed 's,^,./,')
 
-.PHONY: help build demo test fmt vet lint staticcheck exhaustive unit short race foreign slt rewrite sim fuzz bench ci clean
+.PHONY: help build demo test fmt vet lint staticcheck exhaustive unit short race foreign slt rewrite sim fuzz fuzz-sql fuzz-stream bench ci clean
 
 help: ## Print this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## Build bin/sluice, one static binary
 	@mkdir -p bin
@@ -95,6 +95,12 @@ sim: ## Simulate the protocol; SEED=n replays one seed, SEEDS=n runs n of them
 
 fuzz: ## Run each fuzz target for FUZZTIME (default 20s)
 	@tools/fuzz
+
+fuzz-sql: ## Hold random queries against DuckDB; SEED=n, QUERIES=n (default 5000)
+	@python=$$(tools/foreign); SLUICE_DUCKDB_PYTHON="$$python" go test -tags invariants -count=1 -timeout 0 -v -run SQL ./test/fuzz $(if $(SEED),-seed $(SEED)) -queries $(or $(QUERIES),5000) $(ARGS)
+
+fuzz-stream: ## Hold random streaming queries against their batch answers; SEED=n, QUERIES=n (default 500)
+	go test -tags invariants -count=1 -timeout 0 -v -run Stream ./test/fuzz $(if $(SEED),-seed $(SEED)) -streams $(or $(QUERIES),500) $(ARGS)
 
 bench: ## Run every benchmark once; bench/record keeps results
 	go test -run '^$$' -bench . -benchmem -benchtime 1x $(ARGS) $(BENCHPKGS)

@@ -1,0 +1,183 @@
+package fuzz
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/sluice-stream/sluice"
+)
+
+var streams = flag.Int("streams", 30, "how many random queries TestStream runs")
+
+// streamTally counts what became of streaming queries.
+type streamTally struct {
+	accepted map[sluice.Mode]int
+	refused  int
+	failed   int
+	steps    int
+	reasons  map[string]int
+}
+
+// TestStream runs random queries as streams and holds the accumulated result
+// after each batch against the batch answer over the files so far.
+func TestStream(t *testing.T) {
+	n := streamTally{accepted: map[sluice.Mode]int{}, reasons: map[string]int{}}
+	found := 0
+	for i := 0; i < *streams && found < *faults; i++ {
+		found += streamGroup(t, *seed+uint64(i), &n)
+	}
+	for _, why := range slices.Sorted(maps.Keys(n.reasons)) {
+		t.Logf("refused %d: %s", n.reasons[why], why)
+	}
+	t.Logf("%d prefixes equal the batch answer; queries by mode %v; %d refused, %d failed as in batch", n.steps, n.accepted, n.refused, n.failed)
+}
+
+func streamGroup(t *testing.T, seed uint64, n *streamTally) int {
+	r := rand.New(rand.NewPCG(seed, 2))
+	g := newGen(r)
+	for len(g.tables) > 2 {
+		g.tables = g.tables[:2]
+	}
+	g.depth, g.stream = min(g.depth, 2), true
+	delete(g.off, "window")
+	c := &streamCase{g: g, cut: 2 + r.IntN(3)}
+	if c.windowed = r.IntN(3) == 0; c.windowed {
+		c.delay = "10"
+		for _, tb := range g.tables {
+			byTime(tb)
+		}
+	}
+	// Two streams are not joined: the second table is read whole, or there are none.
+	static := r.IntN(2) == 0
+	if !static {
+		g.off["join"] = true
+	}
+	for i := range g.tables {
+		if static && i == 1 {
+			g.tables[1].static = true
+			continue
+		}
+		for range c.cut {
+			c.order = append(c.order, i)
+		}
+	}
+	r.Shuffle(len(c.order), func(i, j int) { c.order[i], c.order[j] = c.order[j], c.order[i] })
+	c.restartAt = 1 + r.IntN(len(c.order)-1)
+	q, cols := g.query(1+r.IntN(2), nil, false)
+	found := 0
+	dir := t.TempDir()
+	for i, mode := range modes {
+		if mode == sluice.Update && resultKey(q) == nil {
+			continue // only an upsert by key can be accumulated
+		}
+		fault := c.run(t.Context(), filepath.Join(dir, fmt.Sprint(i)), q, cols, mode, n)
+		if fault == "" {
+			continue
+		}
+		found++
+		tries := 0
+		small := shrink(q, 150, func(s *query) bool {
+			tries++
+			other := c.run(t.Context(), filepath.Join(dir, fmt.Sprintf("%d-%d", i, tries)), s, columnsOf(s), mode, nil)
+			return sameFault(fault, other)
+		})
+		fault = c.run(t.Context(), filepath.Join(dir, fmt.Sprint(i, "-last")), small, columnsOf(small), mode, nil)
+		w := &world{tables: g.tables}
+		t.Errorf("stream seed %d: %s, delay %q, %d files, order %v, restart before %d: %s\nsluice: %s\n%s", seed, mode, c.delay, c.cut, c.order, c.restartAt,
+			fault, small.text(inSluice), w.dump(small))
+		break
+	}
+	return found
+}
+
+// streamCase is how the tables of a group come in.
+type streamCase struct {
+	g         *gen
+	cut       int
+	delay     string
+	windowed  bool
+	order     []int
+	restartAt int
+}
+
+// byTime sorts a table so that no row is late.
+func byTime(t *table) {
+	slices.SortStableFunc(t.rows, func(a, b []string) int {
+		x, y := a[2], b[2]
+		switch {
+		case x == y:
+			return 0
+		case x == null || (y != null && x < y):
+			return -1
+		}
+		return 1
+	})
+}
+
+// run runs a query as a stream in one mode and says what was wrong.
+func (c *streamCase) run(ctx context.Context, dir string, q *query, cols []column, mode sluice.Mode, n *streamTally) string {
+	defer os.RemoveAll(dir)
+	r := &streamRun{dir: dir, tables: c.g.tables, cut: c.cut, delay: c.delay, mode: mode, keys: resultKey(q)}
+	sql := q.text(inSluice)
+	steps := 0
+	var batchFault error
+	err := r.run(ctx, sql, c.order, c.restartAt, func(i int, got [][]string) error {
+		want, err := rowsOf(ctx, r.s, sql)
+		if err != nil {
+			batchFault = err
+			return err
+		}
+		steps++
+		if c.delay != "" && mode == sluice.Append {
+			// What is not closed yet is missing, so this holds for other runs alone.
+			return subset(cols, got, want)
+		}
+		if d := compare(cols, false, got, want); d != "" {
+			return errors.New("differs: " + d)
+		}
+		return nil
+	})
+	if n == nil {
+		n = &streamTally{accepted: map[sluice.Mode]int{}}
+	}
+	switch {
+	case err == nil:
+		n.accepted[mode]++
+		n.steps += steps
+	case sluice.IsSyntaxOrPlanError(err):
+		n.refused++
+		if n.reasons != nil {
+			n.reasons[class("alone"+firstLine(err))]++
+		}
+	case batchFault != nil:
+		n.failed++
+	default:
+		return firstLine(err)
+	}
+	return ""
+}
+
+// subset says which row is not one of the rows wanted.
+func subset(cols []column, got, want [][]string) error {
+	for _, row := range normal(cols, got) {
+		if !slices.ContainsFunc(normal(cols, want), func(w []string) bool {
+			for j := range w {
+				if w[j] != row[j] && !(cols[j].approx && near(w[j], row[j])) {
+					return false
+				}
+			}
+			return true
+		}) {
+			return fmt.Errorf("differs: row %q is not in the batch answer", row)
+		}
+	}
+	return nil
+}
