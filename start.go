@@ -74,7 +74,8 @@ func (s *Session) planStream(d *queryDef) (*planner.Query, []target, error) {
 		}})
 		targets = append(targets, target{name: name, table: in.table, connector: c, mode: d.mode})
 	}
-	q, err := planner.Build(outs, planner.Options{Stream: true, Zone: s.zone(), Bytes: s.tableBytes})
+	// No sizes of tables: they change, and a plan must not change with them.
+	q, err := planner.Build(outs, planner.Options{Stream: true, Zone: s.zone()})
 	if err != nil {
 		return nil, nil, refused(err)
 	}
@@ -166,6 +167,9 @@ func (s *Session) launch(ctx context.Context, q *Query, targets []target) (err e
 func planHash(q *planner.Query, targets []target) string {
 	h := fnv.New64a()
 	fmt.Fprint(h, q.Plan.Key)
+	if q.Plan.Zone != "UTC" {
+		fmt.Fprint(h, q.Plan.Zone)
+	}
 	for _, t := range targets {
 		fmt.Fprint(h, t.table.Name, t.table.Connector, t.table.Options["path"], t.mode)
 	}
