@@ -138,6 +138,11 @@ func (w *world) feed(i int) {
 	if i > phases*filesPerPhase { // the one that closes every window
 		start = time.Date(2024, 1, 3, 0, 0, 0, 0, time.UTC)
 	}
+	w.feedAt(i, start)
+}
+
+func (w *world) feedAt(i int, start time.Time) {
+	w.t.Helper()
 	var text, values []string
 	for r := range rowsPerFile {
 		id := i*rowsPerFile + r
