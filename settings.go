@@ -25,6 +25,10 @@ var (
 	setTemp         = options.Option{Key: "spill.dir", Kind: options.Text, Default: "", Doc: "folder for what does not fit into memory; the system's by default"}
 )
 
+// setSkipRules is for tests and for finding a rule's fault: SET takes it, and no
+// list shows it.
+var setSkipRules = options.Option{Key: "planner.skip-rules", Kind: options.Text, Default: "", Doc: "rules of the planner that are not applied, with commas"}
+
 // Settings lists every key that SET takes, in order.
 func Settings() []options.Option {
 	out := []options.Option{
@@ -61,7 +65,7 @@ func newSettings(initial map[string]string) (*settings, error) {
 // set changes one key; an unknown one is refused with the nearest name.
 func (s *settings) set(key, value string) error {
 	key = strings.ToLower(key)
-	if err := options.Check("SET", options.Map{key: value}, Settings()); err != nil {
+	if err := options.Check("SET", options.Map{key: value}, append(Settings(), setSkipRules)); err != nil {
 		return err
 	}
 	if key == setZone.Key {
@@ -95,6 +99,15 @@ func (s *settings) get(o options.Option) string {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	return s.mu.values.Get(o)
+}
+
+// skipRules names the rules that are not applied.
+func (s *settings) skipRules() map[string]bool {
+	skip := map[string]bool{}
+	for id := range strings.SplitSeq(s.get(setSkipRules), ",") {
+		skip[strings.TrimSpace(id)] = true
+	}
+	return skip
 }
 
 func (s *settings) snapshot() options.Map {
