@@ -153,6 +153,10 @@ func (o Options) machine() microbatch.Options {
 	m := o.Protocol
 	m.Query, m.PlanHash = o.Query, o.PlanHash
 	m.Sources, m.Sinks = nil, nil
+	m.Stateless = true
+	for _, s := range o.Plan.Stages {
+		m.Stateless = m.Stateless && len(s.Stateful) == 0
+	}
 	delays := map[string]time.Duration{}
 	timed := map[string]bool{}
 	for _, w := range o.Plan.Watermarks {

@@ -69,6 +69,10 @@ type Options struct {
 	// CloseAtEnd makes the last batch of ONCE and AVAILABLE NOW close every
 	// window, as a batch query does; there is one even if there was no input.
 	CloseAtEnd bool
+	// Stateless says that no operator keeps state. Recovery then runs no batch
+	// again but the last, where its output is missing: input that was committed
+	// may be gone.
+	Stateless bool
 
 	// AttemptsMax bounds the attempts at a batch whose failure may pass, RevealTriesMax
 	// and AskTriesMax those at a reveal and at asking a source; defaults 4, 1000, 1000:

@@ -86,8 +86,20 @@ func (m *Machine) restored(id batch.ID) {
 	if m.history.ready() && r.restoring && !r.restored {
 		if want, _ := m.history.checkpoint(); want == id {
 			r.restored, r.next = true, id+1
+			if m.opt.Stateless {
+				r.next = max(r.next, m.firstWithoutState())
+			}
 		}
 	}
+}
+
+// firstWithoutState is where the replay of a query without state begins: behind
+// the last committed batch, or at it if some sink needs its output again.
+func (m *Machine) firstWithoutState() batch.ID {
+	if len(m.replay.missing) > 0 {
+		return m.committed
+	}
+	return m.committed + 1
 }
 
 func (m *Machine) restoreFailed(ev RestoreFailed) error {
