@@ -190,7 +190,7 @@ func checkNoDuplicates(t *testing.T, bin, dir string) {
 }
 
 // outputs are the directories that the pipelines write to, in out/.
-var outputs = []string{"copied", "counted", "hops", "totals"}
+var outputs = []string{"copied", "counted", "hops", "totals", "again"}
 
 // foreign reads the output directories with DuckDB where `make test` has
 // installed it, else with a fresh process of our own.

@@ -18,8 +18,8 @@ import (
 
 // rescaled runs all kinds of output at once: windows that slide, joined with a
 // table, in append mode; totals in complete mode; totals as updates on the
-// console; and rows that are only copied, with their small files merged. Every
-// batch has one file, and checkpoints are so frequent that they, their replays and
+// console; rows that are only copied, with their small files merged; and a query
+// that reads what the first one writes. Every batch has one file, and checkpoints are so frequent that they, their replays and
 // the log's truncation happen between kills.
 const (
 	rescaleTables = `
@@ -45,6 +45,11 @@ CREATE STREAMING QUERY hopping TRIGGER AVAILABLE NOW CHECKPOINT 'ck/hopping' AS 
 CREATE STREAMING QUERY totalling TRIGGER AVAILABLE NOW OUTPUT MODE complete CHECKPOINT 'ck/totalling' AS INSERT INTO totals ` + totalSelect + `;
 CREATE STREAMING QUERY updating TRIGGER AVAILABLE NOW OUTPUT MODE update CHECKPOINT 'ck/updating' AS INSERT INTO updates ` + updateSelect + `;
 CREATE STREAMING QUERY copying TRIGGER AVAILABLE NOW CHECKPOINT 'ck/copying' AS INSERT INTO copied SELECT id, k, v * 2 FROM events;
+CREATE TABLE hops_in (start TIMESTAMP_NTZ, city STRING, n BIGINT, s BIGINT, a DOUBLE)
+WITH ('connector'='filesystem', 'path'='out/hops', 'format'='parquet');
+CREATE TABLE again (start TIMESTAMP_NTZ, city STRING, n BIGINT, s BIGINT, a DOUBLE)
+WITH ('connector'='filesystem', 'path'='out/again', 'format'='parquet');
+CREATE STREAMING QUERY chaining TRIGGER AVAILABLE NOW CHECKPOINT 'ck/chaining' AS INSERT INTO again SELECT * FROM hops_in;
 `
 )
 
@@ -70,6 +75,9 @@ func TestKillAndRescale(t *testing.T) {
 	write(t, filepath.Join(dir, "dim.csv"), dim)
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
+	if err := os.MkdirAll(filepath.Join(dir, "out", "hops"), 0o755); err != nil {
+		t.Fatal(err)
+	}
 	r := &rescaler{t: t, bin: bin, dir: dir, rng: rand.New(rand.NewPCG(seed, 1))}
 	for range kills {
 		if r.run(time.Duration(80+r.rng.IntN(320)) * time.Millisecond) {
@@ -77,8 +85,10 @@ func TestKillAndRescale(t *testing.T) {
 		}
 		r.between()
 	}
-	if !r.run(2 * time.Minute) {
-		t.Fatal("the last run did not end")
+	for range 2 { // a second time for the query that reads what another writes
+		if !r.run(2 * time.Minute) {
+			t.Fatal("the last run did not end")
+		}
 	}
 	t.Logf("%d kills, %d states restored, %d batches replayed, %d of them with another parallelism; first segments %v", r.killed, r.restored, r.replayed, r.recut, r.firstSegments())
 	if !testing.Short() && (r.killed < kills/2 || r.restored < r.killed/2 || r.replayed < 5) {
@@ -206,6 +216,8 @@ func (r *rescaler) compare(inputs int) {
 	for _, c := range []struct{ name, want, got string }{
 		{"hops", "SELECT start, city, n, s, round(a, 9) FROM (" + hopSelect + ") AS b WHERE start <= TIMESTAMP_NTZ'" + closed + "' ORDER BY 1, 2",
 			"SELECT start, city, n, s, round(a, 9) FROM TABLE_hops ORDER BY 1, 2"},
+		{"again", "SELECT start, city, n, s, round(a, 9) FROM (" + hopSelect + ") AS b WHERE start <= TIMESTAMP_NTZ'" + closed + "' ORDER BY 1, 2",
+			"SELECT start, city, n, s, round(a, 9) FROM TABLE_again ORDER BY 1, 2"},
 		{"totals", "SELECT g, n, s, m FROM (" + totalSelect + ") AS b ORDER BY 1", "SELECT g, n, s, m FROM TABLE_totals ORDER BY 1"},
 		{"copied", "SELECT id, k, v * 2 AS w FROM events ORDER BY 1", "SELECT id, k, w FROM TABLE_copied ORDER BY 1"},
 	} {
