@@ -14,6 +14,7 @@ import (
 
 	"github.com/sluice-stream/sluice/batch"
 	"github.com/sluice-stream/sluice/microbatch"
+	"github.com/sluice-stream/sluice/sources"
 )
 
 // ErrEnded is returned to who waits for something of a query that has ended.
@@ -121,6 +122,7 @@ func Start(ctx context.Context, opt Options) (*Query, error) {
 func (q *Query) replay(ctx context.Context) error {
 	started := QueryStarted{Planned: batch.None, Trigger: q.opt.Protocol.Trigger.String()}
 	shown, last := map[string]batch.ID{}, microbatch.Committed{}
+	var open *microbatch.Planned // the newest plan, while it is not committed
 	for rec, err := range q.opt.Log.Replay(ctx, 0) {
 		if err != nil {
 			return fmt.Errorf("read the batch log: %w", err)
@@ -131,11 +133,11 @@ func (q *Query) replay(ctx context.Context) error {
 		started.Records++
 		switch rec := rec.(type) {
 		case microbatch.Planned:
-			started.Planned = rec.Batch
+			started.Planned, open = rec.Batch, &rec
 		case microbatch.Checkpointed:
 			q.noteCheckpoint(rec)
 		case microbatch.Committed:
-			q.last = &rec
+			q.last, open = &rec, nil
 			for _, p := range last.Prepared { // a batch is committed when the one before is shown (M4)
 				if p.Rows > 0 {
 					shown[p.Sink] = last.Batch
@@ -155,6 +157,28 @@ func (q *Query) replay(ctx context.Context) error {
 		return err
 	}
 	q.listen.send(started)
+	if open != nil {
+		return q.refresh(ctx, *open)
+	}
+	return nil
+}
+
+// refresh lets sources look again at what a batch was to read that was never
+// committed, which is often the one that stopped the query.
+func (q *Query) refresh(ctx context.Context, p microbatch.Planned) error {
+	for _, g := range p.Ranges {
+		src, ok := q.opt.Sources[g.Source].(sources.Refresher)
+		if !ok || isStatic(q.d, g.Source) {
+			continue
+		}
+		notes, err := src.Refresh(ctx, g)
+		if err != nil {
+			return fmt.Errorf("look again at source %q for batch %d: %w", g.Source, p.Batch, err)
+		}
+		for _, n := range notes {
+			q.listen.send(Warning{Doing: fmt.Sprintf("take up batch %d again", p.Batch), Err: errors.New(n)})
+		}
+	}
 	return nil
 }
 

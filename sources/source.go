@@ -60,6 +60,14 @@ type Pinner interface {
 	Pin(ctx context.Context) (string, error)
 }
 
+// Refresher is implemented by sources whose data people repair. Refresh is called
+// at a start with the range of a plan that was never committed, before it is
+// planned into splits again. Nothing made of it is visible anywhere, so the source
+// may take what the range names as it is now; it returns what it found changed.
+type Refresher interface {
+	Refresh(ctx context.Context, r batch.Range) (notes []string, err error)
+}
+
 // Bounded is implemented by sources that end: Ended reports whether nothing
 // will ever come after at (a datagen with number-of-rows, a static table).
 type Bounded interface {

@@ -23,6 +23,11 @@ type entry struct {
 	MTime int64  `json:"mtime"` // nanoseconds since 1970
 }
 
+// goneSize marks a position whose file was removed before any batch had it.
+const goneSize = -1
+
+func (e entry) gone() bool { return e.Size == goneSize }
+
 // byTime is the order of files within one listing (R2).
 func byTime(a, b entry) int {
 	switch {

@@ -40,6 +40,7 @@ const (
 	itemTaken    = 'T' // a file at the next position
 	itemReleased = 'R' // the number of positions released
 	itemSeen     = 'S' // a released file that may still be in the directory
+	itemGone     = 'G' // the next position, whose file was removed before any batch had it
 )
 
 // openLog reads the log, or makes an empty one.
@@ -140,6 +141,11 @@ func (l *fileLog) apply(p []byte) bool {
 		return false
 	}
 	e := entry{Path: string(p[k:]), Size: int64(v), MTime: t}
+	if kind == itemGone {
+		e.Size = goneSize
+		l.entries = append(l.entries, e)
+		return true
+	}
 	if _, twice := l.seen[e.Path]; twice && kind == itemTaken {
 		return false // no file is taken twice: the record was copied
 	}
@@ -203,6 +209,22 @@ func (l *fileLog) append(b []byte) error {
 	return nil
 }
 
+// replace puts other entries at positions that were taken: files that were
+// repaired or removed before any batch had them.
+func (l *fileLog) replace(at map[int64]entry) error {
+	if l.broken != nil {
+		return l.broken
+	}
+	for pos, e := range at {
+		delete(l.seen, l.entries[pos-l.start].Path)
+		l.entries[pos-l.start] = e
+		if !e.gone() {
+			l.seen[e.Path] = e
+		}
+	}
+	return l.rewrite()
+}
+
 // release forgets the files before a position. Their names stay until they
 // are gone from the directory.
 func (l *fileLog) release(to int64) {
@@ -236,7 +258,9 @@ func (l *fileLog) compact(listed []entry) error {
 		}
 	}
 	for _, e := range l.entries {
-		hold(e)
+		if !e.gone() {
+			hold(e)
+		}
 	}
 	if l.size < 2*need+compactAt {
 		return nil
@@ -249,7 +273,9 @@ func (l *fileLog) compact(listed []entry) error {
 func (l *fileLog) rewrite() error {
 	live := map[string]bool{}
 	for _, e := range l.entries {
-		live[e.Path] = true
+		if !e.gone() {
+			live[e.Path] = true
+		}
 	}
 	var items []byte
 	for _, path := range slices.Sorted(maps.Keys(l.seen)) {
@@ -259,7 +285,11 @@ func (l *fileLog) rewrite() error {
 	}
 	items = appendItem(items, itemReleased, uint64(l.start), nil)
 	for i := range l.entries {
-		items = appendItem(items, itemTaken, uint64(l.entries[i].Size), &l.entries[i])
+		if e := &l.entries[i]; e.gone() {
+			items = appendItem(items, itemGone, 0, e)
+		} else {
+			items = appendItem(items, itemTaken, uint64(e.Size), e)
+		}
 	}
 	b := append([]byte(logHeader), frame(items)...)
 	if l.f != nil {

@@ -36,10 +36,11 @@ type source struct {
 }
 
 var (
-	_ sources.Source   = (*source)(nil)
-	_ sources.Pinner   = (*source)(nil)
-	_ sources.Bounded  = (*source)(nil)
-	_ sources.Notifier = (*stream)(nil)
+	_ sources.Source    = (*source)(nil)
+	_ sources.Pinner    = (*source)(nil)
+	_ sources.Bounded   = (*source)(nil)
+	_ sources.Refresher = (*source)(nil)
+	_ sources.Notifier  = (*stream)(nil)
 )
 
 // stream is a source that has something to notify of.
@@ -289,7 +290,13 @@ func (s *source) files(ctx context.Context, r batch.Range) ([]entry, error) {
 		return nil, fmt.Errorf("table %q: the range [%d, %d) is turned round", s.t.spec.Table, from, to)
 	}
 	start := s.mu.log.start
-	return append([]entry(nil), s.mu.log.entries[from-start:to-start]...), nil
+	var es []entry
+	for _, e := range s.mu.log.entries[from-start : to-start] {
+		if !e.gone() {
+			es = append(es, e)
+		}
+	}
+	return es, nil
 }
 
 // pinned reads a pin. A table that nobody pinned stays as it was first seen.
