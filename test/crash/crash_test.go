@@ -190,7 +190,7 @@ func checkNoDuplicates(t *testing.T, bin, dir string) {
 }
 
 // outputs are the directories that the pipelines write to, in out/.
-var outputs = []string{"copied", "counted", "hops", "totals", "again"}
+var outputs = []string{"copied", "counted", "hops", "totals", "again", "raw"}
 
 // foreign reads the output directories with DuckDB where `make test` has
 // installed it, else with a fresh process of our own.
@@ -208,7 +208,11 @@ for row in duckdb.sql(sys.argv[1]).fetchall(): w.writerow(row)`
 	var ddl strings.Builder
 	for _, name := range outputs {
 		if strings.Contains(query, "TABLE_"+name) {
-			fmt.Fprintf(&ddl, "CREATE TABLE %s WITH ('connector'='filesystem','path'='out/%s/*.parquet','format'='parquet');\n", name, name)
+			path := "out/" + name + "/*.parquet"
+			if name == "raw" { // in partitions
+				path = "out/" + name + "/*/*.parquet"
+			}
+			fmt.Fprintf(&ddl, "CREATE TABLE %s WITH ('connector'='filesystem','path'='%s','format'='parquet');\n", name, path)
 			query = strings.ReplaceAll(query, "TABLE_"+name, name)
 		}
 	}

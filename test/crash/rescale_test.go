@@ -17,7 +17,8 @@ import (
 )
 
 // rescaled runs all kinds of output at once: windows that slide, joined with a
-// table, in append mode; totals in complete mode; totals as updates on the
+// table, in append mode, and the joined rows in partitions, by one query with
+// three sinks; totals in complete mode; totals as updates on the
 // console; rows that are only copied, with their small files merged; and a query
 // that reads what the first one writes. Every batch has one file, and checkpoints are so frequent that they, their replays and
 // the log's truncation happen between kills.
@@ -41,7 +42,15 @@ WITH ('connector'='filesystem', 'path'='out/totals', 'format'='parquet');
 CREATE TABLE updates (k STRING, n BIGINT, s BIGINT, a DOUBLE) WITH ('connector'='console', 'format'='json');
 CREATE TABLE copied (id BIGINT, k STRING, w BIGINT)
 WITH ('connector'='filesystem', 'path'='out/copied', 'format'='parquet', 'compaction'='true', 'compaction.min-files'='5');
-CREATE STREAMING QUERY hopping TRIGGER AVAILABLE NOW CHECKPOINT 'ck/hopping' AS INSERT INTO hops ` + hopSelect + `;
+CREATE TABLE hops2 (start TIMESTAMP_NTZ, city STRING, n BIGINT, s BIGINT, a DOUBLE)
+WITH ('connector'='filesystem', 'path'='out/hops2', 'format'='csv');
+CREATE TABLE raw (city STRING, id BIGINT) PARTITIONED BY (city)
+WITH ('connector'='filesystem', 'path'='out/raw', 'format'='parquet');
+CREATE STREAMING QUERY hopping TRIGGER AVAILABLE NOW CHECKPOINT 'ck/hopping' AS BEGIN
+  INSERT INTO hops ` + hopSelect + `;
+  INSERT INTO hops2 ` + hopSelect + `;
+  INSERT INTO raw SELECT city, id FROM events JOIN dim ON k = dk;
+END;
 CREATE STREAMING QUERY totalling TRIGGER AVAILABLE NOW OUTPUT MODE complete CHECKPOINT 'ck/totalling' AS INSERT INTO totals ` + totalSelect + `;
 CREATE STREAMING QUERY updating TRIGGER AVAILABLE NOW OUTPUT MODE update CHECKPOINT 'ck/updating' AS INSERT INTO updates ` + updateSelect + `;
 CREATE STREAMING QUERY copying TRIGGER AVAILABLE NOW CHECKPOINT 'ck/copying' AS INSERT INTO copied SELECT id, k, v * 2 FROM events;
@@ -172,10 +181,11 @@ func (r *rescaler) between() {
 	r.t.Helper()
 	for _, q := range []struct{ name, dups string }{
 		{"copied", "SELECT count(*) - count(DISTINCT id) FROM TABLE_copied"},
+		{"raw", "SELECT count(*) - count(DISTINCT id) FROM TABLE_raw"},
 		{"hops", "SELECT count(*) FROM (SELECT start, city FROM TABLE_hops GROUP BY start, city HAVING count(*) > 1) AS d"},
 		{"totals", "SELECT count(*) - count(DISTINCT g) FROM TABLE_totals"},
 	} {
-		if found, _ := filepath.Glob(filepath.Join(r.dir, "out", q.name, "*.parquet")); len(found) == 0 {
+		if found, _ := filepath.Glob(filepath.Join(r.dir, "out", q.name, "*")); len(found) < 2 { // _sluice and files or partitions
 			continue
 		}
 		if rows := foreign(r.t, r.bin, r.dir, q.dups); rows[0][0] != "0" {
@@ -214,6 +224,7 @@ func (r *rescaler) compare(inputs int) {
 		return parse(t, run(t, r.dir, r.bin, "sql", "--format", "csv", "-c", rescaleTables+query))[1:]
 	}
 	for _, c := range []struct{ name, want, got string }{
+		{"raw", "SELECT id, city FROM events JOIN dim ON k = dk ORDER BY 1", "SELECT id, city FROM TABLE_raw ORDER BY 1"},
 		{"hops", "SELECT start, city, n, s, round(a, 9) FROM (" + hopSelect + ") AS b WHERE start <= TIMESTAMP_NTZ'" + closed + "' ORDER BY 1, 2",
 			"SELECT start, city, n, s, round(a, 9) FROM TABLE_hops ORDER BY 1, 2"},
 		{"again", "SELECT start, city, n, s, round(a, 9) FROM (" + hopSelect + ") AS b WHERE start <= TIMESTAMP_NTZ'" + closed + "' ORDER BY 1, 2",
@@ -225,6 +236,21 @@ func (r *rescaler) compare(inputs int) {
 		if len(want) == 0 || fmt.Sprint(got) != fmt.Sprint(want) {
 			t.Errorf("%s: got %d rows, want %d\n got %v\nwant %v", c.name, len(got), len(want), got, want)
 		}
+	}
+	second, err := filepath.Glob(filepath.Join(r.dir, "out", "hops2", "*.csv"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var lines int
+	for _, name := range second {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines += bytes.Count(b, []byte("\n")) - 1
+	}
+	if want := foreign(t, r.bin, r.dir, "SELECT count(*) FROM TABLE_hops")[0][0]; strconv.Itoa(lines) != want {
+		t.Errorf("the second sink of the query has %d rows, the first %s", lines, want)
 	}
 	r.compareForeign(closed)
 	got := r.upserted()
