@@ -42,7 +42,7 @@ func (l logger) on(o Origin, e Event) {
 	case CheckpointFailed:
 		log.Warn("checkpoint failed", "batch", int64(e.Batch), "err", e.Err)
 	case Warning:
-		log.Warn("housekeeping failed", "doing", e.Doing, "err", e.Err)
+		log.Warn("warning", "doing", e.Doing, "err", e.Err)
 	case QueryEnded:
 		if e.Err != nil {
 			log.Error("query failed", "err", e.Err)
