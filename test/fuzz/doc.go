@@ -40,6 +40,8 @@
 //	USING: a column of that name is not used beside a further join, where Sluice (as
 //	  Spark) calls it ambiguous and DuckDB does not
 //	TUMBLE, HOP: arithmetic over time_bucket; rows without a time are in no window
+//	text to DATE: a year alone is its first day, in DuckDB no date; it is not cast
+//	try_add and others: a TRY_CAST of HUGEINT
 //	levenshtein: counts characters, in DuckDB bytes, and is left out
 //
 // F1 is meant as a second opinion: where the two differ, Spark's documented meaning

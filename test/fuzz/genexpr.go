@@ -185,12 +185,16 @@ func (g *gen) arith(t typ, depth int, sc []column) *node {
 func (g *gen) generic(t typ, depth int, sc []column) *node {
 	f := pick(g, generic)
 	n := &node{t: t, s: f.s, d: f.d, exact: true}
-	for _, a := range f.args {
+	for i, a := range f.args {
 		if a == 'B' {
 			n.args = append(n.args, g.expr(typ{k: kBool}, depth-1, sc))
 			continue
 		}
-		e := g.expr(t, depth-1, sc)
+		at := t
+		if i < len(f.args)-1 && f.s[:6] != "nullif" && g.one(4) {
+			at = g.narrower(t) // the last argument alone has the whole type
+		}
+		e := g.expr(at, depth-1, sc)
 		n.args = append(n.args, e)
 		n.max = max(n.max, e.max)
 		n.exact = n.exact && e.exact
@@ -198,12 +202,34 @@ func (g *gen) generic(t typ, depth int, sc []column) *node {
 	return n
 }
 
+// narrower is a type that is cast to t without being told, or t.
+func (g *gen) narrower(t typ) typ {
+	switch t.k {
+	case kI16, kI32, kI64:
+		return typ{k: kind(g.r.IntN(int(t.k)))}
+	case kTs:
+		return typ{k: kDate}
+	case kDec:
+		if t.p-t.s >= 10 {
+			return typ{k: kind(g.r.IntN(int(kI64)))}
+		}
+	}
+	return t
+}
+
 func (g *gen) predicate(depth int, sc []column) *node {
 	t := g.anyType(sc)
 	p := pick(g, predicates)
 	n := &node{t: typ{k: kBool}, s: p.s, d: p.d}
-	for range p.n {
-		n.args = append(n.args, g.expr(t, depth-1, sc))
+	for i := range p.n {
+		at := t
+		if i > 0 && g.one(4) {
+			at = g.narrower(t)
+		}
+		n.args = append(n.args, g.expr(at, depth-1, sc))
+	}
+	if g.one(2) && len(n.args) > 1 {
+		n.args[0], n.args[1] = n.args[1], n.args[0]
 	}
 	return n
 }
@@ -214,6 +240,9 @@ func (g *gen) call(t typ, depth int, sc []column) *node {
 		if f.out == t.k {
 			fit = append(fit, f)
 		}
+	}
+	if t.k == kDec {
+		return g.decimal(t, depth, sc)
 	}
 	if len(fit) == 0 {
 		return g.leaf(t, sc)
@@ -244,4 +273,18 @@ func (g *gen) call(t typ, depth int, sc []column) *node {
 		n.max = 1e18 // never summed, and never grown further
 	}
 	return n
+}
+
+// decimal computes with decimals of other digits and casts the result: what does
+// not fit is NULL.
+func (g *gen) decimal(t typ, depth int, sc []column) *node {
+	a, b := typ{k: kDec, p: 9, s: 2}, typ{k: kDec, p: 7, s: 3}
+	if i := slices.IndexFunc(sc, func(c column) bool { return c.t.k == kDec && c.t.p <= 18 }); i >= 0 {
+		a = sc[i].t
+	}
+	op := pick(g, []string{"($0 + $1)", "($0 - $1)", "($0 * $1)", "(-$0)", "abs($0)", "greatest($0, $1)", "coalesce($0, $1)", "round($0, 1)", "round($0)"})
+	whole := &node{t: t, s: op, args: []*node{g.expr(a, depth-1, sc), g.expr(b, depth-1, sc)}}
+	e := g.cast(whole, t)
+	e.s, e.d = "TRY_"+e.s, "TRY_"+e.d
+	return e
 }

@@ -128,6 +128,13 @@ func (g *gen) item(t typ, sc []column, plain bool) *node {
 
 func (g *gen) condition(depth int, sc []column) *node {
 	if depth > 0 && g.one(6) && !g.off["subquery"] {
+		if g.one(3) && !g.stream {
+			t := g.anyType(sc)
+			q := g.scalar(t)
+			p := pick(g, []string{"($0 = $1)", "($0 < $1)", "($0 >= $1)", "($0 <> $1)"})
+			sub := &node{t: t, s: "($q)", query: q}
+			return &node{t: typ{k: kBool}, s: p, args: []*node{g.expr(t, 1, sc), sub}}
+		}
 		if g.one(3) {
 			q, _ := g.query(depth-1, nil, true)
 			return &node{t: typ{k: kBool}, s: "EXISTS ($q)", query: q}
@@ -137,6 +144,15 @@ func (g *gen) condition(depth int, sc []column) *node {
 		return &node{t: typ{k: kBool}, s: "($0 IN ($q))", args: []*node{g.expr(t, 1, sc)}, query: q}
 	}
 	return g.expr(typ{k: kBool}, g.depth, sc)
+}
+
+// scalar makes a query of one row and one column.
+func (g *gen) scalar(t typ) *query {
+	src := g.leafSource(0)
+	e := g.expr(t, 1, src.cols)
+	s := &sel{from: src.f, grouped: true}
+	s.items = []item{{&node{t: t, s: pick(g, []string{"min($0)", "max($0)"}), args: []*node{e}}, g.name("o")}}
+	return &query{limit: -1, sel: s}
 }
 
 func (g *gen) leafSource(depth int) source {
@@ -319,6 +335,10 @@ func (g *gen) group(s *sel, src source, nested bool) []column {
 			s.sets = append(s.sets, indices(len(s.keys)))
 		}
 	}
+	if s.grouping != "" && g.one(2) {
+		k := pick(g, s.keys)
+		cols = append(cols, column{t: typ{k: kI64}, max: 1, exact: true, e: &node{t: typ{k: kI64}, s: "CAST(grouping($0) AS BIGINT)", args: []*node{k.clone()}, max: 1}})
+	}
 	for range 1 + g.r.IntN(3) {
 		if a := g.aggregate(src, nested); a != nil {
 			cols = append(cols, column{t: a.t, max: a.max, exact: a.exact, approx: a.approx, e: a})
@@ -355,7 +375,16 @@ func (g *gen) aggregate(src source, nested bool) *node {
 	arg := func(t typ) *node { return g.expr(t, 1, sc) }
 	rows := src.rows + 1
 	n := &node{t: typ{k: kI64}, max: rows, exact: true}
-	switch g.r.IntN(13) {
+	switch g.r.IntN(14) {
+	case 13:
+		n.t, n.max, n.args = typ{k: kStr}, 0, []*node{arg(typ{k: kStr})}
+		list, sorted := "collect_list($0)", "list($0)"
+		if g.one(2) {
+			list, sorted = "collect_set($0)", "list(DISTINCT $0)"
+		}
+		n.s = "left(array_join(sort_array(" + list + "), ','), 50)"
+		n.d = "left(coalesce(array_to_string(list_sort(" + sorted + " FILTER (WHERE $0 IS NOT NULL)), ','), ''), 50)"
+		return n
 	case 0:
 		n.s = "count(*)"
 	case 1:
@@ -382,7 +411,7 @@ func (g *gen) aggregate(src source, nested bool) *node {
 	case 8:
 		a := arg(typ{k: pick(g, []kind{kI32, kF64, kI8})})
 		n.t, n.args, n.approx = typ{k: kF64}, []*node{a}, true
-		n.s = pick(g, []string{"avg($0)", "avg($0)", "stddev($0)", "var_pop($0)", "avg(DISTINCT $0)"})
+		n.s = pick(g, []string{"avg($0)", "avg($0)", "stddev($0)", "var_pop($0)", "median($0)", "avg(DISTINCT $0)"})
 	case 9:
 		n.t, n.args = typ{k: kBool}, []*node{arg(typ{k: kBool})}
 		n.s = pick(g, []string{"bool_and($0)", "bool_or($0)"})

@@ -121,6 +121,9 @@ func newTable(r *rand.Rand, name string) *table {
 		t.cols = append(t.cols, c)
 	}
 	n := []int{0, 1, 3, 8, 20, 50}[r.IntN(6)]
+	if r.IntN(16) == 0 {
+		n = 2000 // more than a batch, for what only many rows reach
+	}
 	nulls := r.IntN(4)
 	for range n {
 		row := make([]string, len(t.cols))

@@ -58,6 +58,11 @@ func newWorld(ctx context.Context, dir string, tables []*table, duck *duckdb.Eng
 			if err := t.write(ctx, path, v, duck); err != nil {
 				return w, fmt.Errorf("write table %s: %w", t.name, err)
 			}
+			if v.files == 0 {
+				// Of a file the planner knows the size, so small sides of joins are
+				// sent to every task.
+				path = filepath.Join(path, "part-00000."+v.format)
+			}
 			if err := s.Exec(ctx, t.ddl(path, v.format, "")); err != nil {
 				return w, err
 			}
