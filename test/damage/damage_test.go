@@ -92,12 +92,14 @@ func (w *world) cell(k kind, d damage) string {
 			w.t.Logf("%s: %s, and then %s", where, out, again)
 		}
 	}
-	if refused && !k.unread && !k.folder { // a file that was listed may not change, not even for the better
+	if refused && !k.folder {
 		// What it refused it must not have harmed: with the file back in its place
 		// everything is right.
 		for v, from := range kept {
 			w.check(copyFile(from, v))
 		}
+		want, err = w.batch()
+		w.check(err)
 		if again, _ := w.judge(where+", put right", nil, want, nil); again != "recovered" {
 			w.t.Errorf("%s: refused (%s) and then, with the file put right: %s", where, out, again)
 		}
