@@ -194,6 +194,8 @@ func TestModesThatCannotBeHadAreRefused(t *testing.T) {
 		{"order of a stream", "append", "no end to sort", sorted},
 		{"aggregate of changing counts", "update", "needs final results", twice},
 		{"unmatched rows of the table", "append", "stream on the left has ended", cityJoinRight()},
+		{"random behind a group", "update", "compute it before", &logical.Project{Input: perCity, Names: []string{"r"}, Exprs: []expr.Expr{
+			&expr.Call{Func: &expr.Function{Name: "rand", Volatility: expr.PerRow}, DT: expr.TypeDouble}}}},
 		{"count distinct", "update", "not incremental",
 			&logical.Aggregate{Input: plain, Keys: perCity.Keys, Names: perCity.Names, Aggs: []*expr.AggCall{distinct}}},
 	}

@@ -124,6 +124,9 @@ func (b *builder) filter(n *logical.Filter) (*fragment, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := b.repeatable(in, n.Cond); err != nil {
+		return nil, err
+	}
 	if agg, ok := in.root.(*physical.StatefulAggregate); ok && in.changes {
 		c := *agg
 		c.Having = expr.AndAll(append(expr.Conjuncts(agg.Having), n.Cond))
@@ -135,10 +138,28 @@ func (b *builder) filter(n *logical.Filter) (*fragment, error) {
 	return in.wrap(&physical.Filter{Input: in.root, Cond: n.Cond}), nil
 }
 
+// repeatable refuses functions such as rand() behind an exchange of a stream:
+// they are seeded by the place of a row, which there depends on the number of
+// partitions, so that a batch run again after a change of it would differ.
+func (b *builder) repeatable(in *fragment, es ...expr.Expr) error {
+	if !b.opts.Stream || in.static || in.kind == physical.Splits {
+		return nil
+	}
+	for _, e := range es {
+		if !expr.Deterministic(e) {
+			return refuse(e.String(), "its value depends on a row's place, which is not fixed behind a GROUP BY; compute it before, over the rows of the source")
+		}
+	}
+	return nil
+}
+
 // project carries the change column along as the last one.
 func (b *builder) project(n *logical.Project) (*fragment, error) {
 	in, err := b.build(n.Input)
 	if err != nil {
+		return nil, err
+	}
+	if err := b.repeatable(in, n.Exprs...); err != nil {
 		return nil, err
 	}
 	es, fields := slices.Clone(n.Exprs), slices.Clone(n.Schema().Fields())
