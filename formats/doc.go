@@ -2,8 +2,8 @@
 // JSON lines. It is shared by every connector that moves files or messages.
 //
 // A Format is a value of plain functions. The root package holds the contract,
-// the registry and what all formats have in common (decompression with caps,
-// schema merging); each subfolder is one format. formats/text reads and writes
+// the registry and what formats have in common (decompression with caps, the
+// output of text, schema merging); each subfolder is one format. formats/text reads and writes
 // single values as text.
 //
 // What a format never does: list directories, keep goroutines after Close,
