@@ -30,6 +30,7 @@ type analytic struct {
 	chunks  []analyticChunk
 	marks   []uint8 // of the rows in chunks
 	cut     int     // rows before the start of the last partition
+	enough  int     // rows of whole partitions that are worth computing
 	ready   []arrow.RecordBatch
 	emitted int
 	ended   bool
@@ -57,7 +58,7 @@ const (
 )
 
 func newAnalytic(n *physical.Analytic, in Operator) (*analytic, error) {
-	a := &analytic{base: base{node: n, in: []Operator{in}}, npart: len(n.Partition), nkeys: len(n.Partition) + len(n.Order)}
+	a := &analytic{base: base{node: n, in: []Operator{in}}, npart: len(n.Partition), nkeys: len(n.Partition) + len(n.Order), enough: outputRows}
 	es := append([]expr.Expr{}, n.Partition...)
 	for _, k := range n.Order {
 		es = append(es, k.Expr)
@@ -141,7 +142,7 @@ func (a *analytic) Next(ctx context.Context) (arrow.RecordBatch, error) {
 		case err == nil:
 			err = a.add(rec)
 			rec.Release()
-			if err == nil && a.cut >= outputRows {
+			if err == nil && a.cut >= a.enough {
 				err = a.compute(a.cut)
 			}
 		}

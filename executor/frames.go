@@ -69,9 +69,13 @@ func (w *analyticRows) bound(fr *expr.Frame, in *callInput, end bool, out []int3
 	if end {
 		b, value = fr.End, in.end
 	}
-	shift := min(b.Offset, 1<<32) // no partition is as long
-	if b.Kind == expr.Preceding {
-		shift = -shift
+	shift := int64(0)
+	switch far := min(b.Offset, 1<<32); b.Kind { // no partition is as long
+	case expr.Preceding:
+		shift = -far
+	case expr.Following:
+		shift = far
+	case expr.CurrentRow, expr.UnboundedPreceding, expr.UnboundedFollowing:
 	}
 	switch {
 	case b.Kind == expr.UnboundedPreceding || b.Kind == expr.UnboundedFollowing:

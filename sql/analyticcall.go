@@ -120,11 +120,8 @@ func (x *exprBinder) analyticCall(c *ast.Call, name string, s *ast.WindowSpec) (
 	switch {
 	case kind == expr.Ntile && len(c.Args) == 1:
 		var err error
-		if out.N, err = x.b.count(c.Args[0], "ntile"); err != nil {
+		if out.N, err = x.whole(c.Args[0], "ntile", 1); err != nil {
 			return nil, err
-		}
-		if out.N == 0 {
-			return nil, ast.Errorf(c.Args[0].Position(), "ntile needs one bucket at least")
 		}
 	case kind == expr.Ntile && len(c.Args) > 1:
 		return nil, ast.Errorf(c.Pos, "ntile takes the number of buckets alone")
@@ -157,7 +154,7 @@ func (x *exprBinder) lag(c *ast.Call, name string) (*expr.AnalyticCall, error) {
 	}
 	out := &expr.AnalyticCall{Kind: expr.Lag, Args: []expr.Expr{v}, N: 1, IgnoreNulls: c.Nulls == "IGNORE", DT: v.Type(), Null: true}
 	if len(c.Args) > 1 {
-		if out.N, err = x.rowOffset(c.Args[1], name); err != nil {
+		if out.N, err = x.whole(c.Args[1], name, -1<<31); err != nil {
 			return nil, err
 		}
 	}
@@ -178,17 +175,25 @@ func (x *exprBinder) lag(c *ast.Call, name string) (*expr.AnalyticCall, error) {
 	return out, nil
 }
 
-// rowOffset evaluates a constant number of rows, which may be below zero.
-func (x *exprBinder) rowOffset(e ast.Expr, name string) (int64, error) {
-	sign := int64(1)
-	if u, ok := e.(*ast.Unary); ok && u.Op == "-" {
-		sign, e = -1, u.X
+// whole evaluates a constant whole number that is at least least.
+func (x *exprBinder) whole(e ast.Expr, what string, least int64) (int64, error) {
+	v, err := x.bind(e)
+	if err != nil {
+		return 0, err
 	}
-	n, err := x.b.count(e, name)
-	if err == nil && n > 1<<31 {
-		n = 1 << 31 // no partition is as long
+	lit, ok := x.b.fold(v).(*expr.Literal)
+	n, isInt := int64(0), false
+	if ok {
+		n, isInt = lit.Value.(int64)
 	}
-	return sign * n, err
+	if !isInt || n < least || lit.DT.ID() < arrow.INT8 || lit.DT.ID() > arrow.INT64 {
+		need := "a constant whole number"
+		if least >= 0 {
+			need += [...]string{", zero or more", " above zero"}[least]
+		}
+		return 0, ast.Errorf(e.Position(), "%s needs %s, found %s", what, need, short(ast.SQL(e)))
+	}
+	return n, nil
 }
 
 func (x *exprBinder) nthValue(c *ast.Call) (*expr.AnalyticCall, error) {
@@ -199,12 +204,9 @@ func (x *exprBinder) nthValue(c *ast.Call) (*expr.AnalyticCall, error) {
 	if err != nil {
 		return nil, err
 	}
-	n, err := x.b.count(c.Args[1], "nth_value")
+	n, err := x.whole(c.Args[1], "nth_value", 1)
 	if err != nil {
 		return nil, err
-	}
-	if n == 0 {
-		return nil, ast.Errorf(c.Args[1].Position(), "nth_value counts from 1")
 	}
 	return &expr.AnalyticCall{Kind: expr.NthValue, Args: []expr.Expr{v}, N: n, IgnoreNulls: c.Nulls == "IGNORE", DT: v.Type(), Null: true}, nil
 }

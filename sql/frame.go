@@ -52,7 +52,7 @@ func (x *exprBinder) frame(s *ast.WindowSpec) (expr.Frame, error) {
 			continue
 		}
 		var err error
-		if *b.to, err = x.b.count(b.e, "a "+f.Unit+" frame"); err != nil {
+		if *b.to, err = x.whole(b.e, "a "+f.Unit+" frame", 0); err != nil {
 			return out, err
 		}
 	}
@@ -123,8 +123,7 @@ func hasDistance(dt arrow.DataType) bool {
 
 // rangeOffset evaluates a constant distance, zero or more.
 func (x *exprBinder) rangeOffset(e ast.Expr) (expr.Expr, error) {
-	in := &exprBinder{b: x.b, sc: emptyScope(), clause: "a RANGE frame"}
-	v, err := in.bind(e)
+	v, err := x.bind(e)
 	if err != nil {
 		return nil, err
 	}
