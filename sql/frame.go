@@ -95,8 +95,9 @@ func (x *exprBinder) rangeFrame(out *expr.Frame, s *ast.WindowSpec) error {
 		if (b.at.Kind == ast.Preceding) != k.Desc {
 			op = "try_subtract"
 		}
-		if b.to.Value, err = x.apply(b.at.Offset.Position(), op, key, off); err != nil {
-			return err
+		if b.to.Value, err = functions.Scalar(op, []expr.Expr{key, off}); err != nil {
+			return ast.Errorf(b.at.Offset.Position(), "a RANGE frame over an order of %s cannot reach as far as %s, which is %s",
+				expr.TypeName(key.Type()), short(ast.SQL(b.at.Offset)), expr.TypeName(off.Type()))
 		}
 		es = append(es, b.to.Value)
 	}

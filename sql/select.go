@@ -327,7 +327,11 @@ func (sel *selection) qualify() (expr.Expr, error) {
 	if sel.s.Qualify == nil {
 		return nil, nil
 	}
-	return sel.binder("QUALIFY", len(sel.items)).condition(sel.s.Qualify)
+	e, err := sel.binder("QUALIFY", len(sel.items)).condition(sel.s.Qualify)
+	if err == nil && len(sel.wins.calls) == 0 {
+		return nil, ast.Errorf(sel.s.Qualify.Position(), "QUALIFY needs a window function, in it or in the select list").WithHint("use WHERE")
+	}
+	return e, err
 }
 
 // order binds ORDER BY: positions, then names of output columns, then anything
