@@ -63,7 +63,7 @@ func (w *analyticRows) evaluate(in *callInput) (arrow.Array, error) {
 	}
 }
 
-// column makes a column without NULLs, row by row of each partition.
+// column32 makes an INT column without NULLs.
 func column32(w *analyticRows, dt arrow.DataType, fill func(out []int32)) arrow.Array {
 	buf, out := vec.NewFixed[int32](w.tc.Alloc, w.n)
 	fill(out)

@@ -252,7 +252,7 @@ func (a *analytics) spec(s *ast.WindowSpec, upto int) (*ast.WindowSpec, error) {
 	return &out, nil
 }
 
-// window binds the keys of a window. Constants neither part nor order rows.
+// bindKeys binds the keys of a window. Constants neither part nor order rows.
 func (u *analyticUse) bindKeys(x *exprBinder, s *ast.WindowSpec) error {
 	for _, p := range s.PartitionBy {
 		e, err := x.bind(p)

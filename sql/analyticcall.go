@@ -44,7 +44,7 @@ func (x *exprBinder) analytic(c *ast.Call, name string) (expr.Expr, error) {
 	if err := u.bindKeys(&inner, s); err != nil {
 		return nil, err
 	}
-	if u.call, err = inner.analyticCall(c, name, s); err != nil {
+	if u.call, err = inner.analyticCall(c, name); err != nil {
 		return nil, err
 	}
 	if k := u.call.Kind; k == expr.WindowAggregate || k == expr.NthValue {
@@ -88,7 +88,7 @@ func (u *analyticUse) outer(c *ast.Call, s *ast.WindowSpec) error {
 }
 
 // analyticCall binds the function and its arguments.
-func (x *exprBinder) analyticCall(c *ast.Call, name string, s *ast.WindowSpec) (*expr.AnalyticCall, error) {
+func (x *exprBinder) analyticCall(c *ast.Call, name string) (*expr.AnalyticCall, error) {
 	kind, only := windowOnly[name]
 	if !only {
 		if c.Filter == nil && len(c.Args) > 0 {
@@ -104,12 +104,17 @@ func (x *exprBinder) analyticCall(c *ast.Call, name string, s *ast.WindowSpec) (
 	if c.Filter != nil || c.WithinGroup != nil {
 		return nil, ast.Errorf(c.Pos, "%s is not an aggregate function: FILTER and WITHIN GROUP have no meaning for it", name)
 	}
-	switch kind {
-	case expr.Lag:
+	if kind == expr.Lag {
 		return x.lag(c, name)
-	case expr.NthValue:
+	}
+	if kind == expr.NthValue {
 		return x.nthValue(c)
 	}
+	return x.ranking(c, name, kind)
+}
+
+// ranking binds a function that counts rows or peers.
+func (x *exprBinder) ranking(c *ast.Call, name string, kind expr.AnalyticKind) (*expr.AnalyticCall, error) {
 	if c.Nulls != "" {
 		return nil, ast.Errorf(c.Pos, "%s NULLS has no meaning for %s", c.Nulls, name)
 	}
@@ -131,7 +136,7 @@ func (x *exprBinder) analyticCall(c *ast.Call, name string, s *ast.WindowSpec) (
 	return out, nil
 }
 
-// value binds the argument whose value a function passes on.
+// windowValue binds the argument whose value a function passes on.
 func (x *exprBinder) windowValue(a ast.Expr) (expr.Expr, error) {
 	e, err := x.bind(a)
 	if err != nil {

@@ -63,8 +63,7 @@ func quotedList(names []string) string {
 }
 
 // specialFunctions are calls that the binder knows itself.
-var specialFunctions = []string{"window", "window_time", "try_cast", "cast", "extract", "struct", "grouping", "explode",
-	"row_number", "rank", "dense_rank", "percent_rank", "cume_dist", "ntile", "lag", "lead", "nth_value"}
+var specialFunctions = []string{"window", "window_time", "try_cast", "cast", "extract", "struct", "grouping", "explode"}
 
 // unknownFunction says which function does not exist, and which one may be meant.
 func (x *exprBinder) unknownFunction(name ast.Name) error {
