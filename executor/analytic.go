@@ -18,7 +18,8 @@ import (
 // analytic computes window functions over sorted rows. It takes whole
 // partitions, as many as make a batch of some size, so that small partitions
 // are computed together; a partition that is larger is held whole, because a
-// frame may reach anywhere in it.
+// frame may reach anywhere in it. Where all calls number rows, which takes only
+// what came before, nothing is held.
 type analytic struct {
 	base
 	exprs   *computed // partition keys, order keys, then what the calls use
@@ -31,6 +32,8 @@ type analytic struct {
 	marks   []uint8 // of the rows in chunks
 	cut     int     // rows before the start of the last partition
 	enough  int     // rows of whole partitions that are worth computing
+	numbers bool    // all calls number rows
+	rank    rankState
 	ready   []arrow.RecordBatch
 	emitted int
 	ended   bool
@@ -58,7 +61,7 @@ const (
 )
 
 func newAnalytic(n *physical.Analytic, in Operator) (*analytic, error) {
-	a := &analytic{base: base{node: n, in: []Operator{in}}, npart: len(n.Partition), nkeys: len(n.Partition) + len(n.Order), enough: outputRows}
+	a := &analytic{base: base{node: n, in: []Operator{in}}, npart: len(n.Partition), nkeys: len(n.Partition) + len(n.Order), enough: outputRows, numbers: true}
 	es := append([]expr.Expr{}, n.Partition...)
 	for _, k := range n.Order {
 		es = append(es, k.Expr)
@@ -78,6 +81,7 @@ func newAnalytic(n *physical.Analytic, in Operator) (*analytic, error) {
 		return len(es) - 1 - a.nkeys
 	}
 	for _, c := range n.Calls {
+		a.numbers = a.numbers && (c.Kind == expr.RowNumber || c.Kind == expr.Rank || c.Kind == expr.DenseRank)
 		ci := callInput{call: c, filter: -1, key: add(c.Frame.Key), start: add(c.Frame.Start.Value), end: add(c.Frame.End.Value)}
 		args := c.Args
 		if c.Agg != nil {
@@ -107,7 +111,7 @@ func (a *analytic) reset() {
 	}
 	a.part.reset()
 	a.peer.reset()
-	a.marks, a.cut, a.ready, a.emitted, a.ended = nil, 0, nil, 0, false
+	a.marks, a.cut, a.ready, a.emitted, a.ended, a.rank = nil, 0, nil, 0, false, rankState{}
 }
 
 func (a *analytic) dropChunks(n int) {
@@ -142,7 +146,11 @@ func (a *analytic) Next(ctx context.Context) (arrow.RecordBatch, error) {
 		case err == nil:
 			err = a.add(rec)
 			rec.Release()
-			if err == nil && a.cut >= a.enough {
+			switch {
+			case err != nil:
+			case a.numbers:
+				err = a.compute(len(a.marks))
+			case a.cut >= a.enough:
 				err = a.compute(a.cut)
 			}
 		}
@@ -186,14 +194,16 @@ func (a *analytic) add(rec arrow.RecordBatch) error {
 }
 
 // compute evaluates the calls over the first n rows at hand, which are whole
-// partitions, and puts the results behind the batches that the rows came in.
+// partitions unless the calls number rows, and puts the results behind the batches that the rows came in.
 func (a *analytic) compute(n int) error {
 	if n == 0 {
 		return nil
 	}
-	block := &analyticRows{tc: a.tc, n: n, mem: &a.mem, held: int64(len(a.marks))}
+	block := &analyticRows{tc: a.tc, n: n, mem: &a.mem, held: int64(len(a.marks)), marks: a.marks[:n], rank: a.rank}
 	defer block.release()
-	block.parts, block.peers = starts(a.marks[:n])
+	if !a.numbers {
+		block.parts, block.peers = starts(a.marks[:n])
+	}
 	if err := a.concat(block); err != nil {
 		return err
 	}
@@ -207,6 +217,9 @@ func (a *analytic) compute(n int) error {
 		results = append(results, r)
 	}
 	a.emit(results, n)
+	for _, m := range a.marks[:n] {
+		a.rank.step(m)
+	}
 	rest := len(a.marks) - n
 	copy(a.marks, a.marks[n:])
 	a.marks, a.cut = a.marks[:rest], 0

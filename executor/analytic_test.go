@@ -386,6 +386,9 @@ func TestWindowFunctionsEqualTheirDefinition(t *testing.T) {
 			n.Order = append(n.Order, expr.SortKey{Expr: tb.col("v")})
 		}
 		n.Calls = randomCalls(r, tb, n.Order)
+		if r.IntN(4) == 0 { // these are computed batch by batch
+			n.Calls = slices.DeleteFunc(n.Calls, func(c *expr.AnalyticCall) bool { return c.Kind == expr.WindowAggregate || c.Kind > expr.DenseRank })
+		}
 		checkAnalytic(t, alloc, r, tb, n)
 		tb.rec.Release()
 		alloc.AssertSize(t, 0)
@@ -397,7 +400,7 @@ func TestFramesOfManyRows(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	alloc := memory.NewCheckedAllocator(memory.DefaultAllocator)
 	defer alloc.AssertSize(t, 0)
-	tb := windowTable(r, alloc, 5000, 3)
+	tb := windowTable(r, alloc, 4500, 3)
 	defer tb.rec.Release()
 	n := &physical.Analytic{Order: []expr.SortKey{{Expr: tb.col("a")}}}
 	running := expr.Frame{End: expr.FrameBound{Kind: expr.CurrentRow}}

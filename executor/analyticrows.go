@@ -19,6 +19,8 @@ type analyticRows struct {
 	// parts and peers are where partitions and groups of peers start; the number
 	// of rows ends both. A partition's start is a start of peers too.
 	parts, peers []int32
+	marks        []uint8
+	rank         rankState     // before the first row, which may go on with a partition
 	cols         []arrow.Array // what the calls use
 	frames       []cachedFrame
 	mem          *account
@@ -70,27 +72,35 @@ func column32(w *analyticRows, dt arrow.DataType, fill func(out []int32)) arrow.
 	return vec.NewMask(w.tc.Alloc, w.n).Array(dt, buf)
 }
 
+// rankState is how far the numbering of a partition's rows has come.
+type rankState struct{ rows, rank, dense int32 }
+
+// step takes the next row, which starts what its mark says.
+func (s *rankState) step(mark uint8) {
+	if mark&startsPartition != 0 {
+		*s = rankState{}
+	}
+	s.rows++
+	if mark&startsPeers != 0 {
+		s.rank = s.rows
+		s.dense++
+	}
+}
+
 // ranks numbers rows from 1: each row, groups of peers by their first row, or
 // groups of peers without gaps.
 func (w *analyticRows) ranks(kind expr.AnalyticKind, dt arrow.DataType) arrow.Array {
 	return column32(w, dt, func(out []int32) {
-		part, dense := -1, int32(0)
-		for g := range len(w.peers) - 1 {
-			first, end := w.peers[g], w.peers[g+1]
-			if first == w.parts[part+1] {
-				part++
-				dense = 0
-			}
-			dense++
-			for i := first; i < end; i++ {
-				switch kind {
-				case expr.RowNumber:
-					out[i] = i - w.parts[part] + 1
-				case expr.Rank:
-					out[i] = first - w.parts[part] + 1
-				default:
-					out[i] = dense
-				}
+		at := w.rank
+		for i, m := range w.marks {
+			at.step(m)
+			switch kind {
+			case expr.Rank:
+				out[i] = at.rank
+			case expr.DenseRank:
+				out[i] = at.dense
+			default:
+				out[i] = at.rows
 			}
 		}
 	})
