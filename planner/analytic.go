@@ -11,7 +11,8 @@ import (
 // analytic brings the rows of a partition together and in order. Window
 // functions that follow others over the same partitions read what those put
 // out, in place of another exchange, and without a sort where their order is
-// the start of the one there is.
+// the start of the one there is. In a stream they take what comes out whole with
+// every batch; anything else would have to take back what it put out before.
 func (b *builder) analytic(n *logical.Analytic) (*fragment, error) {
 	in, err := b.build(n.Input)
 	if err != nil {
@@ -19,7 +20,7 @@ func (b *builder) analytic(n *logical.Analytic) (*fragment, error) {
 	}
 	if b.opts.Stream && !in.static && !(in.whole && b.mode == "complete") {
 		return nil, refuse("a window function ("+n.Calls[0].FuncName()+"(..) OVER)", "each new row can change what it gave for the rows before; "+
-			"compute it over a table that is read once, or aggregate over windows of event time instead")
+			"use OUTPUT MODE complete over an aggregation, or compute it over a table that is read once")
 	}
 	keys := make([]expr.SortKey, 0, len(n.Partition)+len(n.Order))
 	for _, p := range n.Partition {

@@ -87,6 +87,11 @@ func TestAWindowFunctionOverAStreamIsRefused(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "a window function (row_number(..) OVER) cannot run in this streaming query: each new row can change") {
 		t.Error(err)
 	}
+	agg := hourly(scan(trips))
+	q := build(t, ranked(agg, []string{"city"}, "n"), true, "complete")
+	if s := q.Plan.String(); !strings.Contains(s, "Analytic by [city#1] order [n#2] [row_number()]") {
+		t.Errorf("over a whole result:\n%s", s)
+	}
 	if _, err := Build([]Output{{Node: ranked(scan(cities), []string{"country"}, "name")}}, Options{Stream: true}); err != nil {
 		t.Errorf("over a table that is read once: %v", err)
 	}
