@@ -1,6 +1,7 @@
 package executor
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -346,12 +347,12 @@ func windowOracle(tb *table, n *physical.Analytic) []string {
 	return out
 }
 
-func checkAnalytic(t *testing.T, alloc memory.Allocator, r *rand.Rand, tb *table, n *physical.Analytic) {
+func checkAnalytic(t *testing.T, alloc memory.Allocator, r *rand.Rand, tb *table, n *physical.Analytic, enough int) {
 	t.Helper()
 	rows := int(tb.rec.NumRows())
 	e := newEngine(t, alloc, onePlan(tb, windowPlan(tb, n)), 1)
 	defer e.close()
-	e.tasks[1].root.(*watched).op.(*analytic).enough = 1 + r.IntN(100)
+	e.tasks[1].root.(*watched).op.(*analytic).enough = enough
 	want := windowOracle(tb, n)
 	e.sources["src"] = tb.cut(r, 0, rows, 3)
 	defer e.sources["src"].release()
@@ -370,7 +371,11 @@ func checkAnalytic(t *testing.T, alloc memory.Allocator, r *rand.Rand, tb *table
 }
 
 func TestWindowFunctionsEqualTheirDefinition(t *testing.T) {
-	for seed := range uint64(60) {
+	seeds := uint64(60)
+	if testing.Short() {
+		seeds = 15
+	}
+	for seed := range seeds {
 		r := rand.New(rand.NewPCG(seed, 4))
 		alloc := memory.NewCheckedAllocator(memory.DefaultAllocator)
 		tb := windowTable(r, alloc, []int{0, 1, 5, 60, 250}[r.IntN(5)], []int{2, 9, 40}[r.IntN(3)])
@@ -389,7 +394,7 @@ func TestWindowFunctionsEqualTheirDefinition(t *testing.T) {
 		if r.IntN(4) == 0 { // these are computed batch by batch
 			n.Calls = slices.DeleteFunc(n.Calls, func(c *expr.AnalyticCall) bool { return c.Kind == expr.WindowAggregate || c.Kind > expr.DenseRank })
 		}
-		checkAnalytic(t, alloc, r, tb, n)
+		checkAnalytic(t, alloc, r, tb, n, 1+r.IntN(100))
 		tb.rec.Release()
 		alloc.AssertSize(t, 0)
 	}
@@ -402,12 +407,62 @@ func TestFramesOfManyRows(t *testing.T) {
 	defer alloc.AssertSize(t, 0)
 	tb := windowTable(r, alloc, 4500, 3)
 	defer tb.rec.Release()
-	n := &physical.Analytic{Order: []expr.SortKey{{Expr: tb.col("a")}}}
+	n := &physical.Analytic{Partition: exprs(tb.col("p")), Order: []expr.SortKey{{Expr: tb.col("a")}}}
 	running := expr.Frame{End: expr.FrameBound{Kind: expr.CurrentRow}}
 	sliding := expr.Frame{Start: expr.FrameBound{Kind: expr.Preceding, Offset: 700}, End: expr.FrameBound{Kind: expr.Preceding, Offset: 3}}
 	for _, f := range []expr.Frame{running, sliding} {
 		sum := call("sum", tb.col("v"))
 		n.Calls = append(n.Calls, &expr.AnalyticCall{Kind: expr.WindowAggregate, Agg: sum, DT: sum.Type(), Frame: f})
 	}
-	checkAnalytic(t, alloc, r, tb, n)
+	checkAnalytic(t, alloc, r, tb, n, outputRows)
+}
+
+// Memory that is refused, at whatever moment, is an error and no leak.
+func TestWindowFunctionsGiveMemoryBack(t *testing.T) {
+	refused := errors.New("no more memory")
+	failed := 0
+	for left := range 40 {
+		r := rand.New(rand.NewPCG(3, 3))
+		alloc := memory.NewCheckedAllocator(memory.DefaultAllocator)
+		tb := windowTable(r, alloc, 200, 9)
+		n := &physical.Analytic{Partition: exprs(tb.col("p")), Order: []expr.SortKey{{Expr: tb.col("a")}}}
+		n.Calls = randomCalls(r, tb, n.Order)
+		e := newEngine(t, alloc, onePlan(tb, windowPlan(tb, n)), 1)
+		e.tasks[1].root.(*watched).op.(*analytic).enough = 10
+		e.sources["src"] = tb.cut(r, 0, 200, 1)
+		if _, err := e.runTask(e.plan.Stages[0], 0, 0, batch.NoTime, batch.NoTime); err != nil {
+			t.Fatal(err)
+		}
+		held := int64(0)
+		e.env = func(env *Env) {
+			env.Charge = func(n int64) error {
+				if n > 0 && left == 0 {
+					return refused
+				}
+				if n > 0 {
+					left--
+				}
+				held += n
+				return nil
+			}
+		}
+		_, err := e.runTask(e.plan.Stages[1], 0, 0, batch.NoTime, batch.NoTime)
+		if err != nil && !errors.Is(err, refused) {
+			t.Fatal(err)
+		}
+		if err != nil {
+			failed++
+		}
+		e.outputs.Prune("test", 0)
+		e.sources["src"].release()
+		e.close()
+		tb.rec.Release()
+		alloc.AssertSize(t, 0)
+		if held != 0 {
+			t.Errorf("%d bytes are still charged", held)
+		}
+	}
+	if failed < 10 {
+		t.Errorf("only %d of 40 runs were refused memory", failed)
+	}
 }
