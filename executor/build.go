@@ -59,6 +59,8 @@ func (b *builder) operator(n physical.Node, in []Operator) (Operator, error) {
 		return newHashJoin(n, in[0], in[1], b.shared)
 	case *physical.Union:
 		return newUnion(n, in), nil
+	case *physical.Analytic:
+		return newAnalytic(n, in[0])
 	case *physical.Sort:
 		return newSorter(n, in[0])
 	case *physical.TopN:

@@ -90,6 +90,8 @@ func (b *builder) build(n logical.Node) (*fragment, error) {
 		return b.window(n)
 	case *logical.Aggregate:
 		return b.aggregate(n)
+	case *logical.Analytic:
+		return b.analytic(n)
 	case *logical.Distinct:
 		return b.distinct(n)
 	case *logical.Join:

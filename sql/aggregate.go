@@ -59,10 +59,10 @@ func (x *exprBinder) aggregate(c *ast.Call, name string) (expr.Expr, error) {
 // column that is an aggregate itself is none.
 func (x *exprBinder) inside() *exprBinder {
 	inner := *x
-	inner.inAgg, inner.aliasFirst = true, false
+	inner.inAgg, inner.inWindow, inner.aliasFirst = true, false, false
 	if x.alias != nil {
 		inner.alias = func(name string) expr.Expr {
-			if e := x.alias(name); e != nil && !usesAggregate(e) {
+			if e := x.alias(name); e != nil && !usesAggregate(e) && !usesAnalytic(e) {
 				return e
 			}
 			return nil
@@ -212,7 +212,7 @@ func (g *grouping) above(e expr.Expr) (expr.Expr, error) {
 			return &expr.Column{Index: i, Name: g.names[i], DT: k.Type(), Null: k.Nullable() || g.sets != nil}, nil
 		}
 	}
-	if c, ok := e.(*expr.Column); ok && isScalar(c) {
+	if c, ok := e.(*expr.Column); ok && (isScalar(c) || isAnalytic(c)) {
 		return c, nil
 	}
 	if c, ok := e.(*expr.Column); ok && c.Index >= markBase {

@@ -28,7 +28,9 @@ func (x *exprBinder) call(c *ast.Call) (expr.Expr, error) {
 	}
 	switch {
 	case c.Over != nil:
-		return nil, unsupported(c.Pos, "a window function ("+name+"(..) OVER)")
+		return x.analytic(c, name)
+	case isWindowOnly(name):
+		return nil, ast.Errorf(c.Pos, "%s is a window function: it needs OVER (ORDER BY ..)", name)
 	case unboundYet[name]:
 		return nil, unsupported(c.Pos, name)
 	case functions.IsAggregate(name):
@@ -156,7 +158,7 @@ func (x *exprBinder) bindLambda(l *ast.Lambda, types []arrow.DataType) (expr.Exp
 		out.Params = append(out.Params, p)
 		inner.lambda = &lambdaScope{param: p, outer: inner.lambda}
 	}
-	inner.aggs, inner.clause = nil, "a lambda"
+	inner.aggs, inner.windows, inner.clause = nil, nil, "a lambda"
 	var err error
 	out.Body, err = inner.bind(l.Body)
 	return out, err

@@ -23,6 +23,10 @@ type exprBinder struct {
 	group *grouping
 	// inAgg is set inside an aggregate's arguments.
 	inAgg bool
+	// windows collects window functions; nil where none may stand. inWindow is set
+	// inside one's arguments and keys.
+	windows  *analytics
+	inWindow bool
 	// alias finds names that are no columns: output columns of the same SELECT.
 	alias func(name string) expr.Expr
 	// aliasFirst lets an alias hide a column of the input (ORDER BY).

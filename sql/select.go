@@ -25,15 +25,13 @@ type selection struct {
 	items []item
 	aggs  *aggregates
 	subs  *scalars
+	wins  *analytics
 	group *grouping // nil without aggregation
 }
 
 // selectBlock binds a SELECT and the ORDER BY of its query, which may refer to
 // what the SELECT does not return.
 func (b *binder) selectBlock(s *ast.Select, order []ast.OrderItem) (*scope, error) {
-	if s.Qualify != nil {
-		return nil, unsupported(s.Qualify.Position(), "QUALIFY")
-	}
 	if err := b.budget.relation(s.Pos, 1); err != nil {
 		return nil, err
 	}
@@ -41,7 +39,11 @@ func (b *binder) selectBlock(s *ast.Select, order []ast.OrderItem) (*scope, erro
 	if err != nil {
 		return nil, err
 	}
-	sel := &selection{b: b, s: s, sc: sc, aggs: &aggregates{}, subs: &scalars{}}
+	wins, err := newAnalytics(s.Windows)
+	if err != nil {
+		return nil, err
+	}
+	sel := &selection{b: b, s: s, sc: sc, aggs: &aggregates{}, subs: &scalars{}, wins: wins}
 	if s.Where != nil {
 		if err := sel.where(s.Where); err != nil {
 			return nil, err
@@ -60,11 +62,15 @@ func (b *binder) selectBlock(s *ast.Select, order []ast.OrderItem) (*scope, erro
 	if err != nil {
 		return nil, err
 	}
+	qualify, err := sel.qualify()
+	if err != nil {
+		return nil, err
+	}
 	keys, err := sel.order(order)
 	if err != nil {
 		return nil, err
 	}
-	return sel.plan(having, keys)
+	return sel.plan(having, qualify, keys)
 }
 
 // expand replaces * by the columns it stands for.
@@ -235,14 +241,19 @@ func (sel *selection) nameWindow(e expr.Expr) {
 
 // binder makes a binder for a clause in which aggregates may stand.
 func (sel *selection) binder(clause string, upto int) *exprBinder {
-	return &exprBinder{b: sel.b, sc: sel.sc, clause: clause, aggs: sel.aggs, scalars: sel.subs, group: sel.group, alias: func(name string) expr.Expr {
+	x := &exprBinder{b: sel.b, sc: sel.sc, clause: clause, aggs: sel.aggs, scalars: sel.subs, group: sel.group}
+	if clause != "HAVING" {
+		x.windows = sel.wins
+	}
+	x.alias = func(name string) expr.Expr {
 		for _, it := range sel.items[:upto] {
 			if it.named && it.e != nil && strings.EqualFold(it.name, name) {
 				return it.e
 			}
 		}
 		return nil
-	}}
+	}
+	return x
 }
 
 // bindItems binds the select list. An item may use the names of those before it.
@@ -269,7 +280,7 @@ func (sel *selection) bindItems() error {
 	}
 	if g := sel.s.GroupBy; g != nil && g.All {
 		for _, it := range sel.items {
-			if standsIn(it.e, scalarBase) {
+			if standsIn(it.e, scalarBase) || usesAnalytic(it.e) {
 				continue
 			}
 			if start, end, ok := windowColumns(it.e); ok {
@@ -304,7 +315,23 @@ func (sel *selection) having() (expr.Expr, error) {
 	if sel.group == nil {
 		sel.group = sel.newGroup()
 	}
-	return sel.binder("HAVING", len(sel.items)).condition(sel.s.Having)
+	e, err := sel.binder("HAVING", len(sel.items)).condition(sel.s.Having)
+	if err == nil && usesAnalytic(e) {
+		return nil, ast.Errorf(sel.s.Having.Position(), "HAVING is applied before window functions are computed").WithHint("use QUALIFY")
+	}
+	return e, err
+}
+
+// qualify binds QUALIFY, which is applied to what the window functions give.
+func (sel *selection) qualify() (expr.Expr, error) {
+	if sel.s.Qualify == nil {
+		return nil, nil
+	}
+	e, err := sel.binder("QUALIFY", len(sel.items)).condition(sel.s.Qualify)
+	if err == nil && len(sel.wins.calls) == 0 {
+		return nil, ast.Errorf(sel.s.Qualify.Position(), "QUALIFY needs a window function, in it or in the select list").WithHint("use WHERE")
+	}
+	return e, err
 }
 
 // order binds ORDER BY: positions, then names of output columns, then anything
@@ -336,9 +363,9 @@ func (sel *selection) order(items []ast.OrderItem) ([]expr.SortKey, error) {
 	return keys, nil
 }
 
-// plan puts the nodes on top of the input: Aggregate, Filter (HAVING), Project,
-// Distinct, Sort.
-func (sel *selection) plan(having expr.Expr, keys []expr.SortKey) (*scope, error) {
+// plan puts the nodes on top of the input: Aggregate, Filter (HAVING), Analytic,
+// Filter (QUALIFY), Project, Distinct, Sort.
+func (sel *selection) plan(having, qualify expr.Expr, keys []expr.SortKey) (*scope, error) {
 	node := sel.sc.node
 	es, names := make([]expr.Expr, len(sel.items)), make([]string, len(sel.items))
 	for i, it := range sel.items {
@@ -349,51 +376,51 @@ func (sel *selection) plan(having expr.Expr, keys []expr.SortKey) (*scope, error
 			return nil, ast.Errorf(sel.s.Pos, "grouping and grouping_id need GROUP BY with ROLLUP, CUBE or GROUPING SETS")
 		}
 		node = sel.group.node(node)
-		if err := sel.raise(es, keys, &having); err != nil {
+		if err := sel.eachExpr(es, keys, &having, &qualify, sel.group.above); err != nil {
 			return nil, err
 		}
 	}
 	if len(sel.subs.plans) > 0 {
 		joined, first := sel.subs.join(node)
 		node = joined
-		for i := range es {
-			es[i] = placed(es[i], first)
-		}
-		for i := range keys {
-			keys[i].Expr = placed(keys[i].Expr, first)
-		}
-		if having != nil {
-			having = placed(having, first)
+		if err := sel.eachExpr(es, keys, &having, &qualify, func(e expr.Expr) (expr.Expr, error) { return placed(e, first), nil }); err != nil {
+			return nil, err
 		}
 	}
 	if having != nil {
 		node = &logical.Filter{Input: node, Cond: having}
 	}
+	node = sel.wins.plan(node)
+	for i := range es {
+		es[i] = sel.wins.placed(es[i])
+	}
+	for i := range keys {
+		keys[i].Expr = sel.wins.placed(keys[i].Expr)
+	}
+	if qualify != nil {
+		node = &logical.Filter{Input: node, Cond: sel.wins.placed(qualify)}
+	}
 	return sel.output(node, es, names, keys)
 }
 
-// raise moves the items, sort keys and the HAVING condition above the Aggregate.
-func (sel *selection) raise(es []expr.Expr, keys []expr.SortKey, having *expr.Expr) error {
-	if *having != nil {
-		e, err := sel.group.above(*having)
-		if err != nil {
-			return err
-		}
-		*having = e
-	}
+// eachExpr rewrites the items, sort keys, conditions and window functions: the
+// nodes below them have moved the columns that they are over.
+func (sel *selection) eachExpr(es []expr.Expr, keys []expr.SortKey, having, qualify *expr.Expr, f func(e expr.Expr) (expr.Expr, error)) error {
+	all := []*expr.Expr{having}
 	for i := range es {
-		e, err := sel.group.above(es[i])
-		if err != nil {
-			return err
-		}
-		es[i] = e
+		all = append(all, &es[i])
 	}
 	for i := range keys {
-		e, err := sel.group.above(keys[i].Expr)
-		if err != nil {
+		all = append(all, &keys[i].Expr)
+	}
+	for _, e := range append(all, qualify) {
+		if *e == nil {
+			continue
+		}
+		var err error
+		if *e, err = f(*e); err != nil {
 			return err
 		}
-		keys[i].Expr = e
 	}
-	return nil
+	return sel.wins.rewrite(f)
 }

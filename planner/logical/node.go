@@ -11,7 +11,7 @@ import (
 )
 
 // Node is a relational operator. It is sealed: Scan, Values, Filter, Project,
-// Watermark, Window, Aggregate, Join, Union, Distinct, Sort and Limit.
+// Watermark, Window, Aggregate, Analytic, Join, Union, Distinct, Sort and Limit.
 type Node interface {
 	Schema() *arrow.Schema
 	Inputs() []Node
@@ -103,6 +103,15 @@ type Aggregate struct {
 	Aggs  []*expr.AggCall
 }
 
+// Analytic adds a column to Input for each call of a window function. The calls
+// share how rows are partitioned and ordered within a partition.
+type Analytic struct {
+	Input     Node
+	Partition []expr.Expr
+	Order     []expr.SortKey
+	Calls     []*expr.AnalyticCall
+}
+
 // JoinKind is the kind of a join.
 type JoinKind int
 
@@ -153,6 +162,7 @@ func (*Project) node()   {}
 func (*Watermark) node() {}
 func (*Window) node()    {}
 func (*Aggregate) node() {}
+func (*Analytic) node()  {}
 func (*Join) node()      {}
 func (*Union) node()     {}
 func (*Distinct) node()  {}

@@ -54,6 +54,15 @@ func (n *Aggregate) Schema() *arrow.Schema {
 	return arrow.NewSchema(fields, nil)
 }
 
+// Schema returns the input's columns, then the calls'.
+func (n *Analytic) Schema() *arrow.Schema {
+	fields := append([]arrow.Field{}, n.Input.Schema().Fields()...)
+	for _, c := range n.Calls {
+		fields = append(fields, arrow.Field{Name: c.Name, Type: c.DT, Nullable: c.Null})
+	}
+	return arrow.NewSchema(fields, nil)
+}
+
 // Schema returns Left's columns and, unless it is a semi or anti join, Right's.
 func (n *Join) Schema() *arrow.Schema {
 	fields := append([]arrow.Field{}, n.Left.Schema().Fields()...)
@@ -110,6 +119,7 @@ func (n *Project) Inputs() []Node   { return []Node{n.Input} }
 func (n *Watermark) Inputs() []Node { return []Node{n.Input} }
 func (n *Window) Inputs() []Node    { return []Node{n.Input} }
 func (n *Aggregate) Inputs() []Node { return []Node{n.Input} }
+func (n *Analytic) Inputs() []Node  { return []Node{n.Input} }
 func (n *Join) Inputs() []Node      { return []Node{n.Left, n.Right} }
 func (n *Union) Inputs() []Node     { return n.In }
 func (n *Distinct) Inputs() []Node  { return []Node{n.Input} }
@@ -128,6 +138,7 @@ func (n *Union) WithInputs(in []Node) Node    { return &Union{In: in} }
 
 func (n *Watermark) WithInputs(in []Node) Node { c := *n; c.Input = in[0]; return &c }
 func (n *Aggregate) WithInputs(in []Node) Node { c := *n; c.Input = in[0]; return &c }
+func (n *Analytic) WithInputs(in []Node) Node  { c := *n; c.Input = in[0]; return &c }
 
 func (n *Join) WithInputs(in []Node) Node {
 	c := *n
@@ -186,6 +197,14 @@ func (n *Aggregate) String() string {
 		aggs[i] = a.String() + " AS " + a.Name
 	}
 	return "Aggregate by [" + exprs(n.Keys, ", ") + "] [" + strings.Join(aggs, ", ") + "]"
+}
+
+func (n *Analytic) String() string {
+	calls := make([]string, len(n.Calls))
+	for i, c := range n.Calls {
+		calls[i] = c.String() + " AS " + c.Name
+	}
+	return "Analytic by [" + exprs(n.Partition, ", ") + "] order [" + expr.SortKeys(n.Order) + "] [" + strings.Join(calls, ", ") + "]"
 }
 
 // String names the kind as SQL does.

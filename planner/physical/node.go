@@ -9,7 +9,7 @@ import (
 
 // Node is an operator of a stage. It is sealed: Scan, Values, Filter, Project,
 // Watermark, LateFilter, Window, PartialAggregate, FinalAggregate,
-// CompleteAggregate, StatefulAggregate, HashJoin, Union, Sort, TopN, Limit and ExchangeRead.
+// CompleteAggregate, StatefulAggregate, HashJoin, Union, Analytic, Sort, TopN, Limit and ExchangeRead.
 type Node interface {
 	Schema() *arrow.Schema
 	Inputs() []Node
@@ -136,6 +136,16 @@ type Union struct {
 	Out *arrow.Schema
 }
 
+// Analytic computes window functions, a column for each call behind the input's.
+// Its input is sorted by Partition, ascending and NULLs first, then by Order.
+type Analytic struct {
+	Input     Node
+	Partition []expr.Expr
+	Order     []expr.SortKey
+	Calls     []*expr.AnalyticCall
+	Out       *arrow.Schema
+}
+
 // Sort orders all rows; equal ones keep their order. It spills under memory pressure.
 type Sort struct {
 	Input Node
@@ -174,6 +184,7 @@ func (*CompleteAggregate) node() {}
 func (*StatefulAggregate) node() {}
 func (*HashJoin) node()          {}
 func (*Union) node()             {}
+func (*Analytic) node()          {}
 func (*Sort) node()              {}
 func (*TopN) node()              {}
 func (*Limit) node()             {}
@@ -192,6 +203,7 @@ func (n *CompleteAggregate) Schema() *arrow.Schema { return n.Out }
 func (n *StatefulAggregate) Schema() *arrow.Schema { return n.Out }
 func (n *HashJoin) Schema() *arrow.Schema          { return n.Out }
 func (n *Union) Schema() *arrow.Schema             { return n.Out }
+func (n *Analytic) Schema() *arrow.Schema          { return n.Out }
 func (n *Sort) Schema() *arrow.Schema              { return n.Input.Schema() }
 func (n *TopN) Schema() *arrow.Schema              { return n.Input.Schema() }
 func (n *Limit) Schema() *arrow.Schema             { return n.Input.Schema() }
@@ -210,6 +222,7 @@ func (n *CompleteAggregate) Inputs() []Node { return []Node{n.Input} }
 func (n *StatefulAggregate) Inputs() []Node { return []Node{n.Input} }
 func (n *HashJoin) Inputs() []Node          { return []Node{n.Left, n.Right} }
 func (n *Union) Inputs() []Node             { return n.In }
+func (n *Analytic) Inputs() []Node          { return []Node{n.Input} }
 func (n *Sort) Inputs() []Node              { return []Node{n.Input} }
 func (n *TopN) Inputs() []Node              { return []Node{n.Input} }
 func (n *Limit) Inputs() []Node             { return []Node{n.Input} }

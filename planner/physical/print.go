@@ -156,6 +156,14 @@ func (n *HashJoin) String() string {
 	return s + " build right"
 }
 
+func (n *Analytic) String() string {
+	calls := make([]string, len(n.Calls))
+	for i, c := range n.Calls {
+		calls[i] = c.String()
+	}
+	return "Analytic by [" + list(n.Partition) + "] order [" + expr.SortKeys(n.Order) + "] [" + strings.Join(calls, ", ") + "]"
+}
+
 func (n *Union) String() string { return "UnionAll" }
 func (n *Sort) String() string  { return "Sort " + expr.SortKeys(n.Keys) }
 

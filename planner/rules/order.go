@@ -48,6 +48,8 @@ func mapExprs(n logical.Node, f func(e exprT) exprT) logical.Node {
 		}
 	case *logical.Aggregate:
 		return mapAggregate(n, f)
+	case *logical.Analytic:
+		return mapAnalytic(n, f)
 	case *logical.Window:
 		if t := f(n.Time); t != n.Time {
 			c := *n
@@ -57,13 +59,7 @@ func mapExprs(n logical.Node, f func(e exprT) exprT) logical.Node {
 	case *logical.Join:
 		return mapJoin(n, f)
 	case *logical.Sort:
-		keys, changed := append(sortKeys{}, n.Keys...), false
-		for i := range keys {
-			e := f(keys[i].Expr)
-			changed = changed || e != keys[i].Expr
-			keys[i].Expr = e
-		}
-		if changed {
+		if keys, changed := mapKeys(n.Keys, f); changed {
 			return &logical.Sort{Input: n.Input, Keys: keys}
 		}
 	default: // it holds no expression
@@ -86,6 +82,36 @@ func mapAggregate(n *logical.Aggregate, f func(exprT) exprT) logical.Node {
 			d := *a
 			d.Args, d.Filter = args, filter
 			c.Aggs[i] = &d
+			changed = true
+		}
+	}
+	if !changed {
+		return n
+	}
+	return &c
+}
+
+func mapKeys(in sortKeys, f func(exprT) exprT) (sortKeys, bool) {
+	keys, changed := append(sortKeys{}, in...), false
+	for i := range keys {
+		e := f(keys[i].Expr)
+		changed = changed || e != keys[i].Expr
+		keys[i].Expr = e
+	}
+	return keys, changed
+}
+
+func mapAnalytic(n *logical.Analytic, f func(exprT) exprT) logical.Node {
+	c := *n
+	var changed, ch bool
+	c.Partition, changed = mapList(n.Partition, f)
+	if c.Order, ch = mapKeys(n.Order, f); ch {
+		changed = true
+	}
+	c.Calls = append(c.Calls[:0:0], n.Calls...)
+	for i, a := range n.Calls {
+		if es, ch := mapList(a.Exprs(), f); ch {
+			c.Calls[i] = a.WithExprs(es)
 			changed = true
 		}
 	}

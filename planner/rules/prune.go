@@ -60,6 +60,8 @@ func prune(n logical.Node, need []int) (logical.Node, map[int]int) {
 		return pruneWindow(n, need)
 	case *logical.Aggregate:
 		return pruneAggregate(n, need)
+	case *logical.Analytic:
+		return pruneAnalytic(n, need)
 	case *logical.Join:
 		return pruneJoin(n, need)
 	case *logical.Sort:
@@ -187,6 +189,50 @@ func pruneAggregate(n *logical.Aggregate, need []int) (logical.Node, map[int]int
 		c.Aggs[i] = moveAgg(a, below)
 	}
 	return &c, at
+}
+
+// pruneAnalytic drops the calls that nobody reads, and the node with the last.
+func pruneAnalytic(n *logical.Analytic, need []int) (logical.Node, map[int]int) {
+	width := n.Input.Schema().NumFields()
+	c := *n
+	c.Calls = nil
+	var below []int
+	var es []exprT
+	out := map[int]int{}
+	for _, w := range need {
+		if w < width {
+			below = append(below, w)
+			continue
+		}
+		out[w] = len(c.Calls)
+		c.Calls = append(c.Calls, n.Calls[w-width])
+		es = append(es, n.Calls[w-width].Exprs()...)
+	}
+	if len(c.Calls) == 0 {
+		return prune(n.Input, below)
+	}
+	es = append(es, n.Partition...)
+	for _, k := range n.Order {
+		es = append(es, k.Expr)
+	}
+	in, at := prune(n.Input, with(below, es...))
+	c.Input = in
+	c.Partition = moveAll(n.Partition, at)
+	c.Order = slices.Clone(n.Order)
+	for i := range c.Order {
+		c.Order[i].Expr = move(c.Order[i].Expr, at)
+	}
+	for i, a := range c.Calls {
+		c.Calls[i] = a.WithExprs(moveAll(a.Exprs(), at))
+	}
+	now := in.Schema().NumFields()
+	for w := range out {
+		out[w] += now
+	}
+	for _, w := range below {
+		out[w] = at[w]
+	}
+	return &c, out
 }
 
 func moveAgg(a *expr.AggCall, at map[int]int) *expr.AggCall {

@@ -27,6 +27,8 @@ func push(n logical.Node, conds []exprT) logical.Node {
 		return filter(&c, above)
 	case *logical.Aggregate:
 		return pushAggregate(n, conds)
+	case *logical.Analytic:
+		return pushAnalytic(n, conds)
 	case *logical.Join:
 		return pushJoin(n, conds)
 	case *logical.Union:
@@ -88,6 +90,28 @@ func pushAggregate(n *logical.Aggregate, conds []exprT) logical.Node {
 	for i, c := range below {
 		below[i] = substitute(c, n.Keys)
 	}
+	c := *n
+	c.Input = push(n.Input, below)
+	return filter(&c, above)
+}
+
+// pushAnalytic passes conditions on partition keys alone: they keep or drop
+// whole partitions, and what is left of those is what was there.
+func pushAnalytic(n *logical.Analytic, conds []exprT) logical.Node {
+	keys := map[int]bool{}
+	for _, e := range n.Partition {
+		if c, ok := e.(*expr.Column); ok {
+			keys[c.Index] = true
+		}
+	}
+	below, above := split(conds, func(set map[int]bool) bool {
+		for i := range set {
+			if !keys[i] {
+				return false
+			}
+		}
+		return len(set) > 0
+	})
 	c := *n
 	c.Input = push(n.Input, below)
 	return filter(&c, above)

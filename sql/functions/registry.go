@@ -21,6 +21,7 @@ type Entry struct {
 	Result  string   // what the example gives, cast to STRING
 	Since   string
 	Agg     bool
+	Window  bool // has a meaning with OVER alone; the binder knows it
 
 	volatility expr.Volatility
 	nonStrict  bool // sees NULL arguments
@@ -63,6 +64,7 @@ func init() {
 		{"conversion", conversions()},
 		{"miscellaneous", misc()},
 		{"aggregate", aggregates()},
+		{"window", windows()},
 	}
 	byName = map[string]*Entry{}
 	for _, g := range groups {
@@ -124,6 +126,9 @@ func Scalar(name string, args []expr.Expr) (expr.Expr, error) {
 	}
 	if e.Agg {
 		return nil, batch.UserErrorf("%s is an aggregate function and cannot be used here", e.Name())
+	}
+	if e.Window {
+		return nil, batch.UserErrorf("%s is a window function and needs OVER", e.Name())
 	}
 	canon := make([]expr.Expr, len(args))
 	for i, a := range args {

@@ -1,0 +1,98 @@
+package planner
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/sluice-stream/sluice/planner/expr"
+	"github.com/sluice-stream/sluice/planner/logical"
+)
+
+var routes = &logical.Table{Name: "routes", Schema: trips.Schema}
+
+// ranked adds row_number and a sum over the same partitions.
+func ranked(in logical.Node, partition []string, order ...string) *logical.Analytic {
+	n := &logical.Analytic{Input: in, Calls: []*expr.AnalyticCall{{Kind: expr.RowNumber, Name: "n", DT: expr.TypeInt32}}}
+	for _, p := range partition {
+		n.Partition = append(n.Partition, col(in, p))
+	}
+	for _, o := range order {
+		n.Order = append(n.Order, expr.SortKey{Expr: col(in, o), NullsFirst: true})
+	}
+	return n
+}
+
+func TestWindowFunctionsOverOnePartitioningShareExchangeAndSort(t *testing.T) {
+	first := ranked(scan(routes), []string{"city"}, "ts", "id")
+	second := ranked(first, []string{"city"}, "ts")
+	third := ranked(second, []string{"city"}, "fare")
+	expect(t, build(t, ranked(third, nil, "id"), false, ""), `
+Stage 0 splits -> hash(city#1)
+  Scan routes#0 [id, city, ts, fare]
+Stage 1 hash -> one
+  Analytic by [city#1] order [fare#3] [row_number()]
+    Sort city#1, fare#3
+      Analytic by [city#1] order [ts#2] [row_number()]
+        Analytic by [city#1] order [ts#2, id#0] [row_number()]
+          Sort city#1, ts#2, id#0
+            ExchangeRead stage 0
+Stage 2 single -> client
+  Analytic by [] order [id#0] [row_number()]
+    Sort id#0
+      ExchangeRead stage 1
+`)
+}
+
+func TestAWindowFunctionThatNobodyReadsIsNotComputed(t *testing.T) {
+	n := ranked(scan(routes), []string{"city"}, "ts")
+	n.Calls = append(n.Calls, &expr.AnalyticCall{Kind: expr.Lag, Args: []expr.Expr{col(n.Input, "fare")}, N: 1, Name: "before", DT: expr.TypeDouble, Null: true})
+	expect(t, build(t, &logical.Project{Input: n, Exprs: []expr.Expr{col(n, "before")}, Names: []string{"before"}}, false, ""), `
+Stage 0 splits -> hash(city#0)
+  Scan routes#0 [city, ts, fare]
+Stage 1 hash -> client
+  Project before#3 AS before
+    Analytic by [city#0] order [ts#1] [lag(fare#2, 1)]
+      Sort city#0, ts#1
+        ExchangeRead stage 0
+`)
+	expect(t, build(t, &logical.Project{Input: n, Exprs: []expr.Expr{col(n, "id")}, Names: []string{"id"}}, false, ""), `
+Stage 0 splits -> client
+  Project id#0 AS id
+    Scan routes#0 [id]
+`)
+}
+
+// What is asked of the partition's key keeps or drops whole partitions; what is
+// asked of another column, or of the result, does not go below.
+func TestOnlyConditionsOnPartitionKeysPassWindowFunctions(t *testing.T) {
+	n := ranked(scan(routes), []string{"city"}, "ts")
+	cond := expr.AndAll([]expr.Expr{
+		compare("=", col(n, "city"), expr.Text("Oslo")), compare(">", col(n, "fare"), expr.Int64(1)), compare("=", col(n, "n"), expr.Int64(1)),
+	})
+	expect(t, build(t, &logical.Filter{Input: n, Cond: cond}, false, ""), `
+Stage 0 splits -> hash(city#1)
+  Filter (city#1 = 'Oslo')
+    Scan routes#0 [id, city, ts, fare] skip where (city#1 = 'Oslo')
+Stage 1 hash -> client
+  Filter ((fare#3 > 1) AND (n#4 = 1))
+    Analytic by [city#1] order [ts#2] [row_number()]
+      Sort city#1, ts#2
+        ExchangeRead stage 0
+`)
+}
+
+func TestAWindowFunctionOverAStreamIsRefused(t *testing.T) {
+	n := ranked(watermarked(), []string{"city"}, "ts")
+	_, err := Build([]Output{{Node: n}}, Options{Stream: true})
+	if err == nil || !strings.Contains(err.Error(), "a window function (row_number(..) OVER) cannot run in this streaming query: each new row can change") {
+		t.Error(err)
+	}
+	agg := hourly(scan(trips))
+	q := build(t, ranked(agg, []string{"city"}, "n"), true, "complete")
+	if s := q.Plan.String(); !strings.Contains(s, "Analytic by [city#1] order [n#2] [row_number()]") {
+		t.Errorf("over a whole result:\n%s", s)
+	}
+	if _, err := Build([]Output{{Node: ranked(scan(cities), []string{"country"}, "name")}}, Options{Stream: true}); err != nil {
+		t.Errorf("over a table that is read once: %v", err)
+	}
+}
