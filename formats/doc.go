@@ -3,8 +3,8 @@
 //
 // A Format is a value of plain functions. The root package holds the contract,
 // the registry and what formats have in common (decompression with caps, the
-// output of text, schema merging); each subfolder is one format. formats/text reads and writes
-// single values as text.
+// output of text, schema merging); each subfolder is one format. formats/text
+// reads and writes single values as text.
 //
 // What a format never does: list directories, keep goroutines after Close,
 // trust a size that the bytes declare, or panic on damaged bytes.
