@@ -20,7 +20,8 @@
 //	F4  the result that a streaming query has accumulated after each file is the
 //	    batch answer over the files so far, in every output mode that it can have,
 //	    with a restart at another parallelism in between; append with a watermark
-//	    puts out only rows of that answer, and every window that is closed (stream.go).
+//	    puts out only rows of that answer, and every window that is closed (stream.go);
+//	F5  with rows that come late, the same over the rows that do not (late_test.go).
 //
 // Differences that are meant, and how the texts get round them:
 //
@@ -40,7 +41,10 @@
 //	USING: a column of that name is not used beside a further join, where Sluice (as
 //	  Spark) calls it ambiguous and DuckDB does not
 //	TUMBLE, HOP: arithmetic over time_bucket; rows without a time are in no window
-//	text to DATE: a year alone is its first day, in DuckDB no date; it is not cast
+//	DECIMAL products: DuckDB computes those of 18 digits in 64 bits and refuses what
+//	  does not fit, so factors are short
+//	text to DATE and DOUBLE: a year alone is its first day and 12D is 12.0 as in
+//	  Java, in DuckDB they are nothing; texts are not cast to these
 //	try_add and others: a TRY_CAST of HUGEINT
 //	levenshtein: counts characters, in DuckDB bytes, and is left out
 //

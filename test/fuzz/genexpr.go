@@ -237,6 +237,9 @@ func (g *gen) predicate(depth int, sc []column) *node {
 func (g *gen) call(t typ, depth int, sc []column) *node {
 	var fit []function
 	for _, f := range functions {
+		if f.out == kI64 && f.args[0] == kF64 && slices.ContainsFunc(g.tables, func(t *table) bool { return t.extreme }) {
+			continue
+		}
 		if f.out == t.k {
 			fit = append(fit, f)
 		}
@@ -279,7 +282,7 @@ func (g *gen) call(t typ, depth int, sc []column) *node {
 // not fit is NULL.
 func (g *gen) decimal(t typ, depth int, sc []column) *node {
 	a, b := typ{k: kDec, p: 9, s: 2}, typ{k: kDec, p: 7, s: 3}
-	if i := slices.IndexFunc(sc, func(c column) bool { return c.t.k == kDec && c.t.p <= 18 }); i >= 0 {
+	if i := slices.IndexFunc(sc, func(c column) bool { return c.t.k == kDec && c.t.p <= 11 }); i >= 0 {
 		a = sc[i].t
 	}
 	op := pick(g, []string{"($0 + $1)", "($0 - $1)", "($0 * $1)", "(-$0)", "abs($0)", "greatest($0, $1)", "coalesce($0, $1)", "round($0, 1)", "round($0)"})

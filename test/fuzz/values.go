@@ -34,6 +34,9 @@ func value(r *rand.Rand, t typ, extreme bool) string {
 		}
 		return fmt.Sprint(r.IntN(9) - 3)
 	case kF64:
+		if extreme && r.IntN(4) == 0 {
+			return []string{"NaN", "Infinity", "-Infinity", "-0.0"}[r.IntN(4)]
+		}
 		return strings.TrimSuffix(fmt.Sprintf("%.3f", float64(r.IntN(400)-150)/8), "00")
 	case kDec:
 		n := r.Int64N(2000) - 700
