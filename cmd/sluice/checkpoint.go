@@ -116,7 +116,12 @@ func listCheckpoints(w io.Writer, dir string, asJSON bool) error {
 		return printJSON(w, all)
 	}
 	for _, l := range all {
-		fmt.Fprintf(w, "%s  query %s  committed batch %d", l.Dir, cmp.Or(l.Query, "?"), l.Committed)
+		fmt.Fprintf(w, "%s  query %s  ", l.Dir, cmp.Or(l.Query, "?"))
+		if l.Committed == batch.None {
+			fmt.Fprint(w, "nothing committed")
+		} else {
+			fmt.Fprintf(w, "committed batch %d", l.Committed)
+		}
 		if len(l.Damage) > 0 {
 			fmt.Fprintf(w, "  damaged: %s", l.Damage[0])
 		}
