@@ -43,8 +43,9 @@
 //	TUMBLE, HOP: arithmetic over time_bucket; rows without a time are in no window
 //	DECIMAL products: DuckDB computes those of 18 digits in 64 bits and refuses what
 //	  does not fit, so factors are short
-//	text to DATE and DOUBLE: a year alone is its first day and 12D is 12.0 as in
-//	  Java, in DuckDB they are nothing; texts are not cast to these
+//	text to DATE, DOUBLE and INT: a year alone is its first day, 12D is 12.0 as in
+//	  Java, and 57.00 is no INT, in DuckDB all three are otherwise; texts are not
+//	  cast to these
 //	try_add and others: a TRY_CAST of HUGEINT
 //	levenshtein: counts characters, in DuckDB bytes, and is left out
 //

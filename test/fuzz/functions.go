@@ -131,7 +131,6 @@ var functions = []function{
 	{out: kI8, args: []kind{kI64}, s: "TRY_CAST($0 AS TINYINT)", max: 128},
 	{out: kI16, args: []kind{kI32}, s: "TRY_CAST($0 AS SMALLINT)", max: 32768},
 	{out: kI32, args: []kind{kI64}, s: "TRY_CAST($0 AS INT)", max: 2147483648},
-	{out: kI32, args: []kind{kStr}, s: "TRY_CAST($0 AS INT)", max: 2147483648},
 	{out: kF64, args: []kind{kF64}, s: "round($0)"},
 	{out: kI8, args: []kind{kI8}, s: "nullifzero($0)", d: "nullif($0, 0)", max: 128},
 	{out: kI64, args: []kind{kI64}, s: "zeroifnull($0)", d: "coalesce($0, 0)", max: 9.3e18},

@@ -436,16 +436,17 @@ func (g *gen) aggregate(src source, nested bool) *node {
 		return nil
 	}
 	if g.one(6) && !g.off["filter"] {
-		f := fmt.Sprintf(" FILTER (WHERE $%d)", len(n.args))
-		n.args = append(n.args, arg(typ{k: kBool}))
-		plain := n.s
-		if n.d != "" {
-			n.d = strings.Replace(n.d, plain, plain+f, 1)
-			if !strings.Contains(n.d, f) {
-				n.d = strings.Replace(n.d, " AS", f+" AS", 1)
-			}
-		}
-		n.s += f
+		filter(n, arg(typ{k: kBool}))
 	}
 	return n
+}
+
+// filter adds a FILTER to an aggregate, in DuckDB's text inside of what is around it.
+func filter(n, cond *node) {
+	f := fmt.Sprintf(" FILTER (WHERE $%d)", len(n.args))
+	n.args = append(n.args, cond)
+	if n.d != "" {
+		n.d = strings.Replace(n.d, n.s, n.s+f, 1)
+	}
+	n.s += f
 }
