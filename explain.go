@@ -14,7 +14,7 @@ import (
 
 // planBatch plans a query over what its tables hold now.
 func (s *Session) planBatch(out planner.Output) (*planner.Query, error) {
-	q, err := planner.Build([]planner.Output{out}, planner.Options{Zone: s.zone(), Bytes: s.tableBytes, SkipRules: s.set.skipRules()})
+	q, err := planner.Build([]planner.Output{out}, planner.Options{Zone: s.zone(), RecursionMax: int(s.set.snapshot().Int(setRecursion)), Bytes: s.tableBytes, SkipRules: s.set.skipRules()})
 	return q, refused(err)
 }
 

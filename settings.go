@@ -22,6 +22,7 @@ var (
 	setRetries      = options.Option{Key: "batch.max-attempts", Kind: options.Int, Default: "4", Doc: "attempts at a batch before its query fails, for errors that may pass"}
 	setZone         = options.Option{Key: "session.time-zone", Kind: options.Text, Default: "UTC", Doc: "the zone in which timestamps are read and shown, an IANA name"}
 	setDoubleQuoted = options.Option{Key: "ansi.double-quoted-identifiers", Kind: options.Boolean, Default: "false", Doc: "\"x\" is an identifier instead of a string"}
+	setRecursion    = options.Option{Key: "recursion.max-rounds", Kind: options.Int, Default: "10000", Doc: "rounds after which WITH RECURSIVE gives up"}
 	setTemp         = options.Option{Key: "spill.dir", Kind: options.Text, Default: "", Doc: "folder for what does not fit into memory; the system's by default"}
 )
 
@@ -32,7 +33,7 @@ var setSkipRules = options.Option{Key: "planner.skip-rules", Kind: options.Text,
 // Settings lists every key that SET takes, in order.
 func Settings() []options.Option {
 	out := []options.Option{
-		setParallelism, setMemory, setPolicy, setIdle, setCheckpoint, setRetain, setRetries, setZone, setDoubleQuoted, setTemp,
+		setParallelism, setMemory, setPolicy, setIdle, setCheckpoint, setRetain, setRetries, setZone, setDoubleQuoted, setRecursion, setTemp,
 	}
 	slices.SortFunc(out, func(a, b options.Option) int { return strings.Compare(a.Key, b.Key) })
 	return out

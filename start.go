@@ -75,7 +75,7 @@ func (s *Session) planStream(d *queryDef) (*planner.Query, []target, error) {
 		targets = append(targets, target{name: name, table: in.table, connector: c, mode: d.mode})
 	}
 	// No sizes of tables: they change, and a plan must not change with them.
-	q, err := planner.Build(outs, planner.Options{Stream: true, Zone: s.zone()})
+	q, err := planner.Build(outs, planner.Options{Stream: true, Zone: s.zone(), RecursionMax: int(s.set.snapshot().Int(setRecursion))})
 	if err != nil {
 		return nil, nil, refused(err)
 	}

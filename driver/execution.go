@@ -245,7 +245,8 @@ func (x *execution) nothingLocked(s *physical.Stage) bool {
 func followsInput(n physical.Node) bool {
 	switch n := n.(type) {
 	case *physical.ExchangeRead, *physical.Filter, *physical.Project, *physical.Window, *physical.HashJoin,
-		*physical.Union, *physical.Sort, *physical.TopN, *physical.Limit:
+		*physical.Union, *physical.Sort, *physical.TopN, *physical.Limit,
+		*physical.LimitBy, *physical.Generate:
 	case *physical.PartialAggregate:
 		if len(n.Keys) == 0 {
 			return false

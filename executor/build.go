@@ -10,6 +10,7 @@ import (
 type builder struct {
 	task   *Task
 	stages map[int]*physical.Stage
+	work   map[int][]*workTable // by the Recursive that fills them
 }
 
 // build is the one switch from a node of the plan to its operator.
@@ -67,6 +68,18 @@ func (b *builder) operator(n physical.Node, in []Operator) (Operator, error) {
 		return newTopN(n, in[0])
 	case *physical.Limit:
 		return newLimit(n, in[0]), nil
+	case *physical.Generate:
+		return newGenerate(n, in[0])
+	case *physical.LimitBy:
+		return newLimitBy(n, in[0])
+	case *physical.WorkTable:
+		w := &workTable{base: base{node: n}, n: n}
+		b.work[n.ID] = append(b.work[n.ID], w)
+		return w, nil
+	case *physical.Recursive:
+		return newRecursive(n, in[0], in[1], b.work[n.ID])
+	case *physical.Range:
+		return newRange(n), nil
 	case *physical.ExchangeRead:
 		return newExchangeRead(n), nil
 	}

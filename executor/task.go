@@ -79,7 +79,7 @@ func Build(plan *physical.Plan, stage int) (*Task, error) {
 	if t.stage = t.stages[stage]; t.stage == nil {
 		return nil, fmt.Errorf("plan %s has no stage %d", plan.Key, stage)
 	}
-	b := &builder{task: t, stages: t.stages}
+	b := &builder{task: t, stages: t.stages, work: map[int][]*workTable{}}
 	var err error
 	if t.root, err = b.build(t.stage.Root, 0); err != nil {
 		return nil, fmt.Errorf("stage %d of plan %s: %w", stage, plan.Key, err)

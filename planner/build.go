@@ -21,6 +21,8 @@ type Output struct {
 type Options struct {
 	Stream bool   // run batch by batch
 	Zone   string // the session's time zone; "" is UTC
+	// RecursionMax is how many rounds a recursive query may run; 0 is 10,000.
+	RecursionMax int
 	// Bytes estimates the size of a table, 0 if it is not known; nil for no estimates.
 	// Small sides of joins are sent to every task.
 	Bytes func(t *logical.Table) int64

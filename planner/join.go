@@ -71,6 +71,9 @@ func (b *builder) broadcastJoin(j *physical.HashJoin, l, r *fragment) *fragment 
 
 // batchJoin broadcasts a small side, else spreads both by key.
 func (b *builder) batchJoin(n *logical.Join, j *physical.HashJoin, l, r *fragment) *fragment {
+	if l.local || r.local {
+		return b.localJoin(j, l, r)
+	}
 	small := func(c logical.Node) bool { s := b.bytes(c); return s > 0 && s <= broadcastMax }
 	leftKeepsRight := n.Kind == logical.Inner || n.Kind == logical.Cross || n.Kind == logical.RightOuter
 	rightOK := n.Kind != logical.RightOuter && n.Kind != logical.FullOuter
@@ -108,6 +111,10 @@ func (b *builder) bytes(n logical.Node) int64 {
 		return b.opts.Bytes(n.Table)
 	case *logical.Values:
 		return int64(len(n.Rows)*n.Out.NumFields()*8) + 1
+	case *logical.WorkTable:
+		return 0
+	case *logical.Range:
+		return rangeBytes(n)
 	case *logical.Join:
 		return b.bytes(n.Left)
 	case *logical.Union:

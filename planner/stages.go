@@ -32,6 +32,7 @@ type fragment struct {
 	state   []string
 	static  bool // depends on pinned sources alone
 	changes bool // rows carry the change column
+	local   bool // part of a recursive query's task: nothing may be cut off below its root
 	whole   bool // the whole result comes out with every batch (complete mode)
 }
 
@@ -102,6 +103,17 @@ func (b *builder) build(n logical.Node) (*fragment, error) {
 		return b.sort(n)
 	case *logical.Limit:
 		return b.limit(n)
+	case *logical.Generate:
+		return b.generate(n)
+	case *logical.LimitBy:
+		return b.limitBy(n)
+	case *logical.Recursive:
+		return b.recursive(n)
+	case *logical.WorkTable:
+		return workTable(n), nil
+	case *logical.Range:
+		return rangeFragment(n), nil
+	case *logical.Apply: // the first rule has made joins of them all
 	}
 	return nil, fmt.Errorf("planner: no physical form of %T", n)
 }
@@ -218,6 +230,7 @@ func (b *builder) union(n *logical.Union) (*fragment, error) {
 			out.kind = physical.Single
 		}
 		out.static = out.static && f.static
+		out.local = out.local || f.local
 		ins = append(ins, f)
 	}
 	u := &physical.Union{Out: n.Schema()}

@@ -212,7 +212,7 @@ func (g *grouping) above(e expr.Expr) (expr.Expr, error) {
 			return &expr.Column{Index: i, Name: g.names[i], DT: k.Type(), Null: k.Nullable() || g.sets != nil}, nil
 		}
 	}
-	if c, ok := e.(*expr.Column); ok && (isScalar(c) || isAnalytic(c)) {
+	if c, ok := e.(*expr.Column); ok && (isScalar(c) || isAnalytic(c) || c.Index < 0) {
 		return c, nil
 	}
 	if c, ok := e.(*expr.Column); ok && c.Index >= markBase {

@@ -50,7 +50,9 @@ type binder struct {
 	at     map[*expr.Column]ast.Pos
 	params int // lambda parameters numbered so far
 	budget *budget
-	outer  []*scope // of the queries around a subquery
+	outer  []*frame // the queries around a subquery, the outermost first
+	// correlations are the parameters numbered so far.
+	correlations int
 }
 
 func newBinder(cat Catalog, opts Options) *binder {
@@ -107,7 +109,13 @@ func (b *binder) query(q *ast.Query) (*scope, error) {
 func (b *binder) with(w *ast.With) error {
 	for _, c := range w.CTEs {
 		if w.Recursive && refersTo(c.Query, c.Name.Name) {
-			return unsupported(c.Pos, "WITH RECURSIVE")
+			before := b.budget.relations
+			sc, err := b.recursiveCTE(c)
+			if err != nil {
+				return err
+			}
+			b.ctes = &cteScope{name: c.Name.Name, rel: sc, size: b.budget.relations - before, outer: b.ctes}
+			continue
 		}
 		before := b.budget.relations
 		sc, err := b.query(c.Query)

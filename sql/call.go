@@ -15,8 +15,7 @@ import (
 // unboundYet are functions that the registry cannot hold, because they change
 // how many rows there are or need the grouping; they have no plan yet.
 var unboundYet = map[string]bool{
-	"explode": true, "explode_outer": true, "posexplode": true, "posexplode_outer": true, "inline": true,
-	"inline_outer": true, "stack": true, "session_window": true,
+	"session_window": true,
 }
 
 // call binds a function call: a window, an aggregate, a function that the user
@@ -31,6 +30,8 @@ func (x *exprBinder) call(c *ast.Call) (expr.Expr, error) {
 		return x.analytic(c, name)
 	case isWindowOnly(name):
 		return nil, ast.Errorf(c.Pos, "%s is a window function: it needs OVER (ORDER BY ..)", name)
+	case generatorName(c) != "":
+		return nil, ast.Errorf(c.Pos, "%s makes rows: it stands alone in a select list, in FROM or in LATERAL VIEW", name)
 	case unboundYet[name]:
 		return nil, unsupported(c.Pos, name)
 	case functions.IsAggregate(name):

@@ -38,7 +38,9 @@ type exprBinder struct {
 // and subqueries do: only a select list, HAVING, ORDER BY and GROUP BY stand
 // directly on a plan of their own. (WHERE may take subqueries; a window there
 // would be filtered before it is shared.)
-func (x *exprBinder) canJoin() bool { return x.scalars != nil || x.clause == "GROUP BY" }
+func (x *exprBinder) canJoin() bool {
+	return x.scalars != nil && x.clause != "ON" || x.clause == "GROUP BY"
+}
 
 // lambdaScope is a chain of the parameters of lambdas, the innermost first.
 type lambdaScope struct {
@@ -177,10 +179,11 @@ func (x *exprBinder) column(e *ast.Column) (expr.Expr, error) {
 			return x.fields(v, e.Parts[1:])
 		}
 	}
-	for _, o := range x.b.outer {
-		if i, _, err := o.lookup(e.Parts); i >= 0 && err == nil {
-			return nil, unsupported(e.Pos, "a correlated subquery (\""+dotted(e.Parts)+"\" belongs to the query around it)")
+	if p, used, err := x.b.param(e); p != nil || err != nil {
+		if err != nil {
+			return nil, err
 		}
+		return x.fields(p, e.Parts[used:])
 	}
 	return nil, unknownColumn(x.sc, e.Parts)
 }

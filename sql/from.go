@@ -21,14 +21,20 @@ func (b *binder) from(list []ast.Table) (*scope, error) {
 		return nil, err
 	}
 	for _, t := range list[1:] {
-		right, err := b.table(t)
+		if f, table, names := generatorTable(t); f != nil {
+			if err := b.generatorFrom(sc, f, table, names, false); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		right, params, err := b.besides(sc, t)
 		if err != nil {
 			return nil, err
 		}
 		if err := b.budget.columns(t.Position(), len(sc.cols)+len(right.cols)); err != nil {
 			return nil, err
 		}
-		sc = joined(sc, right, &logical.Join{Left: sc.node, Right: right.node, Kind: logical.Cross})
+		sc = sideBySide(sc, right, params)
 	}
 	return sc, nil
 }
@@ -39,14 +45,7 @@ func (b *binder) table(t ast.Table) (*scope, error) {
 	case *ast.TableName:
 		return b.tableName(t)
 	case *ast.Derived:
-		if t.Lateral {
-			return nil, unsupported(t.Pos, "LATERAL")
-		}
-		sc, err := b.query(t.Query)
-		if err != nil {
-			return nil, err
-		}
-		return sc.renamed("", nil, t.Pos)
+		return b.derived(t)
 	case *ast.Aliased:
 		sc, err := b.table(t.Input)
 		if err != nil {
@@ -58,13 +57,13 @@ func (b *binder) table(t ast.Table) (*scope, error) {
 	case *ast.TableFunc:
 		return b.tableFunc(t)
 	case *ast.Sample:
-		return nil, unsupported(t.Pos, "TABLESAMPLE")
+		return b.sample(t)
 	case *ast.Pivot:
-		return nil, unsupported(t.Pos, "PIVOT")
+		return b.pivot(t)
 	case *ast.Unpivot:
-		return nil, unsupported(t.Pos, "UNPIVOT")
+		return b.unpivot(t)
 	case *ast.LateralView:
-		return nil, unsupported(t.Pos, "LATERAL VIEW")
+		return b.lateralView(t)
 	case *ast.MatchRecognize:
 		return nil, unsupported(t.Pos, "MATCH_RECOGNIZE")
 	}

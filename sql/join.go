@@ -41,7 +41,9 @@ func moved(e expr.Expr, by int, null bool) expr.Expr {
 			return x
 		}
 		d := *c
-		d.Index += by
+		if d.Index >= 0 { // a parameter stays what it is
+			d.Index += by
+		}
 		d.Null = d.Null || null
 		return &d
 	})
@@ -62,9 +64,15 @@ func (b *binder) join(t *ast.Join) (*scope, error) {
 	if err != nil {
 		return nil, err
 	}
-	r, err := b.table(t.R)
+	if f, table, names := generatorTable(t.R); f != nil {
+		return b.generatorJoin(t, l, f, table, names)
+	}
+	r, params, err := b.besides(l, t.R)
 	if err != nil {
 		return nil, err
+	}
+	if len(params) > 0 {
+		return b.lateralJoin(t, l, r, params)
 	}
 	if err := b.budget.columns(t.Pos, len(l.cols)+len(r.cols)); err != nil {
 		return nil, err
@@ -85,6 +93,9 @@ func (b *binder) join(t *ast.Join) (*scope, error) {
 			j.Kind = logical.Cross
 		}
 		return joined(l, r, j), nil
+	}
+	if hasSubquery(t.On) {
+		return b.onSubqueries(t, l, r, j)
 	}
 	both := joined(l, r, &logical.Join{Left: l.node, Right: r.node, Kind: logical.Inner})
 	x := &exprBinder{b: b, sc: both, clause: "ON"}
@@ -204,9 +215,12 @@ func sideOf(e expr.Expr, n int) int {
 	expr.Columns(e, set)
 	side := 0
 	for i := range set {
-		if i < n {
+		switch {
+		case i < 0: // a parameter belongs to a query around
+			return 3
+		case i < n:
 			side |= 1
-		} else {
+		default:
 			side |= 2
 		}
 	}

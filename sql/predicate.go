@@ -32,9 +32,9 @@ func (x *exprBinder) predicate(e ast.Expr) (expr.Expr, error) {
 	case *ast.Subquery:
 		return x.scalarQuery(e)
 	case *ast.Exists:
-		return nil, unsupported(e.Pos, "EXISTS other than as a condition of WHERE joined by AND")
+		return x.existsValue(e)
 	case *ast.Quantified:
-		return nil, unsupported(e.Pos, e.Op+" "+e.Quantifier+" (query)")
+		return x.quantified(e)
 	case *ast.Lambda:
 		return nil, ast.Errorf(e.Pos, "a lambda can only be an argument of a function such as transform")
 	case *ast.TableArg:
@@ -69,7 +69,7 @@ func (x *exprBinder) between(e *ast.Between) (expr.Expr, error) {
 
 func (x *exprBinder) in(e *ast.In) (expr.Expr, error) {
 	if e.Query != nil {
-		return nil, unsupported(e.Pos, "IN (query) other than as a condition of WHERE joined by AND")
+		return x.inValue(e)
 	}
 	arg, err := x.bind(e.X)
 	if err != nil {

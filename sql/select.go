@@ -15,6 +15,8 @@ type item struct {
 	name  string
 	named bool // by AS
 	e     expr.Expr
+	// generated items are columns of a generator such as explode.
+	generated bool
 }
 
 // selection binds one SELECT block.
@@ -39,6 +41,11 @@ func (b *binder) selectBlock(s *ast.Select, order []ast.OrderItem) (*scope, erro
 	if err != nil {
 		return nil, err
 	}
+	return b.selectFrom(s, sc, order)
+}
+
+// selectFrom binds a SELECT over a FROM that is bound already.
+func (b *binder) selectFrom(s *ast.Select, sc *scope, order []ast.OrderItem) (*scope, error) {
 	wins, err := newAnalytics(s.Windows)
 	if err != nil {
 		return nil, err
@@ -78,6 +85,12 @@ func (sel *selection) expand() error {
 	for _, it := range sel.s.Items {
 		star, ok := it.Expr.(*ast.Star)
 		if !ok {
+			if c, ok := it.Expr.(*ast.Call); ok && generatorName(c) != "" {
+				if err := sel.itemGenerator(it, c); err != nil {
+					return err
+				}
+				continue
+			}
 			if it.Aliases != nil {
 				return unsupported(it.Aliases[0].Pos, "a list of aliases")
 			}
@@ -208,7 +221,13 @@ func (sel *selection) keyItem(x *exprBinder, i int) (expr.Expr, error) {
 	if it.ast == nil {
 		return it.e, nil
 	}
-	return x.bind(it.ast)
+	key, err := x.bind(it.ast)
+	if err == nil && hasSubquery(it.ast) {
+		// The subquery is joined below the grouping, once; bound again as an
+		// output it would stand above, where its columns are gone.
+		it.e, it.ast = key, nil
+	}
+	return key, err
 }
 
 // aliasOf finds the item that a single name names, or -1.
@@ -380,8 +399,11 @@ func (sel *selection) plan(having, qualify expr.Expr, keys []expr.SortKey) (*sco
 			return nil, err
 		}
 	}
-	if len(sel.subs.plans) > 0 {
-		joined, first := sel.subs.join(node)
+	if len(sel.subs.subs) > 0 {
+		joined, first, err := sel.subs.join(node, sel.lift)
+		if err != nil {
+			return nil, err
+		}
 		node = joined
 		if err := sel.eachExpr(es, keys, &having, &qualify, func(e expr.Expr) (expr.Expr, error) { return placed(e, first), nil }); err != nil {
 			return nil, err
@@ -401,6 +423,14 @@ func (sel *selection) plan(having, qualify expr.Expr, keys []expr.SortKey) (*sco
 		node = &logical.Filter{Input: node, Cond: sel.wins.placed(qualify)}
 	}
 	return sel.output(node, es, names, keys)
+}
+
+// lift moves an expression over the input above the Aggregate, if there is one.
+func (sel *selection) lift(e expr.Expr) (expr.Expr, error) {
+	if sel.group == nil {
+		return e, nil
+	}
+	return sel.group.above(e)
 }
 
 // eachExpr rewrites the items, sort keys, conditions and window functions: the

@@ -14,9 +14,6 @@ import (
 // setOp binds UNION, INTERSECT and EXCEPT. A chain of one operation is bound in
 // a loop: it may be thousands long.
 func (b *binder) setOp(q *ast.SetOp) (*scope, error) {
-	if q.Op != "UNION" && q.All {
-		return nil, unsupported(q.Pos, q.Op+" ALL")
-	}
 	parts := []ast.QueryBody{q.R}
 	left := q.L
 	for q.Op == "UNION" {
@@ -81,6 +78,9 @@ func unify(q *ast.SetOp, ins []*scope) error {
 // setPlan combines the sides. INTERSECT and EXCEPT are semi and anti joins in
 // which NULL equals NULL.
 func setPlan(q *ast.SetOp, ins []*scope) logical.Node {
+	if q.Op != "UNION" && q.All {
+		return multisetPlan(q, ins)
+	}
 	if q.Op == "UNION" {
 		u := &logical.Union{}
 		for _, sc := range ins {

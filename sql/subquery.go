@@ -4,181 +4,244 @@ import (
 	"github.com/sluice-stream/sluice/planner/expr"
 	"github.com/sluice-stream/sluice/planner/logical"
 	"github.com/sluice-stream/sluice/sql/ast"
+	"github.com/sluice-stream/sluice/sql/functions"
 )
 
-// where binds WHERE. IN (query) and EXISTS (query) among its conjuncts become
-// semi and anti joins; the rest is a Filter below them.
-func (sel *selection) where(cond ast.Expr) error {
-	conjuncts := []ast.Expr{cond}
-	if l, ok := cond.(*ast.Logic); ok && l.Op == "AND" {
-		conjuncts = l.Args
-	}
-	x := &exprBinder{b: sel.b, sc: sel.sc, clause: "WHERE"}
-	var plain []ast.Expr
-	var joins []func() error
-	for _, c := range conjuncts {
-		not := false
-		in := c
-		if u, ok := c.(*ast.Unary); ok && u.Op == "NOT" {
-			if _, isExists := u.X.(*ast.Exists); isExists {
-				not, in = true, u.X
-			}
-		}
-		switch q := in.(type) {
-		case *ast.In:
-			if q.Query != nil {
-				joins = append(joins, func() error { return x.inQuery(q) })
-				continue
-			}
-		case *ast.Exists:
-			joins = append(joins, func() error { return x.exists(q, not) })
+// frame is a query around the subquery that is being bound. What the subquery
+// uses of it becomes a parameter of the Apply that joins the two.
+type frame struct {
+	sc     *scope
+	bind   *exprBinder
+	params []logical.Param
+	// lateral frames are tables to the left in the same FROM, which only a
+	// LATERAL query may use.
+	lateral bool
+}
+
+// param finds a column of a query around and returns the parameter for it; nil
+// if there is none of that name. The nearest query counts.
+func (b *binder) param(e *ast.Column) (expr.Expr, int, error) {
+	for i := len(b.outer) - 1; i >= 0; i-- {
+		f := b.outer[i]
+		if f.lateral {
 			continue
 		}
-		plain = append(plain, c)
+		col, used, err := f.sc.lookup(e.Parts)
+		if err != nil {
+			return nil, 0, err
+		}
+		if col < 0 {
+			continue
+		}
+		v := f.bind.reference(e.Pos, col)
+		for _, p := range f.params {
+			if same(p.Expr, v) {
+				return paramColumn(p, e), used, nil
+			}
+		}
+		b.correlations++
+		p := logical.Param{ID: b.correlations, Expr: v}
+		f.params = append(f.params, p)
+		return paramColumn(p, e), used, nil
+	}
+	return nil, 0, nil
+}
+
+func paramColumn(p logical.Param, e *ast.Column) expr.Expr {
+	return &expr.Column{Index: -p.ID, Name: e.Parts[len(e.Parts)-1].Name, DT: p.Expr.Type(), Null: p.Expr.Nullable()}
+}
+
+// subplan binds a subquery, which sees the tables of the query around it.
+func (x *exprBinder) subplan(q *ast.Query) (*scope, []logical.Param, error) {
+	f := &frame{sc: x.sc, bind: x}
+	outer := x.b.outer
+	x.b.outer = append(outer[:len(outer):len(outer)], f)
+	defer func() { x.b.outer = outer }()
+	sc, err := x.b.query(q)
+	if err != nil {
+		return nil, nil, err
+	}
+	return sc.projected(), f.params, nil
+}
+
+// hasSubquery says whether an expression has a subquery in it.
+func hasSubquery(e ast.Expr) bool {
+	found := false
+	ast.Inspect(e, func(n ast.Node) bool {
+		switch n := n.(type) {
+		case *ast.Subquery, *ast.Exists, *ast.Quantified:
+			found = true
+		case *ast.In:
+			found = found || n.Query != nil
+		}
+		return !found
+	})
+	return found
+}
+
+// conjuncts splits a condition at its ANDs, however deep.
+func conjuncts(e ast.Expr) []ast.Expr {
+	l, ok := e.(*ast.Logic)
+	if !ok || l.Op != "AND" {
+		return []ast.Expr{e}
+	}
+	var out []ast.Expr
+	for _, a := range l.Args {
+		out = append(out, conjuncts(a)...)
+	}
+	return out
+}
+
+// where binds WHERE. What has no subquery is a Filter below; IN (query) and
+// EXISTS (query) among the conjuncts become semi and anti joins, any other
+// subquery is joined and its condition filtered above.
+func (sel *selection) where(cond ast.Expr) error {
+	x := &exprBinder{b: sel.b, sc: sel.sc, clause: "WHERE"}
+	return x.filter(cond)
+}
+
+// filter puts a condition above the plan of the scope.
+func (x *exprBinder) filter(cond ast.Expr) error {
+	var plain, subs []ast.Expr
+	for _, c := range conjuncts(cond) {
+		if hasSubquery(c) {
+			subs = append(subs, c)
+		} else {
+			plain = append(plain, c)
+		}
 	}
 	if len(plain) > 0 {
-		var all ast.Expr = plain[0]
+		all := plain[0]
 		if len(plain) > 1 {
 			all = &ast.Logic{Pos: cond.Position(), Op: "AND", Args: plain}
 		}
-		f, err := x.condition(all)
-		if err != nil {
+		if err := x.keep(all); err != nil {
 			return err
 		}
-		sel.sc.node = &logical.Filter{Input: sel.sc.node, Cond: f}
 	}
-	for _, j := range joins {
-		if err := j(); err != nil {
+	for _, c := range subs {
+		done, err := x.semi(c, false)
+		if err == nil && !done {
+			err = x.keep(c)
+		}
+		if err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// subplan binds a subquery. It sees the tables of the query around it only to
-// say that it cannot use them yet.
-func (x *exprBinder) subplan(q *ast.Query) (*scope, error) {
-	outer := x.b.outer
-	x.b.outer = append(outer[:len(outer):len(outer)], x.sc)
-	defer func() { x.b.outer = outer }()
-	sc, err := x.b.query(q)
-	if err != nil {
-		return nil, err
+// keep filters by one condition. What its subqueries add to the plan is not
+// among the scope's columns and so goes no further than the next projection.
+func (x *exprBinder) keep(cond ast.Expr) error {
+	f, err := x.condition(cond)
+	if err == nil {
+		x.sc.node = &logical.Filter{Input: x.sc.node, Cond: f}
 	}
-	return sc.projected(), nil
+	return err
 }
 
-// inQuery joins x IN (query). NOT IN is an anti join only where neither side
+// semi makes a semi or anti join of a condition that is IN (query) or EXISTS
+// (query), perhaps negated. done is false for any other condition, and for NOT
+// IN where a NULL may make it unknown.
+func (x *exprBinder) semi(c ast.Expr, not bool) (done bool, err error) {
+	switch c := c.(type) {
+	case *ast.Unary:
+		if c.Op != "NOT" {
+			return false, nil
+		}
+		return x.semi(c.X, !not)
+	case *ast.Exists:
+		sub, params, err := x.subplan(c.Query)
+		if err == nil {
+			x.semiJoin(sub.node, params, not, nil)
+		}
+		return true, err
+	case *ast.Quantified:
+		if c.Op == "=" && c.Quantifier != "ALL" {
+			return x.semi(&ast.In{Pos: c.Pos, X: c.L, Query: c.Query}, not)
+		}
+	case *ast.In:
+		if c.Query == nil {
+			return false, nil
+		}
+		return x.inSemi(c, c.Not != not)
+	}
+	return false, nil
+}
+
+func (x *exprBinder) semiJoin(sub logical.Node, params []logical.Param, not bool, keys [][2]expr.Expr) {
+	kind := logical.LeftSemi
+	if not {
+		kind = logical.LeftAnti
+	}
+	n := x.sc.node.Schema().NumFields()
+	var on []expr.Expr
+	for _, k := range keys {
+		e, err := functions.Scalar("=", []expr.Expr{k[0], moved(k[1], n, false)})
+		if err == nil { // the types were compared when the keys were made
+			on = append(on, e)
+		}
+	}
+	if len(params) > 0 {
+		x.sc.node = &logical.Apply{Left: x.sc.node, Right: sub, Kind: kind, Params: params, On: expr.AndAll(on)}
+		return
+	}
+	j := &logical.Join{Left: x.sc.node, Right: sub, Kind: kind}
+	for _, k := range keys {
+		j.LeftKeys, j.RightKeys = append(j.LeftKeys, k[0]), append(j.RightKeys, k[1])
+	}
+	x.sc.node = j
+}
+
+// inSemi joins x IN (query). NOT IN is an anti join only where neither side
 // can be NULL: one NULL in the query makes NOT IN true for no row at all.
-func (x *exprBinder) inQuery(e *ast.In) error {
-	items := []ast.Expr{e.X}
-	if row, ok := e.X.(*ast.Row); ok {
+func (x *exprBinder) inSemi(e *ast.In, not bool) (bool, error) {
+	if hasSubquery(e.X) {
+		return false, nil
+	}
+	keys, sub, params, err := x.inKeys(e.Pos, e.X, e.Query)
+	if err != nil {
+		return true, err
+	}
+	if not {
+		for _, k := range keys {
+			if k[0].Nullable() || k[1].Nullable() {
+				return false, nil
+			}
+		}
+	}
+	x.semiJoin(sub.node, params, not, keys)
+	return true, nil
+}
+
+// inKeys binds both sides of IN to pairs of one type: values of the row and
+// columns of the subquery.
+func (x *exprBinder) inKeys(pos ast.Pos, e ast.Expr, q *ast.Query) ([][2]expr.Expr, *scope, []logical.Param, error) {
+	items := []ast.Expr{e}
+	if row, ok := e.(*ast.Row); ok {
 		items = row.Items
 	}
 	left, err := x.list(items)
 	if err != nil {
-		return err
+		return nil, nil, nil, err
 	}
-	sub, err := x.subplan(e.Query)
+	sub, params, err := x.subplan(q)
 	if err != nil {
-		return err
+		return nil, nil, nil, err
 	}
 	if len(sub.cols) != len(left) {
-		return ast.Errorf(e.Query.Pos, "IN compares %d values, but the query returns %d columns", len(left), len(sub.cols))
+		return nil, nil, nil, ast.Errorf(q.Pos, "IN compares %d values, but the query returns %d columns", len(left), len(sub.cols))
 	}
-	j := &logical.Join{Left: x.sc.node, Right: sub.node, Kind: logical.LeftSemi}
-	if e.Not {
-		j.Kind = logical.LeftAnti
-	}
+	keys := make([][2]expr.Expr, len(left))
 	for i, l := range left {
-		r := sub.cols[i].e
-		if e.Not && (l.Nullable() || r.Nullable()) {
-			return unsupported(e.Pos, "NOT IN (query) with values that can be NULL").
-				WithHint("use LEFT ANTI JOIN, in which NULL equals nothing")
+		both, _, err := functions.Coerce("join key", []expr.Expr{l, sub.cols[i].e})
+		if err != nil {
+			return nil, nil, nil, ast.Errorf(pos, "IN: %w", err)
 		}
-		if err := addKey(j, l, r, false); err != nil {
-			return ast.Errorf(e.Pos, "IN: %w", err)
-		}
+		keys[i] = [2]expr.Expr{both[0], both[1]}
 	}
-	x.sc.node = j
-	return nil
-}
-
-// exists joins EXISTS (query) that does not depend on the row.
-func (x *exprBinder) exists(e *ast.Exists, not bool) error {
-	sub, err := x.subplan(e.Query)
-	if err != nil {
-		return err
-	}
-	j := &logical.Join{Left: x.sc.node, Right: sub.node, Kind: logical.LeftSemi}
-	if not {
-		j.Kind = logical.LeftAnti
-	}
-	x.sc.node = j
-	return nil
-}
-
-// scalarQuery joins (query) as a value. Only a query that returns exactly one
-// row whatever its input, an aggregate without GROUP BY, has a plan yet.
-func (x *exprBinder) scalarQuery(e *ast.Subquery) (expr.Expr, error) {
-	if !x.canJoin() && x.clause != "WHERE" || x.lambda != nil || x.inAgg {
-		return nil, unsupported(e.Pos, "a subquery as a value in "+x.clause)
-	}
-	sub, err := x.subplan(e.Query)
-	if err != nil {
-		return nil, err
-	}
-	if len(sub.cols) != 1 {
-		return nil, ast.Errorf(e.Pos, "a subquery as a value returns one column, this one has %d", len(sub.cols))
-	}
-	if !oneRow(sub.node) {
-		return nil, unsupported(e.Pos, "a subquery as a value that is no aggregate without GROUP BY")
-	}
-	if x.scalars != nil {
-		return x.scalars.add(sub.node), nil
-	}
-	n := x.sc.node.Schema().NumFields()
-	x.sc.node = &logical.Join{Left: x.sc.node, Right: sub.node, Kind: logical.Cross}
-	c := columnOf(n, x.sc.node.Schema().Field(n))
-	x.b.at[c] = e.Pos
-	return c, nil
-}
-
-// scalarBase is where the positions of scalar subqueries start while a SELECT
-// is being bound; those of aggregates come behind.
-const scalarBase = 1 << 29
-
-// scalars are the scalar subqueries of a select list, HAVING and ORDER BY. They
-// are joined above the Aggregate, if there is one, so that they are neither
-// grouped by nor lost where there is no row to group.
-type scalars struct{ plans []logical.Node }
-
-func (s *scalars) add(n logical.Node) expr.Expr {
-	s.plans = append(s.plans, n)
-	return columnOf(scalarBase+len(s.plans)-1, n.Schema().Field(0))
-}
-
-// join puts the subqueries behind the columns of a plan and returns where the
-// first one is.
-func (s *scalars) join(n logical.Node) (logical.Node, int) {
-	first := n.Schema().NumFields()
-	for _, p := range s.plans {
-		n = &logical.Join{Left: n, Right: p, Kind: logical.Cross}
-	}
-	return n, first
-}
-
-// isScalar says whether a column stands for a scalar subquery.
-func isScalar(c *expr.Column) bool { return c.Index >= scalarBase && c.Index < aggBase }
-
-// placed moves the stand-ins of scalar subqueries to where they are.
-func placed(e expr.Expr, first int) expr.Expr {
-	return expr.Remap(e, func(i int) int {
-		if i >= scalarBase && i < aggBase {
-			return first + i - scalarBase
-		}
-		return i
-	})
+	return keys, sub, params, nil
 }
 
 // oneRow says whether a plan returns one row for any input.

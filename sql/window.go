@@ -28,7 +28,12 @@ func (b *binder) tableFunc(t *ast.TableFunc) (*scope, error) {
 	f, ok := windowFuncs[name]
 	switch {
 	case ok && len(t.Call.Name.Parts) == 1:
-	case name == "SESSION", name == "UNNEST", name == "EXPLODE", name == "DROP_DUPLICATES", name == "STATE", name == "RANGE":
+	case generatorName(t.Call) != "":
+		sc := emptyScope()
+		return sc, b.generatorFrom(sc, t, "", nil, false)
+	case name == "RANGE", name == "GENERATE_SERIES":
+		return b.rangeTable(t, name)
+	case name == "SESSION", name == "DROP_DUPLICATES", name == "STATE":
 		return nil, unsupported(t.Pos, "the table function "+name)
 	default:
 		err := ast.Errorf(t.Pos, "unknown table function %q", t.Call.Name.String())

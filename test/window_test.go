@@ -49,6 +49,9 @@ func TestEveryAggregateOverAWindow(t *testing.T) {
 		if !f.Agg || !ok || strings.Contains(call, "DISTINCT") || strings.Contains(call, "ORDER BY") {
 			continue
 		}
+		if f.Name() == "single_value" { // more than one row is its error
+			continue
+		}
 		t.Run(f.Name(), func(t *testing.T) {
 			numbers := make([]string, copies)
 			for i := range numbers {

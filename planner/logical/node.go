@@ -11,7 +11,8 @@ import (
 )
 
 // Node is a relational operator. It is sealed: Scan, Values, Filter, Project,
-// Watermark, Window, Aggregate, Analytic, Join, Union, Distinct, Sort and Limit.
+// Watermark, Window, Aggregate, Join, Apply, Union, Distinct, Analytic, Sort, Limit,
+// LimitBy, Generate, Range, Recursive and WorkTable.
 type Node interface {
 	Schema() *arrow.Schema
 	Inputs() []Node

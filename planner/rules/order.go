@@ -12,9 +12,13 @@ type Rule struct {
 // others see small expressions; pruning comes last, since it fixes positions.
 func Order() []Rule {
 	return []Rule{
+		{"decorrelate", Decorrelate},
 		{"fold-constants", FoldConstants},
 		{"merge-filters", MergeFilters},
+		{"factor-conditions", FactorConditions},
 		{"push-filters", PushFilters},
+		{"order-joins", OrderJoins},
+		{"push-filters-into-joins", PushFilters},
 		{"merge-projects", MergeProjects},
 		{"scan-filters", ScanFilters},
 		{"prune-columns", PruneColumns},
@@ -58,6 +62,12 @@ func mapExprs(n logical.Node, f func(e exprT) exprT) logical.Node {
 		}
 	case *logical.Join:
 		return mapJoin(n, f)
+	case *logical.Generate:
+		if es, changed := mapList(n.Args, f); changed {
+			c := *n
+			c.Args = es
+			return &c
+		}
 	case *logical.Sort:
 		if keys, changed := mapKeys(n.Keys, f); changed {
 			return &logical.Sort{Input: n.Input, Keys: keys}

@@ -75,6 +75,10 @@ func prune(n logical.Node, need []int) (logical.Node, map[int]int) {
 			keys[i].Expr = move(keys[i].Expr, at)
 		}
 		return &logical.Sort{Input: in, Keys: keys}, at
+	case *logical.Generate:
+		return pruneGenerate(n, need)
+	case *logical.LimitBy:
+		return pruneLimitBy(n, need)
 	case *logical.Limit:
 		in, at := prune(n.Input, need)
 		return &logical.Limit{Input: in, Count: n.Count, Offset: n.Offset}, at

@@ -87,5 +87,6 @@ func acc[A expr.Accumulator](f func(alloc memory.Allocator) A) func(memory.Alloc
 func aggregates() []*Entry {
 	es := append(basicAggregates(), statAggregates()...)
 	es = append(es, valueAggregates()...)
+	es = append(es, singleAggregates()...)
 	return append(es, sketchAggregates()...)
 }

@@ -17,6 +17,8 @@ func randoms() []*Entry {
 	return []*Entry{
 		fn("rand|random", "A number between 0 and 1, the same when a batch runs again.", "rand(1) < 1", "true",
 			sig(" -> double", perRowKernel(uniform)), sig("bigint -> double", perRowKernel(uniform))).lax().safe().tight().perRow(),
+		fn("sample_draw", "A number between 0 and 1 that the seed and the row's place within its split decide alone, as for TABLESAMPLE .. REPEATABLE.",
+			"sample_draw(1) < 1", "true", sig("bigint -> double", repeatable)).lax().safe().tight().perRow(),
 		fn("randn", "A number drawn from the standard normal distribution.", "abs(randn(1)) < 20", "true",
 			sig(" -> double", perRowKernel(normal)), sig("bigint -> double", perRowKernel(normal))).lax().safe().tight().perRow(),
 		fn("uuid", "A random UUID, the same when a batch runs again.", "length(uuid())", "36", sig(" -> string", expr.Kernel(uuids))).lax().safe().tight().perRow(),
@@ -43,6 +45,13 @@ func perRowKernel(f func(seed uint64) float64) expr.Kernel {
 		}
 		return vec.NewMask(kc.Alloc, n).Array(kc.Result, buf), nil
 	}
+}
+
+// repeatable draws the same numbers in every run and query.
+func repeatable(kc *expr.KernelContext, args []expr.Vec, n int) (arrow.Array, error) {
+	same := *kc
+	same.Seed = 0
+	return perRowKernel(uniform)(&same, args, n)
 }
 
 func uniform(x uint64) float64 { return float64(x>>11) / (1 << 53) }

@@ -1,0 +1,45 @@
+package planner
+
+import (
+	"github.com/sluice-stream/sluice/planner/logical"
+	"github.com/sluice-stream/sluice/planner/physical"
+)
+
+// generate works row by row and so runs where its input is.
+func (b *builder) generate(n *logical.Generate) (*fragment, error) {
+	in, err := b.build(n.Input)
+	if err != nil {
+		return nil, err
+	}
+	if in.changes {
+		return nil, refuse(n.String(), "its input is an updating result; give its aggregation a window with a WATERMARK")
+	}
+	g := &physical.Generate{Input: in.root, Args: n.Args, Inline: n.Inline, Pos: n.Pos, Outer: n.Outer, Out: n.Schema()}
+	return in.wrap(g), nil
+}
+
+// limitBy brings the rows of a key together, orders them and counts.
+func (b *builder) limitBy(n *logical.LimitBy) (*fragment, error) {
+	in, err := b.ordered(n.Input, "LIMIT in a subquery that depends on the row outside")
+	if err != nil {
+		return nil, err
+	}
+	in = b.gather(in, n.By)
+	if len(n.Keys) > 0 {
+		in = in.wrap(&physical.Sort{Input: in.root, Keys: n.Keys})
+	}
+	return in.wrap(&physical.LimitBy{Input: in.root, By: n.By, Count: n.Count, Offset: n.Offset}), nil
+}
+
+func rangeFragment(n *logical.Range) *fragment {
+	return &fragment{
+		root: &physical.Range{Start: n.Start, End: n.End, Step: n.Step, Out: n.Schema()}, kind: physical.Single, static: true,
+	}
+}
+
+// rangeBytes is the size of the numbers, of which there may be more than fit
+// into the type.
+func rangeBytes(n *logical.Range) int64 {
+	rows := (float64(n.End) - float64(n.Start)) / float64(n.Step)
+	return int64(min(max(rows, 0), 1<<40))*8 + 1
+}
