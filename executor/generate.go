@@ -130,9 +130,21 @@ func (g *generate) add(e int32) {
 	}
 }
 
+// kept are the columns of the input that the rows carry.
+func (g *generate) kept() []arrow.Array {
+	if g.n.Keep == nil {
+		return g.rec.Columns()
+	}
+	out := make([]arrow.Array, len(g.n.Keep))
+	for i, c := range g.n.Keep {
+		out[i] = g.rec.Column(c)
+	}
+	return out
+}
+
 // batch makes the rows noted.
 func (g *generate) batch() (arrow.RecordBatch, error) {
-	cols, err := gather.Columns(g.tc.Alloc, g.rec.Columns(), g.parent)
+	cols, err := gather.Columns(g.tc.Alloc, g.kept(), g.parent)
 	if err != nil {
 		return nil, err
 	}

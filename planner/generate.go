@@ -14,7 +14,7 @@ func (b *builder) generate(n *logical.Generate) (*fragment, error) {
 	if in.changes {
 		return nil, refuse(n.String(), "its input is an updating result; give its aggregation a window with a WATERMARK")
 	}
-	g := &physical.Generate{Input: in.root, Args: n.Args, Inline: n.Inline, Pos: n.Pos, Outer: n.Outer, Out: n.Schema()}
+	g := &physical.Generate{Input: in.root, Args: n.Args, Inline: n.Inline, Pos: n.Pos, Outer: n.Outer, Keep: n.Keep, Out: n.Schema()}
 	return in.wrap(g), nil
 }
 

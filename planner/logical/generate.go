@@ -22,6 +22,9 @@ type Generate struct {
 	// Outer keeps a row without elements, with NULL for them.
 	Outer bool
 	Out   []arrow.Field // the columns made
+	// Keep are the input's columns that each row made carries, in this order; nil is
+	// all. Without it an array would be copied for each of its own elements.
+	Keep []int
 }
 
 // GeneratePos says whether and how the elements are numbered.
@@ -55,7 +58,14 @@ func (*LimitBy) node()  {}
 
 // Schema returns the input's columns and those made.
 func (n *Generate) Schema() *arrow.Schema {
-	return arrow.NewSchema(append(slices.Clone(n.Input.Schema().Fields()), n.Out...), nil)
+	fields := slices.Clone(n.Input.Schema().Fields())
+	if n.Keep != nil {
+		fields = fields[:0]
+		for _, c := range n.Keep {
+			fields = append(fields, n.Input.Schema().Field(c))
+		}
+	}
+	return arrow.NewSchema(append(fields, n.Out...), nil)
 }
 
 // Schema returns the one column.

@@ -16,7 +16,8 @@ type Generate struct {
 	Inline bool
 	Pos    logical.GeneratePos
 	Outer  bool
-	Out    *arrow.Schema // Input's columns, then those made
+	Keep   []int         // Input's columns that are passed on; nil for all
+	Out    *arrow.Schema // the kept columns, then those made
 }
 
 // Range makes whole numbers from Start up to, not with, End, in the stage's

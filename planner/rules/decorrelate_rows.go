@@ -35,6 +35,9 @@ func (u *unnesting) dependGenerate(n *logical.Generate, in logical.Node) logical
 
 // pruneGenerate keeps all that is made: an element is as cheap as its row.
 func pruneGenerate(n *logical.Generate, need []int) (logical.Node, map[int]int) {
+	if n.Keep != nil { // it was pruned before
+		return n, identityMap(allOf(n))
+	}
 	width := n.Input.Schema().NumFields()
 	var below []int
 	for _, w := range need {
@@ -44,16 +47,26 @@ func pruneGenerate(n *logical.Generate, need []int) (logical.Node, map[int]int) 
 	}
 	in, at := prune(n.Input, with(below, n.Args...))
 	c := *n
-	c.Input, c.Args = in, moveAll(n.Args, at)
-	out, now := map[int]int{}, in.Schema().NumFields()
+	c.Input, c.Args, c.Keep = in, moveAll(n.Args, at), make([]int, len(below))
+	out := map[int]int{}
+	for i, w := range below {
+		c.Keep[i], out[w] = at[w], i
+	}
 	for _, w := range need {
-		if w < width {
-			out[w] = at[w]
-		} else {
-			out[w] = now + w - width
+		if w >= width {
+			out[w] = len(below) + w - width
 		}
 	}
 	return &c, out
+}
+
+// allOf lists all columns of a node.
+func allOf(n logical.Node) []int {
+	all := make([]int, n.Schema().NumFields())
+	for i := range all {
+		all[i] = i
+	}
+	return all
 }
 
 func pruneLimitBy(n *logical.LimitBy, need []int) (logical.Node, map[int]int) {

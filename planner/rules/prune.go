@@ -11,10 +11,7 @@ import (
 
 // PruneColumns reads and computes only the columns that somebody uses.
 func PruneColumns(n logical.Node) (logical.Node, error) {
-	all := make([]int, n.Schema().NumFields())
-	for i := range all {
-		all[i] = i
-	}
+	all := allOf(n)
 	out, at := prune(n, all)
 	return restore(out, at, all, n), nil
 }
