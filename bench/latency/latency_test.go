@@ -35,7 +35,7 @@ func run(b *testing.B, rows int) {
 	}
 	defer s.Close()
 	schema := arrow.NewSchema([]arrow.Field{{Name: "k", Type: arrow.PrimitiveTypes.Int64}, {Name: "v", Type: arrow.PrimitiveTypes.Int64}}, nil)
-	in, err := s.CreateStream("events", schema)
+	in, err := s.CreateStream("events", schema, sluice.DropRead())
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -213,6 +213,7 @@ func (g *gen) narrower(t typ) typ {
 		if t.p-t.s >= 10 {
 			return typ{k: kind(g.r.IntN(int(kI64)))}
 		}
+	default: // nothing is cast to it without being told
 	}
 	return t
 }
