@@ -81,7 +81,7 @@ func (s *Session) open(ctx context.Context, id batch.QueryID, q *planner.Query, 
 			schema = nullable(schema) // several queries write to one table
 		}
 		spec := sinks.Spec{
-			Name: t.name, Table: t.table.Name, Query: id, Schema: schema, Keys: t.table.Keys, PartitionBy: t.table.Partition,
+			Name: t.name, Table: t.table.Name, Query: id, Schema: schema, Keys: q.Plan.Sinks[i].Keys, OneRow: q.Plan.Sinks[i].OneRow, PartitionBy: t.table.Partition,
 			Mode: t.mode, Options: without(t.table.Options, "connector"), Batch: dir == "", Zone: s.zone(),
 		}
 		if err := r.openSink(ctx, t.connector, spec); err != nil {

@@ -91,7 +91,13 @@ func (b *builder) output(out Output) error {
 		b.close(f, physical.ToClient{})
 		return nil
 	}
-	b.plan.Sinks = append(b.plan.Sinks, *out.Sink)
+	sink := *out.Sink
+	if b.mode == "update" && f.changes {
+		if err := updateKey(f.root, &sink); err != nil {
+			return err
+		}
+	}
+	b.plan.Sinks = append(b.plan.Sinks, sink)
 	b.close(f, physical.ToSink{Sink: out.Sink.Name})
 	return nil
 }

@@ -232,3 +232,25 @@ func TestOperatorNamesFollowWhatIsComputed(t *testing.T) {
 		t.Errorf("names: %s, again %s, with another aggregate %s", one, again, other)
 	}
 }
+
+func TestUpdateModeNamesTheKeyOfTheResult(t *testing.T) {
+	plain := scan(trips)
+	perCity := &logical.Aggregate{Input: plain, Keys: []expr.Expr{col(plain, "city")}, Names: []string{"city"}, Aggs: []*expr.AggCall{count("n")}}
+	renamed := &logical.Project{Input: perCity, Exprs: []expr.Expr{col(perCity, "n"), col(perCity, "city")}, Names: []string{"n", "town"}}
+	if s := build(t, renamed, true, "update").Plan.Sinks[0]; len(s.Keys) != 1 || s.Keys[0] != "town" || s.OneRow {
+		t.Errorf("keys %v, one row %v", s.Keys, s.OneRow)
+	}
+	total := &logical.Aggregate{Input: plain, Aggs: []*expr.AggCall{count("n")}}
+	if s := build(t, total, true, "update").Plan.Sinks[0]; len(s.Keys) != 0 || !s.OneRow {
+		t.Errorf("keys %v, one row %v", s.Keys, s.OneRow)
+	}
+	hidden := &logical.Project{Input: perCity, Exprs: []expr.Expr{col(perCity, "n")}, Names: []string{"n"}}
+	_, err := Build([]Output{{Node: hidden, Sink: &physical.Sink{Name: "out#0", Table: "out", Mode: "update"}}}, Options{Stream: true})
+	if err == nil || !strings.Contains(err.Error(), "select every key") {
+		t.Errorf("a result without its key: %v", err)
+	}
+	declared := &physical.Sink{Name: "out#0", Table: "out", Mode: "update", Keys: []string{"n"}}
+	if _, err := Build([]Output{{Node: hidden, Sink: declared}}, Options{Stream: true}); err != nil {
+		t.Errorf("a declared key: %v", err)
+	}
+}

@@ -26,7 +26,8 @@ type Spec struct {
 	Table       string        // the table's name, for errors
 	Query       batch.QueryID // fences and names files
 	Schema      *arrow.Schema // rows, without OpColumn
-	Keys        []string      // PRIMARY KEY
+	Keys        []string      // PRIMARY KEY, or in update mode the result's own key
+	OneRow      bool          // in update mode: the result is one row, which each change replaces
 	PartitionBy []string
 	Mode        Mode
 	Options     options.Map

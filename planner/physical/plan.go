@@ -38,6 +38,7 @@ type Sink struct {
 	Schema *arrow.Schema // without the change column
 	Mode   string        // append, update, complete, changelog
 	Keys   []string      // of an upsert
+	OneRow bool          // the result is one row, which an upsert replaces
 }
 
 // Stage is a tree of operators that runs as tasks.

@@ -131,6 +131,9 @@ func Connector(tables *Tables) sinks.Connector {
 }
 
 func keyColumns(spec sinks.Spec) ([]int, error) {
+	if spec.OneRow && len(spec.Keys) == 0 {
+		return []int{oneRow}, nil
+	}
 	keys := make([]int, len(spec.Keys))
 	for i, k := range spec.Keys {
 		at := spec.Schema.FieldIndices(k)

@@ -13,6 +13,9 @@ type place struct {
 	row  int
 }
 
+// oneRow stands for the key of a result that is a single row: every row has it.
+const oneRow = -1
+
 // index finds rows by key, or by all columns where there is none.
 type index struct {
 	keys   []int // columns; all if empty
@@ -70,9 +73,11 @@ func (x *index) key(p *part, row int) []byte {
 		}
 	}
 	for _, c := range x.keys {
-		add(c)
+		if c != oneRow {
+			add(c)
+		}
 	}
-	if len(x.buf) == 0 { // a table without columns
+	if len(x.buf) == 0 { // a table without columns, or of one row
 		return strconv.AppendInt(x.buf, 0, 10)
 	}
 	return x.buf
