@@ -20,7 +20,6 @@ import (
 type pipeline struct {
 	name   string
 	format string // of the input
-	tables string // DIR is the world's folder
 	sink   string // DDL of the output, PATH is its path
 	mode   string
 	sel    string // the SELECT of the stream
