@@ -45,6 +45,7 @@ func TestZombie(t *testing.T) {
 	if err := first.Process.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
+	awaitStop(t, first.Process.Pid)
 	before := listing(t, dir)
 	for range 3 {
 		second := exec.Command(bin, "run", "p.sql")
@@ -64,6 +65,34 @@ func TestZombie(t *testing.T) {
 		t.Fatalf("the first run, woken: %v\n%s", err, firstErr.String())
 	}
 	check(t, bin, dir)
+}
+
+// awaitStop returns when every thread of a process has stopped: the signal is
+// delivered at once, but a thread in a system call finishes that first.
+func awaitStop(t *testing.T, pid int) {
+	t.Helper()
+	for range 5000 {
+		stats, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+		if err != nil {
+			t.Fatal(err)
+		}
+		running := 0
+		for _, name := range stats {
+			b, err := os.ReadFile(name)
+			if err != nil {
+				continue // the thread has ended
+			}
+			// The state follows the name, which stands in parentheses.
+			if at := bytes.LastIndexByte(b, ')'); at < 0 || at+2 >= len(b) || b[at+2] != 'T' {
+				running++
+			}
+		}
+		if running == 0 {
+			return
+		}
+		<-time.After(2 * time.Millisecond)
+	}
+	t.Fatal("the process does not stop")
 }
 
 // listing shows names and sizes of what the query writes.
