@@ -185,7 +185,9 @@ func (r *rescaler) between() {
 		{"hops", "SELECT count(*) FROM (SELECT start, city FROM TABLE_hops GROUP BY start, city HAVING count(*) > 1) AS d"},
 		{"totals", "SELECT count(*) - count(DISTINCT g) FROM TABLE_totals"},
 	} {
-		if found, _ := filepath.Glob(filepath.Join(r.dir, "out", q.name, "*")); len(found) < 2 { // _sluice and files or partitions
+		files, _ := filepath.Glob(filepath.Join(r.dir, "out", q.name, "*.parquet"))
+		parts, _ := filepath.Glob(filepath.Join(r.dir, "out", q.name, "*", "*.parquet"))
+		if len(files)+len(parts) == 0 { // nothing is shown yet, or the kill came while a result was replaced
 			continue
 		}
 		if rows := foreign(r.t, r.bin, r.dir, q.dups); rows[0][0] != "0" {

@@ -169,6 +169,9 @@ func difference(got, want []string) string {
 	return fmt.Sprintf("%d rows, want %d; wrong %v, missing %v", len(got), len(want), extra, missing)
 }
 
+// cellWidth is how much of a line names its cell: pipeline, kind and damage.
+const cellWidth = 9 + 1 + 17 + 1 + 16
+
 // compare holds what happened against the golden file. A short run knows some cells only.
 func compare(t *testing.T, lines []string) {
 	t.Helper()
@@ -190,7 +193,13 @@ func compare(t *testing.T, lines []string) {
 			t.Errorf("not in %s: %s", golden, l)
 		}
 	}
-	if !testing.Short() && len(lines) != len(want) {
-		t.Errorf("%d cells, %s has %d: go test -rewrite", len(lines), golden, len(want))
+	// A cell may have several lines: where the log is cut depends on how many
+	// records a run happened to write, and both outcomes are right.
+	cells := map[string]bool{}
+	for _, l := range want {
+		cells[l[:min(len(l), cellWidth)]] = true
+	}
+	if !testing.Short() && len(lines) != len(cells) {
+		t.Errorf("%d cells, %s has %d: go test -rewrite", len(lines), golden, len(cells))
 	}
 }
