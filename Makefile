@@ -68,8 +68,10 @@ exhaustive:
 lint: fmt vet staticcheck exhaustive ## Run the linters and our own checks only
 	go test -count=1 ./internal/lint
 
+# -count=1: tests that build and run the binary would otherwise be taken from the
+# cache, which does not know what the binary is made of.
 unit: ## Run all tests with invariants checked, and the foreign readers
-	@python=$$(tools/foreign); SLUICE_DUCKDB_PYTHON="$$python" go test -tags invariants -timeout $(TIMEOUT) $(ARGS) ./...
+	@python=$$(tools/foreign); SLUICE_DUCKDB_PYTHON="$$python" go test -count=1 -tags invariants -timeout $(TIMEOUT) $(ARGS) ./...
 	go -C tools test ./...
 
 short: ## Run the short tests of the binary as it is shipped
