@@ -215,17 +215,21 @@ func (t *target) removeManifests(es []manifest.Entry) error {
 }
 
 // fold puts runs of a hundred manifests of one size together, always leaving
-// the newest alone: its files may still be on their way.
+// those of the newest batch alone: its files may still be on their way, and its
+// commit may come again, which is known by its own manifest.
 func (t *target) fold() error {
 	for {
 		live, _, err := manifest.List(t.fs, t.mdir)
 		if err != nil || len(live) <= foldAt {
 			return err
 		}
-		live = live[:len(live)-1]
+		newest := live[len(live)-1].To
+		for len(live) > 0 && live[len(live)-1].To == newest {
+			live = live[:len(live)-1]
+		}
 		// The sizes fall from old to new: the run of the smallest is the last one.
 		start := len(live)
-		for start > 0 && sizeOf(live[start-1]) <= sizeOf(live[len(live)-1]) {
+		for start > 0 && len(live) > 0 && sizeOf(live[start-1]) <= sizeOf(live[len(live)-1]) {
 			start--
 		}
 		if len(live)-start < foldAt {

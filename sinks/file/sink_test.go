@@ -498,3 +498,25 @@ func TestDamagedManifest(t *testing.T) {
 		}
 	}
 }
+
+// TestACommitComesAgainAfterAFold repeats the commit of every batch with a new
+// driver, as after a crash right behind the commit: a fold of manifests must not
+// hide the newest batch, whatever else was written for it.
+func TestACommitComesAgainAfterAFold(t *testing.T) {
+	fs := vfsx.NewMem()
+	sp := spec(sinks.Append, false, options.Map{"compaction": "true", "compaction.min-files": "4"})
+	for id := range batch.ID(2*foldAt + 20) {
+		f := open(t, fs, sp, 1)
+		parts, err := f.prepare(id, 0, int(id), int(id)+1, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := f.commit(id, parts); err != nil {
+			t.Fatalf("batch %d: %v", id, err)
+		}
+		if err := open(t, fs, sp, 1).commit(id, parts); err != nil {
+			t.Fatalf("batch %d again: %v", id, err)
+		}
+	}
+	exactly(t, fs, 0, 2*foldAt+20, "after all commits")
+}
