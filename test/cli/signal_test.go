@@ -149,7 +149,10 @@ SELECT 1 AS ready;
 INSERT INTO o SELECT a FROM g;`)
 	p.untilOutput("ready")
 	p.signal(os.Interrupt)
-	p.wait().check(t, failed, "interrupted: the statement was not finished")
+	// The signal may come before the INSERT has begun: then nothing was cut off.
+	if r := p.wait(); r.code != done {
+		r.check(t, failed, "interrupted: the statement was not finished")
+	}
 	if got := visible(t, filepath.Join(dir, "out")); len(got) > 0 {
 		t.Errorf("output: %v", got)
 	}
