@@ -9,7 +9,6 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/memory"
 
-	"github.com/sluice-stream/sluice/planner/logical"
 	"github.com/sluice-stream/sluice/sql"
 	"github.com/sluice-stream/sluice/sql/ast"
 )
@@ -167,6 +166,3 @@ func nameText(n ast.Name) string {
 	}
 	return strings.Join(parts, ".")
 }
-
-// streaming reports whether a plan reads a table that can be a stream.
-func streaming(n logical.Node) bool { return logical.Streaming(n) }

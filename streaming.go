@@ -9,6 +9,7 @@ import (
 	"github.com/sluice-stream/sluice/batch"
 	"github.com/sluice-stream/sluice/internal/options"
 	"github.com/sluice-stream/sluice/microbatch"
+	"github.com/sluice-stream/sluice/planner/logical"
 	"github.com/sluice-stream/sluice/sinks"
 	"github.com/sluice-stream/sluice/sql"
 	"github.com/sluice-stream/sluice/sql/ast"
@@ -21,7 +22,7 @@ func (s *Session) insert(ctx context.Context, st *ast.Insert) (*Result, error) {
 	if err != nil {
 		return nil, refused(err)
 	}
-	if s.pipeline(ctx) && streaming(in.Plan) {
+	if s.pipeline(ctx) && logical.Streaming(in.Plan) {
 		if in.Overwrite {
 			return nil, ast.Errorf(st.Pos, "INSERT OVERWRITE cannot take a stream; use OUTPUT MODE complete")
 		}

@@ -127,7 +127,7 @@ func (b *builder) statefulAggregate(n *logical.Aggregate, in *fragment) (*fragme
 	}
 	if mode == "complete" { // every row is an insert: no need to say so
 		f.whole = true
-		es := columns(allColumns(n.Schema()))
+		es, _ := allColumns(n.Schema())
 		return f.wrap(&physical.Project{Input: agg, Exprs: es, Out: n.Schema()}), nil
 	}
 	return f.wrap(agg), nil

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -69,12 +70,7 @@ func syncTime(dir string) (took time.Duration, err error) {
 		}
 		all[i] = time.Since(start)
 	}
-	// Insertion sort of a handful.
-	for i := range all {
-		for j := i; j > 0 && all[j] < all[j-1]; j-- {
-			all[j], all[j-1] = all[j-1], all[j]
-		}
-	}
+	slices.Sort(all[:])
 	return all[tries/2], nil
 }
 

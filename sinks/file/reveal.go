@@ -229,7 +229,7 @@ func (t *target) fold() error {
 		}
 		// The sizes fall from old to new: the run of the smallest is the last one.
 		start := len(live)
-		for start > 0 && len(live) > 0 && sizeOf(live[start-1]) <= sizeOf(live[len(live)-1]) {
+		for start > 0 && sizeOf(live[start-1]) <= sizeOf(live[len(live)-1]) {
 			start--
 		}
 		if len(live)-start < foldAt {
