@@ -1,7 +1,7 @@
 // Command batch times queries over Parquet files in one process: one JSON line
 // on standard output for bench/compare, a line for each query on standard error.
 //
-//	go run ./bench/batch -tables DIR -queries FILE.sql [-reps 3] [-only q1,q6] [-set key=value]... [-cpuprofile FILE]
+//	go run ./bench/batch -tables DIR -queries FILE.sql [-reps 3] [-only q1,q6] [-set key=value]... [-out DIR] [-cpuprofile FILE]
 //
 // DIR holds a file NAME.parquet or a folder NAME of files for each table. A query
 // of FILE.sql begins behind a line "-- NAME" and ends in a semicolon.
@@ -23,13 +23,16 @@ import (
 	"strings"
 	"time"
 
+	"github.com/apache/arrow-go/v18/arrow"
+
 	"github.com/sluice-stream/sluice"
+	"github.com/sluice-stream/sluice/internal/render"
 )
 
 type options struct {
-	tables, queries, only, profile string
-	reps                           int
-	settings                       map[string]string
+	tables, queries, only, out, profile string
+	reps                                int
+	settings                            map[string]string
 }
 
 // report is the line that bench/compare reads. Times are in seconds.
@@ -47,6 +50,7 @@ func main() {
 	flag.StringVar(&o.tables, "tables", "", "folder of the tables")
 	flag.StringVar(&o.queries, "queries", "", "file of the queries")
 	flag.StringVar(&o.only, "only", "", "names of the queries to run, comma-separated; all if empty")
+	flag.StringVar(&o.out, "out", "", "folder for the rows of each query, as CSV")
 	flag.StringVar(&o.profile, "cpuprofile", "", "file for a CPU profile of all queries")
 	flag.IntVar(&o.reps, "reps", 3, "runs of each query, one after the other")
 	flag.Func("set", "a setting of the session, key=value", func(s string) error {
@@ -94,6 +98,11 @@ func run(ctx context.Context, o options) (err error) {
 			r.Failed[q.name] = err.Error()
 			fmt.Fprintln(os.Stderr, q.name, "FAILED", err)
 			continue
+		}
+		if o.out != "" {
+			if err := save(ctx, s, q, o.out); err != nil {
+				return err
+			}
 		}
 		fmt.Fprintf(os.Stderr, "%s %.3f (first %.3f) %d rows\n", q.name, r.Best[q.name], r.First[q.name], r.Rows[q.name])
 	}
@@ -155,7 +164,36 @@ func measure(ctx context.Context, s *sluice.Session, q query, reps int, r *repor
 }
 
 func count(ctx context.Context, s *sluice.Session, sql string) (rows int64, err error) {
-	err = s.Run(ctx, sql, func(r *sluice.Result) (err error) {
+	return rows, each(ctx, s, sql, func(rec arrow.RecordBatch) error {
+		rows += rec.NumRows()
+		return nil
+	})
+}
+
+func save(ctx context.Context, s *sluice.Session, q query, dir string) error {
+	format, err := render.New("UTC")
+	if err != nil {
+		return err
+	}
+	var text []byte
+	err = each(ctx, s, q.sql, func(rec arrow.RecordBatch) error {
+		for i := range int(rec.NumRows()) {
+			text = append(format.AppendCSVRow(text, rec, i), '\n')
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, q.name+".csv"), text, 0o644)
+}
+
+// each runs a query and hands over its batches.
+func each(ctx context.Context, s *sluice.Session, sql string, do func(arrow.RecordBatch) error) error {
+	return s.Run(ctx, sql, func(r *sluice.Result) (err error) {
 		defer func() { err = errors.Join(err, r.Rows.Close()) }()
 		for {
 			rec, err := r.Rows.Next(ctx)
@@ -165,11 +203,13 @@ func count(ctx context.Context, s *sluice.Session, sql string) (rows int64, err 
 			if err != nil {
 				return err
 			}
-			rows += rec.NumRows()
+			err = do(rec)
 			rec.Release()
+			if err != nil {
+				return err
+			}
 		}
 	})
-	return rows, err
 }
 
 // peakMB is the most memory that the process has had resident, where the system tells.
