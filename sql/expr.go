@@ -156,6 +156,9 @@ func (x *exprBinder) negated(pos ast.Pos, not bool, e expr.Expr, err error) (exp
 }
 
 func (x *exprBinder) column(e *ast.Column) (expr.Expr, error) {
+	if e.Outer {
+		return x.outerColumn(e)
+	}
 	first := e.Parts[0].Name
 	for l := x.lambda; l != nil; l = l.outer {
 		if strings.EqualFold(l.param.Name, first) {
@@ -186,6 +189,18 @@ func (x *exprBinder) column(e *ast.Column) (expr.Expr, error) {
 		return x.fields(p, e.Parts[used:])
 	}
 	return nil, unknownColumn(x.sc, e.Parts)
+}
+
+// outerColumn binds a name that was said to be of a query around this one.
+func (x *exprBinder) outerColumn(e *ast.Column) (expr.Expr, error) {
+	p, used, err := x.b.param(e)
+	if err != nil {
+		return nil, err
+	}
+	if p == nil {
+		return nil, ast.Errorf(e.Pos, "there is no column %q in a query around this one", dotted(e.Parts))
+	}
+	return x.fields(p, e.Parts[used:])
 }
 
 // reference makes a use of column i whose place in the text is remembered.

@@ -44,6 +44,15 @@ func (b *binder) table(t ast.Table) (*scope, error) {
 	switch t := t.(type) {
 	case *ast.TableName:
 		return b.tableName(t)
+	case *ast.PlanTable:
+		n, ok := t.Plan.(logical.Node)
+		if !ok {
+			return nil, unsupported(t.Pos, "this DataFrame")
+		}
+		if err := b.budget.relation(t.Pos, 1); err != nil {
+			return nil, err
+		}
+		return newScope(n, ""), nil
 	case *ast.Derived:
 		return b.derived(t)
 	case *ast.Aliased:

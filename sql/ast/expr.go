@@ -31,6 +31,9 @@ type Name struct {
 type Column struct {
 	Pos
 	Parts []Ident
+	// Outer says that the name is one of a query around this one, whatever this
+	// one's own names are. Only the DataFrame API makes such columns.
+	Outer bool
 }
 
 // Star is * or t.*, with columns left out.

@@ -2,7 +2,10 @@ package ast
 
 import "reflect"
 
-var nodeType = reflect.TypeFor[Node]()
+var (
+	nodeType = reflect.TypeFor[Node]()
+	anyType  = reflect.TypeFor[any]() // of a PlanTable's plan, which is no part of the text
+)
 
 // Inspect visits n and all nodes below it, parents first; it goes below a node
 // if visit returns true. It is for questions asked now and then (which tables
@@ -31,7 +34,7 @@ func inspect(v reflect.Value, visit func(Node) bool) {
 		}
 	case reflect.Struct:
 		for i := range v.NumField() {
-			if f := v.Type().Field(i); f.IsExported() && !f.Anonymous {
+			if f := v.Type().Field(i); f.IsExported() && !f.Anonymous && f.Type != anyType {
 				inspect(v.Field(i), visit)
 			}
 		}

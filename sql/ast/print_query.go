@@ -177,6 +177,8 @@ func (p *printer) table(t Table) {
 			p.w(" FOR ", t.AsOf.Kind, " AS OF ")
 			p.expr(t.AsOf.X)
 		}
+	case *PlanTable:
+		p.w("(a DataFrame)")
 	case *Derived:
 		p.lateral(t.Lateral)
 		p.w("(")

@@ -13,6 +13,13 @@ type TableName struct {
 	AsOf *AsOf
 }
 
+// PlanTable is a query that is bound already, a DataFrame in another query's FROM. No
+// text makes one. Plan is the binder's: a logical plan.
+type PlanTable struct {
+	Pos
+	Plan any
+}
+
 // AsOf is FOR SYSTEM_TIME AS OF ts, or VERSION AS OF n. Kind is SYSTEM_TIME or VERSION.
 type AsOf struct {
 	Pos
@@ -184,6 +191,7 @@ type PatternExclude struct {
 }
 
 func (*TableName) node()      {}
+func (*PlanTable) node()      {}
 func (*Derived) node()        {}
 func (*TableFunc) node()      {}
 func (*Aliased) node()        {}
@@ -199,6 +207,7 @@ func (*PatternRepeat) node()  {}
 func (*PatternExclude) node() {}
 
 func (*TableName) table()      {}
+func (*PlanTable) table()      {}
 func (*Derived) table()        {}
 func (*TableFunc) table()      {}
 func (*Aliased) table()        {}
