@@ -152,7 +152,7 @@ func deltaInts[T int32 | int64](b []byte, n int) (out, rest []byte, err error) {
 			width := int(widths[m])
 			// The last block may be cut off behind the values that are there.
 			need, k := per*width/8, min(per, n-at)
-			if width > size*8 || (k*width+7)/8 > len(b) {
+			if width > 64 || (k*width+7)/8 > len(b) {
 				return nil, nil, errDelta
 			}
 			part := b[:min(need, len(b))]
