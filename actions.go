@@ -2,7 +2,6 @@ package sluice
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"regexp"
@@ -11,7 +10,6 @@ import (
 
 	"github.com/apache/arrow-go/v18/arrow"
 
-	"github.com/sluice-stream/sluice/internal/render"
 	"github.com/sluice-stream/sluice/planner/expr"
 	"github.com/sluice-stream/sluice/sql/ast"
 	"github.com/sluice-stream/sluice/sql/parser"
@@ -119,34 +117,7 @@ func (d *DataFrame) Count(ctx context.Context) (int64, error) {
 const showRows = 1000
 
 // Show runs the query and prints its first rows, at most 1000, as a table.
-func (d *DataFrame) Show(ctx context.Context, w io.Writer) (err error) {
-	r, err := d.Limit(showRows).Reader(ctx)
-	if err != nil {
-		return err
-	}
-	var recs []arrow.RecordBatch
-	defer func() {
-		for _, rec := range recs {
-			rec.Release()
-		}
-		err = errors.Join(err, r.Close())
-	}()
-	for {
-		rec, err := r.Next(ctx)
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return err
-		}
-		recs = append(recs, rec)
-	}
-	f, err := render.New(d.s.zone())
-	if err != nil {
-		return err
-	}
-	return f.WriteTable(w, d.node.Schema(), recs, render.TableOptions{})
-}
+func (d *DataFrame) Show(ctx context.Context, w io.Writer) error { return d.ShowN(ctx, w, showRows) }
 
 // CreateView names the DataFrame so that SQL can use it.
 func (d *DataFrame) CreateView(name string) error {

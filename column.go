@@ -97,15 +97,20 @@ func collection(v any) Column {
 		}
 		return Call("array", items...)
 	case reflect.Map:
-		keys := r.MapKeys()
-		slices.SortFunc(keys, func(a, b reflect.Value) int { return strings.Compare(fmt.Sprint(a), fmt.Sprint(b)) })
 		var items []any
-		for _, k := range keys {
+		for _, k := range sortedKeys(r) {
 			items = append(items, k.Interface(), r.MapIndex(k).Interface())
 		}
 		return Call("map", items...)
 	}
 	return Column{err: fmt.Errorf("a Go value of type %T cannot be a constant", v)}
+}
+
+// sortedKeys lists the keys of a map in the order of their text.
+func sortedKeys(m reflect.Value) []reflect.Value {
+	keys := m.MapKeys()
+	slices.SortFunc(keys, func(a, b reflect.Value) int { return strings.Compare(fmt.Sprint(a), fmt.Sprint(b)) })
+	return keys
 }
 
 // Decimal is an exact constant: "12.50" is a DECIMAL(4,2).

@@ -301,6 +301,9 @@ func (d *DataFrame) cut(l *logical.Limit, fill func(q *ast.Query)) *DataFrame {
 		return d.failed(batch.UserErrorf("a number of rows is below zero"))
 	}
 	l.Input = d.node
+	if below, ok := d.node.(*logical.Limit); ok && below.Count < 0 && l.Count >= 0 {
+		l.Input, l.Offset = below.Input, below.Offset // one top-n, as LIMIT with OFFSET
+	}
 	return d.named(&DataFrame{s: d.s, node: l})
 }
 
