@@ -140,7 +140,7 @@ func (t *Task) Run(ctx context.Context, env Env, spec batch.TaskSpec) (batch.Tas
 	a := &attempt{t: t, env: &env}
 	t.nanos, t.active = env.Nanos, nil
 	a.tc = &TaskContext{
-		Spec: spec, Alloc: env.Alloc, Zone: t.plan.Zone, Opener: env.Opener, Fetch: a.fetch, State: a.state,
+		Spec: spec, Alloc: env.Alloc, Zone: t.plan.Zone, Opener: env.Opener, Fetch: a.fetch, FetchPart: a.fetchPart, State: a.state,
 		Writer: a.writer, Spill: env.Spill, Charge: env.Charge, Budget: env.Budget, Pressure: env.Pressure, Result: &a.res, Seed: seedOf(spec.Task),
 	}
 	a.res = batch.TaskResult{Task: spec.Task, Term: spec.Term, NextDue: batch.EndOfTime}
@@ -281,6 +281,13 @@ func (a *attempt) fetch(ctx context.Context, in batch.Input) (sources.Reader, er
 		parts = max(a.env.Parts, 1)
 	}
 	return a.env.Fetch(ctx, &a.tc.Spec, in, a.tc.Spec.Task.Partition, parts)
+}
+
+// fetchPart cuts the partition of the task further: GroupsOf cuts the key groups
+// evenly, so that the parts of a partition are partitions of a finer cut.
+func (a *attempt) fetchPart(ctx context.Context, in batch.Input, sub, subs int) (sources.Reader, error) {
+	parts := max(a.env.Parts, 1)
+	return a.env.Fetch(ctx, &a.tc.Spec, in, a.tc.Spec.Task.Partition*subs+sub, parts*subs)
 }
 
 // state opens the shard of an operator, once per run.
