@@ -49,6 +49,9 @@ type TaskContext struct {
 	Pressure func() bool
 	// Spill is a folder for what does not fit into memory; it is emptied when the task ends.
 	Spill string
+	// Tables are the join tables that tasks of the plan share on this worker; nil
+	// shares none.
+	Tables *Tables
 	// Result collects what the task reports: counters, times, next due.
 	Result *batch.TaskResult
 	// Seed is of (query, batch, stage, partition), for functions such as rand().

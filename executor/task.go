@@ -42,6 +42,8 @@ type Env struct {
 	Outputs *exchange.Outputs
 	// Spill is a folder of the task's own; it is removed when the task ends. "" forbids spilling.
 	Spill string
+	// Tables are the join tables that the tasks of the plan share; nil shares none.
+	Tables *Tables
 	// Charge takes memory that is not Arrow's from the task's budget, or gives it
 	// back if n is negative; nil counts none.
 	Charge func(n int64) error
@@ -141,7 +143,7 @@ func (t *Task) Run(ctx context.Context, env Env, spec batch.TaskSpec) (batch.Tas
 	t.nanos, t.active = env.Nanos, nil
 	a.tc = &TaskContext{
 		Spec: spec, Alloc: env.Alloc, Zone: t.plan.Zone, Opener: env.Opener, Fetch: a.fetch, FetchPart: a.fetchPart, State: a.state,
-		Writer: a.writer, Spill: env.Spill, Charge: env.Charge, Budget: env.Budget, Pressure: env.Pressure, Result: &a.res, Seed: seedOf(spec.Task),
+		Writer: a.writer, Spill: env.Spill, Tables: env.Tables, Charge: env.Charge, Budget: env.Budget, Pressure: env.Pressure, Result: &a.res, Seed: seedOf(spec.Task),
 	}
 	a.res = batch.TaskResult{Task: spec.Task, Term: spec.Term, NextDue: batch.EndOfTime}
 	err := a.guard(func() error { return a.run(ctx) })
