@@ -247,10 +247,13 @@ func TestMoreMethodsMeanTheSQLOfTheSameShape(t *testing.T) {
 		"SELECT k, v - (SELECT avg(v) FROM t) AS d FROM t":                                tt().Select("k", v.Minus(tt().Agg(Avg(v))).As("d")),
 		"SELECT t.k, b.name FROM t JOIN LATERAL (SELECT * FROM u WHERE u.k = t.k ORDER BY name LIMIT 1) AS b": tt().LateralJoin(
 			u().Where(Col("u.k").Eq(Outer("t.k"))).OrderBy("name").Limit(1).As("b"), nil, "inner").Select("t.k", "b.name"),
-		"SELECT k, e FROM t LATERAL VIEW explode(array(k, 7L)) x AS e": tt().LateralView(Call("explode", Call("array", k, 7)), "x", "e").Select("k", "e"),
-		"SELECT posexplode(array(k, 7L)) AS (p, e) FROM t":             tt().Select(Call("posexplode", Call("array", k, 7)).AsMany("p", "e")),
-		"SELECT transform(array(1L, 2L), x -> x + k) AS a FROM t":      tt().Select(Call("transform", []int{1, 2}, func(x Column) Column { return x.Plus(k) }).As("a")),
-		"SELECT * FROM t ORDER BY k LIMIT 2 OFFSET 1":                  tt().OrderBy("k").Offset(1).Limit(2),
+		"SELECT k, e FROM t LATERAL VIEW explode(array(k, 7L)) x AS e":                               tt().LateralView(Call("explode", Call("array", k, 7)), "x", "e").Select("k", "e"),
+		"SELECT posexplode(array(k, 7L)) AS (p, e) FROM t":                                           tt().Select(Call("posexplode", Call("array", k, 7)).AsMany("p", "e")),
+		"SELECT transform(array(1L, 2L), x -> x + k) AS a FROM t":                                    tt().Select(Call("transform", []int{1, 2}, func(x Column) Column { return x.Plus(k) }).As("a")),
+		"SELECT * FROM t ORDER BY k LIMIT 2 OFFSET 1":                                                tt().OrderBy("k").Offset(1).Limit(2),
+		"SELECT * FROM TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '10' SECOND)":                        tt().Tumble("ts", 10*time.Second),
+		"SELECT * FROM HOP(TABLE t, DESCRIPTOR(ts), INTERVAL '5' SECOND, INTERVAL '10' SECOND)":      tt().Hop("ts", 5*time.Second, 10*time.Second),
+		"SELECT * FROM CUMULATE(TABLE t, DESCRIPTOR(ts), INTERVAL '5' SECOND, INTERVAL '10' SECOND)": tt().Cumulate("ts", 5*time.Second, 10*time.Second),
 		"SELECT k <=> 1L AS a, k IS DISTINCT FROM 2L AS b, -k AS c, k DIV 2L AS d, k & 1L AS e, s || 'x' AS f, s RLIKE 'a' AS g FROM t": tt().Select(
 			k.EqNullSafe(1).As("a"), k.IsDistinctFrom(2).As("b"), k.Neg().As("c"), k.IntDiv(2).As("d"), k.BitAnd(1).As("e"), Col("s").Concat("x").As("f"), Col("s").RLike("a").As("g")),
 	} {
