@@ -3,6 +3,9 @@ package planner
 import (
 	"slices"
 
+	"github.com/apache/arrow-go/v18/arrow"
+
+	"github.com/sluice-stream/sluice/planner/expr"
 	"github.com/sluice-stream/sluice/planner/logical"
 	"github.com/sluice-stream/sluice/planner/physical"
 )
@@ -99,6 +102,48 @@ func (b *builder) batchJoin(n *logical.Join, j *physical.HashJoin, l, r *fragmen
 		static: l.static && r.static, state: append(slices.Clone(l.state), r.state...),
 		sources: append(slices.Clone(l.sources), r.sources...),
 	}
+}
+
+// keepOnly puts a projection on top of a join, which drops the columns that the
+// projection does not read. Of a projection that computes nothing, nothing is left.
+func keepOnly(j *physical.HashJoin, es []expr.Expr, out *arrow.Schema) physical.Node {
+	plain := true
+	used := map[int]bool{}
+	for i, e := range es {
+		c, ok := e.(*expr.Column)
+		plain = plain && ok && arrow.TypeEqual(c.DT, out.Field(i).Type)
+		expr.Columns(e, used)
+	}
+	kept := func(i int) int {
+		if j.Keep == nil {
+			return i
+		}
+		return j.Keep[i]
+	}
+	c := *j
+	c.Keep = make([]int, 0, len(es))
+	if plain {
+		for _, e := range es {
+			c.Keep = append(c.Keep, kept(e.(*expr.Column).Index))
+		}
+		c.Out = out
+		return &c
+	}
+	at := map[int]int{}
+	var fields []arrow.Field
+	for i, f := range j.Out.Fields() {
+		if used[i] {
+			at[i] = len(fields)
+			fields = append(fields, f)
+			c.Keep = append(c.Keep, kept(i))
+		}
+	}
+	c.Out = arrow.NewSchema(fields, nil)
+	moved := make([]expr.Expr, len(es))
+	for i, e := range es {
+		moved[i] = expr.Remap(e, func(i int) int { return at[i] })
+	}
+	return &physical.Project{Input: &c, Exprs: moved, Out: out}
 }
 
 // bytes estimates the size of a plan's result, 0 if it cannot be told.

@@ -150,11 +150,10 @@ Stage 0 splits -> all static
   Filter (country#1 = 'IT')
     Scan cities#0 [name, country] skip where (country#1 = 'IT')
 Stage 1 splits -> sink out#0
-  Project id#0 AS id
-    InnerHashJoin on city#1 = name#0 build right
-      Filter (fare#2 > 5)
-        Scan trips#0 [id, city, fare] skip where (fare#2 > 5)
-      ExchangeRead stage 0
+  InnerHashJoin on city#1 = name#0 build right keep [id]
+    Filter (fare#2 > 5)
+      Scan trips#0 [id, city, fare] skip where (fare#2 > 5)
+    ExchangeRead stage 0
 `)
 }
 

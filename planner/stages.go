@@ -183,7 +183,11 @@ func (b *builder) project(n *logical.Project) (*fragment, error) {
 		es = append(es, &expr.Column{Index: last, Name: f.Name, DT: f.Type})
 		fields = append(fields, f)
 	}
-	return in.wrap(&physical.Project{Input: in.root, Exprs: es, Out: arrow.NewSchema(fields, nil)}), nil
+	out := arrow.NewSchema(fields, nil)
+	if j, ok := in.root.(*physical.HashJoin); ok {
+		return in.wrap(keepOnly(j, es, out)), nil
+	}
+	return in.wrap(&physical.Project{Input: in.root, Exprs: es, Out: out}), nil
 }
 
 func (b *builder) watermark(n *logical.Watermark) (*fragment, error) {

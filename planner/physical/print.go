@@ -151,9 +151,18 @@ func (n *HashJoin) String() string {
 		s += " where " + n.Residual.String()
 	}
 	if n.BuildLeft {
-		return s + " build left"
+		s += " build left"
+	} else {
+		s += " build right"
 	}
-	return s + " build right"
+	if n.Keep != nil {
+		names := make([]string, n.Out.NumFields())
+		for i, f := range n.Out.Fields() {
+			names[i] = f.Name
+		}
+		s += " keep [" + strings.Join(names, ", ") + "]"
+	}
+	return s
 }
 
 func (n *Analytic) String() string {

@@ -281,7 +281,22 @@ func pruneJoin(n *logical.Join, need []int) (logical.Node, map[int]int) {
 	if n.Residual != nil {
 		c.Residual = move(n.Residual, at)
 	}
-	return &c, at
+	return narrowJoin(&c, need, at)
+}
+
+// narrowJoin drops what only the join itself reads, so that it is not copied for
+// every pair: the planner makes such a projection part of the join.
+func narrowJoin(c *logical.Join, need []int, at map[int]int) (logical.Node, map[int]int) {
+	schema := c.Schema()
+	if len(need) == 0 || schema.NumFields() <= len(need) {
+		return c, at
+	}
+	es, names := make([]exprT, len(need)), make([]string, len(need))
+	for i, w := range need {
+		f := schema.Field(at[w])
+		es[i], names[i] = &expr.Column{Index: at[w], Name: f.Name, DT: f.Type, Null: f.Nullable}, f.Name
+	}
+	return &logical.Project{Input: c, Exprs: es, Names: names}, identityMap(need)
 }
 
 func moveAll(es []exprT, at map[int]int) []exprT {
