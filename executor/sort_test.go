@@ -147,6 +147,38 @@ func TestTopNOfManyRowsKeepsFew(t *testing.T) {
 	e.close()
 }
 
+// What the bound keeps out is what sorting all rows would put behind it, with
+// ties in the first keys, NULLs and keys of several types.
+func TestTopNEqualsTheHeadOfASort(t *testing.T) {
+	alloc := memory.NewCheckedAllocator(memory.DefaultAllocator)
+	defer alloc.AssertSize(t, 0)
+	r := rand.New(rand.NewPCG(3, 9))
+	for round := range 40 {
+		tb := randomTable(r, alloc, 4000, []int{2, 40, 4000}[round%3], arrow.Field{Name: "a", Type: tInt}, arrow.Field{Name: "s", Type: tString},
+			arrow.Field{Name: "b", Type: tInt32})
+		var keys []expr.SortKey
+		for _, c := range r.Perm(3)[:1+r.IntN(3)] {
+			keys = append(keys, expr.SortKey{Expr: tb.col([]string{"a", "s", "b"}[c]), Desc: r.IntN(2) == 0, NullsFirst: r.IntN(2) == 0})
+		}
+		head := func(wrap func(in physical.Node) physical.Node) []string {
+			e := newEngine(t, alloc, onePlan(tb, wrap), 1)
+			defer e.close()
+			e.sources["src"] = &memSource{splits: make([][]arrow.RecordBatch, 1)}
+			for at := int64(0); at < 4000; at += 250 {
+				e.sources["src"].splits[0] = append(e.sources["src"].splits[0], tb.rec.NewSlice(at, at+250))
+			}
+			defer e.sources["src"].release()
+			return e.run(0, batch.NoTime, batch.NoTime)
+		}
+		want := head(func(in physical.Node) physical.Node { return &physical.Sort{Input: in, Keys: keys} })[:20]
+		got := head(func(in physical.Node) physical.Node { return &physical.TopN{Input: in, Keys: keys, Count: 20} })
+		if fmt.Sprint(got) != fmt.Sprint(want) {
+			t.Errorf("order by %v:\n got %v\nwant %v", keys, got, want)
+		}
+		tb.rec.Release()
+	}
+}
+
 func TestLimitStopsReading(t *testing.T) {
 	alloc := memory.NewCheckedAllocator(memory.DefaultAllocator)
 	defer alloc.AssertSize(t, 0)

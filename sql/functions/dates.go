@@ -76,20 +76,20 @@ func dateParts() []*Entry {
 				return int32(v), nil
 			}))),
 		fn("date_trunc", "A timestamp cut to a unit: YEAR, QUARTER, MONTH, WEEK, DAY, HOUR, MINUTE, SECOND, MILLISECOND, MICROSECOND.", "date_trunc('MONTH', TIMESTAMP'2024-02-29 12:30:00')", "2024-02-01 00:00:00",
-			sig("string, timestamp -> timestamp", z2(func(z *civil.Zone, unit string, us int64) (int64, error) {
+			sig("string, timestamp -> timestamp", dateTrunc(z2(func(z *civil.Zone, unit string, us int64) (int64, error) {
 				v, ok := truncate(unit, z.Local(us))
 				if !ok {
 					return 0, vec.ErrNull
 				}
 				return z.Instant(v), nil
-			})),
-			sig("string, timestamp_ntz -> timestamp_ntz", k2(func(unit string, us int64) (int64, error) {
+			}), true)),
+			sig("string, timestamp_ntz -> timestamp_ntz", dateTrunc(k2(func(unit string, us int64) (int64, error) {
 				v, ok := truncate(unit, us)
 				if !ok {
 					return 0, vec.ErrNull
 				}
 				return v, nil
-			}))),
+			}), false))),
 		fn("trunc", "A date cut to a unit: YEAR, QUARTER, MONTH or WEEK.", "trunc('2024-05-17', 'QUARTER')", "2024-04-01", sig("date, string -> date", k2(truncDate))),
 		special("date_part|datepart|extract", "date_part(string, timestamp) -> int", "A field of a date, timestamp or interval: YEAR, YEAROFWEEK, QUARTER, MONTH, WEEK, DAY, DAYOFWEEK, DAYOFWEEK_ISO, DOY, HOUR, MINUTE, SECOND, EPOCH.",
 			"extract(HOUR FROM TIMESTAMP'2024-02-29 12:30:00')", "12", bindPart),

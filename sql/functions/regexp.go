@@ -151,7 +151,7 @@ func likeFn(name, doc, ex, res string, fold bool) *Entry {
 			return m.match(s), nil
 		}, nil
 	})
-	e := fn(name, doc, ex, res, sig("string, string, string = '\\' -> boolean", k))
+	e := fn(name, doc, ex, res, sig("string, string, string = '\\' -> boolean", constantLike(k, fold)))
 	return e
 }
 
