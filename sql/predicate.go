@@ -149,5 +149,8 @@ func (x *exprBinder) trim(e *ast.Trim) (expr.Expr, error) {
 	if e.Chars == nil {
 		return x.scalar(e.Pos, name, e.X)
 	}
-	return x.scalar(e.Pos, name, e.X, e.Chars)
+	if name == "btrim" {
+		return x.scalar(e.Pos, name, e.X, e.Chars)
+	}
+	return x.scalar(e.Pos, name, e.Chars, e.X) // ltrim and rtrim take the characters first
 }

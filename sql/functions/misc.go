@@ -5,7 +5,6 @@ import (
 
 	"github.com/sluice-stream/sluice/batch"
 	"github.com/sluice-stream/sluice/planner/expr"
-	"github.com/sluice-stream/sluice/planner/expr/cast"
 	"github.com/sluice-stream/sluice/planner/expr/civil"
 	"github.com/sluice-stream/sluice/planner/expr/vec"
 )
@@ -65,10 +64,7 @@ func conversions() []*Entry {
 				return NewCast(args[0], c.dt, false)
 			}))
 	}
-	return append(es,
-		fn("to_char", "A number as text.", "to_char(12)", "12", sig("any -> string", func(t *Types) (expr.Kernel, error) {
-			return cast.Kernel(t.Args[0], expr.TypeString, false)
-		})))
+	return es
 }
 
 // tryKernel makes a strict kernel that gives NULL where another fails: rows are

@@ -1,6 +1,7 @@
 package functions
 
 import (
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -40,7 +41,8 @@ func strs() []*Entry {
 			}))).safe().tight(),
 		fn("substring_index", "What comes before the n-th delimiter, or after it counted from the end.", "substring_index('www.apache.org', '.', 2)", "www.apache",
 			sig("string, string, int -> string", k3(func(s, d string, n int32) (string, error) { return substringIndex(s, d, n), nil }))).safe().tight(),
-		fn("left", "The first n characters.", "left('Spark', 2)", "Sp", sig("string, int -> string", p2(func(s string, n int32) string { return substring(s, 1, max(n, 0)) }))).safe().tight(),
+		fn("left", "The first n characters.", "left('Spark', 2)", "Sp", sig("string, int -> string", p2(func(s string, n int32) string { return substring(s, 1, max(n, 0)) })),
+			sig("binary, int -> binary", k2(func(b []byte, n int32) ([]byte, error) { return b[:min(max(int(n), 0), len(b))], nil }))).safe().tight(),
 		fn("right", "The last n characters.", "right('Spark', 2)", "rk", sig("string, int -> string", p2(func(s string, n int32) string {
 			if n <= 0 {
 				return ""
@@ -54,10 +56,11 @@ func strs() []*Entry {
 		fn("translate", "Each character found in the second argument replaced by the one at its place in the third.", "translate('AaBbCc', 'abc', '123')", "A1B2C3",
 			sig("string, string, string -> string", s3(translate))).safe().tight(),
 		fn("overlay", "A part of a string, from a position and of a length, replaced by another string.", "overlay('Spark SQL', '_', 6)", "Spark_SQL",
-			sig("string, string, int, int = -1 -> string", s4(overlay))).safe().tight(),
+			sig("string, string, int, int = -1 -> string", s4(overlay)),
+			sig("binary, binary, int, int = -1 -> binary", s4(overlayBytes))).safe().tight(),
 	}
 	es[0].Names = []string{"||", "concat"}
-	return append(append(es, searches()...), formats()...)
+	return slices.Concat(es, searches(), formats(), numberFormats(), byteStrings(), texts())
 }
 
 // searches lists functions that look for one string in another or repeat one.
@@ -66,7 +69,8 @@ func searches() []*Entry {
 		special("reverse", "reverse(string) -> string; reverse(array<T>) -> array<T>", "A string or array back to front.", "reverse('abc')", "cba", bindReverse),
 		fn("repeat", "A string n times.", "repeat('ab', 3)", "ababab", sig("string, int -> string", s2(repeat))),
 		fn("space", "n blanks.", "length(space(3))", "3", sig("int -> string", s1(func(dst []byte, n int32) ([]byte, error) { return repeat(dst, " ", n) }))),
-		fn("instr", "The position of a string in another from 1, or 0.", "instr('SparkSQL', 'SQL')", "6", sig("string, string -> int", p2(func(s, sub string) int32 { return locate(sub, s, 1) }))).safe().tight(),
+		fn("instr", "The position of a string in another from 1, or 0.", "instr('SparkSQL', 'SQL')", "6", sig("string, string -> int", p2(func(s, sub string) int32 { return locate(sub, s, 1) })),
+			sig("string, string, int, int = 1 -> int", k4(instrFrom))).tight(),
 		fn("locate|position|charindex", "The position of the first argument in the second from 1 (or from a start), or 0.", "locate('bar', 'foobarbar', 5)", "7",
 			sig("string, string, int = 1 -> int", k3(func(sub, s string, at int32) (int32, error) { return locate(sub, s, at), nil }))).safe().tight(),
 		fn("split_part|split_index", "The n-th part of a string split at a delimiter, from 1 (from the end if negative), or empty.", "split_part('a,b,c', ',', 2)", "b",
@@ -88,7 +92,13 @@ func searches() []*Entry {
 			return utf8.AppendRune(dst, rune(n&0xFF)), nil
 		}))).safe().tight(),
 		fn("levenshtein", "How many characters must be put in, taken out or changed to turn one string into the other.", "levenshtein('kitten', 'sitting')", "3",
-			sig("string, string -> int", k2(func(a, b string) (int32, error) { return levenshtein(a, b), nil }))).safe().tight(),
+			sig("string, string -> int", k2(func(a, b string) (int32, error) { return levenshtein(a, b), nil })),
+			sig("string, string, int -> int", k3(func(a, b string, most int32) (int32, error) {
+				if d := levenshtein(a, b); d <= most {
+					return d, nil
+				}
+				return -1, nil
+			}))).safe().tight(),
 		fn("soundex", "The Soundex code.", "soundex('Miller')", "M460", sig("string -> string", s1(soundex))).safe().tight(),
 		fn("find_in_set", "The place of a string in a comma-separated list from 1, or 0.", "find_in_set('b', 'a,b,c')", "2",
 			sig("string, string -> int", p2(findInSet))).safe().tight(),
@@ -355,7 +365,20 @@ func pad(name, doc, ex, res string, left bool) *Entry {
 			dst = append(dst, s...)
 		}
 		return dst, nil
-	})))
+	})), sig("binary, int -> binary", func(*Types) expr.Kernel { return padZeros(left) }), sig("binary, int, binary -> binary", padBytes(left)))
+}
+
+// padZeros pads bytes with zeros.
+func padZeros(left bool) expr.Kernel {
+	k := padBytes(left)
+	return func(kc *expr.KernelContext, args []expr.Vec, n int) (arrow.Array, error) {
+		zero, err := (&expr.Literal{Value: []byte{0}, DT: expr.TypeBinary}).Array(kc.Alloc)
+		if err != nil {
+			return nil, err
+		}
+		defer zero.Release()
+		return k(kc, append(args[:2:2], expr.Vec{Arr: zero, Const: true}), n)
+	}
 }
 
 var errTooLong = batch.UserErrorf("the string would have more than %d bytes", resultMax)

@@ -23,8 +23,8 @@ func formats() []*Entry {
 	return []*Entry{
 		special("format_string|printf", "format_string(string, any...) -> string", "Arguments put into a pattern: %s, %d, %x, %f, %e, %c, %b, %%, with flags, width and precision.",
 			"format_string('%s has %05d, %.2f', 'x', 42, 1.5e0)", "x has 00042, 1.50", bindFormat),
-		fn("format_number", "A number with thousands separated by commas and a number of fraction digits.", "format_number(12332.123456, 4)", "12,332.1235",
-			sig("double, int -> string", s2(formatNumber))),
+		fn("format_number", "A number with thousands separated by commas and a number of fraction digits, or under a pattern of # 0 . and commas.", "format_number(12332.123456, 4)", "12,332.1235",
+			sig("double, int -> string", s2(formatNumber)), sig("double, string -> string", s2(formatPattern))),
 		fn("hex", "A number, string or binary in hexadecimal digits.", "hex(255)", "FF",
 			sig("bigint -> string", s1(func(dst []byte, v int64) ([]byte, error) {
 				return append(dst, strings.ToUpper(strconv.FormatUint(uint64(v), 16))...), nil
@@ -54,11 +54,10 @@ func formats() []*Entry {
 			}))),
 		fn("encode", "A string's bytes in a character set: UTF-8, US-ASCII, ISO-8859-1, UTF-16, UTF-16BE or UTF-16LE.", "hex(encode('é', 'ISO-8859-1'))", "E9",
 			sig("string, string -> binary", s2(encode))),
-		fn("decode", "The string that bytes stand for in a character set.", "decode(X'E9', 'ISO-8859-1')", "é", sig("binary, string -> string", s2(decode))),
+		decodeEntry(),
 		fn("quote", "A string in single quotes, with those inside escaped.", "quote('don''t')", "'don\\'t'", sig("string -> string", s1(func(dst []byte, s string) ([]byte, error) {
 			return append(append(append(dst, '\''), strings.ReplaceAll(s, "'", "\\'")...), '\''), nil
 		}))).safe().tight(),
-		fn("is_valid_utf8", "Whether the bytes are valid UTF-8.", "is_valid_utf8('ok')", "true", sig("string -> boolean", p1(utf8.ValidString))).safe().tight(),
 		fn("url_encode", "A string escaped for a URL's query.", "url_encode('a b&c')", "a+b%26c", sig("string -> string", s1(urlEncode))).safe().tight(),
 		fn("url_decode", "A URL's query text without its escapes.", "url_decode('a+b%26c')", "a b&c", sig("string -> string", s1(urlDecode))),
 		fn("parse_url", "A part of a URL: HOST, PATH, QUERY, REF, PROTOCOL, FILE, AUTHORITY, USERINFO, or the value of a key of the query.",
@@ -246,12 +245,58 @@ func decode(dst []byte, s, set string) ([]byte, error) {
 	return nil, batch.UserErrorf("unknown character set '%s'", set)
 }
 
+func decodeEntry() *Entry {
+	e := fn("decode", "The string that bytes stand for in a character set; or, with more arguments, the result that stands behind the first value equal to the first argument, or the last one.",
+		"decode(X'E9', 'ISO-8859-1')", "é", sig("binary, string -> string", s2(decode)))
+	e.Usage = append(e.Usage, "decode(T, T, U, ...[, U]) -> U")
+	e.bind = bindDecode
+	return e
+}
+
+// formatPattern writes a number under a pattern such as #,##0.00.
+func formatPattern(dst []byte, x float64, pattern string) ([]byte, error) {
+	whole, frac, _ := strings.Cut(pattern, ".")
+	if strings.Trim(whole, "#0,") != "" || strings.Trim(frac, "#0") != "" {
+		return nil, batch.UserErrorf("the pattern '%s' may have only # 0 . and commas", pattern)
+	}
+	least := strings.Count(frac, "0")
+	s := strconv.FormatFloat(roundFloat(math.Abs(x), int32(len(frac)), true), 'f', -1, 64)
+	w, f, _ := strings.Cut(s, ".")
+	w = strings.TrimLeft(w, "0")
+	for len(w) < strings.Count(whole, "0") {
+		w = "0" + w
+	}
+	for len(f) < least {
+		f += "0"
+	}
+	if x < 0 {
+		dst = append(dst, '-')
+	}
+	group := 0
+	if i := strings.LastIndexByte(whole, ','); i >= 0 {
+		group = len(whole) - i - 1
+	}
+	for i := range len(w) {
+		if group > 0 && i > 0 && (len(w)-i)%group == 0 {
+			dst = append(dst, ',')
+		}
+		dst = append(dst, w[i])
+	}
+	if f != "" {
+		dst = append(append(dst, '.'), f...)
+	}
+	return dst, nil
+}
+
 func bindReverse(e *Entry, args []expr.Expr) (expr.Expr, error) {
 	if len(args) != 1 {
 		return nil, e.mismatch(args)
 	}
-	if args[0].Type().ID() == arrow.LIST {
+	switch args[0].Type().ID() {
+	case arrow.LIST:
 		return e.newCall(reverseArrays, args, args[0].Type()), nil
+	case arrow.BINARY:
+		return e.newCall(s1(reverseBytes), args, expr.TypeBinary), nil
 	}
 	if isNested(args[0].Type()) {
 		return nil, e.mismatch(args)
