@@ -6,11 +6,12 @@ import (
 	"github.com/sluice-stream/sluice/planner/physical"
 )
 
-// sort gathers everything; a limit above it is planned by limit. The order of
+// sort gathers everything; a limit above it is planned by limit. What comes out
+// of a stream is in order within each batch; to an operator above it the order of
 // changes means nothing.
 func (b *builder) sort(n *logical.Sort) (*fragment, error) {
 	in, err := b.ordered(n.Input)
-	if err != nil || b.stateful(in) {
+	if err != nil || b.above > 0 && b.stateful(in) {
 		return in, err
 	}
 	in = b.single(in)
