@@ -2,7 +2,6 @@ package sluice
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"regexp"
@@ -11,7 +10,6 @@ import (
 
 	"github.com/apache/arrow-go/v18/arrow"
 
-	"github.com/sluice-stream/sluice/internal/render"
 	"github.com/sluice-stream/sluice/planner/expr"
 	"github.com/sluice-stream/sluice/sql/ast"
 	"github.com/sluice-stream/sluice/sql/parser"
@@ -19,19 +17,21 @@ import (
 
 // Schema returns the columns.
 func (d *DataFrame) Schema() (*arrow.Schema, error) {
-	if d.err != nil {
-		return nil, d.err
+	n, err := d.bound()
+	if err != nil {
+		return nil, err
 	}
-	return d.node.Schema(), nil
+	return n.Schema(), nil
 }
 
 // Columns returns the columns as CREATE TABLE declares them: "a BIGINT, b STRING".
 func (d *DataFrame) Columns() (string, error) {
-	if d.err != nil {
-		return "", d.err
+	n, err := d.bound()
+	if err != nil {
+		return "", err
 	}
-	cols := make([]string, d.node.Schema().NumFields())
-	for i, f := range d.node.Schema().Fields() {
+	cols := make([]string, n.Schema().NumFields())
+	for i, f := range n.Schema().Fields() {
 		cols[i] = columnName(f.Name) + " " + typeText(f.Type)
 	}
 	return strings.Join(cols, ", "), nil
@@ -73,19 +73,21 @@ func columnName(name string) string {
 
 // Explain returns the plan as EXPLAIN prints it.
 func (d *DataFrame) Explain() (string, error) {
-	if d.err != nil {
-		return "", d.err
+	n, err := d.bound()
+	if err != nil {
+		return "", err
 	}
-	return d.s.explain(d.node)
+	return d.s.explain(n)
 }
 
 // Reader runs the query over what its tables hold now and returns its rows as
 // batches, which the caller releases.
 func (d *DataFrame) Reader(ctx context.Context) (Reader, error) {
-	if d.err != nil {
-		return nil, d.err
+	n, err := d.bound()
+	if err != nil {
+		return nil, err
 	}
-	return d.s.runBatch(ctx, d.node)
+	return d.s.runBatch(ctx, n)
 }
 
 // Collect runs the query and returns all rows as Go values, see Row.
@@ -115,39 +117,13 @@ func (d *DataFrame) Count(ctx context.Context) (int64, error) {
 const showRows = 1000
 
 // Show runs the query and prints its first rows, at most 1000, as a table.
-func (d *DataFrame) Show(ctx context.Context, w io.Writer) (err error) {
-	r, err := d.Limit(showRows).Reader(ctx)
-	if err != nil {
-		return err
-	}
-	var recs []arrow.RecordBatch
-	defer func() {
-		for _, rec := range recs {
-			rec.Release()
-		}
-		err = errors.Join(err, r.Close())
-	}()
-	for {
-		rec, err := r.Next(ctx)
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return err
-		}
-		recs = append(recs, rec)
-	}
-	f, err := render.New(d.s.zone())
-	if err != nil {
-		return err
-	}
-	return f.WriteTable(w, d.node.Schema(), recs, render.TableOptions{})
-}
+func (d *DataFrame) Show(ctx context.Context, w io.Writer) error { return d.ShowN(ctx, w, showRows) }
 
 // CreateView names the DataFrame so that SQL can use it.
 func (d *DataFrame) CreateView(name string) error {
-	if d.err != nil {
-		return d.err
+	n, err := d.bound()
+	if err != nil {
+		return err
 	}
-	return d.s.cat.addPlan(name, d.node)
+	return d.s.cat.addPlan(name, n)
 }

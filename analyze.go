@@ -109,7 +109,7 @@ func (s *Session) explainAnalyze(ctx context.Context, st *ast.Explain) (*Result,
 	if !ok {
 		return nil, ast.Errorf(st.Pos, "EXPLAIN ANALYZE runs a query: write it in front of SELECT")
 	}
-	n, err := sql.BindQuery(s.scope(nil), q.Query, s.bindOptions())
+	n, err := sql.BindQuery(s.cat, q.Query, s.bindOptions())
 	if err != nil {
 		return nil, refused(err)
 	}

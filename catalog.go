@@ -155,18 +155,4 @@ func (c *catalog) addAggregate(name string, f AggregateFunc) error {
 	return nil
 }
 
-// overlay is a catalog with the DataFrames that one query refers to.
-type overlay struct {
-	*catalog
-	frames map[string]logical.Node
-}
-
-// Relation implements sql.Catalog.
-func (o *overlay) Relation(name string) (*sql.Relation, error) {
-	if n, ok := o.frames[name]; ok {
-		return &sql.Relation{Name: name, Plan: n}, nil
-	}
-	return o.catalog.Relation(name)
-}
-
-var _ sql.Catalog = (*overlay)(nil)
+var _ sql.Catalog = (*catalog)(nil)

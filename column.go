@@ -2,6 +2,8 @@ package sluice
 
 import (
 	"fmt"
+	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -19,6 +21,8 @@ type Column struct {
 	desc  bool
 	nulls string
 	err   error
+	// aliases name the columns of a generator.
+	aliases []string
 }
 
 // Col names a column: "x", "t.x", or "s.field" for a field of a struct.
@@ -47,7 +51,8 @@ func Expr(sql string) Column {
 }
 
 // Lit is a constant: nil, bool, an integer or float type, string, []byte,
-// time.Time (a TIMESTAMP) or time.Duration (an INTERVAL DAY TO SECOND).
+// time.Time (a TIMESTAMP), time.Duration (an INTERVAL DAY TO SECOND), or a slice
+// (an ARRAY) or map (a MAP) of these.
 func Lit(v any) Column {
 	lit := func(k ast.LitKind, text string) Column { return Column{e: &ast.Literal{Kind: k, Text: text}} }
 	switch v := v.(type) {
@@ -78,7 +83,45 @@ func Lit(v any) Column {
 	case time.Duration:
 		return interval(v)
 	}
+	return collection(v)
+}
+
+// collection is an array of a slice, or a map of a map in the order of its keys' text.
+func collection(v any) Column {
+	r := reflect.ValueOf(v)
+	switch r.Kind() {
+	case reflect.Slice, reflect.Array:
+		items := make([]any, r.Len())
+		for i := range items {
+			items[i] = r.Index(i).Interface()
+		}
+		return Call("array", items...)
+	case reflect.Map:
+		var items []any
+		for _, k := range sortedKeys(r) {
+			items = append(items, k.Interface(), r.MapIndex(k).Interface())
+		}
+		return Call("map", items...)
+	}
 	return Column{err: fmt.Errorf("a Go value of type %T cannot be a constant", v)}
+}
+
+// sortedKeys lists the keys of a map in the order of their text.
+func sortedKeys(m reflect.Value) []reflect.Value {
+	keys := m.MapKeys()
+	slices.SortFunc(keys, func(a, b reflect.Value) int { return strings.Compare(fmt.Sprint(a), fmt.Sprint(b)) })
+	return keys
+}
+
+// Decimal is an exact constant: "12.50" is a DECIMAL(4,2).
+func Decimal(text string) Column {
+	return Column{e: &ast.Literal{Kind: ast.LitDecimal, Text: text}}
+}
+
+// Date is a constant of type DATE.
+func Date(year int, month time.Month, day int) Column {
+	t := time.Date(year, month, day, 0, 0, 0, 0, time.UTC)
+	return Column{e: &ast.Literal{Kind: ast.LitDate, Text: t.Format(time.DateOnly)}}
 }
 
 func interval(d time.Duration) Column {
@@ -86,15 +129,15 @@ func interval(d time.Duration) Column {
 	return Column{e: &ast.Interval{Parts: []ast.IntervalPart{{Value: text, Unit: "SECOND"}}}}
 }
 
-// Call applies a function of SQL by its name. Arguments are Columns or constants.
+// Call applies a function of SQL by its name, built in or registered. Arguments
+// are Columns, constants, DataFrames as scalar subqueries, and for a lambda Go
+// functions of one to three Columns. Package fn has a function for each.
 func Call(name string, args ...any) Column {
 	c := &ast.Call{Name: ast.Name{Parts: []ast.Ident{{Name: name}}}}
 	out := Column{e: c}
 	for _, a := range args {
-		x := Lit(a)
-		if x.err != nil {
-			out.err = x.err
-		}
+		x := argument(a)
+		out.err = firstErr(out.err, x.err)
 		c.Args = append(c.Args, x.e)
 	}
 	return out
@@ -164,7 +207,10 @@ func (c Column) NullsFirst() Column { c.nulls = "FIRST"; return c }
 func (c Column) NullsLast() Column { c.nulls = "LAST"; return c }
 
 func (c Column) binary(op string, v any) Column {
-	r := Lit(v)
+	if q, ok := v.(Quantified); ok {
+		return q.compare(op, c)
+	}
+	r := argument(v)
 	return Column{e: &ast.Binary{Op: op, L: c.e, R: r.e}, err: firstErr(c.err, r.err)}
 }
 
@@ -232,7 +278,7 @@ func (c Column) In(values ...any) Column {
 	in := &ast.In{X: c.e}
 	out := Column{e: in, err: c.err}
 	for _, v := range values {
-		x := Lit(v)
+		x := argument(v)
 		out.err = firstErr(out.err, x.err)
 		in.List = append(in.List, x.e)
 	}
@@ -241,7 +287,7 @@ func (c Column) In(values ...any) Column {
 
 // Between is lo <= c AND c <= hi.
 func (c Column) Between(lo, hi any) Column {
-	l, h := Lit(lo), Lit(hi)
+	l, h := argument(lo), argument(hi)
 	return Column{e: &ast.Between{X: c.e, Lo: l.e, Hi: h.e}, err: firstErr(c.err, firstErr(l.err, h.err))}
 }
 
@@ -258,13 +304,13 @@ func (c Column) Field(name string) Column {
 
 // At takes an element of an array by position from 0, or of a map by key.
 func (c Column) At(i any) Column {
-	x := Lit(i)
+	x := argument(i)
 	return Column{e: &ast.Index{X: c.e, I: x.e}, err: firstErr(c.err, x.err)}
 }
 
 // When starts a CASE: When(cond, value).When(..).Otherwise(value).
 func When(cond Column, value any) Column {
-	v := Lit(value)
+	v := argument(value)
 	return Column{e: &ast.Case{Whens: []ast.When{{Cond: cond.e, Then: v.e}}}, err: firstErr(cond.err, v.err)}
 }
 
@@ -274,7 +320,7 @@ func (c Column) When(cond Column, value any) Column {
 	if !ok {
 		return Column{err: fmt.Errorf("When: the column is no CASE; start with sluice.When")}
 	}
-	v := Lit(value)
+	v := argument(value)
 	d := *k
 	d.Whens = append(append([]ast.When{}, k.Whens...), ast.When{Cond: cond.e, Then: v.e})
 	return Column{e: &d, err: firstErr(c.err, firstErr(cond.err, v.err))}
@@ -286,7 +332,7 @@ func (c Column) Otherwise(value any) Column {
 	if !ok {
 		return Column{err: fmt.Errorf("Otherwise: the column is no CASE; start with sluice.When")}
 	}
-	v := Lit(value)
+	v := argument(value)
 	d := *k
 	d.Else = v.e
 	return Column{e: &d, err: firstErr(c.err, v.err)}
@@ -304,6 +350,9 @@ func (c Column) item() ast.SelectItem {
 	it := ast.SelectItem{Expr: c.e}
 	if c.alias != "" {
 		it.Alias = &ast.Ident{Name: c.alias}
+	}
+	for _, a := range c.aliases {
+		it.Aliases = append(it.Aliases, ast.Ident{Name: a})
 	}
 	return it
 }

@@ -33,6 +33,7 @@ type registry struct {
 	mu      struct {
 		sync.Mutex
 		streams map[string]*memorysource.Stream // by lower-case table name
+		made    int                             // by CreateDataFrame
 	}
 }
 

@@ -19,72 +19,118 @@ type DataFrame struct {
 	node  logical.Node
 	alias string
 	err   error
+	// inner is a query with columns of Outer in place of node: it is bound where it is used.
+	inner *ast.Query
 	// join is the DataFrame as a join of named sides, which later methods see as
 	// long as nothing but Where came between, and where the conditions since.
-	join  func(b *frames) ast.Table
+	join  func() ast.Table
 	where ast.Expr
 }
 
-// from is the DataFrame as an item of FROM, known to the binder under a name of its own.
-func (d *DataFrame) from(b *frames) ast.Table {
+// from is the DataFrame as an item of FROM.
+func (d *DataFrame) from() ast.Table {
 	if d.join != nil && d.where == nil {
-		return d.join(b)
+		return d.join()
 	}
-	name := b.add(d.node)
-	var t ast.Table = &ast.TableName{Name: name1(name)}
+	var t ast.Table = &ast.PlanTable{Plan: d.node}
+	if d.inner != nil {
+		t = &ast.Derived{Query: d.inner}
+	}
 	if d.alias != "" {
 		t = &ast.Aliased{Input: t, Alias: ast.Ident{Name: d.alias}}
 	}
 	return t
 }
 
-// frames are the DataFrames that one bound query refers to.
-type frames struct {
-	nodes map[string]logical.Node
+// all is SELECT * FROM the tables.
+func all(from ...ast.Table) *ast.Select {
+	return &ast.Select{From: from, Items: []ast.SelectItem{{Expr: &ast.Star{}}}}
 }
 
-func (f *frames) add(n logical.Node) string {
-	if f.nodes == nil {
-		f.nodes = map[string]logical.Node{}
+// asQuery is the DataFrame as a subquery.
+func (d *DataFrame) asQuery() (*ast.Query, error) {
+	switch {
+	case d.err != nil:
+		return nil, d.err
+	case d.inner != nil:
+		return d.inner, nil
 	}
-	name := fmt.Sprintf("__frame_%d", len(f.nodes))
-	f.nodes[name] = n
-	return name
+	return &ast.Query{Body: all(&ast.PlanTable{Plan: d.node})}, nil
 }
 
-// derive binds a SELECT over this DataFrame and perhaps others.
-func (d *DataFrame) derive(build func(b *frames) (*ast.Query, error)) *DataFrame {
+// failed is a DataFrame of a fault.
+func (d *DataFrame) failed(err error) *DataFrame { return &DataFrame{s: d.s, err: err} }
+
+// errOpen refuses to run what has no meaning of its own.
+var errOpen = batch.UserErrorf("the DataFrame has a column of Outer: it can be used in Scalar, Exists, InQuery and lateral joins only")
+
+// bound is the plan, or why there is none.
+func (d *DataFrame) bound() (logical.Node, error) {
+	if d.err == nil && d.node == nil {
+		return nil, errOpen
+	}
+	return d.node, d.err
+}
+
+// derive binds a query over this DataFrame and perhaps others.
+func (d *DataFrame) derive(build func() (*ast.Query, error)) *DataFrame {
 	if d.err != nil {
 		return d
 	}
-	b := &frames{}
-	q, err := build(b)
-	if err == nil {
-		var n logical.Node
-		if n, err = d.s.bindQuery(q, b); err == nil {
-			return &DataFrame{s: d.s, node: n}
-		}
+	q, err := build()
+	if err != nil {
+		return d.failed(err)
 	}
-	return &DataFrame{s: d.s, err: err}
+	if open(q) {
+		return &DataFrame{s: d.s, inner: q}
+	}
+	n, err := d.s.bindQuery(q)
+	return &DataFrame{s: d.s, node: n, err: err}
 }
 
 // simple derives from a single SELECT over this DataFrame.
 func (d *DataFrame) simple(fill func(sel *ast.Select) error) *DataFrame {
-	return d.derive(func(b *frames) (*ast.Query, error) {
+	return d.derive(func() (*ast.Query, error) {
 		sel := &ast.Select{}
 		if err := fill(sel); err != nil {
 			return nil, err
 		}
 		if d.join == nil {
-			sel.From = []ast.Table{d.from(b)}
+			sel.From = []ast.Table{d.from()}
 		} else {
-			sel.From, sel.Where = []ast.Table{d.join(b)}, both(d.where, sel.Where)
+			sel.From, sel.Where = []ast.Table{d.join()}, both(d.where, sel.Where)
 		}
 		if len(sel.Items) == 0 {
 			sel.Items = []ast.SelectItem{{Expr: &ast.Star{}}}
 		}
 		return &ast.Query{Body: sel}, nil
 	})
+}
+
+// whole derives from SELECT * with what stands behind it, such as ORDER BY. The
+// result has the columns and the name of this DataFrame.
+func (d *DataFrame) whole(fill func(q *ast.Query) error) *DataFrame {
+	out := d.derive(func() (*ast.Query, error) {
+		q := &ast.Query{Body: all(d.from())}
+		return q, fill(q)
+	})
+	return d.named(out)
+}
+
+// over derives from SELECT * over this DataFrame wrapped in a clause of FROM.
+func (d *DataFrame) over(wrap func(t ast.Table) (ast.Table, error)) *DataFrame {
+	return d.derive(func() (*ast.Query, error) {
+		t, err := wrap(d.from())
+		return &ast.Query{Body: all(t)}, err
+	})
+}
+
+// named gives a DataFrame with the same columns the name of this one.
+func (d *DataFrame) named(out *DataFrame) *DataFrame {
+	if out.err == nil && d.join == nil {
+		out.alias = d.alias
+	}
+	return out
 }
 
 // both is the condition that two conditions hold, of which either may be missing.
@@ -126,6 +172,18 @@ func itemsOf(args []any) ([]ast.SelectItem, error) {
 	return items, err
 }
 
+// condition turns a Column or SQL text into a condition.
+func condition(cond any) (ast.Expr, error) {
+	if text, ok := cond.(string); ok {
+		cond = Expr(text)
+	}
+	cols, err := columnsOf([]any{cond})
+	if err != nil {
+		return nil, err
+	}
+	return cols[0].e, nil
+}
+
 // Select computes columns: names and Columns.
 func (d *DataFrame) Select(cols ...any) *DataFrame {
 	return d.simple(func(sel *ast.Select) (err error) {
@@ -134,37 +192,39 @@ func (d *DataFrame) Select(cols ...any) *DataFrame {
 	})
 }
 
+// SelectExpr computes columns given as SQL: SelectExpr("a + 1 AS b", "*").
+func (d *DataFrame) SelectExpr(exprs ...string) *DataFrame {
+	cols := make([]any, len(exprs))
+	for i, e := range exprs {
+		cols[i] = Expr(e)
+	}
+	return d.Select(cols...)
+}
+
 // Where keeps the rows for which the condition, a Column or SQL text, is true.
 func (d *DataFrame) Where(cond any) *DataFrame {
-	if text, ok := cond.(string); ok {
-		cond = Expr(text)
-	}
 	var where ast.Expr
-	out := d.simple(func(sel *ast.Select) error {
-		cols, err := columnsOf([]any{cond})
-		if err == nil {
-			where, sel.Where = cols[0].e, cols[0].e
-		}
+	out := d.simple(func(sel *ast.Select) (err error) {
+		where, err = condition(cond)
+		sel.Where = where
 		return err
 	})
 	if d.join != nil && out.err == nil {
 		out.join, out.where = d.join, both(d.where, where)
+		return out
 	}
-	return out
+	return d.named(out)
 }
 
-// WithColumn adds a column.
-func (d *DataFrame) WithColumn(name string, c Column) *DataFrame {
-	return d.Select(Col("*"), c.As(name))
-}
+// Filter is Where.
+func (d *DataFrame) Filter(cond any) *DataFrame { return d.Where(cond) }
 
-// Drop leaves columns out.
-func (d *DataFrame) Drop(names ...string) *DataFrame {
-	star := &ast.Star{}
-	for _, n := range names {
-		star.Except = append(star.Except, ast.Ident{Name: n})
-	}
-	return d.Select(Column{e: star})
+// Qualify keeps the rows for which a condition on window functions is true.
+func (d *DataFrame) Qualify(cond any) *DataFrame {
+	return d.named(d.simple(func(sel *ast.Select) (err error) {
+		sel.Qualify, err = condition(cond)
+		return err
+	}))
 }
 
 // As names the DataFrame, so that Col("name.column") tells the sides of a join apart.
@@ -174,159 +234,92 @@ func (d *DataFrame) As(alias string) *DataFrame {
 	return &c
 }
 
-// Grouped is a DataFrame with keys to group by.
-type Grouped struct {
-	d    *DataFrame
-	keys []any
-}
-
-// GroupBy groups by columns, a Window among them for time; without any, all rows are one group.
-func (d *DataFrame) GroupBy(keys ...any) *Grouped { return &Grouped{d: d, keys: keys} }
-
-// Agg computes aggregates; the result has the keys first.
-func (g *Grouped) Agg(aggs ...any) *DataFrame {
-	return g.d.simple(func(sel *ast.Select) error {
-		keys, err := columnsOf(g.keys)
-		if err != nil {
-			return err
-		}
-		for _, k := range keys {
-			sel.Items = append(sel.Items, k.item())
-		}
-		items, err := itemsOf(aggs)
-		if err != nil {
-			return err
-		}
-		sel.Items = append(sel.Items, items...)
-		if len(keys) > 0 {
-			sel.GroupBy = &ast.GroupBy{}
-			for _, k := range keys {
-				sel.GroupBy.Items = append(sel.GroupBy.Items, ast.GroupItem{Kind: ast.GroupExpr, Expr: k.e})
-			}
-		}
-		return nil
-	})
-}
-
-// Count counts the rows of each group in a column "count".
-func (g *Grouped) Count() *DataFrame { return g.Agg(Count().As("count")) }
-
-// joinKinds are the words that Join takes.
-var joinKinds = map[string]ast.JoinKind{
-	"inner": ast.InnerJoin, "left": ast.LeftJoin, "left outer": ast.LeftJoin, "right": ast.RightJoin,
-	"right outer": ast.RightJoin, "full": ast.FullJoin, "full outer": ast.FullJoin, "cross": ast.CrossJoin,
-	"semi": ast.SemiJoin, "left semi": ast.SemiJoin, "anti": ast.AntiJoin, "left anti": ast.AntiJoin,
-}
-
-// Join joins with another DataFrame of the same session. on is a Column, a SQL
-// condition, or a []string of columns that both have; how is inner, left, right,
-// full, cross, semi or anti. Sides that have a name (a table's, or that of As)
-// keep it for further joins, Where, and the first other method after them.
-func (d *DataFrame) Join(other *DataFrame, on any, how string) *DataFrame {
-	if d.err == nil && other.err != nil {
-		return other
+// Col names a column of this DataFrame: with its name before it if it has one.
+func (d *DataFrame) Col(name string) Column {
+	if d.alias == "" || name == "*" {
+		return Col(name)
 	}
-	j := ast.Join{}
-	if d.err == nil {
-		var err error
-		if j, err = joinOf(on, how); err != nil {
-			return &DataFrame{s: d.s, err: err}
-		}
+	c := Col(name)
+	if k, ok := c.e.(*ast.Column); ok {
+		c.e = &ast.Column{Parts: append([]ast.Ident{{Name: d.alias}}, k.Parts...)}
 	}
-	join := func(b *frames) ast.Table {
-		j := j
-		j.L, j.R = d.from(b), other.from(b)
-		return &j
-	}
-	out := d.derive(func(b *frames) (*ast.Query, error) {
-		sel := &ast.Select{From: []ast.Table{join(b)}, Items: []ast.SelectItem{{Expr: &ast.Star{}}}}
-		return &ast.Query{Body: sel}, nil
-	})
-	if out.err == nil {
-		out.join = join
-	}
-	return out
-}
-
-// joinOf makes a join without its sides.
-func joinOf(on any, how string) (j ast.Join, err error) {
-	var ok bool
-	if j.Kind, ok = joinKinds[how]; !ok {
-		return j, batch.UserErrorf("join %q: want inner, left, right, full, cross, semi or anti", how)
-	}
-	switch on := on.(type) {
-	case nil:
-	case []string:
-		for _, n := range on {
-			j.Using = append(j.Using, ast.Ident{Name: n})
-		}
-	case string:
-		c := Expr(on)
-		j.On, err = c.e, c.err
-	case Column:
-		j.On, err = on.e, on.err
-	default:
-		err = fmt.Errorf("join condition is a %T: want a Column, SQL text or []string", on)
-	}
-	return j, err
-}
-
-// Union is all rows of both, duplicates included, by position of the columns.
-func (d *DataFrame) Union(other *DataFrame) *DataFrame {
-	if d.err == nil && other.err != nil {
-		return other
-	}
-	return d.derive(func(b *frames) (*ast.Query, error) {
-		side := func(x *DataFrame) ast.QueryBody {
-			return &ast.Select{From: []ast.Table{x.from(b)}, Items: []ast.SelectItem{{Expr: &ast.Star{}}}}
-		}
-		return &ast.Query{Body: &ast.SetOp{Op: "UNION", All: true, L: side(d), R: side(other)}}, nil
-	})
+	return c
 }
 
 // Distinct removes duplicate rows.
 func (d *DataFrame) Distinct() *DataFrame {
-	return d.simple(func(sel *ast.Select) error { sel.Distinct = true; return nil })
+	return d.named(d.simple(func(sel *ast.Select) error { sel.Distinct = true; return nil }))
+}
+
+// DropDuplicates keeps one row of those that are equal in the columns, which one
+// is not said; without columns it is Distinct.
+func (d *DataFrame) DropDuplicates(columns ...string) *DataFrame {
+	if len(columns) == 0 {
+		return d.Distinct()
+	}
+	keys := make([]any, len(columns))
+	for i, c := range columns {
+		keys[i] = Col(c)
+	}
+	return d.Qualify(Call("row_number").Over(PartitionBy(keys...).OrderBy(keys...)).Eq(1))
 }
 
 // OrderBy sorts by columns, each with Asc, Desc, NullsFirst or NullsLast.
 func (d *DataFrame) OrderBy(cols ...any) *DataFrame {
-	return d.ordered(func(q *ast.Query) error {
-		keys, err := columnsOf(cols)
-		for _, k := range keys {
-			q.OrderBy = append(q.OrderBy, k.order())
-		}
+	return d.whole(func(q *ast.Query) (err error) {
+		q.OrderBy, err = orderOf(cols)
 		return err
 	})
 }
 
+// Sort is OrderBy.
+func (d *DataFrame) Sort(cols ...any) *DataFrame { return d.OrderBy(cols...) }
+
 // Limit keeps the first n rows. After OrderBy it sorts no more than it must.
 func (d *DataFrame) Limit(n int64) *DataFrame {
-	if d.err != nil {
-		return d
-	}
-	return &DataFrame{s: d.s, node: &logical.Limit{Input: d.node, Count: n}}
+	return d.cut(&logical.Limit{Count: n}, func(q *ast.Query) { q.Limit = Lit(n).e })
 }
 
-func (d *DataFrame) ordered(fill func(q *ast.Query) error) *DataFrame {
-	return d.derive(func(b *frames) (*ast.Query, error) {
-		q := &ast.Query{Body: &ast.Select{From: []ast.Table{d.from(b)}, Items: []ast.SelectItem{{Expr: &ast.Star{}}}}}
-		return q, fill(q)
-	})
+// Offset leaves the first n rows out. With a limit: Offset first.
+func (d *DataFrame) Offset(n int64) *DataFrame {
+	return d.cut(&logical.Limit{Count: -1, Offset: n}, func(q *ast.Query) { q.Offset = Lit(n).e })
+}
+
+// cut puts a Limit on the plan itself, so that the order below it holds.
+func (d *DataFrame) cut(l *logical.Limit, fill func(q *ast.Query)) *DataFrame {
+	switch {
+	case d.err != nil:
+		return d
+	case d.inner != nil:
+		q := *d.inner
+		if q.Limit != nil || q.Offset != nil {
+			return d.whole(func(q *ast.Query) error { fill(q); return nil })
+		}
+		fill(&q)
+		return &DataFrame{s: d.s, inner: &q, alias: d.alias}
+	case l.Count < -1 || l.Offset < 0:
+		return d.failed(batch.UserErrorf("a number of rows is below zero"))
+	}
+	l.Input = d.node
+	if below, ok := d.node.(*logical.Limit); ok && below.Count < 0 && l.Count >= 0 {
+		l.Input, l.Offset = below.Input, below.Offset // one top-n, as LIMIT with OFFSET
+	}
+	return d.named(&DataFrame{s: d.s, node: l})
 }
 
 // WithWatermark says that a timestamp column is event time and that rows may
 // come out of order by up to delay.
 func (d *DataFrame) WithWatermark(column string, delay time.Duration) *DataFrame {
-	if d.err != nil {
-		return d
+	n, err := d.bound()
+	if err != nil {
+		return d.failed(err)
 	}
-	idx := d.node.Schema().FieldIndices(column)
+	idx := n.Schema().FieldIndices(column)
 	if len(idx) != 1 {
-		return &DataFrame{s: d.s, err: batch.UserErrorf("watermark: there is no column %q", column)}
+		return d.failed(batch.UserErrorf("watermark: there is no column %q", column))
 	}
-	if d.node.Schema().Field(idx[0]).Type.ID() != arrow.TIMESTAMP {
-		return &DataFrame{s: d.s, err: batch.UserErrorf("watermark: column %q is no timestamp", column)}
+	if n.Schema().Field(idx[0]).Type.ID() != arrow.TIMESTAMP {
+		return d.failed(batch.UserErrorf("watermark: column %q is no timestamp", column))
 	}
-	return &DataFrame{s: d.s, alias: d.alias, node: &logical.Watermark{Input: d.node, Col: idx[0], Delay: delay, Table: d.alias}}
+	return &DataFrame{s: d.s, alias: d.alias, node: &logical.Watermark{Input: n, Col: idx[0], Delay: delay, Table: d.alias}}
 }

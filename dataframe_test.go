@@ -209,3 +209,72 @@ func TestColumnsAreWhatCreateTableTakes(t *testing.T) {
 	}
 	same(t, cols, query(t, s, "SELECT * FROM m"), rowsOf(t, d)...)
 }
+
+// TestMoreMethodsMeanTheSQLOfTheSameShape compares plans of what has a clause of its own in SQL.
+func TestMoreMethodsMeanTheSQLOfTheSameShape(t *testing.T) {
+	s := testTables(t)
+	tt, u := func() *DataFrame { return s.Table("t") }, func() *DataFrame { return s.Table("u") }
+	k, v := Col("k"), Col("v")
+	for sql, df := range map[string]*DataFrame{
+		"SELECT k, v + 1 AS w FROM t":                                                           tt().SelectExpr("k", "v + 1 AS w"),
+		"SELECT k, v * 2 AS v, s, ts FROM t":                                                    tt().WithColumn("V", v.Times(2)),
+		"SELECT *, v + 1 AS a, v + 2 AS b FROM t":                                               tt().WithColumns(v.Plus(1).As("a"), v.Plus(2).As("b")),
+		"SELECT k AS key, v, s, ts FROM t":                                                      tt().WithColumnRenamed("k", "key"),
+		"SELECT k AS a, v AS b, s AS c, ts AS d FROM t":                                         tt().ToDF("a", "b", "c", "d"),
+		"SELECT *, sum(v) OVER (PARTITION BY k ORDER BY ts) AS r FROM t":                        tt().WithColumn("r", Sum(v).Over(PartitionBy("k").OrderBy("ts"))),
+		"SELECT sum(v) OVER (ORDER BY ts ROWS BETWEEN 1 PRECEDING AND CURRENT ROW) AS r FROM t": tt().Select(Sum(v).Over(OrderBy("ts").RowsBetween(-1, 0)).As("r")),
+		"SELECT count(*) OVER (ORDER BY ts RANGE BETWEEN INTERVAL 10 SECONDS PRECEDING AND UNBOUNDED FOLLOWING) AS r FROM t": tt().Select(
+			Count().Over(OrderBy("ts").RangeBetween(Preceding(Expr("INTERVAL 10 SECONDS")), UnboundedFollowing)).As("r")),
+		"SELECT avg(v) OVER (ORDER BY k DESC GROUPS BETWEEN 1 PRECEDING AND 1 FOLLOWING EXCLUDE CURRENT ROW) AS r FROM t": tt().Select(
+			Avg(v).Over(OrderBy(k.Desc()).GroupsBetween(-1, 1).Exclude("CURRENT ROW")).As("r")),
+		"SELECT * FROM t QUALIFY row_number() OVER (PARTITION BY k ORDER BY ts DESC) = 1": tt().Qualify(Call("row_number").Over(PartitionBy("k").OrderBy(Col("ts").Desc())).Eq(1)),
+		"SELECT k, s, sum(v) AS x FROM t GROUP BY ROLLUP (k, s)":                          tt().Rollup("k", "s").Agg(Sum(v).As("x")),
+		"SELECT k, s, sum(v) AS x FROM t GROUP BY CUBE (k, s)":                            tt().Cube("k", "s").Agg(Sum(v).As("x")),
+		"SELECT k, s, sum(v) AS x FROM t GROUP BY GROUPING SETS ((k), (s), ())":           tt().GroupingSets([][]string{{"k"}, {"s"}, {}}, "k", "s").Agg(Sum(v).As("x")),
+		"SELECT sum(v) FILTER (WHERE k = 1) AS x, count(DISTINCT s) AS y FROM t":          tt().Agg(Sum(v).FilterWhere(k.Eq(1)).As("x"), Call("count", Col("s")).Distinct().As("y")),
+		"SELECT k FROM t INTERSECT SELECT k FROM u":                                       tt().Select("k").Intersect(u().Select("k")),
+		"SELECT k FROM t INTERSECT ALL SELECT k FROM u":                                   tt().Select("k").IntersectAll(u().Select("k")),
+		"SELECT k FROM t EXCEPT SELECT k FROM u":                                          tt().Select("k").Except(u().Select("k")),
+		"SELECT k FROM t EXCEPT ALL SELECT k FROM u":                                      tt().Select("k").ExceptAll(u().Select("k")),
+		"SELECT * FROM t NATURAL JOIN u":                                                  tt().NaturalJoin(u(), "inner"),
+		"SELECT * FROM t CROSS JOIN u":                                                    tt().CrossJoin(u()),
+		"SELECT * FROM t WHERE k IN (SELECT k FROM u)":                                    tt().Where(k.InQuery(u().Select("k"))),
+		"SELECT * FROM t WHERE k NOT IN (SELECT k FROM u)":                                tt().Where(k.NotInQuery(u().Select("k"))),
+		"SELECT * FROM t WHERE v > ANY (SELECT k FROM u)":                                 tt().Where(v.Gt(AnyOf(u().Select("k")))),
+		"SELECT * FROM t WHERE v >= ALL (SELECT k FROM u WHERE k IS NOT NULL)":            tt().Where(v.Ge(AllOf(u().Where("k IS NOT NULL").Select("k")))),
+		"SELECT * FROM t WHERE EXISTS (SELECT * FROM u WHERE u.k = t.k)":                  tt().Where(Exists(u().Where(Col("u.k").Eq(Outer("t.k"))))),
+		"SELECT k, (SELECT max(name) FROM u WHERE u.k = t.k) AS m FROM t":                 tt().Select("k", Scalar(u().Where(Col("k").Eq(Outer("k"))).Agg(Max(Col("name")))).As("m")),
+		"SELECT k, v - (SELECT avg(v) FROM t) AS d FROM t":                                tt().Select("k", v.Minus(tt().Agg(Avg(v))).As("d")),
+		"SELECT t.k, b.name FROM t JOIN LATERAL (SELECT * FROM u WHERE u.k = t.k ORDER BY name LIMIT 1) AS b": tt().LateralJoin(
+			u().Where(Col("u.k").Eq(Outer("t.k"))).OrderBy("name").Limit(1).As("b"), nil, "inner").Select("t.k", "b.name"),
+		"SELECT k, e FROM t LATERAL VIEW explode(array(k, 7L)) x AS e":                               tt().LateralView(Call("explode", Call("array", k, 7)), "x", "e").Select("k", "e"),
+		"SELECT posexplode(array(k, 7L)) AS (p, e) FROM t":                                           tt().Select(Call("posexplode", Call("array", k, 7)).AsMany("p", "e")),
+		"SELECT transform(array(1L, 2L), x -> x + k) AS a FROM t":                                    tt().Select(Call("transform", []int{1, 2}, func(x Column) Column { return x.Plus(k) }).As("a")),
+		"SELECT * FROM t ORDER BY k LIMIT 2 OFFSET 1":                                                tt().OrderBy("k").Offset(1).Limit(2),
+		"SELECT * FROM TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '10' SECOND)":                        tt().Tumble("ts", 10*time.Second),
+		"SELECT * FROM HOP(TABLE t, DESCRIPTOR(ts), INTERVAL '5' SECOND, INTERVAL '10' SECOND)":      tt().Hop("ts", 5*time.Second, 10*time.Second),
+		"SELECT * FROM CUMULATE(TABLE t, DESCRIPTOR(ts), INTERVAL '5' SECOND, INTERVAL '10' SECOND)": tt().Cumulate("ts", 5*time.Second, 10*time.Second),
+		"SELECT k <=> 1L AS a, k IS DISTINCT FROM 2L AS b, -k AS c, k DIV 2L AS d, k & 1L AS e, s || 'x' AS f, s RLIKE 'a' AS g FROM t": tt().Select(
+			k.EqNullSafe(1).As("a"), k.IsDistinctFrom(2).As("b"), k.Neg().As("c"), k.IntDiv(2).As("d"), k.BitAnd(1).As("e"), Col("s").Concat("x").As("f"), Col("s").RLike("a").As("g")),
+	} {
+		want, err := s.SQL(t.Context(), sql)
+		if err != nil {
+			t.Errorf("%s\n%v", sql, err)
+			continue
+		}
+		wantPlan, err := want.Explain()
+		if err != nil {
+			t.Errorf("%s\n%v", sql, err)
+			continue
+		}
+		gotPlan, err := df.Explain()
+		if err != nil {
+			t.Errorf("methods for %s\n%v", sql, err)
+			continue
+		}
+		if gotPlan != wantPlan {
+			t.Errorf("%s\n-- SQL:\n%s\n-- methods:\n%s", sql, wantPlan, gotPlan)
+		}
+		same(t, sql, rowsOf(t, df), rowsOf(t, want)...)
+	}
+}

@@ -46,11 +46,31 @@ func (s *Session) CreateDataFrame(schema *arrow.Schema, recs ...arrow.RecordBatc
 	s.reg.mu.Lock()
 	defer s.reg.mu.Unlock()
 	// The dot and the space keep the name out of reach of SQL and CreateStream.
-	name := fmt.Sprintf("rows. %d", len(s.reg.mu.streams))
+	s.reg.mu.made++
+	name := fmt.Sprintf("%s%d", ownRows, s.reg.mu.made)
 	s.reg.mu.streams[name] = st
 	return &DataFrame{s: s, node: &logical.Scan{Table: &logical.Table{
 		Name: "rows", Connector: memoryConnector, Options: map[string]string{"name": name}, Schema: schema,
 	}}}
+}
+
+// ownRows starts the names of what CreateDataFrame has made.
+const ownRows = "rows. "
+
+// Unpersist lets the rows of Cache or CreateDataFrame go. What still reads them
+// then fails; a DataFrame over anything else is left alone.
+func (d *DataFrame) Unpersist() {
+	scan, ok := d.node.(*logical.Scan)
+	if !ok || scan.Table.Connector != memoryConnector || !strings.HasPrefix(scan.Table.Options["name"], ownRows) {
+		return
+	}
+	d.s.reg.mu.Lock()
+	st := d.s.reg.mu.streams[scan.Table.Options["name"]]
+	delete(d.s.reg.mu.streams, scan.Table.Options["name"])
+	d.s.reg.mu.Unlock()
+	if st != nil {
+		st.Close()
+	}
 }
 
 // MemoryTable makes a DataFrame of what a table in memory holds when the

@@ -33,11 +33,7 @@ func collect(ctx context.Context, r Reader) (rows []Row, err error) {
 			return nil, err
 		}
 		for i := range int(rec.NumRows()) {
-			row := make(Row, rec.NumCols())
-			for c, col := range rec.Columns() {
-				row[c] = value(col, i)
-			}
-			rows = append(rows, row)
+			rows = append(rows, rowOf(rec, i))
 		}
 		rec.Release()
 	}

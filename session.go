@@ -15,6 +15,7 @@ import (
 	"github.com/sluice-stream/sluice/batch"
 	"github.com/sluice-stream/sluice/internal/clock"
 	"github.com/sluice-stream/sluice/internal/memory"
+	"github.com/sluice-stream/sluice/internal/scratch"
 	"github.com/sluice-stream/sluice/internal/transport"
 	"github.com/sluice-stream/sluice/internal/transport/inproc"
 	"github.com/sluice-stream/sluice/planner/expr/vec"
@@ -65,7 +66,7 @@ type Session struct {
 	node   *inproc.Node // the worker's
 	worker *worker.Worker
 	conns  *connectors
-	spill  string
+	spill  string // a folder that is made by whoever needs it first
 	// analyses are the EXPLAIN ANALYZE under way.
 	analyses analyses
 
@@ -74,7 +75,9 @@ type Session struct {
 	cat    *catalog
 	reg    *registry
 	memory *memory.Budget
-	mu     struct {
+	// ungovern ends what the collector does for the budget.
+	ungovern func()
+	mu       struct {
 		sync.Mutex
 		queries []*Query
 		closed  bool
@@ -97,14 +100,27 @@ func NewSession(opts Options) (*Session, error) {
 	if s.node, err = s.net.Join(workerNode); err != nil {
 		return nil, err
 	}
-	if s.spill, err = os.MkdirTemp(set.get(setTemp), "sluice-spill-*"); err != nil {
-		return nil, fmt.Errorf("make a folder for what does not fit into memory: %w; set '%s'", err, setTemp.Key)
+	if s.spill, err = spillFolder(set.get(setTemp)); err != nil {
+		return nil, errors.Join(err, s.node.Close())
 	}
+	s.ungovern = s.memory.Govern()
 	s.worker = worker.New(s.node, s.conns, worker.Options{
 		SpillDir: s.spill, Memory: s.memory, Alloc: buffers, Clock: clock.System(),
 		OnTask: s.analyses.add, Watched: s.analyses.wants,
 	})
 	return s, nil
+}
+
+// spillFolder names the folder for what does not fit into memory, and removes
+// those that killed processes have left beside it.
+func spillFolder(parent string) (string, error) {
+	if parent != "" {
+		if info, err := os.Stat(parent); err != nil || !info.IsDir() {
+			return "", batch.UserErrorf("the folder for what does not fit into memory, '%s', is not there; set '%s'", parent, setTemp.Key)
+		}
+	}
+	scratch.RemoveDead(parent)
+	return scratch.Name(parent), nil
 }
 
 // buffers is where column memory of the process comes from, below the budget. The
@@ -174,6 +190,7 @@ func (s *Session) Close() error {
 	}
 	errs = append(errs, s.worker.Close(), s.node.Close())
 	s.reg.closeMemory()
+	s.ungovern()
 	errs = append(errs, os.RemoveAll(s.spill))
 	return errors.Join(errs...)
 }
@@ -247,7 +264,7 @@ func (s *Session) SQL(_ context.Context, query string) (*DataFrame, error) {
 	if err != nil {
 		return nil, err
 	}
-	n, err := s.bindQuery(q, nil)
+	n, err := s.bindQuery(q)
 	if err != nil {
 		return nil, err
 	}
@@ -263,7 +280,7 @@ func (s *Session) Table(name string) *DataFrame {
 	q := &ast.Query{Body: &ast.Select{
 		Items: []ast.SelectItem{{Expr: &ast.Star{}}}, From: []ast.Table{&ast.TableName{Name: *n}},
 	}}
-	node, err := s.bindQuery(q, nil)
+	node, err := s.bindQuery(q)
 	return &DataFrame{s: s, node: node, err: err, alias: n.Parts[len(n.Parts)-1].Name}
 }
 
@@ -277,18 +294,9 @@ func parserName(name string, opts parser.Options) (*ast.Name, error) {
 
 // bindQuery turns a query into a logical plan. A DataFrame binds tables as
 // streams where they can be; what runs it as a batch reads them as they are now.
-func (s *Session) bindQuery(q *ast.Query, f *frames) (logical.Node, error) {
-	n, err := sql.BindQuery(s.scope(f), q, s.bindOptions())
+func (s *Session) bindQuery(q *ast.Query) (logical.Node, error) {
+	n, err := sql.BindQuery(s.cat, q, s.bindOptions())
 	return n, refused(err)
-}
-
-// scope is the catalog with the DataFrames that a query refers to.
-func (s *Session) scope(f *frames) sql.Catalog {
-	o := &overlay{catalog: s.cat}
-	if f != nil {
-		o.frames = f.nodes
-	}
-	return o
 }
 
 func (s *Session) bindOptions() sql.Options { return sql.Options{Zone: s.zone()} }

@@ -128,7 +128,7 @@ func (s *Session) columnRows(n *ast.Name) ([][]string, error) {
 		return nil, err
 	}
 	var rows [][]string
-	node, err := sql.BindQuery(s.scope(nil), selectAll(n), s.bindOptions())
+	node, err := sql.BindQuery(s.cat, selectAll(n), s.bindOptions())
 	if err != nil {
 		return nil, refused(err)
 	}
@@ -229,7 +229,7 @@ func (s *Session) describe(st *ast.Describe) (*Result, error) {
 		}
 		return &Result{Message: strings.TrimRight(q.Explain(), "\n"), Plan: q.Explain()}, nil
 	case st.Query != nil:
-		node, err := sql.BindQuery(s.scope(nil), st.Query, s.bindOptions())
+		node, err := sql.BindQuery(s.cat, st.Query, s.bindOptions())
 		if err != nil {
 			return nil, refused(err)
 		}

@@ -96,7 +96,7 @@ func (s *Session) textRows(names []string, rows [][]string) *Result {
 
 // selectRows runs a query over what its tables hold now.
 func (s *Session) selectRows(ctx context.Context, st *ast.QueryStmt) (*Result, error) {
-	n, err := sql.BindQuery(s.scope(nil), st.Query, s.bindOptions())
+	n, err := sql.BindQuery(s.cat, st.Query, s.bindOptions())
 	if err != nil {
 		return nil, refused(err)
 	}
@@ -113,7 +113,7 @@ func (s *Session) selectRows(ctx context.Context, st *ast.QueryStmt) (*Result, e
 
 func (s *Session) createView(st *ast.CreateView) (*Result, error) {
 	// Binding finds faults now and not where the view is used.
-	n, err := sql.BindQuery(s.scope(nil), st.Query, s.bindOptions())
+	n, err := sql.BindQuery(s.cat, st.Query, s.bindOptions())
 	if err != nil {
 		return nil, refused(err)
 	}

@@ -18,7 +18,7 @@ import (
 // insert runs INSERT INTO: from a stream under a pipeline it starts a streaming
 // query with the defaults, else it writes what the tables hold now.
 func (s *Session) insert(ctx context.Context, st *ast.Insert) (*Result, error) {
-	in, err := sql.BindInsert(s.scope(nil), st, s.bindOptions())
+	in, err := sql.BindInsert(s.cat, st, s.bindOptions())
 	if err != nil {
 		return nil, refused(err)
 	}
@@ -66,7 +66,7 @@ func (s *Session) createStreamingQuery(ctx context.Context, st *ast.CreateStream
 	}
 	d := &queryDef{name: name, text: ast.SQL(st), mode: sinks.Append, checkpoint: st.Clauses.Checkpoint}
 	for _, i := range st.Inserts {
-		in, err := sql.BindInsert(s.scope(nil), i, s.bindOptions())
+		in, err := sql.BindInsert(s.cat, i, s.bindOptions())
 		if err != nil {
 			return nil, refused(err)
 		}

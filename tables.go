@@ -21,7 +21,7 @@ func (s *Session) createTable(ctx context.Context, st *ast.CreateTable) (*Result
 	if old, _ := s.cat.Relation(name); old != nil && st.IfNotExists {
 		return message("table %s exists", name), nil
 	}
-	def, err := sql.BuildTable(s.scope(nil), st, "", s.bindOptions())
+	def, err := sql.BuildTable(s.cat, st, "", s.bindOptions())
 	if err != nil {
 		return nil, refused(err)
 	}
@@ -92,7 +92,7 @@ func (s *Session) complete(ctx context.Context, def *sql.TableDef) error {
 			return fmt.Errorf("find the columns of table %s: %w", def.Name, err)
 		}
 		def.Complete(schema)
-		if err := sql.CheckTable(s.scope(nil), def, s.bindOptions()); err != nil {
+		if err := sql.CheckTable(s.cat, def, s.bindOptions()); err != nil {
 			return refused(err)
 		}
 	}
@@ -145,7 +145,7 @@ func tableOf(def *sql.TableDef) *logical.Table {
 
 // createTableAs declares a table with the columns of a query and writes its rows.
 func (s *Session) createTableAs(ctx context.Context, st *ast.CreateTable, def *sql.TableDef) (*Result, error) {
-	n, err := sql.BindQuery(s.scope(nil), st.Query, s.bindOptions())
+	n, err := sql.BindQuery(s.cat, st.Query, s.bindOptions())
 	if err != nil {
 		return nil, refused(err)
 	}

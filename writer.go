@@ -86,9 +86,15 @@ func (d *DataFrame) WriteTo(table string) *Writer {
 		w.err = err
 		return w
 	}
-	f := &frames{}
-	sel := &ast.Select{Items: []ast.SelectItem{{Expr: &ast.Star{}}}, From: []ast.Table{d.from(f)}}
-	in, err := sql.BindInsert(d.s.scope(f), &ast.Insert{Table: *name, Query: &ast.Query{Body: sel}}, d.s.bindOptions())
+	q, err := d.asQuery()
+	if err == nil {
+		_, err = d.bound()
+	}
+	if err != nil {
+		w.err = err
+		return w
+	}
+	in, err := sql.BindInsert(d.s.cat, &ast.Insert{Table: *name, Query: q}, d.s.bindOptions())
 	if err != nil {
 		w.err = refused(err)
 		return w
@@ -130,7 +136,10 @@ func Retry(err error) error {
 
 // writeCustom writes to a connector without a declared table.
 func (d *DataFrame) writeCustom(name string, c sinks.Connector, err error) *Writer {
-	w := &Writer{s: d.s, err: firstErr(d.err, err)}
+	if _, berr := d.bound(); berr != nil {
+		err = berr
+	}
+	w := &Writer{s: d.s, err: err}
 	if w.err != nil {
 		return w
 	}

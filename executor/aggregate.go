@@ -71,17 +71,11 @@ func (a *aggregator) bytes() int64 {
 // contents estimates the bytes that the groups themselves need. Other than bytes
 // it depends on nothing but the rows since the last reset.
 func (a *aggregator) contents() int64 {
-	perGroup := 8 * int64(a.table.width+2)
+	perGroup := int64(0)
 	for _, c := range a.aggs {
 		perGroup += 16 * int64(len(c.Func.State))
 	}
-	sum := perGroup * int64(a.table.Len())
-	for _, t := range a.table.interned {
-		if t != nil {
-			sum += int64(len(t.data)) + 24*int64(len(t.ends))
-		}
-	}
-	return sum
+	return perGroup*int64(a.table.Len()) + a.table.contents()
 }
 
 // assign numbers the groups of n rows and makes room for the new ones.

@@ -119,8 +119,8 @@ func TestPartialResultsAreCutAtTheSameRows(t *testing.T) {
 	e := newEngine(t, alloc, partialFinal(tb, exprs(tb.col("k")), []*expr.AggCall{{Func: countAgg}}), 1)
 	defer e.close()
 	e.sources["src"] = &memSource{splits: make([][]arrow.RecordBatch, 1)}
-	for at := int64(0); at < n; at += 1 << 14 {
-		e.sources["src"].splits[0] = append(e.sources["src"].splits[0], tb.rec.NewSlice(at, at+1<<14))
+	for at := int64(0); at < n; at += 10_000 {
+		e.sources["src"].splits[0] = append(e.sources["src"].splits[0], tb.rec.NewSlice(at, min(at+10_000, n)))
 	}
 	defer e.sources["src"].release()
 	var rows [3]int64

@@ -95,6 +95,8 @@ type exchangeRead struct {
 	n      *physical.ExchangeRead
 	reader sources.Reader
 	done   bool
+	// sub of subs says which part of the task's rows is read; subs 0 is all.
+	sub, subs int
 }
 
 func newExchangeRead(n *physical.ExchangeRead) *exchangeRead {
@@ -102,8 +104,46 @@ func newExchangeRead(n *physical.ExchangeRead) *exchangeRead {
 }
 
 func (e *exchangeRead) Open(ctx context.Context, tc *TaskContext) error {
-	e.done = false
+	e.done, e.sub, e.subs = false, 0, 0
 	return errors.Join(e.closeReader(), e.base.Open(ctx, tc))
+}
+
+// held is exchange's Held of what is to be read, before anything is.
+func (e *exchangeRead) held(ctx context.Context) (rows int64, parted bool, err error) {
+	if err := e.openReader(ctx); err != nil || e.tc.FetchPart == nil {
+		return 0, false, err
+	}
+	if h, ok := e.reader.(interface{ Held() (int64, bool) }); ok {
+		rows, parted = h.Held()
+	}
+	return rows, parted, nil
+}
+
+// readPart starts reading part sub of subs of the task's rows, by key group. All
+// parts together are what reading without parts gives; of one key group the rows
+// are in one part and in the same order.
+func (e *exchangeRead) readPart(sub, subs int) error {
+	e.done, e.sub, e.subs = false, sub, subs
+	return e.closeReader()
+}
+
+func (e *exchangeRead) openReader(ctx context.Context) error {
+	if e.reader != nil {
+		return nil
+	}
+	in, err := e.input(&e.tc.Spec)
+	if err != nil {
+		return err
+	}
+	if e.subs > 0 {
+		e.reader, err = e.tc.FetchPart(ctx, in, e.sub, e.subs)
+	} else {
+		e.reader, err = e.tc.Fetch(ctx, in)
+	}
+	if err != nil {
+		return fmt.Errorf("fetch the output of stage %d for task %s: %w", e.n.Stage, e.tc.Spec.Task, err)
+	}
+	return nil
 }
 
 // input finds where the stage's output lies.
@@ -120,14 +160,8 @@ func (e *exchangeRead) Next(ctx context.Context) (arrow.RecordBatch, error) {
 	if e.done {
 		return nil, io.EOF
 	}
-	if e.reader == nil {
-		in, err := e.input(&e.tc.Spec)
-		if err != nil {
-			return nil, err
-		}
-		if e.reader, err = e.tc.Fetch(ctx, in); err != nil {
-			return nil, fmt.Errorf("fetch the output of stage %d for task %s: %w", e.n.Stage, e.tc.Spec.Task, err)
-		}
+	if err := e.openReader(ctx); err != nil {
+		return nil, err
 	}
 	rec, err := e.reader.Next(ctx)
 	if err == io.EOF {

@@ -19,8 +19,11 @@ type generate struct {
 	n    *physical.Generate
 	args *computed
 
-	rec   arrow.RecordBatch // input batch at hand
-	lists []arrow.Array     // the arguments over it
+	whole arrow.RecordBatch // input batch at hand
+	from  int64             // where rec ends in it
+	step  int64             // rows that give about as many elements as are made at once
+	rec   arrow.RecordBatch // some rows of it
+	lists []arrow.Array     // the arguments over them
 	row   int               // where in rec the next element is
 	elem  int               // and which of the row's it is
 
@@ -39,8 +42,12 @@ func newGenerate(n *physical.Generate, in Operator) (*generate, error) {
 			return nil, fmt.Errorf("%s: %s is no array or map", n, a)
 		}
 	}
-	return &generate{base: base{node: n, in: []Operator{in}}, n: n, args: args, at: make([][]int32, len(n.Args))}, nil
+	return &generate{base: base{node: n, in: []Operator{in}}, n: n, args: args, at: make([][]int32, len(n.Args)), step: firstStep}, nil
 }
+
+// firstStep is how many rows the arguments are computed for while nobody knows how
+// many elements they have: few, for each may have millions.
+const firstStep = 16
 
 func (g *generate) Open(ctx context.Context, tc *TaskContext) error {
 	g.drop()
@@ -49,6 +56,14 @@ func (g *generate) Open(ctx context.Context, tc *TaskContext) error {
 }
 
 func (g *generate) drop() {
+	if g.whole != nil {
+		g.whole.Release()
+		g.whole = nil
+	}
+	g.dropRows()
+}
+
+func (g *generate) dropRows() {
 	if g.rec != nil {
 		g.rec.Release()
 		gather.Release(g.lists)
@@ -64,24 +79,61 @@ func (g *generate) Close() error {
 func (g *generate) Next(ctx context.Context) (arrow.RecordBatch, error) {
 	for {
 		if g.rec == nil {
-			rec, err := g.in[0].Next(ctx)
-			if err != nil {
+			if err := g.read(ctx); err != nil {
 				return nil, err
 			}
-			lists, err := g.args.run(rec)
-			if err != nil {
-				rec.Release()
-				return nil, err
-			}
-			g.rec, g.lists, g.row, g.elem = rec, lists, 0, 0
 		}
 		g.fill()
 		if len(g.parent) == 0 {
-			g.drop()
+			g.dropRows()
 			continue
 		}
 		return g.batch()
 	}
+}
+
+// read computes the arguments for the next rows of the input. Arrays are many
+// times larger than the rows they come from, so a batch is taken in steps.
+func (g *generate) read(ctx context.Context) error {
+	for g.whole == nil || g.from >= g.whole.NumRows() {
+		g.drop()
+		var err error
+		if g.whole, err = g.in[0].Next(ctx); err != nil {
+			g.whole = nil
+			return err
+		}
+		g.from = 0
+	}
+	rec := g.whole.NewSlice(g.from, min(g.from+g.step, g.whole.NumRows()))
+	lists, err := g.args.run(rec)
+	if err != nil {
+		rec.Release()
+		return err
+	}
+	g.rec, g.lists, g.row, g.elem = rec, lists, 0, 0
+	g.from += rec.NumRows()
+	elems := int64(0)
+	for _, l := range lists {
+		elems = max(elems, elementsOf(l))
+	}
+	// Twice as many at most: the next rows may be other ones.
+	g.step = max(1, min(g.step*2, outputRows, rec.NumRows()*outputRows/max(elems, 1)))
+	return nil
+}
+
+// elementsOf is how many elements the rows of a list or map have together.
+func elementsOf(arr arrow.Array) int64 {
+	n := arr.Len()
+	if n == 0 {
+		return 0
+	}
+	list, ok := arr.(array.ListLike)
+	if !ok {
+		return int64(n)
+	}
+	start, _ := list.ValueOffsets(0)
+	_, end := list.ValueOffsets(n - 1)
+	return end - start
 }
 
 // elements returns where the elements of row i start and end.

@@ -2,34 +2,44 @@ package executor
 
 import (
 	"fmt"
-	"unsafe"
 
 	"github.com/apache/arrow-go/v18/arrow"
-	"github.com/apache/arrow-go/v18/arrow/array"
-	"github.com/apache/arrow-go/v18/arrow/memory"
 
-	"github.com/sluice-stream/sluice/executor/gather"
 	"github.com/sluice-stream/sluice/executor/rowkey"
 )
 
 // groupTable numbers the distinct keys of rows from 0, in order of first
-// appearance. Every key column becomes one 64-bit word a row: a value of fixed
-// width is its own word, any other is interned and stands as its number. So
-// there is one table for all types, over keys of a few words, and it compares
-// words alone. NULL is a key like any other.
+// appearance. A key is a few 64-bit words: a value of fixed width is one, a
+// decimal is two, a text is two (see textkeys.go) and so is a value of any other
+// type, in its key form. So there is one table for all types, and rows are
+// compared by words. NULL is a key like any other.
 type groupTable struct {
 	slots
 	types    []arrow.DataType
-	width    int // words per key, without the word of NULLs
-	interned []*interner
-	keys     []uint64 // width+1 words per group if hasNulls, else width
-	hasNulls bool
+	at       []int     // first word of each column
+	width    int       // words per key, without the word of NULLs
+	texts    []textKey // columns that are kept as texts
+	second   []bool    // by word: the second one of a text
+	marked   bool      // some column needs the word of NULLs to show them
+	hasNulls bool      // keys have the word of NULLs
 	n        int
+	keys     []uint64 // of the groups, one after the other
+	arena    textArena
 
 	words  []uint64 // of the batch at hand, row-major
 	column []uint64 // scratch
+	sums   []uint64 // of tables with texts: hashes of the batch's rows
+	dict   dictGroups
 	hashes [probe]uint32
 	first  [probe]uint64
+}
+
+// textKey is a column whose values are kept as texts.
+type textKey struct {
+	col, at int
+	encoded bool   // the text is the value's key form
+	src     []byte // bytes of the batch at hand
+	buf     []byte // of encoded values
 }
 
 // maxKeys is the number of bits of the word of NULLs.
@@ -46,14 +56,36 @@ func newGroupTable(types []arrow.DataType) (*groupTable, error) {
 	if len(types) > maxKeys {
 		return nil, fmt.Errorf("group by %d columns: at most %d are possible", len(types), maxKeys)
 	}
-	g := &groupTable{types: types, width: len(types), interned: make([]*interner, len(types))}
+	g := &groupTable{types: types, at: make([]int, len(types))}
 	for i, dt := range types {
-		if rowkey.Width(dt) == 0 {
-			g.interned[i] = &interner{}
+		g.at[i] = g.width
+		switch {
+		case rowkey.Width(dt) > 0:
+			g.width, g.marked = g.width+1, true
+		case dt.ID() == arrow.DECIMAL128:
+			g.width, g.marked = g.width+2, true
+		default:
+			g.texts = append(g.texts, textKey{col: i, at: g.width, encoded: !isText(dt)})
+			g.width += 2
 		}
+	}
+	g.second = make([]bool, g.width+1)
+	for _, t := range g.texts {
+		g.second[t.at+1] = true
 	}
 	g.Reset()
 	return g, nil
+}
+
+// isText says which values are kept as they are.
+func isText(dt arrow.DataType) bool {
+	switch dt.ID() {
+	case arrow.STRING, arrow.BINARY, arrow.LARGE_STRING, arrow.LARGE_BINARY:
+		return true
+	case arrow.DICTIONARY:
+		return isText(dt.(*arrow.DictionaryType).ValueType)
+	}
+	return false
 }
 
 // Len returns the number of groups.
@@ -61,11 +93,19 @@ func (g *groupTable) Len() int { return g.n }
 
 // Bytes is the memory held.
 func (g *groupTable) Bytes() int64 {
-	sum := g.slots.bytes() + 8*int64(cap(g.keys)+cap(g.words)+cap(g.column))
-	for _, t := range g.interned {
-		if t != nil {
-			sum += t.bytes()
-		}
+	sum := g.slots.bytes() + 8*int64(cap(g.keys)+cap(g.words)+cap(g.column)+cap(g.sums)) + g.arena.bytes()
+	for i := range g.texts {
+		sum += int64(cap(g.texts[i].buf))
+	}
+	return sum + 4*int64(cap(g.dict.groups))
+}
+
+// contents is the memory that the groups need, other than Bytes no matter what
+// is allocated.
+func (g *groupTable) contents() int64 {
+	sum := 8 * int64(len(g.keys)+2*g.n)
+	for _, c := range g.arena.chunks {
+		sum += int64(len(c))
 	}
 	return sum
 }
@@ -73,24 +113,48 @@ func (g *groupTable) Bytes() int64 {
 // Reset forgets all groups and keeps the memory.
 func (g *groupTable) Reset() {
 	g.slots.reset()
-	for _, t := range g.interned {
-		if t != nil {
-			t.reset()
-		}
+	if cap(g.keys) > 1<<14 && len(g.keys) < cap(g.keys)/64 {
+		g.keys = nil
 	}
+	g.arena.reset()
 	g.keys, g.n, g.hasNulls = g.keys[:0], 0, false
+	g.dict.forget()
+}
+
+// stride is the number of words of a key.
+func (g *groupTable) stride() int {
+	if g.hasNulls {
+		return g.width + 1
+	}
+	return g.width
 }
 
 // Map fills out with the group of each of n rows, new groups included.
 func (g *groupTable) Map(cols []arrow.Array, n int, out []uint32) {
-	stride := g.load(cols, n, true)
-	switch stride {
-	case 0:
-		g.n = max(g.n, min(n, 1))
+	if n == 0 {
+		return
+	}
+	if g.width == 0 {
+		g.n = 1
 		clear(out[:n])
-	case 1:
+		return
+	}
+	if len(cols) == 1 && g.mapDictionary(cols[0], out[:n]) {
+		return
+	}
+	g.load(cols, n)
+	g.mapLoaded(n, out)
+}
+
+func (g *groupTable) mapLoaded(n int, out []uint32) {
+	switch stride := g.stride(); {
+	case len(g.texts) == 1 && stride == 2:
+		g.mapText(out[:n])
+	case len(g.texts) > 0:
+		g.mapMixed(out[:n], stride)
+	case stride == 1:
 		g.map1(out[:n])
-	case 2:
+	case stride == 2:
 		g.map2(out[:n])
 	default:
 		g.mapN(out[:n], stride)
@@ -99,18 +163,24 @@ func (g *groupTable) Map(cols []arrow.Array, n int, out []uint32) {
 
 // Find is Map without new groups: a row whose key is not there gets noGroup.
 func (g *groupTable) Find(cols []arrow.Array, n int, out []uint32) {
-	g.reserve(0)
-	stride := g.load(cols, n, false)
-	if stride == 0 {
+	if g.n == 0 || n == 0 {
 		fill(out[:n], noGroup)
-		if g.n > 0 {
-			clear(out[:n])
-		}
 		return
 	}
+	if g.width == 0 {
+		clear(out[:n])
+		return
+	}
+	g.reserve(0)
+	g.load(cols, n)
+	stride := g.stride()
 	for i := range n {
 		key := g.words[i*stride : (i+1)*stride]
-		_, out[i] = g.search(key, hashWords(key))
+		if len(g.texts) > 0 {
+			_, out[i] = g.searchMixed(key, uint32(g.sums[i]))
+		} else {
+			_, out[i] = g.search(key, hashWords(key))
+		}
 	}
 }
 
@@ -123,138 +193,51 @@ func fill(s []uint32, v uint32) {
 	}
 }
 
-// load turns the key columns into words and returns how many a row has. The
-// word of NULLs is there from the first batch on that has any.
-func (g *groupTable) load(cols []arrow.Array, n int, insert bool) int {
-	nulls := g.hasNulls
-	for i, c := range cols {
-		nulls = nulls || g.interned[i] == nil && c.NullN() > 0
+// insert makes the next group of a key that is not there; at is a free slot.
+func (g *groupTable) insert(at, h uint32, key ...uint64) uint32 {
+	if len(g.keys)+len(key) > cap(g.keys) {
+		g.growKeys(len(key))
 	}
-	if nulls && !g.hasNulls {
-		g.addNullWord()
-	}
-	stride := g.width
-	if nulls {
-		stride++
-	}
-	g.words, g.column = growWords(g.words, n*stride), growWords(g.column, n)
-	if stride == 1 {
-		g.loadColumn(0, cols[0], insert, g.words)
-		return 1
-	}
-	for c, col := range cols {
-		g.loadColumn(c, col, insert, g.column)
-		for i, w := range g.column {
-			g.words[i*stride+c] = w
-		}
-	}
-	if nulls {
-		for i := range n {
-			g.words[i*stride+g.width] = 0
-		}
-		for c, col := range cols {
-			if g.interned[c] == nil && col.NullN() > 0 {
-				g.markNulls(c, col, n, stride)
-			}
-		}
-	}
-	return stride
+	g.keys = append(g.keys, key...)
+	return g.number(at, h)
 }
 
-func (g *groupTable) loadColumn(c int, col arrow.Array, insert bool, out []uint64) {
-	if t := g.interned[c]; t != nil {
-		t.words(col, insert, out)
-		return
-	}
-	if d, ok := col.(*array.Dictionary); ok {
-		dictionaryWords(d, out)
-		return
-	}
-	rowkey.Words(col, out)
+// number gives the next number to the key that was appended last.
+func (g *groupTable) number(at, h uint32) uint32 {
+	id := uint32(g.n)
+	g.table[at] = uint64(h)<<32 | uint64(id+1)
+	g.n++
+	g.used++
+	return id
 }
 
-// dictionaryWords is rowkey.Words for a dictionary of values of fixed width.
-func dictionaryWords(d *array.Dictionary, out []uint64) {
-	words := make([]uint64, d.Dictionary().Len())
-	rowkey.Words(d.Dictionary(), words)
-	for i := range out {
-		if d.IsValid(i) {
-			out[i] = words[d.GetValueIndex(i)]
-		}
-	}
-}
-
-func (g *groupTable) markNulls(c int, col arrow.Array, n, stride int) {
-	for i := range n {
-		if col.IsNull(i) {
-			g.words[i*stride+c] = 0
-			g.words[i*stride+g.width] |= 1 << c
-		}
-	}
+// growKeys doubles, where append would grow a large slice by a quarter at a time.
+func (g *groupTable) growKeys(more int) {
+	keys := make([]uint64, len(g.keys), max(2*cap(g.keys), len(g.keys)+more, 64))
+	copy(keys, g.keys)
+	g.keys = keys
 }
 
 // addNullWord widens the keys that are there by a word that says "no NULL".
 func (g *groupTable) addNullWord() {
 	g.hasNulls = true
 	old := g.keys
-	g.keys = make([]uint64, 0, g.n*(g.width+1)+probe)
-	g.slots.reset()
-	g.slots.reserve(g.n)
+	stride := g.width + 1
+	g.keys = make([]uint64, 0, g.n*stride+64)
 	for i := range g.n {
 		g.keys = append(append(g.keys, old[i*g.width:(i+1)*g.width]...), 0)
-		key := g.keys[i*(g.width+1):]
-		h := hashWords(key)
-		at := h & g.mask
-		for g.table[at] != 0 {
-			at = (at + 1) & g.mask
-		}
-		g.table[at] = uint64(h)<<32 | uint64(i+1)
-		g.used++
 	}
-}
-
-// Keys returns the key columns of groups [first, end).
-func (g *groupTable) Keys(alloc memory.Allocator, first, end int) ([]arrow.Array, error) {
-	stride := g.width
-	if g.hasNulls {
-		stride++
+	if len(g.texts) > 0 {
+		// Tables with texts hash the word of NULLs only where it is not 0.
+		return
 	}
-	out := make([]arrow.Array, 0, g.width)
-	words := make([]uint64, end-first)
-	for c, dt := range g.types {
-		for i := range words {
-			words[i] = g.keys[(first+i)*stride+c]
-		}
-		var arr arrow.Array
-		var err error
-		if t := g.interned[c]; t != nil {
-			arr, err = t.column(alloc, dt, words)
-		} else {
-			arr, err = g.fixedColumn(alloc, c, dt, words, first)
-		}
-		if err != nil {
-			gather.Release(out)
-			return nil, err
-		}
-		out = append(out, arr)
+	g.slots.used = 0
+	clear(g.table)
+	g.reserve(g.n)
+	for i := range g.n {
+		g.place(uint64(hashWords(g.keys[i*stride:(i+1)*stride]))<<32 | uint64(i+1))
 	}
-	return out, nil
-}
-
-func (g *groupTable) fixedColumn(alloc memory.Allocator, c int, dt arrow.DataType, words []uint64, first int) (arrow.Array, error) {
-	b := array.NewBuilder(alloc, dt)
-	defer b.Release()
-	b.Reserve(len(words))
-	for i, w := range words {
-		if g.hasNulls && g.keys[(first+i)*(g.width+1)+g.width]>>c&1 != 0 {
-			b.AppendNull()
-			continue
-		}
-		if err := rowkey.AppendWord(b, w); err != nil {
-			return nil, err
-		}
-	}
-	return b.NewArray(), nil
+	g.used = g.n
 }
 
 func growWords(s []uint64, n int) []uint64 {
@@ -263,6 +246,3 @@ func growWords(s []uint64, n int) []uint64 {
 	}
 	return s[:n]
 }
-
-// unsafeBytes reads a string's bytes without a copy; they must not be changed.
-func unsafeBytes(s string) []byte { return unsafe.Slice(unsafe.StringData(s), len(s)) }

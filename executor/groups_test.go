@@ -1,6 +1,7 @@
 package executor
 
 import (
+	"bytes"
 	"fmt"
 	"math/rand/v2"
 	"strings"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/apache/arrow-go/v18/arrow/decimal128"
 	"github.com/apache/arrow-go/v18/arrow/memory"
 
 	"github.com/sluice-stream/sluice/executor/gather"
@@ -34,7 +36,13 @@ func appendDomain(r *rand.Rand, b array.Builder, domain int, nulls bool) {
 	case *array.BooleanBuilder:
 		b.Append(v%2 == 0)
 	case *array.StringBuilder:
-		b.Append(strings.Repeat("x", v%3) + fmt.Sprint(v))
+		b.Append(strings.Repeat("x", v%3*7) + fmt.Sprint(v))
+	case *array.LargeStringBuilder:
+		b.Append(strings.Repeat("é\x00", v%5*3))
+	case *array.BinaryBuilder:
+		b.Append(bytes.Repeat([]byte{byte(v % 3)}, v%29))
+	case *array.Decimal128Builder:
+		b.Append(decimal128.New(int64(v%3-1), uint64(v)))
 	case *array.BinaryDictionaryBuilder:
 		if err := b.AppendString(fmt.Sprint(v)); err != nil {
 			panic(err)
@@ -50,13 +58,14 @@ func appendDomain(r *rand.Rand, b array.Builder, domain int, nulls bool) {
 }
 
 var (
-	tInt    = arrow.PrimitiveTypes.Int64
-	tInt32  = arrow.PrimitiveTypes.Int32
-	tFloat  = arrow.PrimitiveTypes.Float64
-	tString = arrow.BinaryTypes.String
-	tBool   = arrow.FixedWidthTypes.Boolean
-	tTime   = &arrow.TimestampType{Unit: arrow.Microsecond}
-	tDict   = &arrow.DictionaryType{IndexType: arrow.PrimitiveTypes.Int32, ValueType: arrow.BinaryTypes.String}
+	tInt     = arrow.PrimitiveTypes.Int64
+	tInt32   = arrow.PrimitiveTypes.Int32
+	tFloat   = arrow.PrimitiveTypes.Float64
+	tString  = arrow.BinaryTypes.String
+	tBool    = arrow.FixedWidthTypes.Boolean
+	tTime    = &arrow.TimestampType{Unit: arrow.Microsecond}
+	tDecimal = &arrow.Decimal128Type{Precision: 38, Scale: 2}
+	tDict    = &arrow.DictionaryType{IndexType: arrow.PrimitiveTypes.Int32, ValueType: arrow.BinaryTypes.String}
 )
 
 func randomColumns(r *rand.Rand, alloc memory.Allocator, types []arrow.DataType, n, domain int, nulls bool) []arrow.Array {
@@ -84,6 +93,8 @@ func TestGroupsAreNumberedByFirstAppearance(t *testing.T) {
 	for _, types := range [][]arrow.DataType{
 		{}, {tInt}, {tInt32}, {tString}, {tDict}, {tFloat}, {tTime, tInt}, {tInt, tString}, {tBool, tInt32, tTime},
 		{tString, tDict, tInt}, {arrow.ListOf(tInt)}, {arrow.ListOf(tInt), tInt}, {arrow.Null, tInt},
+		{tDecimal}, {tDecimal, tInt}, {tDecimal, tString}, {arrow.BinaryTypes.LargeString}, {arrow.BinaryTypes.Binary},
+		{tString, tString}, {tInt, tInt32, tDecimal, tDict, tBool}, {arrow.BinaryTypes.Binary, tFloat},
 	} {
 		for _, domain := range []int{3, 5000} {
 			t.Run(fmt.Sprint(types, domain), func(t *testing.T) {

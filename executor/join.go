@@ -6,7 +6,6 @@ import (
 	"io"
 
 	"github.com/apache/arrow-go/v18/arrow"
-	"github.com/apache/arrow-go/v18/arrow/array"
 
 	"github.com/sluice-stream/sluice/executor/gather"
 	"github.com/sluice-stream/sluice/planner/expr"
@@ -14,7 +13,7 @@ import (
 	"github.com/sluice-stream/sluice/planner/physical"
 )
 
-// hashJoin reads one side whole into a hash table and streams the other past it.
+// hashJoin reads one side whole into a table and streams the other past it.
 //
 // Rows of the build side that must come out without a partner are known only
 // when all probe rows have passed; the planner chooses such a side to build only
@@ -22,20 +21,37 @@ import (
 type hashJoin struct {
 	base
 	n        *physical.HashJoin
-	build    *joinTable
+	build    *joinBuild
 	probe    Operator
-	keys     *computed // of the probe side
-	nullSafe []bool
-	residual *computed
-	both     *arrow.Schema // left and right columns, for the residual
+	pr, br   role // of the probe and of the build side
+	ev       *computed
+	keys     *joinKeys // of the probe side
+	pairs    *keyPairs // nil if equal words mean equal keys
+	outs     []joinColumn
+	residual *residual
+	filter   *keyFilter // of the scan below the probe side, nil if there is none
 
-	rec      arrow.RecordBatch // probe batch at hand
-	groups   []uint32
-	row, hit int    // where in rec, and in the rows of its group, the next pair is
-	hasMatch []bool // of the rows of rec, where that is needed
-	pi, bi   []int32
-	rest     bool // the probe side is through: build rows without a partner follow
-	out      cutter
+	ready  bool              // the build side is there
+	source batchSource       // of probe batches
+	ended  bool              // all probe rows have passed: build rows without a partner follow
+	rest   int               // the next build row to look at then
+	spill  *graceJoin        // nil while all fits into memory
+	pass   *passes           // of probe rows over a build side in pieces
+	rec    arrow.RecordBatch // probe batch at hand
+	key    []arrow.Array     // its keys, where they are compared
+	words  []uint64
+	lo, hi []uint32 // for each of its rows, where its candidates are in the index
+	row    int      // where in rec the next pair is,
+	at     uint32   // and how many candidates of that row are out
+	closed int      // rows of rec before this one have come out
+	found  []bool   // of the rows of rec, where that is needed
+	pi, bi []int32
+	keep   []int32
+}
+
+// batchSource is where probe batches come from: an operator, or a file.
+type batchSource interface {
+	Next(ctx context.Context) (arrow.RecordBatch, error)
 }
 
 // role says what becomes of rows of one side.
@@ -62,61 +78,116 @@ func roleOf(kind logical.JoinKind, left bool) role {
 	return role{}
 }
 
+// single reports whether rows of this side come out at most once, alone.
+func (r role) single() bool { return r.semi || r.anti }
+
+// joinColumn is a column of one of the two sides.
+type joinColumn struct {
+	probe bool
+	col   int
+}
+
 func newHashJoin(n *physical.HashJoin, left, right Operator, shared func(stage int) bool) (*hashJoin, error) {
 	if len(n.LeftKeys) != len(n.RightKeys) {
 		return nil, fmt.Errorf("%s: %d keys left, %d right", n, len(n.LeftKeys), len(n.RightKeys))
 	}
-	j := &hashJoin{base: base{node: n, in: []Operator{left, right}}, n: n, nullSafe: n.NullSafe}
-	buildIn, buildKeys, buildNode, probeKeys := right, n.RightKeys, n.Right, n.LeftKeys
-	j.probe = left
-	if n.BuildLeft {
-		buildIn, buildKeys, buildNode, probeKeys = left, n.LeftKeys, n.Left, n.RightKeys
-		j.probe = right
-	}
-	for i := range buildKeys {
-		if b, p := buildKeys[i].Type(), probeKeys[i].Type(); expr.TypeName(b) != expr.TypeName(p) {
-			return nil, fmt.Errorf("%s: key %d is %s on one side and %s on the other", n, i, p, b)
+	for i := range n.LeftKeys {
+		if l, r := n.LeftKeys[i].Type(), n.RightKeys[i].Type(); expr.TypeName(l) != expr.TypeName(r) {
+			return nil, fmt.Errorf("%s: key %d is %s on one side and %s on the other", n, i, l, r)
 		}
 	}
+	j := &hashJoin{base: base{node: n, in: []Operator{left, right}}, n: n, pr: roleOf(n.Kind, !n.BuildLeft), br: roleOf(n.Kind, n.BuildLeft)}
+	buildIn, probeKeys := right, n.LeftKeys
+	j.probe = left
+	if n.BuildLeft {
+		buildIn, j.probe, probeKeys = left, right, n.RightKeys
+	}
+	j.outs = j.columns(left.Schema().NumFields(), right.Schema().NumFields())
+	need := make([]bool, buildIn.Schema().NumFields())
+	mark := func(cols []joinColumn) {
+		for _, c := range cols {
+			if !c.probe {
+				need[c.col] = true
+			}
+		}
+	}
+	mark(j.outs)
 	var err error
-	if j.build, err = newJoinTable(buildIn, buildKeys, n.NullSafe, buildNode, shared); err != nil {
-		return nil, err
-	}
-	if j.keys, err = newComputed(probeKeys, j.probe.Schema()); err != nil {
-		return nil, err
-	}
 	if n.Residual != nil {
-		fields := append(append([]arrow.Field{}, left.Schema().Fields()...), right.Schema().Fields()...)
-		j.both = arrow.NewSchema(fields, nil)
-		j.residual, err = newComputed([]expr.Expr{n.Residual}, j.both)
+		if j.residual, err = newResidual(j, left.Schema(), right.Schema()); err != nil {
+			return nil, err
+		}
+		mark(j.residual.cols)
 	}
-	return j, err
+	if j.build, err = newJoinBuild(buildIn, n, need, shared); err != nil {
+		return nil, err
+	}
+	j.build.matches = j.br.keepAlone || j.br.single()
+	j.keys = j.build.keys.clone()
+	if !j.keys.exact {
+		j.pairs = newKeyPairs(j.keys)
+	}
+	if j.ev, err = newComputed(probeKeys, j.probe.Schema()); err != nil {
+		return nil, err
+	}
+	attachFilter(j, probeKeys)
+	return j, nil
 }
 
-func (j *hashJoin) probeRole() role { return roleOf(j.n.Kind, !j.n.BuildLeft) }
-func (j *hashJoin) buildRole() role { return roleOf(j.n.Kind, j.n.BuildLeft) }
+// columns says where the columns of the output come from.
+func (j *hashJoin) columns(left, right int) []joinColumn {
+	keep := j.n.Keep
+	if keep == nil {
+		keep = make([]int, j.n.Out.NumFields())
+		for i := range keep {
+			keep[i] = i
+		}
+	}
+	out := make([]joinColumn, len(keep))
+	for i, k := range keep {
+		out[i] = j.place(k, left)
+	}
+	return out
+}
+
+// place finds column i of the left columns followed by the right ones.
+func (j *hashJoin) place(i, left int) joinColumn {
+	if i < left {
+		return joinColumn{probe: !j.n.BuildLeft, col: i}
+	}
+	return joinColumn{probe: j.n.BuildLeft, col: i - left}
+}
 
 // Open leaves the build side alone if the table of an earlier batch still holds.
 func (j *hashJoin) Open(ctx context.Context, tc *TaskContext) error {
 	j.tc = tc
 	j.reset()
-	j.keys.open(tc)
+	j.ev.open(tc)
 	if j.residual != nil {
-		j.residual.open(tc)
+		j.residual.ev.open(tc)
 	}
-	if err := j.build.open(ctx, tc); err != nil {
-		return err
-	}
+	j.build.open(tc)
 	return j.probe.Open(ctx, tc)
 }
 
 func (j *hashJoin) reset() {
+	j.drop()
+	j.spill.close()
+	j.spill, j.pass = nil, nil
+	j.ready, j.ended, j.rest = false, false, 0
+	j.source = j.probe
+	if j.filter != nil {
+		j.filter.clear()
+	}
+}
+
+// drop lets the probe batch at hand go.
+func (j *hashJoin) drop() {
 	if j.rec != nil {
 		j.rec.Release()
-		j.rec = nil
+		gather.Release(j.key)
+		j.rec, j.key = nil, nil
 	}
-	j.rest = false
-	j.out.reset()
 }
 
 func (j *hashJoin) Close() error {
@@ -126,12 +197,27 @@ func (j *hashJoin) Close() error {
 }
 
 func (j *hashJoin) Next(ctx context.Context) (arrow.RecordBatch, error) {
-	if err := j.build.load(ctx, j.needsMatched()); err != nil {
-		return nil, err
+	if !j.ready {
+		if err := j.prepare(ctx); err != nil {
+			return nil, err
+		}
+		j.ready = true
 	}
 	for {
-		if j.rest {
-			return j.out.next()
+		if j.ended {
+			rec, err := j.leftOver()
+			if err != nil || rec != nil {
+				return rec, err
+			}
+			more, err := j.nextPart(ctx)
+			if err != nil {
+				return nil, err
+			}
+			if !more {
+				j.build.finish()
+				return nil, io.EOF
+			}
+			continue
 		}
 		if j.rec == nil {
 			if err := j.advance(ctx); err != nil {
@@ -139,235 +225,145 @@ func (j *hashJoin) Next(ctx context.Context) (arrow.RecordBatch, error) {
 			}
 			continue
 		}
-		out, err := j.pairs()
+		out, err := j.step()
 		if err != nil || out != nil {
 			return out, err
 		}
 	}
 }
 
-func (j *hashJoin) needsMatched() bool {
-	r := j.buildRole()
-	return r.keepAlone || r.semi || r.anti
-}
-
-// advance takes the next probe batch and looks its keys up; after the last one
-// it turns to what is left of the build side.
-func (j *hashJoin) advance(ctx context.Context) error {
-	rec, err := j.probe.Next(ctx)
-	if err == io.EOF {
-		j.rest = true
-		return j.leftOver()
-	}
-	if err != nil {
+// prepare makes the build side ready and tells the probe side about it.
+func (j *hashJoin) prepare(ctx context.Context) error {
+	if err := j.load(ctx); err != nil {
 		return err
 	}
-	j.rec, j.row, j.hit = rec, 0, 0
-	n := int(rec.NumRows())
-	cols, err := j.keys.run(rec)
-	if err != nil {
-		return err
+	if j.spill != nil {
+		return nil
 	}
-	defer gather.Release(cols)
-	if cap(j.groups) < n {
-		j.groups = make([]uint32, n, n+n/4)
-	}
-	j.groups = j.groups[:n]
-	j.build.find(cols, j.groups)
-	if r := j.probeRole(); r.semi || r.anti || r.keepAlone && j.residual != nil {
-		j.hasMatch = growBools(j.hasMatch, n)
+	j.bind()
+	if j.isBatch() {
+		j.ended = j.done()
+		if j.filter != nil && !j.ended {
+			j.filter.set(j.build.table, j.keys)
+		}
 	}
 	return nil
 }
 
-// pairs makes the next output batch of the probe batch at hand: up to outputRows
-// pairs, then what the probe side's role adds. It returns nil when there is nothing.
-func (j *hashJoin) pairs() (arrow.RecordBatch, error) {
-	r := j.probeRole()
-	n := int(j.rec.NumRows())
-	if j.row == n { // all pairs are out
-		rec := j.rec
-		j.rec = nil
-		defer rec.Release()
-		return j.alone(rec, r)
-	}
-	j.pi, j.bi = j.pi[:0], j.bi[:0]
-	fill := r.keepAlone && j.residual == nil
-	for j.row < n && len(j.pi) < outputRows {
-		rows := j.build.rowsOf(j.groups[j.row])
-		if len(rows) == 0 {
-			if fill {
-				j.pi, j.bi = append(j.pi, int32(j.row)), append(j.bi, -1)
-			}
-			j.row++
-			continue
-		}
-		if (r.semi || r.anti) && j.residual == nil {
-			j.hasMatch[j.row] = true
-			j.row++
-			continue
-		}
-		take := min(len(rows)-j.hit, outputRows-len(j.pi))
-		for _, b := range rows[j.hit : j.hit+take] {
-			j.pi, j.bi = append(j.pi, int32(j.row)), append(j.bi, b)
-		}
-		if j.hit += take; j.hit == len(rows) {
-			j.row, j.hit = j.row+1, 0
-		}
-	}
-	if len(j.pi) == 0 {
-		return nil, nil
-	}
-	return j.match(r)
-}
-
-// match applies the residual to the pairs, notes who found a partner and returns
-// the rows that come out of it.
-func (j *hashJoin) match(r role) (arrow.RecordBatch, error) {
-	onlyNote := r.semi || r.anti || j.buildRole().semi || j.buildRole().anti
-	if j.residual == nil {
-		j.note(seq(0, len(j.pi)), r)
-		if onlyNote {
-			return nil, nil
-		}
-		return j.glue(j.Schema(), j.rec.Columns(), j.pi, j.bi)
-	}
-	rec, err := j.glue(j.both, j.rec.Columns(), j.pi, j.bi)
-	if err != nil {
-		return nil, err
-	}
-	defer rec.Release()
-	cols, err := j.residual.run(rec)
-	if err != nil {
-		return nil, err
-	}
-	defer gather.Release(cols)
-	keep := trueRows(cols[0], len(j.pi), nil)
-	j.note(keep, r)
-	if onlyNote {
-		return nil, nil
-	}
-	kept, err := keepRows(j.tc, rec, keep)
-	if kept == nil || err != nil {
-		return nil, err
-	}
-	defer kept.Release()
-	return relabel(kept, j.Schema()), nil
-}
-
-// note marks the rows of both sides that have a partner.
-func (j *hashJoin) note(keep []int32, r role) {
-	if r.semi || r.anti || r.keepAlone && j.residual != nil {
-		for _, k := range keep {
-			j.hasMatch[j.pi[k]] = true
-		}
-	}
-	if j.build.matched != nil {
-		for _, k := range keep {
-			if b := j.bi[k]; b >= 0 {
-				j.build.matched[b] = true
-			}
-		}
+// bind points the comparison of keys at the table in use.
+func (j *hashJoin) bind() {
+	if j.pairs != nil {
+		j.pairs.build = append(j.pairs.build[:0], j.build.table.pairs...)
 	}
 }
 
-// alone returns the probe rows that come out by themselves.
-func (j *hashJoin) alone(rec arrow.RecordBatch, r role) (arrow.RecordBatch, error) {
-	if !r.semi && !r.anti && !(r.keepAlone && j.residual != nil) {
-		return nil, nil
-	}
-	var rows []int32
-	for i, m := range j.hasMatch[:rec.NumRows()] {
-		if m == r.semi {
-			rows = append(rows, int32(i))
-		}
-	}
-	if len(rows) == 0 {
-		return nil, nil
-	}
-	if r.semi || r.anti {
-		out, err := keepRows(j.tc, rec, rows)
-		if out == nil || err != nil {
-			return nil, err
-		}
-		defer out.Release()
-		return relabel(out, j.Schema()), nil
-	}
-	return j.glue(j.Schema(), rec.Columns(), rows, nulls(len(rows)))
-}
+// isBatch reports whether rows that cannot come out need not be read: in a stream
+// they count, and their times move the watermark.
+func (j *hashJoin) isBatch() bool { return j.build.version == "" }
 
-// leftOver sets the output to the build rows that come out after all probe rows.
-func (j *hashJoin) leftOver() error {
-	r := j.buildRole()
-	if j.build.matched == nil {
+// load makes the table, or takes a shared one.
+func (j *hashJoin) load(ctx context.Context) error {
+	b := j.build
+	if b.table != nil {
 		return nil
 	}
-	var rows []int32
-	for i, m := range j.build.matched {
-		if m == r.semi {
-			rows = append(rows, int32(i))
+	b.version = b.versionIn(&j.tc.Spec)
+	if key, ok := b.sharedKey(); ok {
+		l, err := j.tc.Tables.take(ctx, j.tc, tableKey{b.join, key}, b.version != "", func() (*joinTable, error) { return j.makeTable(ctx) })
+		if err == nil {
+			b.lease = l
+			b.use(l.shared.table)
+			return nil
 		}
-	}
-	if len(rows) == 0 {
-		return nil
-	}
-	if r.semi || r.anti {
-		cols, err := gather.Columns(j.tc.Alloc, j.build.cols, rows)
-		if err != nil {
+		if err != errTooLarge {
 			return err
 		}
-		j.out.set(j.Schema(), cols, len(rows))
-		return nil
+		b.opened = false
 	}
-	cols := make([]arrow.Array, j.probe.Schema().NumFields())
-	for i, f := range j.probe.Schema().Fields() {
-		cols[i] = array.MakeArrayOfNull(j.tc.Alloc, f.Type, 0)
-	}
-	defer gather.Release(cols)
-	rec, err := j.glue(j.Schema(), cols, nulls(len(rows)), rows)
+	recs, more, err := b.read(ctx, j.tooLarge)
+	defer func() { release(recs) }()
 	if err != nil {
 		return err
 	}
-	defer rec.Release()
-	for _, c := range rec.Columns() {
-		c.Retain()
+	if more {
+		b.version = ""
+		taken := recs
+		recs = nil
+		return j.startSpill(ctx, taken)
 	}
-	j.out.set(j.Schema(), append([]arrow.Array{}, rec.Columns()...), len(rows))
+	t, err := b.tableMaker.table(j.tc, recs)
+	if err != nil {
+		return err
+	}
+	b.use(t)
 	return nil
 }
 
-// glue puts probe rows pi and build rows bi side by side, left columns first.
-func (j *hashJoin) glue(schema *arrow.Schema, probe []arrow.Array, pi, bi []int32) (arrow.RecordBatch, error) {
-	left, right := probe, j.build.cols
-	li, ri := pi, bi
-	if j.n.BuildLeft {
-		left, right, li, ri = right, left, ri, li
-	}
-	cols, err := gather.Columns(j.tc.Alloc, left, li)
+// makeTable makes a table for others too.
+func (j *hashJoin) makeTable(ctx context.Context) (*joinTable, error) {
+	recs, more, err := j.build.read(ctx, j.tooLarge)
+	defer func() { release(recs) }()
 	if err != nil {
 		return nil, err
 	}
-	more, err := gather.Columns(j.tc.Alloc, right, ri)
+	if more {
+		return nil, errTooLarge
+	}
+	return j.build.tableMaker.table(j.tc, recs)
+}
+
+// advance takes the next probe batch and looks its keys up.
+func (j *hashJoin) advance(ctx context.Context) error {
+	rec, err := j.source.Next(ctx)
+	if err == io.EOF {
+		j.ended, j.rest = true, 0
+		return nil
+	}
 	if err != nil {
+		return err
+	}
+	j.rec, j.row, j.at, j.closed = rec, 0, 0, 0
+	n := int(rec.NumRows())
+	cols, err := j.ev.run(rec)
+	if err != nil {
+		return err
+	}
+	j.words = growWords(j.words, n*j.keys.stride)
+	j.keys.words(cols, n, j.words)
+	if cap(j.lo) < n {
+		j.lo, j.hi = make([]uint32, n, n+n/4), make([]uint32, n, n+n/4)
+	}
+	j.lo, j.hi = j.lo[:n], j.hi[:n]
+	j.build.table.index.lookup(j.words, j.lo, j.hi)
+	for _, c := range j.keys.nullable(cols) {
+		for i := range n {
+			if c.DataType().ID() == arrow.NULL || c.IsNull(i) {
+				j.lo[i], j.hi[i] = 0, 0
+			}
+		}
+	}
+	if j.pairs != nil {
+		j.key = cols
+		j.pairs.probe = keyColumns(cols)
+	} else {
 		gather.Release(cols)
-		return nil, err
 	}
-	return newBatch(schema, append(cols, more...), len(pi)), nil
+	if j.checks() && (j.pr.single() || j.pr.keepAlone) {
+		j.found = j.pass.found(j.found, n)
+	}
+	return nil
 }
 
-func nulls(n int) []int32 {
-	out := make([]int32, n)
-	for i := range out {
-		out[i] = -1
-	}
-	return out
-}
+// checks reports whether candidates may turn out not to be partners.
+func (j *hashJoin) checks() bool { return j.pairs != nil || j.residual != nil || j.pass != nil }
 
-func growBools(s []bool, n int) []bool {
-	if cap(s) < n {
-		return make([]bool, n, n+n/4)
+// done reports whether no further probe row can change the result.
+func (j *hashJoin) done() bool {
+	switch {
+	case j.br.single():
+		return j.build.missing == 0
+	case j.build.table.index.n == 0:
+		return !j.pr.keepAlone && !j.pr.anti
 	}
-	s = s[:n]
-	clear(s)
-	return s
+	return false
 }

@@ -33,6 +33,9 @@ type TaskContext struct {
 	Opener func(source string) (sources.Opener, error)
 	// Fetch reads the output of an upstream stage for this task, in (task, sequence) order.
 	Fetch func(ctx context.Context, in batch.Input) (sources.Reader, error)
+	// FetchPart is Fetch for part sub of subs of this task's rows, cut by key group;
+	// only for the output of a hash exchange. Nil: nothing can be read in parts.
+	FetchPart func(ctx context.Context, in batch.Input, sub, subs int) (sources.Reader, error)
 	// State starts this task's part of an operator's state; nil for stages without state.
 	State func(ctx context.Context, operator string) (statestore.Txn, error)
 	// Writer makes the sink writer of a stage that ends in a sink.
@@ -46,6 +49,9 @@ type TaskContext struct {
 	Pressure func() bool
 	// Spill is a folder for what does not fit into memory; it is emptied when the task ends.
 	Spill string
+	// Tables are the join tables that tasks of the plan share on this worker; nil
+	// shares none.
+	Tables *Tables
 	// Result collects what the task reports: counters, times, next due.
 	Result *batch.TaskResult
 	// Seed is of (query, batch, stage, partition), for functions such as rand().

@@ -9,7 +9,6 @@ import (
 
 	"github.com/sluice-stream/sluice/executor/gather"
 	"github.com/sluice-stream/sluice/executor/rowkey"
-	"github.com/sluice-stream/sluice/planner/expr"
 	"github.com/sluice-stream/sluice/planner/physical"
 )
 
@@ -17,18 +16,34 @@ import (
 // of what an earlier batch has left allocated: what a task emits must not depend
 // on either (E1), and a sum of floats does depend on where it was cut.
 const (
-	partialBytesMax = 32 << 20 // of keys and of states of a fixed size, before they are handed on
+	partialBytesMax = 16 << 20 // of keys and of states of a fixed size, before they are handed on
 	partialRowsMax  = 1 << 20  // rows before states that grow with them are handed on
-	reduceRows      = 1 << 17  // rows looked at before a verdict on whether grouping pays
+	reduceFirst     = 1 << 14  // rows before the first verdict on whether grouping pays
+	reduceRows      = 1 << 17  // rows before each later one
+	passRows        = 1 << 21  // rows that pass ungrouped before grouping is tried again
 )
+
+// pays says whether grouping is worth its table: fresh is how many of the last
+// rows were groups of their own. A table is new to everybody at first, so that
+// only what is hopeless is given up early.
+func pays(rows, fresh, verdict int) bool {
+	switch verdict {
+	case 0:
+		return fresh < rows/100*99
+	case 1:
+		return fresh < rows/100*90
+	}
+	return fresh < rows/100*60
+}
 
 // partialAggregate groups what passes through before it is sent over an exchange.
 type partialAggregate struct {
 	base
-	agg  *aggregator
-	in1  *aggInputs
-	out  cutter
-	rows int64
+	agg *aggregator
+	in1 *aggInputs
+	out cutter
+	// window counts the rows since the last verdict, and known the groups then.
+	window, known, verdicts int
 	// growing says that some state is a list or text; unsent counts rows since
 	// the last groups were handed on.
 	growing bool
@@ -64,7 +79,7 @@ func (p *partialAggregate) Open(ctx context.Context, tc *TaskContext) error {
 	p.agg.open(tc)
 	p.in1.open(tc)
 	p.out.reset()
-	p.rows, p.unsent, p.passing, p.ended = 0, 0, false, false
+	p.window, p.known, p.verdicts, p.unsent, p.passing, p.ended = 0, 0, 0, 0, false, false
 	return p.base.Open(ctx, tc)
 }
 
@@ -116,17 +131,27 @@ func (p *partialAggregate) add(rec arrow.RecordBatch) error {
 	if err := p.update(cols, groups, n); err != nil {
 		return err
 	}
-	before := p.rows
-	p.rows += int64(n)
-	if before < reduceRows && p.rows >= reduceRows && int64(p.agg.table.Len()) > p.rows/10*9 {
+	p.unsent += n
+	if p.judge(n) {
 		p.passing = true
 		return p.flush()
 	}
-	p.unsent += n
 	if p.agg.contents() > partialBytesMax || p.growing && p.unsent >= partialRowsMax {
 		return p.flush()
 	}
 	return nil
+}
+
+// judge counts n rows and reports whether grouping them has proved useless.
+func (p *partialAggregate) judge(n int) bool {
+	p.window += n
+	if p.window < reduceFirst || p.verdicts > 0 && p.window < reduceRows {
+		return false
+	}
+	useless := !pays(p.window, p.agg.table.Len()-p.known, p.verdicts)
+	p.window, p.known = 0, p.agg.table.Len()
+	p.verdicts++
+	return useless
 }
 
 func (p *partialAggregate) update(cols []arrow.Array, groups []uint32, n int) error {
@@ -144,6 +169,9 @@ func (p *partialAggregate) pass(cols []arrow.Array, n int) error {
 	for i := len(p.iota); i < n; i++ {
 		p.iota = append(p.iota, uint32(i))
 	}
+	if p.window += n; p.window > passRows {
+		p.window, p.known, p.verdicts, p.passing = 0, 0, 0, false
+	}
 	p.agg.reset()
 	p.agg.resize(n)
 	if err := p.update(cols, p.iota[:n], n); err != nil {
@@ -157,6 +185,7 @@ func (p *partialAggregate) pass(cols []arrow.Array, n int) error {
 	if err != nil {
 		return err
 	}
+	p.agg.reset()
 	p.out.set(p.Schema(), out, n)
 	return nil
 }
@@ -176,89 +205,7 @@ func (p *partialAggregate) flush() error {
 		return err
 	}
 	p.agg.reset()
-	p.unsent = 0
+	p.unsent, p.known = 0, 0
 	p.out.set(p.Schema(), cols, n)
-	return nil
-}
-
-// finalAggregate merges partial results into results.
-type finalAggregate struct {
-	base
-	nkeys int
-	agg   *aggregator
-	out   cutter
-	done  bool
-}
-
-func newFinalAggregate(n *physical.FinalAggregate, in Operator) (*finalAggregate, error) {
-	agg, err := newMergeAggregator(n.NKeys, n.Aggs, in.Schema())
-	if err != nil {
-		return nil, err
-	}
-	return &finalAggregate{base: base{node: n, in: []Operator{in}}, nkeys: n.NKeys, agg: agg}, nil
-}
-
-// newMergeAggregator checks that the input has nkeys keys and the aggregates' state columns.
-func newMergeAggregator(nkeys int, aggs []*expr.AggCall, input *arrow.Schema) (*aggregator, error) {
-	if want := nkeys + len(stateTypes(aggs)); input.NumFields() != want {
-		return nil, fmt.Errorf("partial results have %d columns, want %d", input.NumFields(), want)
-	}
-	return newAggregator(fieldTypes(input.Fields()[:nkeys]), aggs)
-}
-
-func (f *finalAggregate) Open(ctx context.Context, tc *TaskContext) error {
-	f.agg.open(tc)
-	f.out.reset()
-	f.done = false
-	return f.base.Open(ctx, tc)
-}
-
-func (f *finalAggregate) Close() error {
-	f.out.reset()
-	f.agg.release()
-	return f.base.Close()
-}
-
-func (f *finalAggregate) Next(ctx context.Context) (arrow.RecordBatch, error) {
-	if !f.done {
-		f.done = true
-		if err := f.compute(ctx); err != nil {
-			return nil, err
-		}
-	}
-	return f.out.next()
-}
-
-func (f *finalAggregate) compute(ctx context.Context) error {
-	err := drain(ctx, f.in[0], func(rec arrow.RecordBatch) error {
-		groups, err := f.agg.assign(rec.Columns()[:f.nkeys], int(rec.NumRows()))
-		if err != nil {
-			return err
-		}
-		return f.agg.merge(groups, rec.Columns()[f.nkeys:])
-	})
-	if err != nil {
-		return err
-	}
-	return emitResults(f.agg, &f.out, f.nkeys, f.Schema())
-}
-
-// emitResults sets out to the keys and results of all groups. Without keys there
-// is one group, whether or not there were rows.
-func emitResults(agg *aggregator, out *cutter, nkeys int, schema *arrow.Schema) error {
-	n := agg.table.Len()
-	if nkeys == 0 {
-		n = 1
-		agg.resize(1)
-	}
-	keys, err := agg.keys()
-	if err != nil {
-		return err
-	}
-	cols, err := agg.finals(keys, 0, n)
-	if err != nil {
-		return err
-	}
-	out.set(schema, cols, n)
 	return nil
 }

@@ -1,6 +1,7 @@
 package executor
 
 import (
+	"bytes"
 	"math/bits"
 )
 
@@ -39,20 +40,11 @@ func (g *groupTable) search(key []uint64, h uint32) (at, id uint32) {
 	}
 }
 
-func (g *groupTable) insert(at, h uint32, key ...uint64) uint32 {
-	id := uint32(g.n)
-	g.keys = append(g.keys, key...)
-	g.table[at] = uint64(h)<<32 | uint64(id+1)
-	g.n++
-	g.used++
-	return id
-}
-
 // map1 is Map for keys of one word.
 func (g *groupTable) map1(out []uint32) {
 	for start := 0; start < len(out); start += probe {
-		g.reserve(probe)
 		words := g.words[start:min(start+probe, len(out))]
+		g.reserve(len(words))
 		for i, w := range words {
 			h := uint32(mix(0x9e3779b97f4a7c15, w))
 			g.hashes[i], g.first[i] = h, g.table[h&g.mask]
@@ -75,8 +67,8 @@ func (g *groupTable) map1(out []uint32) {
 // map2 is Map for keys of two words.
 func (g *groupTable) map2(out []uint32) {
 	for start := 0; start < len(out); start += probe {
-		g.reserve(probe)
 		end := min(start+probe, len(out))
+		g.reserve(end - start)
 		words := g.words[2*start : 2*end]
 		for i := range end - start {
 			h := uint32(mix(mix(0x9e3779b97f4a7c15, words[2*i]), words[2*i+1]))
@@ -102,8 +94,8 @@ func (g *groupTable) map2(out []uint32) {
 
 func (g *groupTable) mapN(out []uint32, stride int) {
 	for start := 0; start < len(out); start += probe {
-		g.reserve(probe)
 		end := min(start+probe, len(out))
+		g.reserve(end - start)
 		for i := start; i < end; i++ {
 			h := hashWords(g.words[i*stride : (i+1)*stride])
 			g.hashes[i-start], g.first[i-start] = h, g.table[h&g.mask]
@@ -115,6 +107,72 @@ func (g *groupTable) mapN(out []uint32, stride int) {
 				id = g.insert(at, h, key...)
 			}
 			out[i] = id
+		}
+	}
+}
+
+// mapText is Map for keys that are one text.
+func (g *groupTable) mapText(out []uint32) {
+	src := g.texts[0].src
+	for start := 0; start < len(out); start += probe {
+		end := min(start+probe, len(out))
+		g.reserve(end - start)
+		words, sums := g.words[2*start:2*end], g.sums[start:end]
+		for i, s := range sums {
+			g.first[i] = g.table[uint32(s)&g.mask]
+		}
+		for i, s := range sums {
+			h, slot := uint32(s), g.first[i]
+			w0, w1 := words[2*i], words[2*i+1]
+			if slot != 0 && uint32(slot>>32) == h {
+				id := uint32(slot) - 1
+				if k := g.keys[2*id : 2*id+2]; k[0] == w0 && (k[1] == w1 && (w0>>32 <= inlineText || w0 == nullText) ||
+					w0>>32 > inlineText && w0 != nullText && bytes.Equal(g.arena.get(k[1], int(w0>>32)), src[w1:][:w0>>32])) {
+					out[start+i] = id
+					continue
+				}
+			}
+			out[start+i] = g.findOrKeep(words[2*i:2*i+2], h)
+		}
+	}
+}
+
+// mapMixed is Map for keys with texts among others.
+func (g *groupTable) mapMixed(out []uint32, stride int) {
+	for start := 0; start < len(out); start += probe {
+		end := min(start+probe, len(out))
+		g.reserve(end - start)
+		sums := g.sums[start:end]
+		for i, s := range sums {
+			g.first[i] = g.table[uint32(s)&g.mask]
+		}
+		for i, s := range sums {
+			out[start+i] = g.findOrKeep(g.words[(start+i)*stride:(start+i+1)*stride], uint32(s))
+		}
+	}
+}
+
+func (g *groupTable) findOrKeep(key []uint64, h uint32) uint32 {
+	at, id := g.searchMixed(key, h)
+	if id == noGroup {
+		if len(g.keys)+len(key) > cap(g.keys) {
+			g.growKeys(len(key))
+		}
+		g.keep(key)
+		id = g.number(at, h)
+	}
+	return id
+}
+
+// searchMixed is search for keys with texts.
+func (g *groupTable) searchMixed(key []uint64, h uint32) (at, id uint32) {
+	for at = h & g.mask; ; at = (at + 1) & g.mask {
+		slot := g.table[at]
+		if slot == 0 {
+			return at, noGroup
+		}
+		if uint32(slot>>32) == h && g.sameKey(uint32(slot)-1, key) {
+			return at, uint32(slot) - 1
 		}
 	}
 }

@@ -177,4 +177,3 @@ func TestSuccessor(t *testing.T) {
 		}
 	}
 }
-

@@ -23,6 +23,11 @@ type scan struct {
 	splits []batch.Split
 	reader sources.Reader
 	split  batch.Split
+	// filters are of joins above. The reader may apply them too; what it leaves is
+	// dropped here, before any other operator sees it.
+	filters []*keyFilter
+	keep    []int32
+	dropped int64
 }
 
 func newScan(n *physical.Scan) *scan { return &scan{base: base{node: n}, n: n} }
@@ -31,7 +36,7 @@ func (s *scan) Open(ctx context.Context, tc *TaskContext) error {
 	if err := errors.Join(s.base.Open(ctx, tc), s.closeReader()); err != nil {
 		return err
 	}
-	s.splits = s.splits[:0]
+	s.splits, s.dropped = s.splits[:0], 0
 	for _, sp := range tc.Spec.Splits {
 		if sp.Source == s.n.Source {
 			s.splits = append(s.splits, sp)
@@ -58,6 +63,7 @@ func (s *scan) Next(ctx context.Context) (arrow.RecordBatch, error) {
 			if s.reader, err = s.opener.Open(ctx, s.split, s.n.Columns, s.tc.Alloc); err != nil {
 				return nil, fmt.Errorf("open split %d of source %q: %w", s.split.Index, s.n.Source, err)
 			}
+			s.offer()
 		}
 		rec, err := s.reader.Next(ctx)
 		if err == io.EOF {
@@ -79,10 +85,54 @@ func (s *scan) Next(ctx context.Context) (arrow.RecordBatch, error) {
 			rec.Release()
 			return nil, fmt.Errorf("read split %d of source %q: %d columns, want %d", s.split.Index, s.n.Source, got, want)
 		}
-		out := relabel(rec, s.n.Out)
+		out, err := s.wanted(rec)
 		rec.Release()
-		return out, nil
+		if err != nil || out != nil {
+			return out, err
+		}
 	}
+}
+
+// offer tells the reader what joins know already.
+func (s *scan) offer() {
+	r, ok := s.reader.(sources.Filterable)
+	if !ok {
+		return
+	}
+	var fs []sources.RowFilter
+	for _, f := range s.filters {
+		if f.index != nil {
+			fs = append(fs, f)
+		}
+	}
+	if len(fs) > 0 {
+		r.Filter(fs)
+	}
+}
+
+// wanted drops the rows that a join above has no partner for. It returns nil if
+// none is left.
+func (s *scan) wanted(rec arrow.RecordBatch) (arrow.RecordBatch, error) {
+	out := relabel(rec, s.n.Out)
+	for _, f := range s.filters {
+		if !f.Active() {
+			continue
+		}
+		cols := f.picked[:0]
+		for _, c := range f.cols {
+			cols = append(cols, out.Column(c))
+		}
+		f.picked = cols
+		s.keep = f.Keep(cols, int(out.NumRows()), s.keep[:0])
+		s.dropped += out.NumRows() - int64(len(s.keep))
+		kept, err := keepRows(s.tc, out, s.keep)
+		out.Release()
+		if kept == nil || err != nil {
+			return nil, err
+		}
+		out = kept
+	}
+	return out, nil
 }
 
 func (s *scan) closeReader() error {

@@ -42,6 +42,8 @@ type Env struct {
 	Outputs *exchange.Outputs
 	// Spill is a folder of the task's own; it is removed when the task ends. "" forbids spilling.
 	Spill string
+	// Tables are the join tables that the tasks of the plan share; nil shares none.
+	Tables *Tables
 	// Charge takes memory that is not Arrow's from the task's budget, or gives it
 	// back if n is negative; nil counts none.
 	Charge func(n int64) error
@@ -140,8 +142,8 @@ func (t *Task) Run(ctx context.Context, env Env, spec batch.TaskSpec) (batch.Tas
 	a := &attempt{t: t, env: &env}
 	t.nanos, t.active = env.Nanos, nil
 	a.tc = &TaskContext{
-		Spec: spec, Alloc: env.Alloc, Zone: t.plan.Zone, Opener: env.Opener, Fetch: a.fetch, State: a.state,
-		Writer: a.writer, Spill: env.Spill, Charge: env.Charge, Budget: env.Budget, Pressure: env.Pressure, Result: &a.res, Seed: seedOf(spec.Task),
+		Spec: spec, Alloc: env.Alloc, Zone: t.plan.Zone, Opener: env.Opener, Fetch: a.fetch, FetchPart: a.fetchPart, State: a.state,
+		Writer: a.writer, Spill: env.Spill, Tables: env.Tables, Charge: env.Charge, Budget: env.Budget, Pressure: env.Pressure, Result: &a.res, Seed: seedOf(spec.Task),
 	}
 	a.res = batch.TaskResult{Task: spec.Task, Term: spec.Term, NextDue: batch.EndOfTime}
 	err := a.guard(func() error { return a.run(ctx) })
@@ -281,6 +283,13 @@ func (a *attempt) fetch(ctx context.Context, in batch.Input) (sources.Reader, er
 		parts = max(a.env.Parts, 1)
 	}
 	return a.env.Fetch(ctx, &a.tc.Spec, in, a.tc.Spec.Task.Partition, parts)
+}
+
+// fetchPart cuts the partition of the task further: GroupsOf cuts the key groups
+// evenly, so that the parts of a partition are partitions of a finer cut.
+func (a *attempt) fetchPart(ctx context.Context, in batch.Input, sub, subs int) (sources.Reader, error) {
+	parts := max(a.env.Parts, 1)
+	return a.env.Fetch(ctx, &a.tc.Spec, in, a.tc.Spec.Task.Partition*subs+sub, parts*subs)
 }
 
 // state opens the shard of an operator, once per run.

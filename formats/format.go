@@ -79,6 +79,9 @@ type Format struct {
 	Infer func(ctx context.Context, f File, c Config) (*arrow.Schema, error)
 	// Cut returns the pieces of a file in order, near target rows or bytes each.
 	Cut func(ctx context.Context, f File, c Config) ([]Piece, error)
+	// Stats tells what a file holds without reading its rows; nil for formats whose
+	// files do not say.
+	Stats func(ctx context.Context, f File, c Config) (Stats, error)
 	// NewReader reads one piece.
 	NewReader func(ctx context.Context, f File, p Piece, s ReadSpec) (Reader, error)
 	// NewWriter starts a file. alloc is for what is buffered.

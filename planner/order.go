@@ -1,6 +1,8 @@
 package planner
 
 import (
+	"math"
+
 	"github.com/sluice-stream/sluice/planner/expr"
 	"github.com/sluice-stream/sluice/planner/logical"
 	"github.com/sluice-stream/sluice/planner/physical"
@@ -22,7 +24,7 @@ func (b *builder) sort(n *logical.Sort) (*fragment, error) {
 const topMax = 1 << 16
 
 func (b *builder) limit(n *logical.Limit) (*fragment, error) {
-	if s, ok := n.Input.(*logical.Sort); ok && n.Count >= 0 && n.Count+n.Offset <= topMax {
+	if s, ok := n.Input.(*logical.Sort); ok && n.Count >= 0 && reach(n) <= topMax {
 		return b.topN(n, s.Input, s.Keys)
 	}
 	in, err := b.ordered(n.Input)
@@ -36,7 +38,7 @@ func (b *builder) limit(n *logical.Limit) (*fragment, error) {
 	}
 	if in.kind != physical.Single {
 		if n.Count >= 0 {
-			in = in.wrap(&physical.Limit{Input: in.root, Count: n.Count + n.Offset})
+			in = in.wrap(&physical.Limit{Input: in.root, Count: reach(n)})
 		}
 		in = b.single(in)
 	}
@@ -54,9 +56,17 @@ func (b *builder) topN(n *logical.Limit, input logical.Node, keys []expr.SortKey
 		}, in), nil
 	}
 	if in.kind != physical.Single {
-		in = b.single(in.wrap(&physical.TopN{Input: in.root, Keys: keys, Count: n.Count + n.Offset}))
+		in = b.single(in.wrap(&physical.TopN{Input: in.root, Keys: keys, Count: reach(n)}))
 	}
 	return in.wrap(&physical.TopN{Input: in.root, Keys: keys, Count: n.Count, Offset: n.Offset}), nil
+}
+
+// reach is how many rows of its input a limit has to see.
+func reach(n *logical.Limit) int64 {
+	if n.Count > math.MaxInt64-n.Offset {
+		return math.MaxInt64
+	}
+	return n.Count + n.Offset
 }
 
 // ordered builds the input of an operator that needs all rows of a result, or of

@@ -27,6 +27,9 @@ func (b *builder) recursive(n *logical.Recursive) (*fragment, error) {
 	}
 	seed, step = b.single(seed), b.single(step)
 	limit := b.opts.RecursionMax
+	if n.Max > 0 {
+		limit = n.Max
+	}
 	if limit <= 0 {
 		limit = recursionMax
 	}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/apache/arrow-go/v18/arrow"
 
+	"github.com/sluice-stream/sluice/batch"
 	"github.com/sluice-stream/sluice/internal/options"
 )
 
@@ -38,6 +39,10 @@ type Connector struct {
 	// New makes the driver's half; NewOpener the worker's, from the same spec.
 	New       func(ctx context.Context, spec Spec) (Source, error)
 	NewOpener func(spec Spec) (Opener, error)
+	// Stats tells what a table that is read as it is now holds, for the choice of a
+	// plan: a cheap estimate, kept where asking again would cost. nil, or a result
+	// without rows, is for what is not known.
+	Stats func(ctx context.Context, spec Spec) (batch.TableStats, error)
 	// Unbounded reports whether the table never ends when it is read as Spec says.
 	Unbounded func(spec Spec) bool
 }

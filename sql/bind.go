@@ -163,8 +163,18 @@ func (b *binder) body(q ast.QueryBody) (*scope, error) {
 
 // orderOutput sorts the result of a set operation or VALUES by its own columns.
 func (b *binder) orderOutput(sc *scope, items []ast.OrderItem) error {
-	keys := make([]expr.SortKey, len(items))
-	for i, it := range items {
+	var keys []expr.SortKey
+	for _, it := range items {
+		if isStar(it.Expr) {
+			for _, c := range sc.star(nil) {
+				k, err := sortKey(it, c.e)
+				if err != nil {
+					return err
+				}
+				keys = append(keys, k)
+			}
+			continue
+		}
 		e, err := b.ordinal(it.Expr, len(sc.cols), "ORDER BY", func(n int) expr.Expr { return sc.cols[n].e })
 		if err != nil {
 			return err
@@ -175,9 +185,11 @@ func (b *binder) orderOutput(sc *scope, items []ast.OrderItem) error {
 				return err
 			}
 		}
-		if keys[i], err = sortKey(it, e); err != nil {
+		k, err := sortKey(it, e)
+		if err != nil {
 			return err
 		}
+		keys = append(keys, k)
 	}
 	sc.node = &logical.Sort{Input: sc.node, Keys: keys}
 	return nil

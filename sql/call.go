@@ -22,6 +22,17 @@ var unboundYet = map[string]bool{
 // registered or one of the registry.
 func (x *exprBinder) call(c *ast.Call) (expr.Expr, error) {
 	name := strings.ToLower(c.Name.Parts[len(c.Name.Parts)-1].Name)
+	if name != "count" || len(c.Args) != 1 || !isStar(c.Args[0]) || c.Args[0].(*ast.Star).Except != nil || c.Distinct {
+		args, err := x.spread(c.Args)
+		if err != nil {
+			return nil, err
+		}
+		if len(args) != len(c.Args) || len(args) > 0 && args[0] != c.Args[0] {
+			d := *c
+			d.Args = args
+			c = &d
+		}
+	}
 	if len(c.Name.Parts) > 1 {
 		return nil, ast.Errorf(c.Pos, "unknown function %q", c.Name.String()).WithHint("functions have no schema in front")
 	}
@@ -176,6 +187,8 @@ func (x *exprBinder) structOf(pos ast.Pos, args []ast.Expr) (expr.Expr, error) {
 			name, a = e.Name.Name, e.X
 		case *ast.Column:
 			name = e.Parts[len(e.Parts)-1].Name
+		case boundArg:
+			name = e.Parts[0].Name
 		case *ast.Field:
 			name = e.Name.Name
 		}

@@ -29,8 +29,10 @@ type exprBinder struct {
 	inWindow bool
 	// alias finds names that are no columns: output columns of the same SELECT.
 	alias func(name string) expr.Expr
-	// aliasFirst lets an alias hide a column of the input (ORDER BY).
+	// aliasFirst lets an alias hide a column of the input (ORDER BY), unless it is
+	// repeated.
 	aliasFirst bool
+	repeated   func(name string) bool
 	lambda     *lambdaScope
 }
 
@@ -62,6 +64,8 @@ func (x *exprBinder) node(e ast.Expr) (expr.Expr, error) {
 	switch e := e.(type) {
 	case *ast.Column:
 		return x.column(e)
+	case boundArg:
+		return e.e, nil
 	case *ast.Literal:
 		return x.b.literal(e)
 	case *ast.Interval:
@@ -165,12 +169,12 @@ func (x *exprBinder) column(e *ast.Column) (expr.Expr, error) {
 			return x.fields(l.param, e.Parts[1:])
 		}
 	}
-	if x.aliasFirst && x.alias != nil && len(e.Parts) == 1 {
-		if v := x.alias(first); v != nil {
-			return v, nil
+	i, used, err := x.sc.lookup(e.Parts)
+	if x.aliasFirst && x.alias != nil && !(i >= 0 && x.repeated != nil && x.repeated(first)) {
+		if v := x.alias(first); v != nil && (len(e.Parts) == 1 || hasFields(v, e.Parts[1:])) {
+			return x.fields(v, e.Parts[1:])
 		}
 	}
-	i, used, err := x.sc.lookup(e.Parts)
 	if err != nil {
 		return nil, err
 	}
@@ -241,6 +245,23 @@ func (x *exprBinder) fields(e expr.Expr, names []ast.Ident) (expr.Expr, error) {
 		e = field(e, st, i)
 	}
 	return e, nil
+}
+
+// hasFields says whether a value is a STRUCT with a field in which there is a field ..
+func hasFields(e expr.Expr, names []ast.Ident) bool {
+	dt := e.Type()
+	for _, id := range names {
+		st, ok := dt.(*arrow.StructType)
+		if !ok {
+			return false
+		}
+		i := fieldIndex(st, id.Name)
+		if i < 0 {
+			return false
+		}
+		dt = st.Field(i).Type
+	}
+	return true
 }
 
 func fieldIndex(st *arrow.StructType, name string) int {

@@ -88,6 +88,9 @@ func (x *exprBinder) rangeFrame(out *expr.Frame, s *ast.WindowSpec) error {
 			continue
 		}
 		off, err := x.rangeOffset(b.at.Offset)
+		if err == nil && key.Type().ID() == arrow.FLOAT32 { // as exact as the key itself
+			off, err = cast(b.at.Offset.Position(), off, key.Type(), false)
+		}
 		if err != nil {
 			return err
 		}

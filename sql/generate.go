@@ -17,7 +17,7 @@ var generators = map[string]logical.Generate{
 	"explode": {}, "explode_outer": {Outer: true},
 	"posexplode": {Pos: logical.PosFirst}, "posexplode_outer": {Pos: logical.PosFirst, Outer: true},
 	"inline": {Inline: true}, "inline_outer": {Inline: true, Outer: true},
-	"unnest": {Inline: true}, "stack": {Inline: true},
+	"unnest": {Inline: true}, "stack": {Inline: true}, "json_tuple": {Inline: true},
 }
 
 // generatorName returns the name of a generator call in lower case, or "".
@@ -45,6 +45,15 @@ func (x *exprBinder) generator(c *ast.Call) (*logical.Generate, error) {
 		if args, err = stacked(args); err != nil {
 			return nil, at(c.Pos, err)
 		}
+	case name == "json_tuple":
+		tuple, err := functions.Scalar(name, args)
+		if err != nil {
+			return nil, at(c.Pos, err)
+		}
+		if tuple, err = functions.Scalar("array", []expr.Expr{tuple}); err != nil {
+			return nil, at(c.Pos, err)
+		}
+		args = []expr.Expr{tuple}
 	case len(args) == 0 || len(args) > 1 && name != "unnest":
 		return nil, ast.Errorf(c.Pos, "%s takes one argument, an ARRAY or a MAP", name)
 	}

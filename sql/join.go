@@ -1,8 +1,6 @@
 package sql
 
 import (
-	"strings"
-
 	"github.com/sluice-stream/sluice/planner/expr"
 	"github.com/sluice-stream/sluice/planner/logical"
 	"github.com/sluice-stream/sluice/sql/ast"
@@ -57,15 +55,15 @@ var joinKinds = map[ast.JoinKind]logical.JoinKind{
 
 // join binds a join of two tables.
 func (b *binder) join(t *ast.Join) (*scope, error) {
-	if t.Asof || t.Match != nil {
-		return nil, unsupported(t.Pos, "ASOF JOIN")
-	}
 	l, err := b.table(t.L)
 	if err != nil {
 		return nil, err
 	}
 	if f, table, names := generatorTable(t.R); f != nil {
 		return b.generatorJoin(t, l, f, table, names)
+	}
+	if of, table := asOfTable(t.R); of != nil {
+		return b.temporalJoin(t, l, of, table)
 	}
 	r, params, err := b.besides(l, t.R)
 	if err != nil {
@@ -77,6 +75,9 @@ func (b *binder) join(t *ast.Join) (*scope, error) {
 	if err := b.budget.columns(t.Pos, len(l.cols)+len(r.cols)); err != nil {
 		return nil, err
 	}
+	if t.Asof || t.Match != nil {
+		return b.asofJoin(t, l, r)
+	}
 	using := t.Using
 	if t.Natural {
 		using = common(l, r, t.Pos)
@@ -86,9 +87,6 @@ func (b *binder) join(t *ast.Join) (*scope, error) {
 		return b.joinUsing(l, r, j, using)
 	}
 	if t.On == nil {
-		if t.Kind != ast.InnerJoin && t.Kind != ast.CrossJoin && !t.Natural {
-			return nil, ast.Errorf(t.Pos, "a %s join needs ON or USING", strings.ToLower(j.Kind.String()))
-		}
 		if j.Kind == logical.Inner {
 			j.Kind = logical.Cross
 		}

@@ -94,7 +94,7 @@ func (b *binder) generatorJoin(t *ast.Join, l *scope, f *ast.TableFunc, table st
 	case t.Using != nil || t.Natural || t.Kind != ast.InnerJoin && t.Kind != ast.CrossJoin && t.Kind != ast.LeftJoin:
 		return nil, unsupported(t.Pos, "a join with "+f.Call.Name.String()+" other than INNER, CROSS and LEFT .. ON TRUE")
 	case t.Kind == ast.LeftJoin && !always:
-		return nil, unsupported(t.On.Position(), "LEFT JOIN "+f.Call.Name.String()+" with a condition other than TRUE")
+		return b.generatorLeft(t, l, f, table, names)
 	}
 	if err := b.generatorFrom(l, f, table, names, t.Kind == ast.LeftJoin); err != nil {
 		return nil, err
@@ -106,6 +106,22 @@ func (b *binder) generatorJoin(t *ast.Join, l *scope, f *ast.TableFunc, table st
 		}
 	}
 	return l, nil
+}
+
+// generatorLeft joins a generator by a condition: a row of the left side of which
+// no element meets it stays, so that the generator becomes a query of its own.
+func (b *binder) generatorLeft(t *ast.Join, l *scope, f *ast.TableFunc, table string, names []ast.Ident) (*scope, error) {
+	inner := *f
+	star := ast.SelectItem{Expr: &ast.Star{Pos: f.Pos}}
+	d := &ast.Derived{Pos: f.Pos, Lateral: true, Query: &ast.Query{Pos: f.Pos, Body: &ast.Select{Pos: f.Pos, Items: []ast.SelectItem{star}, From: []ast.Table{&inner}}}}
+	r, params, err := b.besides(l, d)
+	if err != nil {
+		return nil, err
+	}
+	if r, err = r.renamed(table, names, f.Pos); err != nil {
+		return nil, err
+	}
+	return b.lateralJoin(t, l, r, params)
 }
 
 // onSubqueries binds an ON with subqueries in it. For an inner join they are

@@ -37,6 +37,13 @@ func (b *binder) recursiveCTE(c ast.CTE) (*scope, error) {
 	seed = seed.projected()
 	b.correlations++
 	r := &logical.Recursive{Seed: seed.node, ID: b.correlations, All: set.All, Name: c.Name.Name}
+	if c.MaxLevel != nil {
+		n, err := b.count(c.MaxLevel, "MAX RECURSION LEVEL")
+		if err != nil {
+			return nil, err
+		}
+		r.Max = int(min(n, 1<<30))
+	}
 	work := &logical.WorkTable{ID: r.ID, Name: r.Name, Out: r.Schema()}
 	b.ctes = &cteScope{name: c.Name.Name, rel: newScope(work, c.Name.Name), size: 1, outer: b.ctes}
 	step, err := b.body(set.R)

@@ -101,53 +101,16 @@ func (sel *selection) expand() error {
 			sel.items = append(sel.items, out)
 			continue
 		}
-		if err := sel.expandStar(star); err != nil {
+		items, err := sel.starItems(star)
+		if err != nil {
 			return err
 		}
+		sel.items = append(sel.items, items...)
 		if err := sel.b.budget.columns(star.Pos, len(sel.items)); err != nil {
 			return err
 		}
 	}
 	return sel.b.budget.columns(sel.s.Pos, len(sel.items))
-}
-
-func (sel *selection) expandStar(star *ast.Star) error {
-	cols := sel.sc.star(star.Qualifier)
-	if len(cols) == 0 {
-		if star.Qualifier == nil {
-			return ast.Errorf(star.Pos, "* needs a FROM")
-		}
-		err := ast.Errorf(star.Pos, "there is no table %q here", dotted(star.Qualifier))
-		if near := ast.Nearest(star.Qualifier[len(star.Qualifier)-1].Name, sel.sc.tables()); near != "" {
-			return err.WithHint("did you mean %q?", near)
-		}
-		return err
-	}
-	used := map[string]bool{}
-	for _, c := range cols {
-		skip := false
-		for _, ex := range star.Except {
-			if strings.EqualFold(ex.Name, c.name) {
-				skip, used[strings.ToLower(ex.Name)] = true, true
-			}
-		}
-		if skip {
-			continue
-		}
-		e := c.e
-		if col, ok := e.(*expr.Column); ok {
-			d := *col
-			sel.b.at[&d] = star.Pos
-			e = &d
-		}
-		sel.items = append(sel.items, item{name: c.name, e: e})
-	}
-	for _, ex := range star.Except {
-		if !used[strings.ToLower(ex.Name)] {
-			return unknownColumn(sel.sc, []ast.Ident{ex})
-		}
-	}
-	return nil
 }
 
 // bindGroup binds GROUP BY: expressions over the input, positions and names of
@@ -264,6 +227,7 @@ func (sel *selection) binder(clause string, upto int) *exprBinder {
 	if clause != "HAVING" {
 		x.windows = sel.wins
 	}
+	x.repeated = sel.repeated
 	x.alias = func(name string) expr.Expr {
 		for _, it := range sel.items[:upto] {
 			if it.named && it.e != nil && strings.EqualFold(it.name, name) {
@@ -273,6 +237,18 @@ func (sel *selection) binder(clause string, upto int) *exprBinder {
 		return nil
 	}
 	return x
+}
+
+// repeated says whether several output columns have a name, so that it is better
+// taken for a column of the input.
+func (sel *selection) repeated(name string) bool {
+	n := 0
+	for _, it := range sel.items {
+		if strings.EqualFold(it.name, name) {
+			n++
+		}
+	}
+	return n > 1
 }
 
 // bindItems binds the select list. An item may use the names of those before it.
@@ -311,6 +287,22 @@ func (sel *selection) bindItems() error {
 		}
 	}
 	return nil
+}
+
+// hasAll says whether there is a column called all, which ORDER BY ALL then means.
+func (sel *selection) hasAll() bool {
+	for _, it := range sel.items {
+		if strings.EqualFold(it.name, "all") {
+			return true
+		}
+	}
+	return len(sel.sc.named("all")) > 0
+}
+
+// isStar says whether an expression is * alone.
+func isStar(e ast.Expr) bool {
+	s, ok := e.(*ast.Star)
+	return ok && s.Qualifier == nil
 }
 
 func usesAggregate(e expr.Expr) bool { return standsIn(e, aggBase) }
@@ -356,24 +348,43 @@ func (sel *selection) qualify() (expr.Expr, error) {
 // order binds ORDER BY: positions, then names of output columns, then anything
 // over the input.
 func (sel *selection) order(items []ast.OrderItem) ([]expr.SortKey, error) {
-	keys := make([]expr.SortKey, len(items))
-	for i, it := range items {
+	var keys []expr.SortKey
+	for _, it := range items {
 		n, ok, err := ordinalOf(it.Expr, len(sel.items), "ORDER BY")
 		if err != nil {
 			return nil, err
 		}
-		var e expr.Expr
-		if ok {
-			e = sel.items[n].e
-		} else {
+		var es []expr.Expr
+		switch {
+		case ok:
+			es = []expr.Expr{sel.items[n].e}
+		case isStar(it.Expr) && sel.hasAll(): // a column that is called all
 			x := sel.binder("ORDER BY", len(sel.items))
 			x.aliasFirst = true
-			if e, err = x.bind(it.Expr); err != nil {
+			e, err := x.bind(&ast.Column{Pos: it.Expr.Position(), Parts: []ast.Ident{{Pos: it.Expr.Position(), Name: "all"}}})
+			if err != nil {
 				return nil, err
 			}
+			es = []expr.Expr{e}
+		case isStar(it.Expr): // ORDER BY ALL
+			for _, out := range sel.items {
+				es = append(es, out.e)
+			}
+		default:
+			x := sel.binder("ORDER BY", len(sel.items))
+			x.aliasFirst = true
+			e, err := x.bind(it.Expr)
+			if err != nil {
+				return nil, err
+			}
+			es = []expr.Expr{e}
 		}
-		if keys[i], err = sortKey(it, e); err != nil {
-			return nil, err
+		for _, e := range es {
+			k, err := sortKey(it, e)
+			if err != nil {
+				return nil, err
+			}
+			keys = append(keys, k)
 		}
 	}
 	if len(sel.aggs.calls) > 0 && sel.group == nil {

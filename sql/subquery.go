@@ -33,22 +33,27 @@ func (b *binder) param(e *ast.Column) (expr.Expr, int, error) {
 		if col < 0 {
 			continue
 		}
-		v := f.bind.reference(e.Pos, col)
-		for _, p := range f.params {
-			if same(p.Expr, v) {
-				return paramColumn(p, e), used, nil
-			}
-		}
-		b.correlations++
-		p := logical.Param{ID: b.correlations, Expr: v}
-		f.params = append(f.params, p)
-		return paramColumn(p, e), used, nil
+		return b.paramOf(f, e.Pos, col, e.Parts[len(e.Parts)-1].Name), used, nil
 	}
 	return nil, 0, nil
 }
 
-func paramColumn(p logical.Param, e *ast.Column) expr.Expr {
-	return &expr.Column{Index: -p.ID, Name: e.Parts[len(e.Parts)-1].Name, DT: p.Expr.Type(), Null: p.Expr.Nullable()}
+// paramOf is the parameter for column col of a query around.
+func (b *binder) paramOf(f *frame, pos ast.Pos, col int, name string) expr.Expr {
+	v := f.bind.reference(pos, col)
+	for _, p := range f.params {
+		if same(p.Expr, v) {
+			return paramColumn(p, name)
+		}
+	}
+	b.correlations++
+	p := logical.Param{ID: b.correlations, Expr: v}
+	f.params = append(f.params, p)
+	return paramColumn(p, name)
+}
+
+func paramColumn(p logical.Param, name string) expr.Expr {
+	return &expr.Column{Index: -p.ID, Name: name, DT: p.Expr.Type(), Null: p.Expr.Nullable()}
 }
 
 // subplan binds a subquery, which sees the tables of the query around it.

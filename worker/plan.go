@@ -23,6 +23,8 @@ type plan struct {
 	store statestore.Store
 	alloc memory.Allocator // if there is no budget
 	track *limits.Tracker  // nil without a budget
+	// tables are the join tables that its tasks share.
+	tables *executor.Tables
 	// byPart are the stages whose tasks are partitions. Read only after deploy.
 	byPart map[int]bool
 
@@ -59,7 +61,7 @@ func (w *Worker) deploy(d transport.Deploy) {
 	if w.mu.plans[d.Key] != nil {
 		return // the message came twice
 	}
-	p := &plan{d: d, alloc: w.opt.Alloc}
+	p := &plan{d: d, alloc: w.opt.Alloc, tables: executor.NewTables()}
 	p.mu.idle, p.mu.shards = map[int][]*tree{}, map[batch.Shard]bool{}
 	w.mu.plans[d.Key] = p
 	if p.alloc == nil {
@@ -112,6 +114,7 @@ func (p *plan) close() error {
 	trees, last := p.mu.idle, p.mu.users == 0
 	p.mu.idle = map[int][]*tree{}
 	p.mu.Unlock()
+	p.tables.Close() // before the trackers that it is counted by
 	var errs []error
 	for _, ts := range trees {
 		for _, t := range ts {

@@ -138,6 +138,7 @@ func (w *Worker) env(p *plan, t *tree, j *job) executor.Env {
 		Alloc:   t.alloc,
 		Parts:   max(p.d.Parts, 1),
 		Outputs: w.outputs,
+		Tables:  p.tables,
 		Nanos:   w.nanos,
 		Opener:  func(source string) (sources.Opener, error) { return w.conn.Opener(key, source) },
 		Writers: func(sink string) (sinks.WriterFactory, error) { return w.conn.Writers(key, sink) },

@@ -19,7 +19,8 @@ type Options struct {
 	// Dir is where output goes that memory has no room for; "" for never.
 	Dir string
 	// MemoryMax is how many bytes of output stay in memory, for all plans
-	// together; 0 means 256 MiB. Less makes exchanges slower.
+	// together; 0 means a quarter of Budget, or 256 MiB without one. Less makes
+	// exchanges slower.
 	MemoryMax int64
 	// Budget is the limit that batches in memory are counted against as well, which
 	// may change; output takes a quarter of it at most. Nil or 0: there is none.
@@ -31,10 +32,10 @@ type Options struct {
 	Alloc memory.Allocator
 }
 
+// memoryMax is how much stays in memory where nothing says how much there is.
+const memoryMax = 256 << 20
+
 func (o Options) withDefaults() Options {
-	if o.MemoryMax == 0 {
-		o.MemoryMax = 256 << 20
-	}
 	if o.Alloc == nil {
 		o.Alloc = memory.DefaultAllocator
 	}
@@ -313,12 +314,7 @@ func (w *Writer) Append(rec arrow.RecordBatch, starts *[batch.KeyGroups + 1]int3
 func (w *Writer) takeMemory(size int64) bool {
 	o := w.outputs
 	short := o.opt.Dir != "" && o.opt.Pressure != nil && o.opt.Pressure()
-	limit := o.opt.MemoryMax
-	if o.opt.Budget != nil {
-		if b := o.opt.Budget(); b > 0 {
-			limit = min(limit, b/4)
-		}
-	}
+	limit := o.opt.limit()
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if short || o.opt.Dir != "" && o.mu.bytes+size > limit {
@@ -327,6 +323,23 @@ func (w *Writer) takeMemory(size int64) bool {
 	o.mu.bytes += size
 	w.out.bytes += size
 	return true
+}
+
+// limit is how many bytes may stay in memory now.
+func (o *Options) limit() int64 {
+	var quarter int64
+	if o.Budget != nil {
+		quarter = o.Budget() / 4
+	}
+	switch {
+	case o.MemoryMax > 0 && quarter > 0:
+		return min(o.MemoryMax, quarter)
+	case quarter > 0:
+		return quarter
+	case o.MemoryMax > 0:
+		return o.MemoryMax
+	}
+	return memoryMax
 }
 
 // Commit makes the output readable, in place of an earlier attempt's.

@@ -14,9 +14,10 @@ import (
 type column struct {
 	n     *node
 	want  arrow.DataType
-	leaf  *leaf     // of a leaf
-	kids  []*column // wanted children, in the wanted type's order
-	level *leaf     // the leaf whose levels tell this node's structure
+	leaf  *leaf      // of a leaf inside of something
+	flat  flatColumn // of a leaf that stands alone
+	kids  []*column  // wanted children, in the wanted type's order
+	level *leaf      // the leaf whose levels tell this node's structure
 }
 
 var errRagged = errors.New("columns of one group differ in length")
@@ -30,6 +31,8 @@ func (c *column) build(parent int, alloc memory.Allocator) (arrow.ArrayData, err
 		defer a.Release()
 		a.Data().Retain()
 		return a.Data(), nil
+	case c.flat != nil:
+		return c.flat.emit(alloc)
 	case c.n.shape == leafNode:
 		return c.buildLeaf(alloc)
 	case c.n.shape == structNode:

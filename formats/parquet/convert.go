@@ -163,14 +163,7 @@ func intValues[S stored](n *node, want arrow.DataType, r pageReader[S], refuse e
 }
 
 func decimalOfInt[S stored](r pageReader[S], sc decimalScale) values {
-	return &fixed[S, decimal128.Num]{in: r, size: 16, cast: arrow.Decimal128Traits.CastFromBytes, conv: func(src []S, dst []decimal128.Num) (err error) {
-		for i, v := range src {
-			if dst[i], err = sc.apply(decimal128.FromI64(int64(v))); err != nil {
-				return err
-			}
-		}
-		return nil
-	}}
+	return &fixed[S, decimal128.Num]{in: r, size: 16, cast: arrow.Decimal128Traits.CastFromBytes, conv: decimalsOfInt[S](sc)}
 }
 
 type number interface {
@@ -236,6 +229,9 @@ func int96Micros(src []apq.Int96, dst []int64) error {
 	}
 	return nil
 }
+
+// uuidLength is that of a UUID as text.
+const uuidLength = 36
 
 func uuidText(dst, src []byte) ([]byte, error) {
 	if len(src) != 16 {

@@ -159,6 +159,13 @@ func New() formats.Format {
 			}
 			return fl.Pieces(), nil
 		},
+		Stats: func(_ context.Context, f formats.File, _ formats.Config) (formats.Stats, error) {
+			fl, err := Open(f)
+			if err != nil {
+				return formats.Stats{}, err
+			}
+			return fl.Estimate()
+		},
 		NewReader: func(_ context.Context, f formats.File, p formats.Piece, s formats.ReadSpec) (formats.Reader, error) {
 			fl, err := Open(f)
 			if err != nil {

@@ -57,9 +57,31 @@ func (f *File) NewReader(p formats.Piece, s formats.ReadSpec) (*Reader, error) {
 		if err != nil {
 			return nil, batch.UserErrorf("read column %q of Parquet file %q: %w", want.Name, f.name, err)
 		}
+		if err := r.flatten(c); err != nil {
+			return nil, batch.UserErrorf("read column %q of Parquet file %q: %w", want.Name, f.name, err)
+		}
 		r.columns = append(r.columns, c)
 	}
 	return r, nil
+}
+
+// flatten has a column that is not nested read without levels in between.
+func (r *Reader) flatten(c *column) error {
+	if c.leaf == nil || c.n.rep > 0 || c.n.exists > 0 || c.n.def > 1 {
+		return nil
+	}
+	in, err := emptyReader(c.n)
+	if err != nil {
+		return err
+	}
+	v, err := newValues(c.n, c.want, in)
+	if err != nil {
+		return err
+	}
+	c.flat = v.flat(c.n, c.want)
+	c.leaf, c.level = nil, nil
+	r.leaves = r.leaves[:len(r.leaves)-1]
+	return nil
 }
 
 // find looks a name up exactly, and then without regard to case if that is unique.
@@ -176,6 +198,12 @@ func (r *Reader) Next(ctx context.Context) (rec arrow.RecordBatch, err error) {
 		}
 	}()
 	for i, c := range r.columns {
+		if c.flat != nil {
+			c.flat.begin(n, r.alloc)
+			if err := c.flat.read(n); err != nil {
+				return nil, r.fail(c.n.name, err)
+			}
+		}
 		d, err := c.build(n, r.alloc)
 		if err != nil {
 			return nil, r.fail(r.schema.Field(i).Name, err)
@@ -215,6 +243,19 @@ func (r *Reader) openGroup() error {
 		}
 		width += md.TotalUncompressedSize() / max(1, r.left)
 		l.in = in
+	}
+	for _, c := range r.columns {
+		if c.flat == nil {
+			continue
+		}
+		md, err := g.MetaData().ColumnChunk(c.n.column)
+		if err == nil {
+			err = c.flat.bind(r.f.in, md, r.left)
+		}
+		if err != nil {
+			return r.fail(c.n.name, err)
+		}
+		width += md.TotalUncompressedSize() / max(1, r.left)
 	}
 	// Wide rows come in smaller batches, so that a batch stays near BatchBytes.
 	r.rows = min(r.maxRows, int(max(64, formats.BatchBytes/max(1, width))))
@@ -267,6 +308,11 @@ func (r *Reader) closeGroup() {
 func (r *Reader) Close() (err error) {
 	defer catch(&err, "close Parquet file %q", r.f.name)
 	r.closeGroup()
+	for _, c := range r.columns {
+		if c.flat != nil {
+			c.flat.close()
+		}
+	}
 	r.group, r.left = r.end, 0
 	return nil
 }

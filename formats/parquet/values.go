@@ -21,6 +21,8 @@ type values interface {
 	width() int
 	// emit writes the first n values densely into the array's buffers.
 	emit(n, slots int, alloc memory.Allocator) ([]*memory.Buffer, error)
+	// flat is the column that reads the same values where nothing is nested.
+	flat(n *node, want arrow.DataType) flatColumn
 }
 
 // pageReader is what arrow-go's typed column chunk readers share.
@@ -49,6 +51,10 @@ func (f *fixed[S, D]) count() int { return len(f.vals) }
 func (f *fixed[S, D]) drop(n int) { f.vals = f.vals[:copy(f.vals, f.vals[n:])] }
 func (f *fixed[S, D]) width() int { return f.size }
 
+func (f *fixed[S, D]) flat(n *node, want arrow.DataType) flatColumn {
+	return newFlat[D](n, want, plainFixed[S, D]{conv: f.conv})
+}
+
 func (f *fixed[S, D]) emit(n, slots int, alloc memory.Allocator) ([]*memory.Buffer, error) {
 	buf := newBuffer(alloc, slots*f.size)
 	if err := f.conv(f.vals[:n], f.cast(buf.Bytes())[:n]); err != nil {
@@ -75,6 +81,10 @@ func (b *bools) read(n int, defs, reps []int16) (int, error) {
 func (b *bools) count() int { return len(b.vals) }
 func (b *bools) drop(n int) { b.vals = b.vals[:copy(b.vals, b.vals[n:])] }
 func (b *bools) width() int { return 0 }
+
+func (b *bools) flat(n *node, want arrow.DataType) flatColumn {
+	return newFlat[boolByte](n, want, plainBools{plainFixed[boolByte, boolByte]{conv: same[boolByte]}})
+}
 
 func (b *bools) emit(n, slots int, alloc memory.Allocator) ([]*memory.Buffer, error) {
 	buf := newBuffer(alloc, (slots+7)/8)
@@ -135,6 +145,18 @@ func (b *bytesOf[S]) drop(n int) {
 	}
 }
 
+func (b *bytesOf[S]) flat(n *node, want arrow.DataType) flatColumn {
+	return newFlat[view](n, want, plainText{length: fixedLength(n), text: b.text, shape: uuidLength})
+}
+
+// fixedLength is that of a column's values, -1 if each has its own.
+func fixedLength(n *node) int {
+	if n.prim.PhysicalType() == apq.Types.FixedLenByteArray {
+		return n.prim.TypeLength()
+	}
+	return -1
+}
+
 func (b *bytesOf[S]) emit(n, slots int, alloc memory.Allocator) ([]*memory.Buffer, error) {
 	offs := newBuffer(alloc, (slots+1)*4)
 	o := arrow.Int32Traits.CastFromBytes(offs.Bytes())
@@ -179,6 +201,10 @@ func (d *decimals[S]) read(n int, defs, reps []int16) (int, error) {
 func (d *decimals[S]) count() int { return len(d.vals) }
 func (d *decimals[S]) drop(n int) { d.vals = d.vals[:copy(d.vals, d.vals[n:])] }
 func (d *decimals[S]) width() int { return 16 }
+
+func (d *decimals[S]) flat(n *node, want arrow.DataType) flatColumn {
+	return newFlat[decimal128.Num](n, want, plainDecimals{length: fixedLength(n), scale: d.scale})
+}
 
 func (d *decimals[S]) emit(n, slots int, alloc memory.Allocator) ([]*memory.Buffer, error) {
 	buf := newBuffer(alloc, slots*16)

@@ -103,7 +103,7 @@ var table = []rule{
 		why: "a package below internal is a leaf unless the table says otherwise",
 	},
 	{
-		pkgs: []string{".", "cmd/...", "bench/...", "test/...", "examples/...", "tools/..."}, own: []string{"..."}, ext: []string{"*"},
+		pkgs: []string{".", "fn", "cmd/...", "bench/...", "test/...", "examples/...", "tools/..."}, own: []string{"..."}, ext: []string{"*"},
 		why: "the root package and the programs wire implementations together",
 	},
 }

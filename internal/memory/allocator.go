@@ -9,7 +9,47 @@ func (t *Tracker) Allocator(base arrow.Allocator) arrow.Allocator {
 	if base == nil {
 		base = arrow.DefaultAllocator
 	}
+	if s, ok := base.(Sizer); ok {
+		return &sizedAllocator{tracker: t, base: base, sizer: s}
+	}
 	return &allocator{tracker: t, base: base}
+}
+
+// Sizer is an allocator whose buffers take more than was asked for: the capacity
+// of the slices that it returns, which Size tells beforehand.
+type Sizer interface{ Size(n int) int }
+
+// sizedAllocator counts the capacity of buffers.
+type sizedAllocator struct {
+	tracker *Tracker
+	base    arrow.Allocator
+	sizer   Sizer
+}
+
+var _ arrow.Allocator = (*sizedAllocator)(nil)
+
+func (a *sizedAllocator) Allocate(size int) []byte {
+	take(a.tracker, a.sizer.Size(size))
+	return a.base.Allocate(size)
+}
+
+// Reallocate takes the whole new buffer before it gives the old one back: they are
+// there together while one is copied.
+func (a *sizedAllocator) Reallocate(size int, b []byte) []byte {
+	if size <= cap(b) {
+		return a.base.Reallocate(size, b)
+	}
+	old := cap(b)
+	take(a.tracker, a.sizer.Size(size))
+	out := a.base.Reallocate(size, b)
+	a.tracker.Release(int64(old))
+	return out
+}
+
+func (a *sizedAllocator) Free(b []byte) {
+	n := cap(b)
+	a.base.Free(b)
+	a.tracker.Release(int64(n))
 }
 
 // allocator counts what Arrow asks for. Arrow hands back slices at the length
@@ -22,7 +62,7 @@ type allocator struct {
 var _ arrow.Allocator = (*allocator)(nil)
 
 func (a *allocator) Allocate(size int) []byte {
-	a.take(size)
+	take(a.tracker, size)
 	return a.base.Allocate(size)
 }
 
@@ -32,7 +72,7 @@ func (a *allocator) Allocate(size int) []byte {
 func (a *allocator) Reallocate(size int, b []byte) []byte {
 	old := len(b)
 	if size > old {
-		a.take(size - old)
+		take(a.tracker, size-old)
 	}
 	out := a.base.Reallocate(size, b)
 	if size < old {
@@ -47,8 +87,8 @@ func (a *allocator) Free(b []byte) {
 	a.tracker.Release(int64(n))
 }
 
-func (a *allocator) take(n int) {
-	if err := a.tracker.Reserve(int64(n)); err != nil {
+func take(t *Tracker, n int) {
+	if err := t.Reserve(int64(n)); err != nil {
 		panic(err)
 	}
 }

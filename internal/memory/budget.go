@@ -27,10 +27,6 @@ func NewBudget(limitBytes int64) *Budget {
 	return b
 }
 
-// SetLimit changes the limit. What is in use above a lowered limit stays, and
-// nothing more is granted until it is gone.
-func (b *Budget) SetLimit(limitBytes int64) { b.limit.Store(max(limitBytes, 0)) }
-
 // Tracker counts the memory of one user: a query, a task, an operator. All its
 // methods may be called from several goroutines.
 type Tracker struct {

@@ -14,6 +14,7 @@ type Recursive struct {
 	ID         int // of the WorkTable that Step reads
 	All        bool
 	Name       string
+	Max        int // rounds that may add rows, if above zero
 }
 
 // WorkTable is what the last round of the Recursive of the same ID gave.

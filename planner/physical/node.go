@@ -128,7 +128,10 @@ type HashJoin struct {
 	NullSafe            []bool
 	Residual            expr.Expr
 	BuildLeft           bool
-	Out                 *arrow.Schema
+	// Keep lists which of the left columns followed by the right ones come out, in
+	// that order; nil is all of them, or the left ones for semi and anti joins.
+	Keep []int
+	Out  *arrow.Schema
 }
 
 // Union concatenates its inputs in order.

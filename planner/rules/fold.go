@@ -7,6 +7,10 @@ import (
 	"github.com/sluice-stream/sluice/planner/logical"
 )
 
+// noZone is the name of no time zone. What depends on the session's zone fails
+// under it and so is left for the query to compute, in the session's zone.
+const noZone = "/"
+
 // FoldConstants computes what depends on literals alone and simplifies AND, OR
 // and CASE around constants. A call that fails is left as it is: whether its
 // error counts is known only when rows reach it (CASE WHEN false THEN 1/0 END).
@@ -58,7 +62,7 @@ func foldCall(e *expr.Call) exprT {
 		}
 		args[i] = expr.Vec{Arr: arr, Const: true}
 	}
-	kc := &expr.KernelContext{Alloc: memory.DefaultAllocator, Result: e.DT, Zone: "UTC"}
+	kc := &expr.KernelContext{Alloc: memory.DefaultAllocator, Result: e.DT, Zone: noZone}
 	out, err := e.Func.Kernel(kc, args, 1)
 	if err != nil {
 		return e

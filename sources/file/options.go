@@ -52,6 +52,7 @@ func Connector(logs vfsx.FS, reg *formats.Registry) sources.Connector {
 			}
 			return &opener{t: t}, nil
 		},
+		Stats:     statsOf(reg, &statsCache{}),
 		Unbounded: func(spec sources.Spec) bool { return spec.Stream && !singleFile(spec.Options["path"]) },
 	}
 }

@@ -66,6 +66,13 @@ func Connector(lookup func(name string) (*Stream, bool)) sources.Connector {
 			}
 			return &opener{stream: s}, nil
 		},
+		Stats: func(_ context.Context, spec sources.Spec) (batch.TableStats, error) {
+			s, err := find(spec)
+			if err != nil {
+				return batch.TableStats{}, err
+			}
+			return s.Stats(), nil
+		},
 		Unbounded: func(spec sources.Spec) bool { return spec.Stream },
 	}
 }

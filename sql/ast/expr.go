@@ -12,6 +12,12 @@ type Expr interface {
 	expr()
 }
 
+// Standin is an expression of the binder's own that prints as another.
+type Standin interface {
+	Expr
+	Stands() Expr
+}
+
 // Ident is one part of a name. Name is as written, without quotes; the binder
 // compares names without regard to case.
 type Ident struct {
@@ -36,11 +42,21 @@ type Column struct {
 	Outer bool
 }
 
-// Star is * or t.*, with columns left out.
+// Star is * or t.*, with columns left out (EXCEPT), computed anew (REPLACE) or
+// named otherwise (RENAME). A name of several parts in Except is a column with its
+// table, or a field of a struct.
 type Star struct {
 	Pos
 	Qualifier []Ident
 	Except    []Ident
+	Fields    []Name // of EXCEPT, those of several parts
+	Replace   []SelectItem
+	Rename    []Renaming
+}
+
+// Renaming is old AS new.
+type Renaming struct {
+	From, To Ident
 }
 
 // LitKind says what the text of a Literal is.

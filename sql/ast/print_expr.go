@@ -22,6 +22,8 @@ func (p *printer) expr(e Expr) {
 	switch e := e.(type) {
 	case *Column:
 		p.dotted(e.Parts)
+	case Standin:
+		p.expr(e.Stands())
 	case *Star:
 		p.star(e)
 	case *Literal:
@@ -212,14 +214,34 @@ func (p *printer) binary(e *Binary) {
 }
 
 func (p *printer) star(e *Star) {
-	p.dotted(e.Qualifier)
-	if len(e.Qualifier) > 0 {
+	for _, q := range e.Qualifier {
+		p.ident(q)
 		p.w(".")
 	}
 	p.w("*")
-	if e.Except != nil {
+	if e.Except != nil || e.Fields != nil {
 		p.w(" EXCEPT (")
 		p.idents(e.Except)
+		for i, n := range e.Fields {
+			if i > 0 || e.Except != nil {
+				p.w(", ")
+			}
+			p.name(n)
+		}
+		p.w(")")
+	}
+	if e.Replace != nil {
+		p.w(" REPLACE (")
+		p.selectItems(e.Replace)
+		p.w(")")
+	}
+	for i, r := range e.Rename {
+		p.w([]string{" RENAME (", ", "}[min(i, 1)])
+		p.ident(r.From)
+		p.w(" AS ")
+		p.ident(r.To)
+	}
+	if e.Rename != nil {
 		p.w(")")
 	}
 }

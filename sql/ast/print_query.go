@@ -16,6 +16,10 @@ func (p *printer) query(q *Query) {
 				p.idents(c.Columns)
 				p.w(")")
 			}
+			if c.MaxLevel != nil {
+				p.w(" MAX RECURSION LEVEL ")
+				p.expr(c.MaxLevel)
+			}
 			p.w(" AS (")
 			p.query(c.Query)
 			p.w(")")

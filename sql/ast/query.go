@@ -22,7 +22,10 @@ type CTE struct {
 	Pos
 	Name    Ident
 	Columns []Ident
-	Query   *Query
+	// MaxLevel is MAX RECURSION LEVEL n: so many rounds may add rows; nil for the
+	// setting's.
+	MaxLevel Expr
+	Query    *Query
 }
 
 // QueryBody is what can stand between WITH and ORDER BY.

@@ -36,9 +36,6 @@ func collections() []*Entry {
 		elements("array_compact", "Without NULLs.", "array_compact(array(1, NULL, 2))", "[1, 2]", "array<T> -> array<T>", func(v []elem, _ []elem) []elem {
 			return slices.DeleteFunc(v, func(e elem) bool { return e.null })
 		}),
-		elements("array_sort", "Sorted upwards, NULLs last.", "array_sort(array(3, NULL, 1))", "[1, 3, NULL]", "array<T> -> array<T>", func(v []elem, _ []elem) []elem {
-			return sorted(v, true, false)
-		}),
 		fn("sort_array", "Sorted upwards with NULLs first, or downwards with NULLs last.", "sort_array(array(3, NULL, 1), false)", "[3, 1, NULL]", sig("array<T>, boolean = true -> array<T>", expr.Kernel(sortArray))).safe(),
 		elements("array_union", "The elements of either array, without repeats.", "array_union(array(1, 2), array(2, 3))", "[1, 2, 3]", "array<T>, array<T> -> array<T>", func(a, b []elem) []elem {
 			return distinct(append(a, b...), nil)
@@ -55,13 +52,12 @@ func collections() []*Entry {
 			sig("array<string>, string -> string", expr.Kernel(arrayJoin)), sig("array<string>, string, string -> string", expr.Kernel(arrayJoin))).safe(),
 		fn("array_repeat", "An array of a value n times.", "array_repeat('x', 2)", "[x, x]", sig("T, int -> array<T>", expr.Kernel(arrayRepeat))).lax(),
 		fn("flatten", "The elements of an array of arrays.", "flatten(array(array(1), array(2, 3)))", "[1, 2, 3]", sig("array<array<T>> -> array<T>", expr.Kernel(flatten))).safe(),
-		fn("sequence", "The whole numbers from one to another, in steps.", "sequence(1, 5, 2)", "[1, 3, 5]",
-			sig("bigint, bigint -> array<bigint>", expr.Kernel(sequence)), sig("bigint, bigint, bigint -> array<bigint>", expr.Kernel(sequence))),
+		fn("sequence", "The numbers, dates or timestamps from one to another, in steps (1, or a day).", "sequence(1, 5, 2)", "[1, 3, 5]", sequenceSigs()...),
 		fn("map_keys", "The keys of a map.", "map_keys(map('a', 1))", "[a]", sig("map<K,V> -> array<K>", expr.Kernel(mapKeys))).safe(),
 		fn("map_values", "The values of a map.", "map_values(map('a', 1))", "[1]", sig("map<K,V> -> array<V>", expr.Kernel(mapValues))).safe(),
 		fn("map_contains_key", "Whether a map has a key.", "map_contains_key(map('a', 1), 'a')", "true", sig("map<K,V>, K -> boolean", expr.Kernel(mapContainsKey))).safe(),
 	}
-	return append(es, lambdas()...)
+	return slices.Concat(es, arrayEdits(), maps(), lambdas(), folds(), mapLambdas())
 }
 
 // bindArray makes an array of the common type.

@@ -6,6 +6,7 @@ import (
 	"github.com/sluice-stream/sluice/batch"
 	"github.com/sluice-stream/sluice/planner/expr"
 	"github.com/sluice-stream/sluice/planner/expr/cast"
+	"github.com/sluice-stream/sluice/planner/expr/civil"
 	"github.com/sluice-stream/sluice/planner/expr/vec"
 )
 
@@ -76,6 +77,9 @@ func tryKernel(k expr.Kernel) expr.Kernel {
 	return func(kc *expr.KernelContext, args []expr.Vec, n int) (arrow.Array, error) {
 		if arr, err := k(kc, args, n); err == nil {
 			return arr, nil
+		}
+		if _, err := civil.Load(kc.Zone); err != nil {
+			return nil, err // not a fault of a row
 		}
 		n = vec.Rows(args, n)
 		from, pos := make([]int32, n), make([]int32, n)

@@ -225,7 +225,12 @@ func (p *parser) orderItems() []ast.OrderItem {
 }
 
 func (p *parser) orderItem() ast.OrderItem {
-	it := ast.OrderItem{Expr: p.expr()}
+	it := ast.OrderItem{}
+	if p.tok().is("ALL") && p.endsKey(p.peek(1)) { // ORDER BY ALL, which is ORDER BY *
+		it.Expr = &ast.Star{Pos: p.advance().pos}
+	} else {
+		it.Expr = p.expr()
+	}
 	if !p.accept("ASC") {
 		it.Desc = p.accept("DESC")
 	}
@@ -233,6 +238,19 @@ func (p *parser) orderItem() ast.OrderItem {
 		it.Nulls = p.expectOne("FIRST", "LAST")
 	}
 	return it
+}
+
+// endsKey says whether a token can stand behind a key of ORDER BY.
+func (p *parser) endsKey(t *token) bool {
+	switch {
+	case t.kind == tokEOF, t.is(")"), t.is(";"), t.is("|>"):
+		return true
+	}
+	switch t.word {
+	case "ASC", "DESC", "NULLS", "LIMIT", "OFFSET", "FETCH":
+		return true
+	}
+	return false
 }
 
 // number reads a whole number that fits an int.

@@ -92,7 +92,7 @@ func (p *parser) infix(left ast.Expr, minPrec int) ast.Expr {
 		}
 		return &ast.Binary{Pos: t.pos, Op: op, L: left, R: p.exprAt(prec + 1)}
 	}
-	if t.kind != tokWord {
+	if t.kind != tokWord && op != "!" {
 		return nil
 	}
 	switch {
@@ -141,7 +141,7 @@ func (p *parser) quantified(left ast.Expr, op string) ast.Expr {
 }
 
 func startsQuery(t *token) bool {
-	return t.is("SELECT") || t.is("WITH") || t.is("VALUES") || t.is("TABLE")
+	return t.is("SELECT") || t.is("WITH") || t.is("VALUES") || t.is("TABLE") || t.is("FROM")
 }
 
 // predicate reads [NOT] IN, BETWEEN, LIKE, .. or IS behind left, or nil.
@@ -151,7 +151,7 @@ func (p *parser) predicate(left ast.Expr) ast.Expr {
 		return p.is(left)
 	}
 	not := false
-	if p.tok().is("NOT") {
+	if p.tok().is("NOT") || p.tok().is("!") {
 		switch nx := p.peek(1); nx.word {
 		case "IN", "BETWEEN", "LIKE", "ILIKE", "RLIKE", "REGEXP":
 			p.advance()
@@ -186,7 +186,7 @@ func (p *parser) predicate(left ast.Expr) ast.Expr {
 
 func (p *parser) is(left ast.Expr) ast.Expr {
 	pos := left.Position()
-	not := p.accept("NOT")
+	not := p.accept("NOT") || p.accept("!")
 	what := p.expectOne("NULL", "TRUE", "FALSE", "UNKNOWN", "DISTINCT")
 	if what == "DISTINCT" {
 		p.expect("FROM")

@@ -109,16 +109,28 @@ func (p *parser) paren() ast.Expr {
 		p.expect(")")
 		return &ast.Subquery{Pos: pos, Query: q}
 	}
-	x := p.expr()
+	x := p.rowItem()
 	if p.accept(")") {
+		if _, named := x.(*ast.AliasArg); named {
+			p.failf(x.Position(), "a name stands in a row of two values or more: (a AS x, b AS y)")
+		}
 		return x
 	}
 	row := &ast.Row{Pos: pos, Items: []ast.Expr{x}}
 	for p.accept(",") {
-		row.Items = append(row.Items, p.expr())
+		row.Items = append(row.Items, p.rowItem())
 	}
 	p.expect(")")
 	return row
+}
+
+// rowItem reads one value of a row, perhaps with the name of its field.
+func (p *parser) rowItem() ast.Expr {
+	x := p.expr()
+	if p.accept("AS") {
+		return &ast.AliasArg{Pos: x.Position(), X: x, Name: p.anyIdent("a name")}
+	}
+	return x
 }
 
 // queryAhead looks through opening parentheses for the start of a query and
@@ -190,7 +202,7 @@ func (p *parser) lambda() ast.Expr {
 	return l
 }
 
-// star reads * and its EXCEPT list; the qualifier was read already.
+// star reads * and what changes the list of columns; the qualifier was read already.
 func (p *parser) star(qualifier []ast.Ident) ast.Expr {
 	s := &ast.Star{Pos: p.pos(), Qualifier: qualifier}
 	if len(qualifier) > 0 {
@@ -200,10 +212,51 @@ func (p *parser) star(qualifier []ast.Ident) ast.Expr {
 	if p.tok().is("EXCEPT") && p.peek(1).is("(") && !p.queryAfterParen() || p.tok().is("EXCLUDE") && p.peek(1).is("(") {
 		p.advance()
 		p.expect("(")
-		s.Except = p.identList("a column name")
+		p.excepted(s)
+		for p.accept(",") {
+			p.excepted(s)
+		}
+		p.expect(")")
+	}
+	if p.tok().is("REPLACE") && p.peek(1).is("(") {
+		p.advance()
+		p.expect("(")
+		for {
+			it := p.selectItem()
+			if it.Alias == nil {
+				p.fail("AS", "the name of the column that is replaced")
+			}
+			s.Replace = append(s.Replace, it)
+			if !p.accept(",") {
+				break
+			}
+		}
+		p.expect(")")
+	}
+	if p.tok().is("RENAME") && p.peek(1).is("(") {
+		p.advance()
+		p.expect("(")
+		for {
+			r := ast.Renaming{From: p.ident("a column name")}
+			p.expect("AS")
+			r.To = p.ident("a column name")
+			s.Rename = append(s.Rename, r)
+			if !p.accept(",") {
+				break
+			}
+		}
 		p.expect(")")
 	}
 	return s
+}
+
+// excepted reads one name of an EXCEPT list.
+func (p *parser) excepted(s *ast.Star) {
+	if n := p.name("a column name"); len(n.Parts) == 1 {
+		s.Except = append(s.Except, n.Parts[0])
+	} else {
+		s.Fields = append(s.Fields, n)
+	}
 }
 
 // queryAfterParen tells SELECT * EXCEPT (a) from SELECT * EXCEPT (SELECT ..).
@@ -214,7 +267,13 @@ func (p *parser) queryAfterParen() bool {
 // nameOrCall reads a name, and what makes it a call, a star or a column.
 func (p *parser) nameOrCall() ast.Expr {
 	first := p.tok()
-	parts := []ast.Ident{p.anyIdent("a name")}
+	var parts []ast.Ident
+	if p.identifierAhead() {
+		parts = p.identifierClause()
+		first = &p.toks[p.i-1] // no keyword
+	} else {
+		parts = []ast.Ident{p.anyIdent("a name")}
+	}
 	for p.tok().is(".") {
 		if p.peek(1).is("*") {
 			p.advance()
@@ -223,21 +282,28 @@ func (p *parser) nameOrCall() ast.Expr {
 		p.advance()
 		parts = append(parts, p.anyIdent("a name after the dot"))
 		if len(parts) > MaxDepth {
-			p.failf(first.pos, "a name of more than %d parts", MaxDepth)
+			p.failf(parts[0].Pos, "a name of more than %d parts", MaxDepth)
 		}
 	}
 	if p.tok().is("(") {
-		return p.call(ast.Name{Pos: first.pos, Parts: parts})
+		return p.call(ast.Name{Pos: parts[0].Pos, Parts: parts})
 	}
 	if len(parts) == 1 && first.kind == tokWord && niladic[first.word] {
-		return &ast.Call{Pos: first.pos, Name: ast.Name{Pos: first.pos, Parts: parts}}
+		return &ast.Call{Pos: parts[0].Pos, Name: ast.Name{Pos: parts[0].Pos, Parts: parts}}
 	}
-	return &ast.Column{Pos: first.pos, Parts: parts}
+	return &ast.Column{Pos: parts[0].Pos, Parts: parts}
 }
 
 // anyIdent reads a name where no clause can start: behind a dot every word is
 // one.
 func (p *parser) anyIdent(what string) ast.Ident {
+	if p.identifierAhead() {
+		parts := p.identifierClause()
+		if len(parts) > 1 {
+			p.failf(parts[1].Pos, "expected %s of one part", what)
+		}
+		return parts[0]
+	}
 	t := p.tok()
 	if t.kind != tokWord && t.kind != tokQuoted {
 		p.fail(what)
@@ -264,7 +330,12 @@ func (p *parser) identList(what string) []ast.Ident {
 
 // name reads a possibly qualified name.
 func (p *parser) name(what string) ast.Name {
-	n := ast.Name{Pos: p.pos(), Parts: []ast.Ident{p.ident(what)}}
+	n := ast.Name{Pos: p.pos()}
+	if p.identifierAhead() {
+		n.Parts = p.identifierClause()
+	} else {
+		n.Parts = []ast.Ident{p.ident(what)}
+	}
 	for p.accept(".") {
 		n.Parts = append(n.Parts, p.anyIdent("a name after the dot"))
 		if len(n.Parts) > MaxDepth {

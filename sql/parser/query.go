@@ -10,8 +10,16 @@ func (p *parser) query() *ast.Query {
 	if p.accept("WITH") {
 		q.With = p.with(q.Pos)
 	}
+	return p.queryBody(q)
+}
+
+// queryBody reads what follows WITH.
+func (p *parser) queryBody(q *ast.Query) *ast.Query {
 	q.Body = p.setOps(0)
 	p.queryTail(q)
+	if p.tok().is("|>") {
+		return p.pipes(q)
+	}
 	// A query in parentheses that nothing was added to is the query itself.
 	if inner, ok := q.Body.(*ast.Query); ok && q.With == nil && q.OrderBy == nil && q.Limit == nil && q.Offset == nil {
 		return inner
@@ -26,6 +34,9 @@ func (p *parser) with(pos ast.Pos) *ast.With {
 		if p.accept("(") {
 			c.Columns = p.identList("a column name")
 			p.expect(")")
+		}
+		if p.accept("MAX", "RECURSION", "LEVEL") {
+			c.MaxLevel = p.exprAt(precBitOr)
 		}
 		p.accept("AS")
 		p.expect("(")
@@ -105,8 +116,15 @@ func (p *parser) queryPrimary() ast.QueryBody {
 	switch pos := p.pos(); {
 	case p.at("SELECT"):
 		return p.selectBlock()
+	case p.at("FROM"):
+		return p.fromFirst()
 	case p.at("VALUES"):
-		return p.values()
+		v := p.values()
+		if a := p.tableAlias(); a != nil { // VALUES (1) AS t(a) is a table with a name
+			a.Input = &ast.Derived{Pos: pos, Query: &ast.Query{Pos: pos, Body: v}}
+			return &ast.Select{Pos: pos, Items: []ast.SelectItem{{Expr: &ast.Star{Pos: pos}}}, From: []ast.Table{a}}
+		}
+		return v
 	case p.accept("TABLE"):
 		return &ast.TableBody{Pos: pos, Name: p.name("a table name")}
 	case p.accept("("):
@@ -116,6 +134,21 @@ func (p *parser) queryPrimary() ast.QueryBody {
 	}
 	p.fail("SELECT", "VALUES", "TABLE", "(")
 	return nil
+}
+
+// fromFirst reads FROM t SELECT .., and FROM t alone, which is SELECT * FROM t.
+func (p *parser) fromFirst() ast.QueryBody {
+	pos := p.expect("FROM")
+	from := p.from()
+	if !p.at("SELECT") {
+		return &ast.Select{Pos: pos, Items: []ast.SelectItem{{Expr: &ast.Star{Pos: pos}}}, From: from}
+	}
+	s := p.selectBlock()
+	if s.From != nil {
+		p.failf(s.From[0].Position(), "the query has two FROM, the first one at %s", pos.LineCol())
+	}
+	s.From = from
+	return s
 }
 
 // values reads rows; VALUES 1, 2 are rows of one column, as in Spark.
@@ -240,11 +273,16 @@ func (p *parser) selectItem() ast.SelectItem {
 	return it
 }
 
-// aliasAfterAs reads the name behind AS. A string is refused with the reason,
-// since other dialects take one.
+// aliasAfterAs reads the name behind AS, where nothing but a name can stand: in
+// quotes of any kind, as other dialects write it, or a word such as NULL.
 func (p *parser) aliasAfterAs() ast.Ident {
-	if t := p.tok(); t.kind == tokString {
-		p.failf(t.pos, "a name is quoted with ` here, not as a string: `%s`", t.text)
+	t := p.tok()
+	switch {
+	case t.kind == tokString && t.text != "":
+		p.advance()
+		return ast.Ident{Pos: t.pos, Name: t.text, Quoted: true}
+	case t.is("TRUE"), t.is("FALSE"), t.is("NULL"):
+		return p.anyIdent("a name after AS")
 	}
 	return p.ident("a name after AS")
 }

@@ -12,6 +12,9 @@ func (p *parser) statement() ast.Stmt {
 	defer p.leave()
 	p.params = 0
 	t := p.tok()
+	if t.is("WITH") {
+		return p.withStatement()
+	}
 	if startsQuery(t) || t.is("(") {
 		return &ast.QueryStmt{Pos: t.pos, Query: p.query()}
 	}
@@ -57,9 +60,45 @@ func (p *parser) statement() ast.Stmt {
 		}
 		return r
 	}
+	if why := refused[t.word]; why != "" {
+		p.failf(t.pos, "%s is not part of the dialect: %s", t.word, why)
+	}
 	p.note(statementWords...)
 	p.fail("a statement")
 	return nil
+}
+
+// rowsChange is why rows are not changed in place.
+const rowsChange = "rows of a table are not changed in place; write a new table by INSERT OVERWRITE or CREATE OR REPLACE TABLE .. AS SELECT"
+
+// refused says of statements that other engines have why this one has not.
+var refused = map[string]string{
+	"UPDATE": rowsChange, "DELETE": rowsChange, "MERGE": rowsChange,
+	"TRUNCATE": "drop the table, or write it anew by INSERT OVERWRITE",
+	"CALL":     "there are no procedures", "DECLARE": "there are no variables of a session; parameters are given by the program",
+	"GRANT": "who may read a table is decided where its data is", "REVOKE": "who may read a table is decided where its data is",
+	"ANALYZE": "statistics come from the files when they are read", "MSCK": "partitions are found when they are read",
+	"REPAIR": "partitions are found when they are read", "LOAD": "write CREATE TABLE .. WITH ('path' = ..) and INSERT INTO",
+	"CACHE": "write CREATE TABLE .. AS SELECT", "UNCACHE": "nothing is cached", "CLEAR": "nothing is cached",
+	"COPY": "write CREATE TABLE .. WITH ('path' = ..) and INSERT INTO", "MAP": "there are no scripts in queries", "REDUCE": "there are no scripts in queries",
+	"COMMENT": "comments stand in CREATE", "COMMIT": "a statement is a transaction of its own", "ROLLBACK": "a statement is a transaction of its own",
+	"LOCK": "readers and writers do not block each other", "UNLOCK": "readers and writers do not block each other",
+}
+
+// withStatement reads WITH .. and the query or INSERT that it belongs to.
+func (p *parser) withStatement() ast.Stmt {
+	q := &ast.Query{Pos: p.expect("WITH")}
+	q.With = p.with(q.Pos)
+	if !p.at("INSERT") {
+		return &ast.QueryStmt{Pos: q.Pos, Query: p.queryBody(q)}
+	}
+	n := p.insert()
+	if n.Query.With == nil {
+		n.Query.With = q.With
+		return n
+	}
+	n.Query = &ast.Query{Pos: n.Query.Pos, With: q.With, Body: n.Query}
+	return n
 }
 
 // insert reads INSERT INTO [TABLE] t [(cols)] query.

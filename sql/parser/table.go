@@ -83,8 +83,12 @@ func (p *parser) joinCondition(j *ast.Join) {
 		j.Using = p.identList("a column name")
 		p.expect(")")
 	}
-	if (j.Natural || j.Kind == ast.CrossJoin) && (j.On != nil || j.Using != nil) {
-		p.failf(j.Pos, "a NATURAL or CROSS join takes no condition")
+	switch {
+	case j.On == nil && j.Using == nil:
+	case j.Natural:
+		p.failf(j.Pos, "a NATURAL join takes no condition")
+	case j.Kind == ast.CrossJoin: // as in Spark
+		j.Kind = ast.InnerJoin
 	}
 }
 

@@ -8,21 +8,25 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/memory"
 )
 
-// Pooled is an allocator that keeps freed buffers for reuse, by powers of two.
+// Pooled is an allocator that keeps freed buffers for reuse, by size: four classes
+// to a power of two, so that a buffer is a quarter larger than asked at most.
 // Kernels allocate a buffer or two per column and batch: from the Go heap that
 // costs more than most kernels' loops, because the collector runs all the time.
 // Buffers are handed out zeroed, as Go's are. It is safe for concurrent use;
 // what is not used for two collections of garbage is given back.
 //
-// It does not count: an allocator with a budget goes around it.
+// It does not count: an allocator with a budget goes around it, and asks Size what
+// a buffer takes.
 type Pooled struct {
-	classes [largestClass + 1]sync.Pool
+	classes [classes]sync.Pool
 }
 
 const (
-	smallestClass = 7 // 128 bytes; smaller ones are not worth it
-	largestClass  = 24
-	alignment     = 64
+	smallestBits = 7 // 128 bytes; smaller ones are not worth it
+	largestBits  = 24
+	steps        = 4 // classes to a power of two
+	classes      = (largestBits-smallestBits)*steps + 1
+	alignment    = 64
 )
 
 // NewPooled returns an empty pool.
@@ -30,24 +34,45 @@ func NewPooled() *Pooled { return &Pooled{} }
 
 var _ memory.Allocator = (*Pooled)(nil)
 
-// classOf returns the power of two that holds size bytes.
-func classOf(size int) int { return max(bits.Len(uint(size-1)), smallestClass) }
+// classOf returns the number and the size of the smallest class that holds size
+// bytes; -1 if there is none.
+func classOf(size int) (class, bytes int) {
+	if size <= 1<<smallestBits {
+		return 0, 1 << smallestBits
+	}
+	// Above 2^n up to 2^(n+1) there are four classes, 2^(n-2) apart.
+	n := bits.Len(uint(size-1)) - 1
+	step := (size-1)>>(n-2) - steps + 1 // 1 to 4
+	if class = (n-smallestBits)*steps + step; class >= classes {
+		return -1, size
+	}
+	return class, (steps + step) << (n - 2)
+}
+
+// Size is what an allocation of size bytes takes.
+func (p *Pooled) Size(size int) int {
+	if size <= 0 {
+		return 0
+	}
+	_, n := classOf(size)
+	return n
+}
 
 // Allocate returns size zero bytes at a multiple of 64.
 func (p *Pooled) Allocate(size int) []byte {
 	if size <= 0 {
 		return make([]byte, 0)
 	}
-	c := classOf(size)
-	if c > largestClass {
+	c, n := classOf(size)
+	if c < 0 {
 		return aligned(size, size)
 	}
 	if x := p.classes[c].Get(); x != nil {
-		b := unsafe.Slice(x.(*byte), 1<<c)[:size]
+		b := unsafe.Slice(x.(*byte), n)[:size]
 		clear(b)
 		return b
 	}
-	return aligned(size, 1<<c)
+	return aligned(size, n)
 }
 
 func aligned(size, capacity int) []byte {
@@ -74,9 +99,9 @@ func (p *Pooled) Reallocate(size int, b []byte) []byte {
 
 // Free takes a buffer back. It must not be used afterwards.
 func (p *Pooled) Free(b []byte) {
-	c := cap(b)
-	if c < 1<<smallestClass || c > 1<<largestClass || c&(c-1) != 0 || uintptr(unsafe.Pointer(unsafe.SliceData(b)))&(alignment-1) != 0 {
+	c, n := classOf(cap(b))
+	if c < 0 || n != cap(b) || uintptr(unsafe.Pointer(unsafe.SliceData(b)))&(alignment-1) != 0 {
 		return
 	}
-	p.classes[bits.Len(uint(c))-1].Put(unsafe.SliceData(b[:c]))
+	p.classes[c].Put(unsafe.SliceData(b))
 }

@@ -44,6 +44,32 @@ func TestPooled(t *testing.T) {
 	p.Free(nil)
 }
 
+// TestPooledClasses pins that a buffer holds what was asked and is at most a
+// quarter larger, and that each class is found again by its size.
+func TestPooledClasses(t *testing.T) {
+	last := -1
+	for size := 1; size < 1<<18; size++ {
+		c, n := classOf(size)
+		if n < size || size > 128 && n > size+size/4 || c < last || c > last+1 {
+			t.Fatalf("%d bytes: class %d of %d after %d", size, c, n, last)
+		}
+		if again, same := classOf(n); again != c || same != n {
+			t.Fatalf("class %d of %d is found as %d of %d", c, n, again, same)
+		}
+		last = c
+	}
+	if c, n := classOf(1 << largestBits); c != classes-1 || n != 1<<largestBits {
+		t.Fatal(c, n)
+	}
+	if c, n := classOf(1<<largestBits + 1); c != -1 || n != 1<<largestBits+1 {
+		t.Fatal(c, n)
+	}
+	p := NewPooled()
+	if b := p.Allocate(1000); cap(b) != p.Size(1000) {
+		t.Fatalf("%d bytes, not %d", cap(b), p.Size(1000))
+	}
+}
+
 // Fill marks a buffer as used.
 func Fill(b []byte) {
 	for i := range b {

@@ -1,0 +1,202 @@
+package executor
+
+import (
+	"math"
+
+	"github.com/apache/arrow-go/v18/arrow"
+
+	"github.com/sluice-stream/sluice/planner/expr"
+	"github.com/sluice-stream/sluice/planner/physical"
+	"github.com/sluice-stream/sluice/sources"
+)
+
+// keyFilter is what a join's build side says about rows far below its probe
+// side: rows whose key is not in the table need not be read. It is made with the
+// operators, and empty until a table is there. Filters and projections pass it
+// down, and joins through their probe side, to a scan in the same task.
+type keyFilter struct {
+	cols []int // of the scan's output
+	from *physical.HashJoin
+
+	index   *joinIndex // nil while nothing is known
+	keys    *joinKeys
+	signed  bool // the only key is a signed integer, a date or a time
+	lo, hi  int64
+	words   []uint64
+	a, b    []uint32
+	picked  []arrow.Array
+	seen    int64
+	dropped int64
+}
+
+var _ sources.RowFilter = (*keyFilter)(nil)
+
+// A filter that drops less than a fifth of the rows after keyFilterTrial of them
+// costs more than it brings.
+const (
+	keyFilterTrial = 1 << 16
+	keyFilterFifth = 5
+)
+
+// attachFilter finds a scan below the probe side of j that may drop rows, and
+// gives it a filter.
+func attachFilter(j *hashJoin, keys []expr.Expr) {
+	if j.pr.keepAlone || j.pr.anti || len(keys) == 0 {
+		return
+	}
+	cols := make([]int, len(keys))
+	for i, k := range keys {
+		c, ok := k.(*expr.Column)
+		if !ok {
+			return
+		}
+		cols[i] = c.Index
+	}
+	s, cols := scanBelow(j.probe, cols)
+	if s == nil {
+		return
+	}
+	f := &keyFilter{cols: cols, from: j.n}
+	s.filters = append(s.filters, f)
+	j.filter = f
+}
+
+// scanBelow follows columns down to the scan that they come from unchanged.
+func scanBelow(op Operator, cols []int) (*scan, []int) {
+	for {
+		if w, ok := op.(*watched); ok {
+			op = w.op
+		}
+		switch x := op.(type) {
+		case *scan:
+			return x, cols
+		case *filter:
+			if n, ok := x.node.(*physical.Filter); !ok || !immutable(n.Cond) {
+				return nil, nil
+			}
+			op = x.in[0]
+		case *project:
+			n, ok := x.node.(*physical.Project)
+			if !ok || !immutable(n.Exprs...) {
+				return nil, nil
+			}
+			below := make([]int, len(cols))
+			for i, c := range cols {
+				col, ok := n.Exprs[c].(*expr.Column)
+				if !ok {
+					return nil, nil
+				}
+				below[i] = col.Index
+			}
+			op, cols = x.in[0], below
+		case *hashJoin:
+			// Rows of its build side that come out by themselves would not find the
+			// partners that were dropped.
+			if x.br.keepAlone || x.br.single() {
+				return nil, nil
+			}
+			below := make([]int, len(cols))
+			for i, c := range cols {
+				if !x.outs[c].probe {
+					return nil, nil
+				}
+				below[i] = x.outs[c].col
+			}
+			op, cols = x.probe, below
+		default:
+			return nil, nil
+		}
+	}
+}
+
+// set says which keys there are.
+func (f *keyFilter) set(t *joinTable, keys *joinKeys) {
+	f.clear()
+	f.index, f.keys = t.index, keys.clone()
+	f.lo, f.hi, f.signed = math.MinInt64, math.MaxInt64, false
+	if x := t.index; x.dense != nil && len(keys.types) == 1 && signedKey(keys.types[0]) {
+		f.signed = true
+		bias := uint64(1) << (keys.place[0].bits - 1)
+		f.lo, f.hi = unbias(x.min, bias), unbias(x.min+x.span-1, bias)
+	}
+}
+
+// unbias turns a word of a signed number of some width back into the number.
+func unbias(w, bias uint64) int64 { return int64(w) - int64(bias) }
+
+func signedKey(dt arrow.DataType) bool {
+	switch dt.ID() {
+	case arrow.INT8, arrow.INT16, arrow.INT32, arrow.INT64, arrow.DATE32, arrow.DATE64, arrow.TIMESTAMP, arrow.TIME32, arrow.TIME64, arrow.DURATION:
+		return true
+	}
+	return false
+}
+
+func (f *keyFilter) clear() {
+	f.index, f.seen, f.dropped = nil, 0, 0
+}
+
+// Columns implements sources.RowFilter.
+func (f *keyFilter) Columns() []int { return f.cols }
+
+// Active implements sources.RowFilter.
+func (f *keyFilter) Active() bool {
+	return f.index != nil && (f.seen < keyFilterTrial || f.dropped*keyFilterFifth >= f.seen)
+}
+
+// Bounds implements sources.RowFilter.
+func (f *keyFilter) Bounds() (lo, hi int64, ok bool) { return f.lo, f.hi, f.index != nil && f.signed }
+
+// Keep implements sources.RowFilter.
+func (f *keyFilter) Keep(cols []arrow.Array, n int, dst []int32) []int32 {
+	f.words = growWords(f.words, n*f.keys.stride)
+	f.keys.words(cols, n, f.words)
+	if cap(f.a) < n {
+		f.a, f.b = make([]uint32, n), make([]uint32, n)
+	}
+	a, b := f.a[:n], f.b[:n]
+	f.index.may(f.words, a, b)
+	nulls := f.keys.nullable(cols)
+	first := len(dst)
+	if len(nulls) == 0 {
+		dst = append(dst, make([]int32, n)...)
+		out, k := dst[first:], 0
+		for i, h := range b {
+			out[k] = int32(i)
+			k += hit(h)
+		}
+		dst = dst[:first+k]
+	} else {
+		for i, h := range b {
+			if h != 0 && !anyNull(nulls, i) {
+				dst = append(dst, int32(i))
+			}
+		}
+	}
+	f.seen += int64(n)
+	f.dropped += int64(n - (len(dst) - first))
+	return dst
+}
+
+// may is lookup, but that a range may be one of other keys.
+func (x *joinIndex) may(words []uint64, lo, hi []uint32) {
+	switch {
+	case x.n == 0 || x.stride == 0 || x.dense != nil && x.starts == nil:
+		x.lookup(words, lo, hi)
+	case x.dense != nil:
+		x.lookupRank(words, lo, hi)
+	default:
+		var hashes [lookupRows]uint64
+		for start := 0; start < len(lo); start += lookupRows {
+			end := min(start+lookupRows, len(lo))
+			for i := range end - start {
+				if x.stride == 1 {
+					hashes[i] = mixWord(words[start+i])
+				} else {
+					hashes[i] = mixPair(words[2*(start+i)], words[2*(start+i)+1])
+				}
+			}
+			x.candidates(hashes[:end-start], lo[start:end], hi[start:end])
+		}
+	}
+}
