@@ -258,12 +258,16 @@ func TestWritersCheckWhatTheyAreTold(t *testing.T) {
 	s := openSession(t, Options{})
 	newStream(t, s, "ev")
 	must(t, s, "CREATE TABLE one (a BIGINT) WITH ('connector'='blackhole')")
+	pairs, err := s.SQL(t.Context(), "SELECT a.v FROM ev AS a JOIN ev AS b ON a.k = b.k")
+	if err != nil {
+		t.Fatal(err)
+	}
 	for want, w := range map[string]*Writer{
 		"nowhere":           s.Table("ev").WriteTo("nowhere"),
 		"needs 1 columns":   s.Table("ev").WriteTo("one"),
 		"PRIMARY KEY":       s.Table("ev").Select("v").WriteTo("one").Keys("a"),
 		"append":            s.Table("ev").GroupBy("k").Count().WriteToMemory("m"),
-		"complete":          s.Table("ev").WriteToMemory("m").Mode(Complete),
+		"has none":          pairs.WriteToMemory("m").Mode(Update),
 		"output mode weird": s.Table("ev").WriteToMemory("m").Mode("weird"),
 	} {
 		_, err := w.Start(t.Context())

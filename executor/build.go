@@ -78,6 +78,10 @@ func (b *builder) operator(n physical.Node, in []Operator) (Operator, error) {
 		return w, nil
 	case *physical.Recursive:
 		return newRecursive(n, in[0], in[1], b.work[n.ID])
+	case *physical.Recompute:
+		return newRecompute(n, in, b.work)
+	case *physical.Consolidate:
+		return newConsolidate(n, in[0])
 	case *physical.Range:
 		return newRange(n), nil
 	case *physical.ExchangeRead:

@@ -15,8 +15,8 @@ type dues struct {
 }
 
 // load starts from what is remembered, or reads the first row of each key group.
-func (d *dues) load(s *statefulAggregate, txn statestore.Txn) error {
-	spec := &s.tc.Spec
+func (d *dues) load(tc *TaskContext, keys *stateKeys, txn statestore.Txn) error {
+	spec := &tc.Spec
 	first, end := batch.GroupsOf(spec.Task.Partition, max(spec.Parts, 1))
 	known := d.valid && d.version == spec.Base && d.first == first && d.end == end
 	// Whatever happens below, only a batch that comes to its end describes a version.
@@ -26,12 +26,12 @@ func (d *dues) load(s *statefulAggregate, txn statestore.Txn) error {
 	}
 	for g := first; g < end; g++ {
 		d.at[g] = batch.EndOfTime
-		if spec.Base == batch.None || s.n.EndKey < 0 {
+		if spec.Base == batch.None || keys.endKey < 0 {
 			continue
 		}
 		err := txn.Scan(groupStart(g), groupStart(g+1), func(key, _ []byte) (bool, error) {
 			var err error
-			d.at[g], _, err = s.keys.end(key)
+			d.at[g], _, err = keys.end(key)
 			return false, err
 		})
 		if err != nil {

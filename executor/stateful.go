@@ -124,7 +124,7 @@ func (s *statefulAggregate) compute(ctx context.Context) error {
 	p := &pass{txn: txn, n: s.delta.table.Len()}
 	p.all = s.mode() == sinks.Append && s.n.EndKey < 0 && len(s.n.Aggs) > 0 && s.tc.Spec.Close == batch.EndOfTime
 	defer func() { gather.Release(p.cols); gather.Release(p.oldRes) }()
-	if err := s.dues.load(s, txn); err != nil {
+	if err := s.dues.load(s.tc, s.keys, txn); err != nil {
 		return err
 	}
 	for _, step := range []func(*pass) error{s.lookUp, s.store, s.closeDue, s.selectRows, s.emit} {

@@ -59,9 +59,23 @@ func newStateKeys(keys []arrow.DataType, endKey int, shift int64, state []arrow.
 	return k, err
 }
 
-// encode makes the keys of n groups. The key group is the hash of the columns in
-// the order of GROUP BY, which is the exchange's order too (Y2).
+// encode makes the keys of n groups and lists them in order.
 func (k *stateKeys) encode(cols []arrow.Array, n int) error {
+	if err := k.encodeRows(cols, n); err != nil {
+		return err
+	}
+	// A store is a sorted structure: neighbours in key order lie together in it.
+	k.order = keyOrder(&k.rows)
+	k.list = k.list[:0]
+	for _, i := range k.order {
+		k.list = append(k.list, k.rows.Row(int(i)))
+	}
+	return nil
+}
+
+// encodeRows makes the keys of n rows. The key group is the hash of the columns
+// in the order of GROUP BY, which is the exchange's order too (Y2).
+func (k *stateKeys) encodeRows(cols []arrow.Array, n int) error {
 	k.hashes = growWords(k.hashes, n)
 	k.hasher.Hash(cols, k.hashes)
 	if cap(k.groups) < n {
@@ -73,16 +87,7 @@ func (k *stateKeys) encode(cols []arrow.Array, n int) error {
 	for at, c := range k.perm {
 		permuted[at] = cols[c]
 	}
-	if err := k.enc.EncodeGrouped(k.groups, permuted, &k.rows); err != nil {
-		return err
-	}
-	// A store is a sorted structure: neighbours in key order lie together in it.
-	k.order = keyOrder(&k.rows)
-	k.list = k.list[:0]
-	for _, i := range k.order {
-		k.list = append(k.list, k.rows.Row(int(i)))
-	}
-	return nil
+	return k.enc.EncodeGrouped(k.groups, permuted, &k.rows)
 }
 
 // globalMissing reports whether the store has no row for the only group there is.

@@ -2,7 +2,6 @@ package planner
 
 import (
 	"fmt"
-	"hash/fnv"
 
 	"github.com/apache/arrow-go/v18/arrow"
 
@@ -14,18 +13,11 @@ import (
 )
 
 func (b *builder) aggregate(n *logical.Aggregate) (*fragment, error) {
-	stream := b.opts.Stream && logical.Streaming(n)
-	if stream {
-		b.above++
-	}
-	in, err := b.build(n.Input)
-	if stream {
-		b.above--
-	}
+	in, err := b.under(n.Input)
 	if err != nil {
 		return nil, err
 	}
-	if stream && !in.static {
+	if b.opts.Stream && !in.static {
 		return b.statefulAggregate(n, in)
 	}
 	keys := columns(n.Keys, n.Names)
@@ -88,24 +80,21 @@ func partial(in physical.Node, n *logical.Aggregate) *physical.PartialAggregate 
 
 // statefulAggregate merges each batch's partial results into state.
 func (b *builder) statefulAggregate(n *logical.Aggregate, in *fragment) (*fragment, error) {
-	if in.changes {
-		return nil, refuse(n.String(), "its input is an updating result; give the inner aggregation a window with a WATERMARK")
-	}
-	if !mergeable(n.Aggs) {
-		return nil, refuse(n.String(), "an aggregate with DISTINCT or ORDER BY over a stream is not incremental; use approx_count_distinct or aggregate twice")
-	}
 	mode := b.mode
-	if b.above > 0 {
-		mode = "append"
-	}
 	end, t := incremental.EndKey(n)
+	if b.above > 0 && (mode != "append" || end < 0) {
+		mode = "changelog"
+	}
+	if in.changes || !mergeable(n.Aggs) {
+		return b.recomputeAggregate(n, in, mode, end, t)
+	}
 	if mode == "append" && end < 0 {
-		return nil, refuse(n.String(), "what reads it needs final results: group by a window over a column with a WATERMARK")
+		mode = "changelog" // refused at the output
 	}
 	if mode == "complete" {
 		end = -1
 	}
-	name := b.operatorName(n)
+	name := b.operatorName("aggregate", n)
 	root := in.root
 	if end >= 0 && !t.OnTime {
 		root = &physical.LateFilter{Input: root, End: n.Keys[end], Shift: t.Shift, Operator: name}
@@ -125,7 +114,7 @@ func (b *builder) statefulAggregate(n *logical.Aggregate, in *fragment) (*fragme
 	if end >= 0 {
 		agg.EndShift = t.Shift
 	}
-	if mode == "complete" { // every row is an insert: no need to say so
+	if mode == "complete" && b.above == 0 { // every row is an insert: no need to say so
 		f.whole = true
 		es, _ := allColumns(n.Schema())
 		return f.wrap(&physical.Project{Input: agg, Exprs: es, Out: n.Schema()}), nil
@@ -151,14 +140,14 @@ func (b *builder) distinct(n *logical.Distinct) (*fragment, error) {
 	if !b.opts.Stream || !logical.Streaming(n) {
 		return b.aggregate(agg)
 	}
-	in, err := b.build(n.Input)
+	in, err := b.under(n.Input)
 	if err != nil {
 		return nil, err
 	}
 	if in.changes {
-		return nil, refuse("DISTINCT", "its input is an updating result")
+		return b.recomputeAggregate(agg, in, "changelog", -1, incremental.Time{})
 	}
-	name := b.operatorName(agg)
+	name := b.operatorName("distinct", agg)
 	f := b.spread(in.wrap(partial(in.root, agg)), columns(keys, names))
 	f.state = append(f.state, name)
 	b.query.Verdicts = append(b.query.Verdicts, incremental.Verdict{
@@ -176,16 +165,27 @@ func withOp(s *arrow.Schema) *arrow.Schema {
 	return arrow.NewSchema(append(fields, arrow.Field{Name: batch.OpColumn, Type: arrow.PrimitiveTypes.Int8}), nil)
 }
 
-// operatorName is made from what the operator computes over which input, so
-// that a changed query keeps the state of what did not change (Y3). Equal
-// operators of one plan are told apart by their order.
-func (b *builder) operatorName(n *logical.Aggregate) string {
-	h := fnv.New64a()
-	fmt.Fprint(h, logical.Explain(n))
-	name := fmt.Sprintf("aggregate-%012x", h.Sum64()&(1<<48-1))
-	b.counts[name]++
-	if c := b.counts[name]; c > 1 {
-		name = fmt.Sprintf("%s-%d", name, c)
+// recomputeAggregate groups rows that may be taken back, or by aggregates whose
+// partial results cannot be merged.
+func (b *builder) recomputeAggregate(n *logical.Aggregate, in *fragment, mode string, end int, t incremental.Time) (*fragment, error) {
+	name := b.operatorName("aggregate", n)
+	if end >= 0 && !t.OnTime {
+		in = in.wrap(&physical.LateFilter{Input: in.root, End: n.Keys[end], Shift: t.Shift, Operator: name})
 	}
-	return name
+	f := b.recompute(name, [][]expr.Expr{n.Keys}, func(tables []physical.Node) physical.Node {
+		return &physical.CompleteAggregate{Input: tables[0], Keys: n.Keys, Aggs: n.Aggs, Out: n.Schema()}
+	}, in)
+	r, ok := f.root.(*physical.Recompute)
+	if !ok || end < 0 || mode == "complete" {
+		return f, nil
+	}
+	c := *r
+	c.EndKey, c.EndShift = end, t.Shift
+	b.query.Verdicts[len(b.query.Verdicts)-1] = incremental.Judge(c.Operator, n, mode)
+	if mode == "append" {
+		c.Final, c.Out = true, c.Body.Schema()
+	}
+	f = f.wrap(&c)
+	f.changes = !c.Final
+	return f, nil
 }

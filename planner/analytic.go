@@ -14,19 +14,24 @@ import (
 // the start of the one there is. In a stream they take what comes out whole with
 // every batch; anything else would have to take back what it put out before.
 func (b *builder) analytic(n *logical.Analytic) (*fragment, error) {
-	in, err := b.build(n.Input)
+	in, err := b.ordered(n.Input)
 	if err != nil {
 		return nil, err
-	}
-	if b.opts.Stream && !in.static && !(in.whole && b.mode == "complete") {
-		return nil, refuse("a window function ("+n.Calls[0].FuncName()+"(..) OVER)", "each new row can change what it gave for the rows before; "+
-			"use OUTPUT MODE complete over an aggregation, or compute it over a table that is read once")
 	}
 	keys := make([]expr.SortKey, 0, len(n.Partition)+len(n.Order))
 	for _, p := range n.Partition {
 		keys = append(keys, expr.SortKey{Expr: p, NullsFirst: true})
 	}
 	keys = append(keys, n.Order...)
+	if b.stateful(in) {
+		return b.recompute(b.operatorName("window", n), [][]expr.Expr{n.Partition}, func(tables []physical.Node) physical.Node {
+			root := tables[0]
+			if len(keys) > 0 {
+				root = &physical.Sort{Input: root, Keys: keys}
+			}
+			return &physical.Analytic{Input: root, Partition: n.Partition, Order: n.Order, Calls: n.Calls, Out: n.Schema()}
+		}, in), nil
+	}
 	before, _ := in.root.(*physical.Analytic)
 	if before == nil || !sameExprs(before.Partition, n.Partition) {
 		in, before = b.gather(in, n.Partition), nil

@@ -81,11 +81,14 @@ Stage 1 hash -> client
 `)
 }
 
-func TestAWindowFunctionOverAStreamIsRefused(t *testing.T) {
+func TestAWindowFunctionOverAStream(t *testing.T) {
 	n := ranked(watermarked(), []string{"city"}, "ts")
 	_, err := Build([]Output{{Node: n}}, Options{Stream: true})
-	if err == nil || !strings.Contains(err.Error(), "a window function (row_number(..) OVER) cannot run in this streaming query: each new row can change") {
+	if err == nil || !strings.Contains(err.Error(), `"Analytic by [city#1] order [ts#2] [row_number() AS n]" changes as rows come`) {
 		t.Error(err)
+	}
+	if s := build(t, n, true, "changelog").Plan.String(); !strings.Contains(s, "Recompute window-") {
+		t.Errorf("as changes:\n%s", s)
 	}
 	agg := hourly(scan(trips))
 	q := build(t, ranked(agg, []string{"city"}, "n"), true, "complete")

@@ -78,22 +78,23 @@ func (b *builder) output(out Output) error {
 	if out.Sink != nil && out.Sink.Mode != "" {
 		b.mode = out.Sink.Mode
 	}
-	if b.opts.Stream {
-		if err := checkMode(out.Node, b.mode); err != nil {
-			return err
-		}
-	}
 	f, err := b.build(out.Node)
 	if err != nil {
 		return err
+	}
+	if b.mode == "complete" {
+		f = b.wholeOf(out.Node, f)
+	}
+	if f.changes && b.mode == "append" {
+		return refuseAppend(out.Node)
 	}
 	if out.Sink == nil {
 		b.close(f, physical.ToClient{})
 		return nil
 	}
 	sink := *out.Sink
-	if b.mode == "update" && f.changes {
-		if err := updateKey(f.root, &sink); err != nil {
+	if f.changes {
+		if f, err = b.keyed(out.Node, f, &sink); err != nil {
 			return err
 		}
 	}

@@ -1,6 +1,11 @@
 package planner
 
 import (
+	"slices"
+
+	"github.com/apache/arrow-go/v18/arrow"
+
+	"github.com/sluice-stream/sluice/planner/expr"
 	"github.com/sluice-stream/sluice/planner/logical"
 	"github.com/sluice-stream/sluice/planner/physical"
 )
@@ -11,18 +16,38 @@ func (b *builder) generate(n *logical.Generate) (*fragment, error) {
 	if err != nil {
 		return nil, err
 	}
-	if in.changes {
-		return nil, refuse(n.String(), "its input is an updating result; give its aggregation a window with a WATERMARK")
-	}
 	g := &physical.Generate{Input: in.root, Args: n.Args, Inline: n.Inline, Pos: n.Pos, Outer: n.Outer, Keep: n.Keep, Out: n.Schema()}
-	return in.wrap(g), nil
+	if !in.changes {
+		return in.wrap(g), nil
+	}
+	g.Input = asChangelog(in.root)
+	schema := in.root.Schema()
+	if g.Keep == nil {
+		g.Keep = positions(schema.NumFields() - 1)
+	}
+	g.Keep = append(slices.Clone(g.Keep), schema.NumFields()-1)
+	fields := make([]arrow.Field, 0, len(g.Keep)+len(n.Out))
+	for _, k := range g.Keep {
+		fields = append(fields, schema.Field(k))
+	}
+	g.Out = arrow.NewSchema(append(fields, n.Out...), nil)
+	return b.opLast(in, g), nil
 }
 
 // limitBy brings the rows of a key together, orders them and counts.
 func (b *builder) limitBy(n *logical.LimitBy) (*fragment, error) {
-	in, err := b.ordered(n.Input, "LIMIT in a subquery that depends on the row outside")
+	in, err := b.ordered(n.Input)
 	if err != nil {
 		return nil, err
+	}
+	if b.stateful(in) {
+		return b.recompute(b.operatorName("limit", n), [][]expr.Expr{n.By}, func(tables []physical.Node) physical.Node {
+			root := tables[0]
+			if len(n.Keys) > 0 {
+				root = &physical.Sort{Input: root, Keys: n.Keys}
+			}
+			return &physical.LimitBy{Input: root, By: n.By, Count: n.Count, Offset: n.Offset}
+		}, in), nil
 	}
 	in = b.gather(in, n.By)
 	if len(n.Keys) > 0 {

@@ -11,48 +11,56 @@ import (
 )
 
 func (b *builder) join(n *logical.Join) (*fragment, error) {
-	l, err := b.build(n.Left)
+	l, err := b.under(n.Left)
 	if err != nil {
 		return nil, err
 	}
-	r, err := b.build(n.Right)
+	r, err := b.under(n.Right)
 	if err != nil {
 		return nil, err
-	}
-	if l.changes || r.changes {
-		return nil, refuse(n.String(), "an updating result cannot be joined; give its aggregation a window with a WATERMARK")
 	}
 	j := &physical.HashJoin{
 		Kind: n.Kind, LeftKeys: n.LeftKeys, RightKeys: n.RightKeys, NullSafe: n.NullSafe,
 		Residual: n.Residual, Out: n.Schema(),
 	}
-	if b.opts.Stream && l.static != r.static {
-		return b.staticJoin(n, j, l, r)
+	if b.stateful(l, r) && l.static != r.static && !l.changes && !r.changes && staticSide(n.Kind, l.static) {
+		return b.broadcastJoin(buildStatic(j, l), l, r), nil
 	}
-	if b.opts.Stream && !l.static {
-		return nil, refuse(n.String(), "both sides are streams; read one of them as a table (a single file, or a static source)")
+	if b.stateful(l, r) {
+		return b.streamJoin(n, j, l, r), nil
 	}
 	return b.batchJoin(n, j, l, r), nil
 }
 
-// staticJoin sends the static side to every task of the stream's stage. Kinds
-// that put out unmatched rows of the static side would have to wait for ever.
-func (b *builder) staticJoin(n *logical.Join, j *physical.HashJoin, l, r *fragment) (*fragment, error) {
-	j.BuildLeft = l.static
-	switch n.Kind {
+// staticSide reports whether a join can put out its rows as those of the stream
+// come: kinds that tell of unmatched rows of the static side have to keep the stream.
+func staticSide(kind logical.JoinKind, left bool) bool {
+	switch kind {
 	case logical.Inner, logical.Cross:
+		return true
 	case logical.LeftOuter, logical.LeftSemi, logical.LeftAnti:
-		if l.static {
-			return nil, refuse(n.String(), "a row of the table on the left is unmatched only when the stream on the right has ended")
-		}
+		return !left
 	case logical.RightOuter:
-		if r.static {
-			return nil, refuse(n.String(), "a row of the table on the right is unmatched only when the stream on the left has ended")
-		}
-	case logical.FullOuter:
-		return nil, refuse(n.String(), "a row of the table is unmatched only when the stream has ended")
+		return left
+	default:
+		return false
 	}
-	return b.broadcastJoin(j, l, r), nil
+}
+
+func buildStatic(j *physical.HashJoin, l *fragment) *physical.HashJoin {
+	j.BuildLeft = l.static
+	return j
+}
+
+// streamJoin keeps both sides. A static side is read with the first batch and
+// has no changes afterwards.
+func (b *builder) streamJoin(n *logical.Join, j *physical.HashJoin, l, r *fragment) *fragment {
+	keys := [][]expr.Expr{n.LeftKeys, n.RightKeys}
+	return b.recompute(b.operatorName("join", n), keys, func(tables []physical.Node) physical.Node {
+		j.Left, j.Right = tables[0], tables[1]
+		j.BuildLeft = n.Kind == logical.RightOuter
+		return j
+	}, l, r)
 }
 
 // broadcastJoin sends the build side to all tasks of the probe side.

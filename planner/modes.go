@@ -8,33 +8,69 @@ import (
 	"github.com/sluice-stream/sluice/planner/physical"
 )
 
-// checkMode refuses an output mode that a streaming plan cannot have (L3).
-func checkMode(n logical.Node, mode string) error {
-	agg := topAggregate(n)
-	switch mode {
-	case "append":
-		if agg == nil {
-			return nil
+// refuseAppend says why a result cannot be had in append mode (L3).
+func refuseAppend(n logical.Node) error {
+	what := n
+	logical.Walk(n, func(x logical.Node) bool {
+		if !logical.Streaming(x) {
+			return false
 		}
-		if end, _ := incremental.EndKey(agg); end < 0 {
-			return batch.UserErrorf("output mode append needs results that never change, but %q changes as rows come: "+
-				"group by a window over a column with a WATERMARK, or use OUTPUT MODE update or complete", agg.String())
+		switch x.(type) {
+		case *logical.Aggregate, *logical.Join, *logical.Analytic, *logical.Limit, *logical.LimitBy, *logical.Distinct, *logical.Recursive:
+			what = x
+			return false
+		default:
+			return what == n
 		}
-	case "complete":
-		if agg == nil {
-			return batch.UserErrorf("output mode complete puts out the whole result each time, which needs an aggregation: use OUTPUT MODE append")
+	})
+	return batch.UserErrorf("output mode append needs results that never change, but %q changes as rows come: "+
+		"group by a window over a column with a WATERMARK, or use OUTPUT MODE update or complete", what.String())
+}
+
+// keyed gives a sink the key of an updating result, and nets out the changes of
+// a batch by it. A result without a key goes out as changes of whole rows.
+func (b *builder) keyed(n logical.Node, f *fragment, sink *physical.Sink) (*fragment, error) {
+	if _, _, ok := resultKey(f.root); ok {
+		if b.mode == "update" {
+			return f, updateKey(f.root, sink)
+		}
+		return f, nil
+	}
+	key, ok := incremental.Key(n)
+	if len(sink.Keys) > 0 {
+		key, ok = nil, true
+		for _, name := range sink.Keys {
+			at := f.root.Schema().FieldIndices(name)
+			if len(at) == 0 {
+				return nil, batch.UserErrorf("table %q has %s in its PRIMARY KEY, which the query does not put out", sink.Table, name)
+			}
+			key = append(key, at[0])
 		}
 	}
-	return nil
+	if !ok && b.mode == "update" {
+		return nil, batch.UserErrorf("output mode update replaces rows by their key, and the result has none: "+
+			"declare a PRIMARY KEY for table %q, or use OUTPUT MODE complete or changelog", sink.Table)
+	}
+	if !ok {
+		return f.wrap(asChangelog(f.root)), nil
+	}
+	if b.mode == "update" {
+		sink.OneRow = len(key) == 0
+		sink.Keys = nil
+		for _, k := range key {
+			sink.Keys = append(sink.Keys, f.root.Schema().Field(k).Name)
+		}
+	}
+	return b.consolidate(f.wrap(asChangelog(f.root)), key, b.mode == "changelog"), nil
 }
 
 // updateKey gives a sink in update mode the key of the result: the columns that
 // carry the keys of the aggregation, under their names in the result. A result
 // that hides one of them has no key that an upsert could go by.
 func updateKey(root physical.Node, sink *physical.Sink) error {
-	keys, n, ok := resultKey(root)
+	keys, n, _ := resultKey(root)
 	switch {
-	case !ok || len(sink.Keys) > 0: // rows that never change, or a declared key
+	case len(sink.Keys) > 0: // a declared key
 		return nil
 	case n == 0:
 		sink.OneRow = true
@@ -72,21 +108,4 @@ func resultKey(root physical.Node) (keys []int, n int, ok bool) {
 	default:
 		return nil, 0, false
 	}
-}
-
-// topAggregate returns the aggregate nearest to the output, which decides the
-// mode; nil if there is none. A Distinct changes nothing once it is out, so it is none.
-func topAggregate(n logical.Node) *logical.Aggregate {
-	var found *logical.Aggregate
-	logical.Walk(n, func(x logical.Node) bool {
-		if found != nil || !logical.Streaming(x) {
-			return false
-		}
-		if a, ok := x.(*logical.Aggregate); ok {
-			found = a
-			return false
-		}
-		return true
-	})
-	return found
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/apache/arrow-go/v18/arrow"
 
+	"github.com/sluice-stream/sluice/batch"
 	"github.com/sluice-stream/sluice/planner/expr"
 	"github.com/sluice-stream/sluice/planner/logical"
 	"github.com/sluice-stream/sluice/planner/physical"
@@ -21,6 +22,8 @@ type builder struct {
 	// above counts the stateful operators between here and the output: only the
 	// topmost one's mode is the output's, the others emit closed windows.
 	above int
+	// tables counts the tables between operators that recompute and their bodies.
+	tables int
 }
 
 // fragment is a stage in the making: more operators can be put on its root.
@@ -146,10 +149,11 @@ func (b *builder) filter(n *logical.Filter) (*fragment, error) {
 		c.Having = expr.AndAll(append(expr.Conjuncts(agg.Having), n.Cond))
 		return in.wrap(&c), nil
 	}
-	if in.changes && b.mode == "update" {
-		return nil, refuse("a condition on a computed column of an updating result", "write it on the aggregate itself, in HAVING")
+	root := in.root
+	if in.changes {
+		root = asChangelog(root)
 	}
-	return in.wrap(&physical.Filter{Input: in.root, Cond: n.Cond}), nil
+	return in.wrap(&physical.Filter{Input: root, Cond: n.Cond}), nil
 }
 
 // repeatable refuses functions such as rand() behind an exchange of a stream:
@@ -207,15 +211,12 @@ func (b *builder) window(n *logical.Window) (*fragment, error) {
 	if err != nil {
 		return nil, err
 	}
-	if in.changes {
-		return nil, refuse(n.String(), "its input is an updating result")
-	}
 	w := &physical.Window{
 		Input: in.root, Kind: n.Kind, Time: n.Time,
 		Size: n.Size.Microseconds(), Slide: n.Slide.Microseconds(), Offset: n.Offset.Microseconds(),
-		Out: n.Schema(),
 	}
-	return in.wrap(w), nil
+	w.Out = logical.WindowSchema(in.root.Schema(), n.Time.Type())
+	return b.opLast(in, w), nil
 }
 
 // union keeps inputs that are read split by split in one stage; anything else is gathered first.
@@ -223,13 +224,11 @@ func (b *builder) union(n *logical.Union) (*fragment, error) {
 	out := &fragment{kind: physical.Splits, static: true}
 	var ins []*fragment
 	for _, c := range n.In {
-		f, err := b.build(c)
+		f, err := b.under(c)
 		if err != nil {
 			return nil, err
 		}
-		if f.changes || f.whole {
-			return nil, refuse("UNION ALL", "one of its inputs is an updating result")
-		}
+		out.changes = out.changes || f.changes
 		if f.kind != physical.Splits {
 			out.kind = physical.Single
 		}
@@ -238,9 +237,16 @@ func (b *builder) union(n *logical.Union) (*fragment, error) {
 		ins = append(ins, f)
 	}
 	u := &physical.Union{Out: n.Schema()}
+	if out.changes {
+		u.Out = withOp(u.Out)
+	}
 	for _, f := range ins {
+		if out.changes {
+			f = inserts(f)
+		}
 		if b.opts.Stream && f.static && !out.static {
-			return nil, refuse("UNION ALL", "one of its inputs is a table read once; declare it as a stream (a directory) or join it")
+			f = b.once(n, f)
+			out.kind = physical.Single
 		}
 		if out.kind == physical.Single {
 			f = b.single(f)
@@ -251,4 +257,16 @@ func (b *builder) union(n *logical.Union) (*fragment, error) {
 		out.state = append(out.state, f.state...)
 	}
 	return out.wrap(u), nil
+}
+
+// inserts gives the rows of a fragment the change column.
+func inserts(f *fragment) *fragment {
+	if f.changes {
+		return f.wrap(asChangelog(f.root))
+	}
+	es, _ := allColumns(f.root.Schema())
+	es = append(es, &expr.Literal{Value: int64(batch.Insert), DT: arrow.PrimitiveTypes.Int8})
+	out := f.wrap(&physical.Project{Input: f.root, Exprs: es, Out: withOp(f.root.Schema())})
+	out.changes = true
+	return out
 }

@@ -34,10 +34,13 @@ func (n *Project) Schema() *arrow.Schema { return ExprSchema(n.Exprs, n.Names) }
 func (n *Watermark) Schema() *arrow.Schema { return n.Input.Schema() }
 
 // Schema returns the input's columns and the window's three.
-func (n *Window) Schema() *arrow.Schema {
-	fields := append([]arrow.Field{}, n.Input.Schema().Fields()...)
+func (n *Window) Schema() *arrow.Schema { return WindowSchema(n.Input.Schema(), n.Time.Type()) }
+
+// WindowSchema adds the columns of a window over a column of type t.
+func WindowSchema(input *arrow.Schema, t arrow.DataType) *arrow.Schema {
+	fields := append([]arrow.Field{}, input.Fields()...)
 	for _, name := range []string{"window_start", "window_end", "window_time"} {
-		fields = append(fields, arrow.Field{Name: name, Type: n.Time.Type()})
+		fields = append(fields, arrow.Field{Name: name, Type: t})
 	}
 	return arrow.NewSchema(fields, nil)
 }

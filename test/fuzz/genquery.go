@@ -38,9 +38,6 @@ func (g *gen) query(depth int, types []typ, nested bool) (*query, []column) {
 		}
 		for range 1 + g.r.IntN(2) {
 			op := pick(g, []string{"UNION ALL", "UNION ALL", "UNION", "INTERSECT", "EXCEPT"})
-			if g.stream {
-				op = pick(g, []string{"UNION ALL", "UNION"})
-			}
 			if len(q.sets) > 0 {
 				op = q.sets[0].op // they bind differently, and parentheses would hide it
 			}
@@ -53,9 +50,6 @@ func (g *gen) query(depth int, types []typ, nested bool) (*query, []column) {
 		}
 	}
 	limit := !approx && g.one(4) && !g.off["limit"]
-	if g.stream {
-		limit = false // a stream has no order
-	}
 	if limit || (!nested && !g.stream && g.one(3)) {
 		for _, c := range cols {
 			if !c.approx {
@@ -79,7 +73,7 @@ func (g *gen) sel(depth int, types []typ, nested bool) (*sel, []column) {
 	if g.one(2) {
 		s.where = g.condition(depth, sc)
 	}
-	if !g.off["group"] && g.one(2) && (!g.stream || !nested || g.one(6)) {
+	if !g.off["group"] && g.one(2) && (!g.stream || !nested || g.one(3)) {
 		sc = g.group(s, src, nested)
 	}
 	if types == nil && s.grouped && g.one(2) {
@@ -128,7 +122,7 @@ func (g *gen) item(t typ, sc []column, plain bool) *node {
 
 func (g *gen) condition(depth int, sc []column) *node {
 	if depth > 0 && g.one(6) && !g.off["subquery"] {
-		if g.one(3) && !g.stream {
+		if g.one(3) {
 			t := g.anyType(sc)
 			q := g.scalar(t)
 			p := pick(g, []string{"($0 = $1)", "($0 < $1)", "($0 >= $1)", "($0 <> $1)"})
@@ -212,7 +206,7 @@ func (g *gen) from(depth int) source {
 			continue
 		}
 		right := g.leafSource(depth)
-		if g.stream {
+		if g.stream && len(g.tables) > 1 && g.tables[1].static && g.one(2) {
 			right = g.static()
 		}
 		if (src.rows+1)*(right.rows+1) > rowsMax {

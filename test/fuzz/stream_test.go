@@ -59,11 +59,7 @@ func streamGroup(t *testing.T, seed uint64, n *streamTally) int {
 			}
 		}
 	}
-	// Two streams are not joined: the second table is read whole, or there are none.
-	static := r.IntN(2) == 0
-	if !static {
-		g.off["join"] = true
-	}
+	static := r.IntN(2) == 0 // the second table is read whole
 	for i := range g.tables {
 		if static && i == 1 {
 			g.tables[1].static = true

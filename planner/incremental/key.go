@@ -1,0 +1,108 @@
+package incremental
+
+import (
+	"slices"
+
+	"github.com/sluice-stream/sluice/planner/expr"
+	"github.com/sluice-stream/sluice/planner/logical"
+)
+
+// Key returns columns of n whose values tell its rows apart, none of them for a
+// result of a single row. ok is false if no such columns are known.
+func Key(n logical.Node) (key []int, ok bool) {
+	switch n := n.(type) {
+	case *logical.Aggregate:
+		return upTo(len(n.Keys)), true
+	case *logical.Distinct:
+		return upTo(n.Schema().NumFields()), true
+	case *logical.Project:
+		return projectKey(n)
+	case *logical.Filter, *logical.Sort, *logical.Limit, *logical.Analytic, *logical.Watermark:
+		return Key(n.Inputs()[0])
+	case *logical.LimitBy:
+		return limitByKey(n)
+	case *logical.Join:
+		return joinKey(n)
+	default:
+		return nil, false
+	}
+}
+
+func upTo(n int) []int {
+	out := make([]int, n)
+	for i := range out {
+		out[i] = i
+	}
+	return out
+}
+
+// projectKey finds the input's key among the columns passed on.
+func projectKey(n *logical.Project) ([]int, bool) {
+	in, ok := Key(n.Input)
+	if !ok {
+		return nil, false
+	}
+	out := make([]int, 0, len(in))
+	for _, k := range in {
+		at := slices.IndexFunc(n.Exprs, func(e expr.Expr) bool {
+			c, is := e.(*expr.Column)
+			return is && c.Index == k
+		})
+		if at < 0 {
+			return nil, false
+		}
+		out = append(out, at)
+	}
+	return out, true
+}
+
+// limitByKey takes the columns that a single row is kept of.
+func limitByKey(n *logical.LimitBy) ([]int, bool) {
+	if n.Count != 1 {
+		return Key(n.Input)
+	}
+	out := make([]int, 0, len(n.By))
+	for _, e := range n.By {
+		c, ok := e.(*expr.Column)
+		if !ok {
+			return Key(n.Input)
+		}
+		out = append(out, c.Index)
+	}
+	return out, true
+}
+
+// joinKey takes both sides' keys, or one side's where the other has at most one
+// row for each of its rows.
+func joinKey(n *logical.Join) ([]int, bool) {
+	left, lok := Key(n.Left)
+	if n.Kind == logical.LeftSemi || n.Kind == logical.LeftAnti {
+		return left, lok
+	}
+	right, rok := Key(n.Right)
+	width := n.Left.Schema().NumFields()
+	shifted := make([]int, len(right))
+	for i, k := range right {
+		shifted[i] = k + width
+	}
+	if lok && rok && covers(n.RightKeys, right) && (n.Kind == logical.Inner || n.Kind == logical.LeftOuter) {
+		return left, true
+	}
+	if lok && rok && covers(n.LeftKeys, left) && (n.Kind == logical.Inner || n.Kind == logical.RightOuter) {
+		return shifted, true
+	}
+	return append(slices.Clone(left), shifted...), lok && rok
+}
+
+// covers reports whether the expressions have every column of a key among them.
+func covers(es []expr.Expr, key []int) bool {
+	for _, k := range key {
+		if !slices.ContainsFunc(es, func(e expr.Expr) bool {
+			c, ok := e.(*expr.Column)
+			return ok && c.Index == k
+		}) {
+			return false
+		}
+	}
+	return true
+}
