@@ -77,7 +77,7 @@ func (d *DataFrame) Explain() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return d.s.explain(n)
+	return d.s.explain(context.Background(), n)
 }
 
 // Reader runs the query over what its tables hold now and returns its rows as

@@ -3,19 +3,16 @@ package sluice
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/sluice-stream/sluice/batch"
-	"github.com/sluice-stream/sluice/driver"
 	"github.com/sluice-stream/sluice/executor"
-	"github.com/sluice-stream/sluice/internal/memory"
 	"github.com/sluice-stream/sluice/planner"
-	"github.com/sluice-stream/sluice/sql"
 	"github.com/sluice-stream/sluice/sql/ast"
 	"github.com/sluice-stream/sluice/worker"
 )
@@ -32,6 +29,7 @@ type analyses struct {
 
 // analysis sums over the tasks of each stage of one query.
 type analysis struct {
+	plan   *planner.Query
 	stages map[int]*stageWork
 }
 
@@ -71,20 +69,33 @@ func (a *analyses) add(ev worker.TaskEvent) {
 		st.ops = make([]executor.OpStats, len(ev.Operators))
 	}
 	for i, op := range ev.Operators {
-		sum := &st.ops[i]
-		sum.Depth, sum.Name = op.Depth, op.Name
-		sum.Rows += op.Rows
-		sum.Batches += op.Batches
-		sum.Bytes += op.Bytes
-		sum.Nanos += op.Nanos
-		if i == 0 {
+		if addOperator(&st.ops[i], op); i == 0 {
 			st.took = max(st.took, time.Duration(op.Nanos))
 		}
 	}
 }
 
-func (a *analyses) begin(id batch.QueryID) *analysis {
-	one := &analysis{stages: map[int]*stageWork{}}
+func addOperator(sum *executor.OpStats, op executor.OpStats) {
+	sum.Depth, sum.Name = op.Depth, op.Name
+	sum.Rows += op.Rows
+	sum.Batches += op.Batches
+	sum.Bytes += op.Bytes
+	sum.Nanos += op.Nanos
+	sum.Memory += op.Memory
+	sum.Spilled += op.Spilled
+	for _, n := range op.Notes {
+		at := slices.IndexFunc(sum.Notes, func(o executor.Note) bool { return o.Name == n.Name })
+		if at < 0 {
+			sum.Notes = append(sum.Notes, n)
+			continue
+		}
+		sum.Notes[at].Value += n.Value
+	}
+}
+
+// begin notes that the tasks of a query are to be watched.
+func (a *analyses) begin(id batch.QueryID, pq *planner.Query) *analysis {
+	one := &analysis{plan: pq, stages: map[int]*stageWork{}}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.mu.byQuery == nil {
@@ -98,45 +109,50 @@ func (a *analyses) begin(id batch.QueryID) *analysis {
 func (a *analyses) end(id batch.QueryID) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	delete(a.mu.byQuery, string(id))
-	a.running.Add(-1)
+	if a.mu.byQuery[string(id)] != nil {
+		delete(a.mu.byQuery, string(id))
+		a.running.Add(-1)
+	}
 }
 
-// explainAnalyze runs a query, throws its rows away and prints its plan with
+// analysing marks a context in which what a query does is noted, in its value.
+type analysing struct{}
+
+// analysed takes the analysis of the query that was run under a context.
+type analysed struct{ one *analysis }
+
+// explainAnalyze runs a statement, throws its rows away and prints its plan with
 // what each operator did.
 func (s *Session) explainAnalyze(ctx context.Context, st *ast.Explain) (*Result, error) {
-	q, ok := st.Stmt.(*ast.QueryStmt)
-	if !ok {
-		return nil, ast.Errorf(st.Pos, "EXPLAIN ANALYZE runs a query: write it in front of SELECT")
+	if _, ok := st.Stmt.(*ast.CreateStreamingQuery); ok || !hasPlan(st.Stmt) {
+		return nil, ast.Errorf(st.Pos, "EXPLAIN ANALYZE runs a query: write it in front of SELECT, INSERT or CREATE TABLE AS")
 	}
-	n, err := sql.BindQuery(s.cat, q.Query, s.bindOptions())
-	if err != nil {
-		return nil, refused(err)
+	if _, ok := st.Stmt.(*ast.CreateView); ok {
+		return nil, ast.Errorf(st.Pos, "EXPLAIN ANALYZE runs a query, and CREATE VIEW runs none; write it in front of SELECT")
 	}
-	if name := s.unbounded(n); name != "" {
-		return nil, refused(batch.UserErrorf("table %q never ends, EXPLAIN ANALYZE would not either", name))
-	}
-	pq, err := s.planBatch(planner.Output{Node: n})
-	if err != nil {
-		return nil, err
-	}
-	run, err := s.openBatch(ctx, pq, nil)
-	if err != nil {
-		return nil, err
-	}
-	work := s.analyses.begin(run.id)
-	defer s.analyses.end(run.id)
+	var done analysed
 	start := time.Now()
-	rows, err := driver.RunBatch(ctx, run.options())
+	r, err := s.execute(context.WithValue(ctx, analysing{}, &done), st.Stmt)
 	if err != nil {
-		return nil, errors.Join(err, run.close())
-	}
-	count, err := drainRows(ctx, rows)
-	took := time.Since(start)
-	if err = errors.Join(err, rows.Close(), run.close()); err != nil {
 		return nil, err
 	}
-	return s.planRows(s.analyses.text(work, pq, count, took, s.memory.Peak())), nil
+	rows := int64(0)
+	if r.Rows != nil {
+		rows, err = drainRows(ctx, r.Rows)
+		if err = errors.Join(err, r.Rows.Close()); err != nil {
+			return nil, err
+		}
+	}
+	if done.one == nil {
+		return s.planRows(commandPlan(st)), nil
+	}
+	sum := analysisSummary{rows: rows, message: r.Message, took: time.Since(start), peak: s.memory.Peak()}
+	s.analyses.mu.Lock()
+	defer s.analyses.mu.Unlock()
+	if st.Format == "JSON" {
+		return s.planRows(done.one.json(sum)), nil
+	}
+	return s.planRows(done.one.text(sum)), nil
 }
 
 func drainRows(ctx context.Context, r Reader) (n int64, err error) {
@@ -151,26 +167,4 @@ func drainRows(ctx context.Context, r Reader) (n int64, err error) {
 		n += rec.NumRows()
 		rec.Release()
 	}
-}
-
-// text prints the stages. Times are summed over tasks and include what is below;
-// bytes are those that an operator handed on.
-func (a *analyses) text(one *analysis, pq *planner.Query, rows int64, took time.Duration, peak int64) string {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	var b strings.Builder
-	fmt.Fprintf(&b, "%d rows in %s, peak memory of the process %s\n", rows, took.Round(10*time.Microsecond), memory.FormatBytes(peak))
-	for _, stage := range pq.Plan.Stages {
-		st := one.stages[stage.ID]
-		if st == nil {
-			fmt.Fprintf(&b, "Stage %d: nothing to do\n", stage.ID)
-			continue
-		}
-		fmt.Fprintf(&b, "Stage %d: %d tasks, the longest %s\n", stage.ID, st.tasks, st.took.Round(10*time.Microsecond))
-		for _, op := range st.ops {
-			fmt.Fprintf(&b, "%s%s  rows=%d batches=%d time=%s bytes=%s\n", strings.Repeat("  ", op.Depth+1), op.Name,
-				op.Rows, op.Batches, time.Duration(op.Nanos).Round(10*time.Microsecond), memory.FormatBytes(op.Bytes))
-		}
-	}
-	return b.String()
 }

@@ -92,6 +92,9 @@ func (s *Session) openBatch(ctx context.Context, pq *planner.Query, targets []ta
 		return nil, err
 	}
 	s.conns.add(r.res)
+	if a, ok := ctx.Value(analysing{}).(*analysed); ok {
+		a.one = s.analyses.begin(r.id, pq)
+	}
 	if r.node, err = s.net.Join(transport.NodeID("driver/" + string(r.id))); err != nil {
 		return nil, errors.Join(err, r.close())
 	}
@@ -114,6 +117,7 @@ func (r *oneRun) options() driver.Options {
 
 func (r *oneRun) close() error {
 	r.s.conns.remove(r.id)
+	r.s.analyses.end(r.id)
 	err := r.res.close()
 	if r.node != nil {
 		err = errors.Join(err, r.node.Close())

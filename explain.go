@@ -1,6 +1,7 @@
 package sluice
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -42,12 +43,20 @@ func (s *Session) tableBytes(t *logical.Table) int64 {
 
 // explain prints the plan of a query: as a stream if it reads one and the
 // session runs pipelines, else as a batch.
-func (s *Session) explain(n logical.Node) (string, error) {
+func (s *Session) explain(ctx context.Context, n logical.Node) (string, error) {
 	q, err := s.planBatch(planner.Output{Node: n})
 	if err != nil {
 		return "", err
 	}
-	return explainText(q, "", ""), nil
+	return planIn(ctx, q, "", ""), nil
+}
+
+// planIn prints a plan in the format that EXPLAIN asked for.
+func planIn(ctx context.Context, q *planner.Query, name, mode string) string {
+	if f, _ := ctx.Value(explaining{}).(string); f == "JSON" {
+		return explainJSON(q, name, mode)
+	}
+	return explainText(q, name, mode)
 }
 
 // explainText is what EXPLAIN prints.

@@ -2,6 +2,7 @@ package sluice
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -263,7 +264,8 @@ func (s *Session) describeFunction(st *ast.Describe) (*Result, error) {
 	return s.textRows([]string{"what", "text"}, rows), nil
 }
 
-// explaining marks a context in which queries are planned and not run.
+// explaining marks a context in which queries are planned and not run. Its value
+// is the format of the plan.
 type explaining struct{}
 
 // explains reports whether a query is to be planned only.
@@ -273,7 +275,7 @@ func (s *Session) explains(ctx context.Context) bool {
 
 // pipeline reports whether INSERT INTO from a stream is a streaming query.
 func (s *Session) pipeline(ctx context.Context) bool {
-	return s.opts.Pipeline || ctx.Value(explaining{}) != nil
+	return ctx.Value(analysing{}) == nil && (s.opts.Pipeline || ctx.Value(explaining{}) != nil)
 }
 
 // explainStatement answers EXPLAIN: the plan of the statement, which is not run.
@@ -284,14 +286,43 @@ func (s *Session) explainStatement(ctx context.Context, st *ast.Explain) (*Resul
 	if strings.Contains(st.Mode, "ANALYZE") {
 		return s.explainAnalyze(ctx, st)
 	}
-	r, err := s.execute(context.WithValue(ctx, explaining{}, true), st.Stmt)
+	if !hasPlan(st.Stmt) {
+		return s.planRows(commandPlan(st)), nil
+	}
+	stmt := st.Stmt
+	if v, ok := stmt.(*ast.CreateView); ok {
+		stmt = &ast.QueryStmt{Query: v.Query}
+	}
+	r, err := s.execute(context.WithValue(ctx, explaining{}, st.Format), stmt)
 	if err != nil {
 		return nil, err
 	}
-	if r.Plan == "" {
-		return nil, ast.Errorf(st.Pos, "there is no plan to explain of this statement")
+	if r.Plan == "" { // CREATE .. IF NOT EXISTS of what exists
+		return s.planRows(commandPlan(st)), nil
 	}
 	return s.planRows(r.Plan), nil
+}
+
+// hasPlan reports whether a statement reads rows.
+func hasPlan(st ast.Stmt) bool {
+	switch st := st.(type) {
+	case *ast.QueryStmt, *ast.Insert, *ast.CreateStreamingQuery, *ast.CreateView:
+		return true
+	case *ast.CreateTable:
+		return st.Query != nil
+	default:
+		return false
+	}
+}
+
+// commandPlan is the plan of a statement that reads no rows.
+func commandPlan(st *ast.Explain) string {
+	text := ast.SQL(st.Stmt)
+	if st.Format == "JSON" {
+		b, _ := json.MarshalIndent(map[string]string{"command": text}, "", "  ") // a string can be written
+		return string(b) + "\n"
+	}
+	return "== Command, no rows are read ==\n" + text + "\n"
 }
 
 // planRows is a plan as a result, a row a line.

@@ -101,7 +101,7 @@ func (s *Session) selectRows(ctx context.Context, st *ast.QueryStmt) (*Result, e
 		return nil, refused(err)
 	}
 	if s.explains(ctx) {
-		plan, err := s.explain(n)
+		plan, err := s.explain(ctx, n)
 		return &Result{Plan: plan}, err
 	}
 	rows, err := s.runBatch(ctx, n)

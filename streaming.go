@@ -29,7 +29,7 @@ func (s *Session) insert(ctx context.Context, st *ast.Insert) (*Result, error) {
 		return s.startStatement(ctx, s.defaultQuery(in, ast.SQL(st)), st)
 	}
 	if s.explains(ctx) {
-		plan, err := s.explain(in.Plan)
+		plan, err := s.explain(ctx, in.Plan)
 		return &Result{Plan: plan}, err
 	}
 	mode := sinks.Append
@@ -107,7 +107,7 @@ func (s *Session) startStatement(ctx context.Context, d *queryDef, st ast.Stmt) 
 		if err != nil {
 			return nil, s.at(err, st)
 		}
-		return &Result{Plan: explainText(pq, d.name, string(d.mode))}, nil
+		return &Result{Plan: planIn(ctx, pq, d.name, string(d.mode))}, nil
 	}
 	q, err := s.start(ctx, d)
 	if err != nil {

@@ -160,7 +160,7 @@ func (s *Session) createTableAs(ctx context.Context, st *ast.CreateTable, def *s
 		return nil, s.located(nameTaken(def.Name), st.Name.Pos)
 	}
 	if s.explains(ctx) {
-		plan, err := s.explain(n)
+		plan, err := s.explain(ctx, n)
 		return &Result{Plan: plan}, err
 	}
 	if old != nil {

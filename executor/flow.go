@@ -73,7 +73,7 @@ func (l *limit) Next(ctx context.Context) (arrow.RecordBatch, error) {
 		l.skip -= first
 		end := n
 		if l.left > 0 {
-			end = min(n, first+l.left)
+			end = first + min(n-first, l.left)
 			l.left -= end - first
 		}
 		if first == 0 && end == n {

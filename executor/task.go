@@ -105,7 +105,9 @@ func (t *Task) Broken() bool { return t.broken }
 func (t *Task) Stats() []OpStats {
 	out := make([]OpStats, len(t.ops))
 	for i, w := range t.ops {
-		out[i] = w.stats
+		if out[i] = w.stats; w.meter != nil {
+			out[i] = w.meter.read(w.stats)
+		}
 	}
 	return out
 }

@@ -16,6 +16,18 @@ type OpStats struct {
 	Batches int64
 	Bytes   int64 // handed on; only measured with a clock
 	Nanos   int64 // spent here and below; only measured with a clock
+	// Memory is the most that the operator held at once, Spilled what it wrote to
+	// disk because memory was short. Only measured after Task.Measure.
+	Memory, Spilled int64
+	// Notes are what operators of a kind tell about themselves, such as the rows of a
+	// join's table. Only after Task.Measure.
+	Notes []Note
+}
+
+// Note is a figure of an operator that only its kind has.
+type Note struct {
+	Name  string
+	Value int64
 }
 
 // watched wraps every operator of a task. It counts, and it knows which operator
@@ -24,6 +36,7 @@ type watched struct {
 	op    Operator
 	task  *Task
 	stats OpStats
+	meter *meter // nil unless the operator's memory is measured
 }
 
 var _ Operator = (*watched)(nil)
@@ -37,6 +50,9 @@ func (w *watched) Close() error          { return w.op.Close() }
 // first Next counts the same.
 func (w *watched) Open(ctx context.Context, tc *TaskContext) error {
 	w.stats = OpStats{Depth: w.stats.Depth, Name: w.stats.Name}
+	if w.meter != nil {
+		tc = w.meter.open(tc)
+	}
 	outer := w.task.active
 	w.task.active = w
 	err := w.op.Open(ctx, tc)

@@ -125,8 +125,10 @@ func (w *Worker) runTask(j *job, ev *TaskEvent) (res batch.TaskResult, err error
 	if err != nil {
 		return res, err
 	}
+	watched := w.watched(ev.Key)
+	t.task.Measure(watched)
 	res, err = t.task.Run(j.ctx, w.env(p, t, j), spec)
-	if w.watched(ev.Key) {
+	if watched {
 		ev.Operators = t.task.Stats()
 	}
 	return res, errors.Join(err, p.give(spec.Task.Stage, t))

@@ -29,6 +29,11 @@ func printResult(ctx context.Context, out, messages io.Writer, r *sluice.Result,
 	defer func() { err = errors.Join(err, r.Rows.Close()) }()
 	w := bufio.NewWriterSize(out, 1<<16)
 	defer func() { err = errors.Join(err, w.Flush()) }()
+	if r.Plan != "" && format == "table" {
+		// The lines of a plan are long: a frame around them would break on every screen.
+		_, err = w.WriteString(r.Plan)
+		return err
+	}
 	return printRows(ctx, w, r, format)
 }
 

@@ -42,7 +42,8 @@ func CreateFile(dir, pattern string) (*File, error) {
 	return &File{f: f}, nil
 }
 
-// Append writes a batch, borrowed, as an Arrow IPC stream.
+// Append writes a batch, borrowed, as an Arrow IPC stream. An allocator that has a
+// method Spilled is told how many bytes that took.
 func (f *File) Append(rec arrow.RecordBatch, alloc memory.Allocator) (Frame, error) {
 	f.buf.Reset()
 	w := ipc.NewWriter(&f.buf, ipc.WithSchema(rec.Schema()), ipc.WithAllocator(alloc))
@@ -54,6 +55,9 @@ func (f *File) Append(rec arrow.RecordBatch, alloc memory.Allocator) (Frame, err
 		return Frame{}, fmt.Errorf("spill %d rows: %w", rec.NumRows(), err)
 	}
 	f.size += fr.Len
+	if s, ok := alloc.(interface{ Spilled(n int64) }); ok {
+		s.Spilled(fr.Len)
+	}
 	return fr, nil
 }
 

@@ -12,14 +12,19 @@ import (
 func (p *Plan) String() string {
 	var b strings.Builder
 	for _, s := range p.Stages {
-		fmt.Fprintf(&b, "Stage %d %s -> %s", s.ID, [...]string{"splits", "hash", "single"}[s.Kind], outputString(s.Output))
-		if s.Static {
-			b.WriteString(" static")
-		}
-		b.WriteString("\n")
+		fmt.Fprintf(&b, "Stage %d %s\n", s.ID, s.Flow())
 		printNode(&b, s.Root, 1)
 	}
 	return b.String()
+}
+
+// Flow says which tasks a stage has and where its rows go.
+func (s *Stage) Flow() string {
+	text := [...]string{"splits", "hash", "single"}[s.Kind] + " -> " + outputString(s.Output)
+	if s.Static {
+		text += " static"
+	}
+	return text
 }
 
 func printNode(b *strings.Builder, n Node, depth int) {

@@ -335,7 +335,13 @@ func (p *printer) describe(s *Describe) {
 
 func (p *printer) explain(s *Explain) {
 	p.w("EXPLAIN ")
-	p.flag(s.Mode != "", s.Mode+" ")
+	switch {
+	case s.Format != "" && s.Mode != "":
+		p.w("(", s.Mode, ", FORMAT ", s.Format, ") ")
+	case s.Format != "":
+		p.w("(FORMAT ", s.Format, ") ")
+	}
+	p.flag(s.Mode != "" && s.Format == "", s.Mode+" ")
 	if s.Name != nil {
 		p.name(*s.Name)
 	} else {

@@ -224,15 +224,17 @@ type Reset struct {
 	Key string
 }
 
-// Explain is EXPLAIN [mode] statement, EXPLAIN WATERMARK q, or EXPLAIN BATCH q
-// n. Mode is "", ANALYZE, LOGICAL, PHYSICAL, EXTENDED, FORMATTED, VERBOSE,
-// STATE, WATERMARK or BATCH.
+// Explain is EXPLAIN [mode] statement, EXPLAIN (mode, FORMAT JSON) statement, EXPLAIN
+// WATERMARK q, or EXPLAIN BATCH q n. Mode is "", ANALYZE, LOGICAL, PHYSICAL,
+// EXTENDED, FORMATTED, VERBOSE, STATE, COST, WATERMARK or BATCH; Format is "" for
+// text, or JSON.
 type Explain struct {
 	Pos
-	Mode  string
-	Stmt  Stmt
-	Name  *Name
-	Batch int64
+	Mode   string
+	Format string
+	Stmt   Stmt
+	Name   *Name
+	Batch  int64
 }
 
 // Use is USE [CATALOG|SCHEMA|DATABASE] name.

@@ -1,6 +1,7 @@
 package parser
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/sluice-stream/sluice/sql/ast"
@@ -382,7 +383,11 @@ func (p *parser) explain() ast.Stmt {
 		e.Batch = int64(p.number("the number of a batch"))
 		return e
 	}
-	e.Mode = p.acceptOne(explainModes...)
+	if p.tok().is("(") && (p.peek(1).is("FORMAT") || slices.ContainsFunc(explainModes, func(m string) bool { return p.peek(1).is(m) })) {
+		p.explainOptions(e)
+	} else {
+		e.Mode = p.acceptOne(explainModes...)
+	}
 	p.accept("PLAN")
 	p.accept("FOR")
 	if p.tok().kind == tokWord && !p.atStatement() {
@@ -396,6 +401,33 @@ func (p *parser) explain() ast.Stmt {
 		p.failf(e.Stmt.Position(), "EXPLAIN cannot explain an EXPLAIN")
 	}
 	return e
+}
+
+// explainOptions reads the list behind EXPLAIN: one mode at most, and FORMAT TEXT
+// or JSON.
+func (p *parser) explainOptions(e *ast.Explain) {
+	p.expect("(")
+	for {
+		switch {
+		case p.accept("FORMAT"):
+			switch p.acceptOne("TEXT", "JSON") {
+			case "JSON":
+				e.Format = "JSON"
+			case "":
+				p.fail("TEXT or JSON")
+			}
+		case e.Mode == "":
+			if e.Mode = p.acceptOne(explainModes...); e.Mode == "" {
+				p.fail("FORMAT or a mode of EXPLAIN")
+			}
+		default:
+			p.fail("FORMAT")
+		}
+		if !p.accept(",") {
+			break
+		}
+	}
+	p.expect(")")
 }
 
 // atStatement says whether a statement starts here: a first word of one that
