@@ -72,6 +72,16 @@ func (c joinCase) plan(l, r *table) *physical.Plan {
 	}}
 }
 
+// broadcastPlan sends the right side to all tasks of the left one.
+func (c joinCase) broadcastPlan(l, r *table) *physical.Plan {
+	plan := c.plan(l, r)
+	plan.Stages[1].Output = physical.ToAll{}
+	j := plan.Stages[2].Root.(*physical.HashJoin)
+	j.Left = plan.Stages[0].Root
+	plan.Stages[2] = &physical.Stage{ID: 2, Root: j, Kind: physical.Splits, Output: physical.ToClient{}, Sources: []string{"l"}, Inputs: []int{1}}
+	return plan
+}
+
 // nested is the nested-loop join.
 func (c joinCase) nested(l, r *table) (out []string) {
 	rightSeen := make([]bool, r.rec.NumRows())
