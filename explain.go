@@ -3,8 +3,6 @@ package sluice
 import (
 	"context"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -15,30 +13,8 @@ import (
 
 // planBatch plans a query over what its tables hold now.
 func (s *Session) planBatch(out planner.Output) (*planner.Query, error) {
-	q, err := planner.Build([]planner.Output{out}, planner.Options{Zone: s.zone(), RecursionMax: int(s.set.snapshot().Int(setRecursion)), Bytes: s.tableBytes, SkipRules: s.set.skipRules()})
+	q, err := planner.Build([]planner.Output{out}, planner.Options{Zone: s.zone(), RecursionMax: int(s.set.snapshot().Int(setRecursion)), Stats: s.tableStats(), SkipRules: s.set.skipRules()})
 	return q, refused(err)
-}
-
-// tableBytes estimates the size of a table for the choice of joins: the files
-// of a path, as they are now. 0 is unknown.
-func (s *Session) tableBytes(t *logical.Table) int64 {
-	path := t.Options["path"]
-	if t.Connector != "filesystem" || path == "" {
-		return 0
-	}
-	names, err := filepath.Glob(path)
-	if err != nil {
-		return 0
-	}
-	var sum int64
-	for _, n := range names {
-		info, err := os.Stat(n)
-		if err != nil || info.IsDir() {
-			return 0
-		}
-		sum += info.Size()
-	}
-	return sum
 }
 
 // explain prints the plan of a query: as a stream if it reads one and the

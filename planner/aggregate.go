@@ -21,7 +21,7 @@ func (b *builder) aggregate(n *logical.Aggregate) (*fragment, error) {
 		return b.statefulAggregate(n, in)
 	}
 	keys := columns(n.Keys, n.Names)
-	if in.kind == physical.Single || !mergeable(n.Aggs) {
+	if in.kind == physical.Single || in.grouped(n.Keys) || !mergeable(n.Aggs) {
 		in = b.gather(in, n.Keys)
 		return in.wrap(&physical.CompleteAggregate{Input: in.root, Keys: n.Keys, Aggs: n.Aggs, Out: n.Schema()}), nil
 	}
@@ -42,7 +42,7 @@ func mergeable(aggs []*expr.AggCall) bool {
 
 // gather brings the rows of a group together, or all of them if there are no keys.
 func (b *builder) gather(f *fragment, keys []expr.Expr) *fragment {
-	if f.kind == physical.Single {
+	if f.kind == physical.Single || f.grouped(keys) {
 		return f
 	}
 	return b.spread(f, keys)

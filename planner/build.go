@@ -9,6 +9,7 @@ import (
 	"github.com/sluice-stream/sluice/planner/logical"
 	"github.com/sluice-stream/sluice/planner/physical"
 	"github.com/sluice-stream/sluice/planner/rules"
+	"github.com/sluice-stream/sluice/planner/stats"
 )
 
 // Output is one result of a query: a plan and where its rows go.
@@ -23,16 +24,22 @@ type Options struct {
 	Zone   string // the session's time zone; "" is UTC
 	// RecursionMax is how many rounds a recursive query may run; 0 is 10,000.
 	RecursionMax int
-	// Bytes estimates the size of a table, 0 if it is not known; nil for no estimates.
-	// Small sides of joins are sent to every task.
-	Bytes func(t *logical.Table) int64
+	// Stats tells what is known of a table, for the order of joins and for what is
+	// sent to every task. A stream's plan does not ask it.
+	Stats stats.Tables
+	// BroadcastMax is the estimated size in bytes up to which a join's side is sent
+	// to all tasks, instead of both being spread by key; 0 is 128 MiB.
+	BroadcastMax int64
 	// SkipRules names rules that are not applied, for tests and for finding a rule's fault.
 	SkipRules map[string]bool
 }
 
-// broadcastMax is the estimated size up to which a join's side is sent to all
-// tasks instead of being spread by key.
-const broadcastMax = 32 << 20
+// Sizes up to which a join's side is sent to all tasks if nothing else is said:
+// where the tables are known, and where their size is guessed.
+const (
+	broadcastMax  = 128 << 20
+	broadcastMost = 32 << 20
+)
 
 // Query is a planned query with what EXPLAIN tells of it besides the stages.
 type Query struct {
@@ -50,13 +57,22 @@ func Build(outputs []Output, opts Options) (*Query, error) {
 		plan:   &physical.Plan{Zone: opts.Zone, Stream: opts.Stream},
 		query:  &Query{Tables: map[string]*logical.Table{}},
 		counts: map[string]int{},
+		sent:   map[string]int{},
 	}
 	if b.plan.Zone == "" {
 		b.plan.Zone = "UTC"
 	}
 	b.query.Plan = b.plan
+	if opts.BroadcastMax <= 0 {
+		b.opts.BroadcastMax = broadcastMax
+	}
+	c := &rules.Context{Skip: opts.SkipRules}
+	if !opts.Stream {
+		b.stats = stats.New(opts.Stats)
+		c.Stats = b.stats
+	}
 	for _, out := range outputs {
-		n, err := rules.Optimize(out.Node, opts.SkipRules)
+		n, err := rules.Optimize(c, out.Node)
 		if err != nil {
 			return nil, err
 		}

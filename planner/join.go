@@ -69,7 +69,7 @@ func (b *builder) broadcastJoin(j *physical.HashJoin, l, r *fragment) *fragment 
 	if j.BuildLeft {
 		build, probe = l, r
 	}
-	id := b.close(build, physical.ToAll{})
+	id := b.sendAll(build)
 	read := &physical.ExchangeRead{Stage: id, Out: build.root.Schema()}
 	j.Left, j.Right = l.root, read
 	if j.BuildLeft {
@@ -80,18 +80,22 @@ func (b *builder) broadcastJoin(j *physical.HashJoin, l, r *fragment) *fragment 
 	return f
 }
 
-// batchJoin broadcasts a small side, else spreads both by key.
+// batchJoin sends a small side to all tasks of the other, which then needs no
+// exchange; else both sides are spread by key, where they are not already.
 func (b *builder) batchJoin(n *logical.Join, j *physical.HashJoin, l, r *fragment) *fragment {
 	if l.local || r.local {
 		return b.localJoin(j, l, r)
 	}
-	small := func(c logical.Node) bool { s := b.bytes(c); return s > 0 && s <= broadcastMax }
-	leftKeepsRight := n.Kind == logical.Inner || n.Kind == logical.Cross || n.Kind == logical.RightOuter
+	lsize, rsize := b.size(n.Left), b.size(n.Right)
+	leftOK := (n.Kind == logical.Inner || n.Kind == logical.Cross || n.Kind == logical.RightOuter) && lsize.small
 	rightOK := n.Kind != logical.RightOuter && n.Kind != logical.FullOuter
+	if len(n.LeftKeys) > 0 && b.together(l, r, n) {
+		leftOK, rsize.small = false, false // they meet where they are
+	}
 	switch {
-	case rightOK && small(n.Right) && (!leftKeepsRight || b.bytes(n.Right) <= b.bytes(n.Left) || !small(n.Left)):
+	case rightOK && rsize.small && (!leftOK || rsize.bytes <= lsize.bytes):
 		return b.broadcastJoin(j, l, r)
-	case leftKeepsRight && small(n.Left):
+	case leftOK:
 		j.BuildLeft = true
 		return b.broadcastJoin(j, l, r)
 	}
@@ -101,15 +105,17 @@ func (b *builder) batchJoin(n *logical.Join, j *physical.HashJoin, l, r *fragmen
 		}
 		l, r = b.single(l), b.single(r)
 	} else {
-		l, r = b.exchange(l, physical.ToHash{Keys: n.LeftKeys}), b.exchange(r, physical.ToHash{Keys: n.RightKeys})
+		l, r = b.meet(l, r, n)
 	}
 	j.Left, j.Right = l.root, r.root
-	j.BuildLeft = n.Kind == logical.RightOuter || n.Kind == logical.Inner && b.bytes(n.Left) > 0 && b.bytes(n.Left) < b.bytes(n.Right)
-	return &fragment{
+	j.BuildLeft = lsize.bytes > 0 && lsize.bytes < rsize.bytes || lsize.bytes == 0 && n.Kind == logical.RightOuter
+	f := &fragment{
 		root: j, kind: l.kind, inputs: append(slices.Clone(l.inputs), r.inputs...),
 		static: l.static && r.static, state: append(slices.Clone(l.state), r.state...),
 		sources: append(slices.Clone(l.sources), r.sources...),
 	}
+	f.spread = joinedSpread(n, l, r)
+	return f
 }
 
 // keepOnly puts a projection on top of a join, which drops the columns that the
@@ -154,26 +160,44 @@ func keepOnly(j *physical.HashJoin, es []expr.Expr, out *arrow.Schema) physical.
 	return &physical.Project{Input: &c, Exprs: moved, Out: out}
 }
 
-// bytes estimates the size of a plan's result, 0 if it cannot be told.
-func (b *builder) bytes(n logical.Node) int64 {
+// sideSize is what is known of a join's side.
+type sideSize struct {
+	bytes float64 // 0 if nothing is known
+	small bool    // it may be sent to all tasks
+}
+
+// size estimates a join's side. A stream's plan looks at nothing that can change.
+func (b *builder) size(n logical.Node) sideSize {
+	if b.stats == nil {
+		s := fixedBytes(n)
+		return sideSize{bytes: float64(s), small: s > 0 && s <= broadcastMost}
+	}
+	r := b.stats.Of(n)
+	s := sideSize{bytes: max(1, r.Bytes())}
+	most := float64(b.opts.BroadcastMax)
+	if r.Guess {
+		most = min(most, broadcastMost)
+	}
+	s.small = s.bytes <= most
+	return s
+}
+
+// fixedBytes is the size of a result that the text of the query bounds, 0 if it
+// does not.
+func fixedBytes(n logical.Node) int64 {
 	switch n := n.(type) {
-	case *logical.Scan:
-		if b.opts.Bytes == nil {
-			return 0
-		}
-		return b.opts.Bytes(n.Table)
+	case *logical.Scan, *logical.WorkTable:
+		return 0
 	case *logical.Values:
 		return int64(len(n.Rows)*n.Out.NumFields()*8) + 1
-	case *logical.WorkTable:
-		return 0
 	case *logical.Range:
 		return rangeBytes(n)
 	case *logical.Join:
-		return b.bytes(n.Left)
+		return fixedBytes(n.Left)
 	case *logical.Union:
 		var sum int64
 		for _, in := range n.In {
-			s := b.bytes(in)
+			s := fixedBytes(in)
 			if s == 0 {
 				return 0
 			}
@@ -184,8 +208,8 @@ func (b *builder) bytes(n logical.Node) int64 {
 		if n.Count >= 0 && n.Count < 1<<16 {
 			return max(1, n.Count*int64(n.Schema().NumFields())*16)
 		}
-		return b.bytes(n.Input)
+		return fixedBytes(n.Input)
 	default:
-		return b.bytes(n.Inputs()[0])
+		return fixedBytes(n.Inputs()[0])
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/sluice-stream/sluice/planner/expr"
 	"github.com/sluice-stream/sluice/planner/logical"
 	"github.com/sluice-stream/sluice/planner/physical"
+	"github.com/sluice-stream/sluice/planner/stats"
 )
 
 // builder cuts a logical plan into stages.
@@ -17,8 +18,10 @@ type builder struct {
 	opts   Options
 	plan   *physical.Plan
 	query  *Query
-	counts map[string]int // scans by table, for source names
-	mode   string         // of the output being planned
+	stats  *stats.Estimator // nil for a stream
+	counts map[string]int   // scans by table, for source names
+	sent   map[string]int   // stages whose rows go to all tasks, by what they compute
+	mode   string           // of the output being planned
 	// above counts the stateful operators between here and the output: only the
 	// topmost one's mode is the output's, the others emit closed windows.
 	above int
@@ -37,12 +40,15 @@ type fragment struct {
 	changes bool // rows carry the change column
 	local   bool // part of a recursive query's task: nothing may be cut off below its root
 	whole   bool // the whole result comes out with every batch (complete mode)
+	// spread lists sets of columns: rows with equal values in one of the sets are in
+	// the same task. Only of Hash fragments of a plan that runs once.
+	spread [][]int
 }
 
 // wrap puts an operator on the fragment.
 func (f *fragment) wrap(root physical.Node) *fragment {
 	c := *f
-	c.root = root
+	c.root, c.spread = root, passedOn(f.spread, root)
 	return &c
 }
 
@@ -64,10 +70,14 @@ func (b *builder) exchange(f *fragment, out physical.Output) *fragment {
 	if _, ok := out.(physical.ToOne); ok {
 		kind = physical.Single
 	}
-	return &fragment{
+	to := &fragment{
 		root: &physical.ExchangeRead{Stage: id, Out: f.root.Schema()},
 		kind: kind, inputs: []int{id}, static: f.static, changes: f.changes, whole: f.whole,
 	}
+	if h, ok := out.(physical.ToHash); ok && b.stats != nil {
+		to.spread = spreadBy(h.Keys)
+	}
+	return to
 }
 
 // single returns the fragment as one task, through an exchange if need be.
@@ -189,7 +199,9 @@ func (b *builder) project(n *logical.Project) (*fragment, error) {
 	}
 	out := arrow.NewSchema(fields, nil)
 	if j, ok := in.root.(*physical.HashJoin); ok {
-		return in.wrap(keepOnly(j, es, out)), nil
+		f := in.wrap(keepOnly(j, es, out))
+		f.spread = throughProject(in.spread, es)
+		return f, nil
 	}
 	return in.wrap(&physical.Project{Input: in.root, Exprs: es, Out: out}), nil
 }

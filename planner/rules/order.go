@@ -1,38 +1,69 @@
 package rules
 
-import "github.com/sluice-stream/sluice/planner/logical"
+import (
+	"github.com/sluice-stream/sluice/planner/logical"
+	"github.com/sluice-stream/sluice/planner/stats"
+)
+
+// Context is what rules may lean on besides the plan.
+type Context struct {
+	// Stats estimates plans. It is nil for a stream, whose plan must be the same at
+	// each restart, whatever its tables hold then: rules that need it do nothing.
+	Stats *stats.Estimator
+	// Skip names rules that are not applied.
+	Skip map[string]bool
+}
 
 // Rule rewrites a whole plan.
 type Rule struct {
 	ID    string
-	Apply func(n logical.Node) (logical.Node, error)
+	Apply func(c *Context, n logical.Node) (logical.Node, error)
 }
 
 // Order lists the rules as they run. Simplification comes first, so that the
 // others see small expressions; pruning comes last, since it fixes positions.
+// Whatever depends on estimates comes behind what makes them better.
 func Order() []Rule {
 	return []Rule{
-		{"decorrelate", Decorrelate},
-		{"fold-constants", FoldConstants},
-		{"merge-filters", MergeFilters},
-		{"factor-conditions", FactorConditions},
-		{"push-filters", PushFilters},
-		{"order-joins", OrderJoins},
-		{"push-filters-into-joins", PushFilters},
-		{"merge-projects", MergeProjects},
-		{"scan-filters", ScanFilters},
-		{"prune-columns", PruneColumns},
+		{"decorrelate", plain(Decorrelate)},
+		{"fold-constants", plain(FoldConstants)},
+		{"merge-filters", plain(MergeFilters)},
+		{"factor-conditions", plain(FactorConditions)},
+		{"push-filters", plain(PushFilters)},
+		{"order-joins", plain(OrderJoins)},
+		{"outer-to-inner", once(plain(OuterToInner))},
+		{"imply-filters", once(plain(ImplyFilters))},
+		{"push-filters-into-joins", plain(PushFilters)},
+		{"reorder-joins", once(func(c *Context, n logical.Node) (logical.Node, error) { return ReorderJoins(c, n), nil })},
+		{"merge-projects", plain(MergeProjects)},
+		{"scan-filters", plain(ScanFilters)},
+		{"prune-columns", plain(PruneColumns)},
 	}
 }
 
-// Optimize runs all rules but those whose IDs are in skip.
-func Optimize(n logical.Node, skip map[string]bool) (logical.Node, error) {
+func plain(f func(logical.Node) (logical.Node, error)) func(*Context, logical.Node) (logical.Node, error) {
+	return func(_ *Context, n logical.Node) (logical.Node, error) { return f(n) }
+}
+
+// once keeps a rule to plans that run once: it serves speed over much data, and a
+// stream's plan stays the one that its checkpoint names.
+func once(f func(*Context, logical.Node) (logical.Node, error)) func(*Context, logical.Node) (logical.Node, error) {
+	return func(c *Context, n logical.Node) (logical.Node, error) {
+		if c.Stats == nil {
+			return n, nil
+		}
+		return f(c, n)
+	}
+}
+
+// Optimize runs all rules but those that are skipped.
+func Optimize(c *Context, n logical.Node) (logical.Node, error) {
 	for _, r := range Order() {
-		if skip[r.ID] {
+		if c.Skip[r.ID] {
 			continue
 		}
 		var err error
-		if n, err = r.Apply(n); err != nil {
+		if n, err = r.Apply(c, n); err != nil {
 			return nil, err
 		}
 	}

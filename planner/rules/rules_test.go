@@ -188,7 +188,7 @@ Project a#0
 }
 
 func TestRulesCanBeSkippedByName(t *testing.T) {
-	n, err := Optimize(&logical.Filter{Input: scan(), Cond: expr.Bool(true)}, map[string]bool{"fold-constants": true})
+	n, err := Optimize(&Context{Skip: map[string]bool{"fold-constants": true}}, &logical.Filter{Input: scan(), Cond: expr.Bool(true)})
 	if err != nil || !strings.HasPrefix(n.String(), "Filter true") {
 		t.Errorf("got %v, %v", n, err)
 	}

@@ -78,7 +78,7 @@ func drawn(d, rows, all float64) float64 {
 
 // unknownRows is what a table of which nothing is known is taken to hold: too
 // much to be sent to every task.
-const unknownRows = 1e6
+const unknownRows = 1e7
 
 // defaultDistinct is the share of a table's rows that differ in a column of
 // which nothing is known.
