@@ -28,15 +28,22 @@ type scan struct {
 	filters []*keyFilter
 	keep    []int32
 	dropped int64
+	// conds are of the query; exact says that the reader in hand applies them all.
+	conds    []*condition
+	exact    bool
+	returned int64 // rows that the reader in hand has returned
+	counts   batch.ScanCounts
 }
 
-func newScan(n *physical.Scan) *scan { return &scan{base: base{node: n}, n: n} }
+func newScan(n *physical.Scan) *scan {
+	return &scan{base: base{node: n}, n: n, conds: newConditions(n)}
+}
 
 func (s *scan) Open(ctx context.Context, tc *TaskContext) error {
 	if err := errors.Join(s.base.Open(ctx, tc), s.closeReader()); err != nil {
 		return err
 	}
-	s.splits, s.dropped = s.splits[:0], 0
+	s.splits, s.dropped, s.counts = s.splits[:0], 0, batch.ScanCounts{}
 	for _, sp := range tc.Spec.Splits {
 		if sp.Source == s.n.Source {
 			s.splits = append(s.splits, sp)
@@ -63,11 +70,14 @@ func (s *scan) Next(ctx context.Context) (arrow.RecordBatch, error) {
 			if s.reader, err = s.opener.Open(ctx, s.split, s.n.Columns, s.tc.Alloc); err != nil {
 				return nil, fmt.Errorf("open split %d of source %q: %w", s.split.Index, s.n.Source, err)
 			}
+			s.returned = 0
+			s.where()
 			s.offer()
 		}
 		rec, err := s.reader.Next(ctx)
 		if err == io.EOF {
 			s.tc.Result.Counters.BytesIn += s.split.Bytes
+			s.settle()
 			if err := s.closeReader(); err != nil {
 				return nil, err
 			}
@@ -77,6 +87,7 @@ func (s *scan) Next(ctx context.Context) (arrow.RecordBatch, error) {
 			return nil, fmt.Errorf("read split %d of source %q: %w", s.split.Index, s.n.Source, err)
 		}
 		s.tc.Result.Counters.RowsIn += rec.NumRows()
+		s.returned += rec.NumRows()
 		if rec.NumRows() == 0 {
 			rec.Release()
 			continue
