@@ -22,7 +22,7 @@ type completeAggregate struct {
 	ordered []*orderedRows
 	ids     []uint32
 	mem     account // of seen
-	out     cutter
+	out     groupCutter
 	done    bool
 }
 
@@ -35,7 +35,7 @@ func newCompleteAggregate(n *physical.CompleteAggregate, in Operator) (*complete
 	if err != nil {
 		return nil, err
 	}
-	c := &completeAggregate{base: base{node: n, in: []Operator{in}}, agg: agg, in1: inputs,
+	c := &completeAggregate{base: base{node: n, in: []Operator{in}}, agg: agg, in1: inputs, out: groupCutter{agg: agg, schema: n.Schema()},
 		seen: make([]*groupTable, len(n.Aggs)), ordered: make([]*orderedRows, len(n.Aggs))}
 	for i, a := range n.Aggs {
 		if a.Distinct && !a.Func.IgnoresDuplicates {
@@ -94,9 +94,7 @@ func (c *completeAggregate) Next(ctx context.Context) (arrow.RecordBatch, error)
 				return nil, fmt.Errorf("%s: %w", c.agg.aggs[i], err)
 			}
 		}
-		if err := emitResults(c.agg, &c.out, c.in1.nkeys, c.Schema()); err != nil {
-			return nil, err
-		}
+		c.out.start()
 	}
 	return c.out.next()
 }

@@ -16,7 +16,8 @@ type finalAggregate struct {
 	base
 	nkeys int
 	agg   *aggregator
-	out   cutter
+	out   groupCutter
+	spill aggSpill
 	// in parts: part is the one that is computed next, of parts.
 	part, parts int
 	opened      bool
@@ -34,7 +35,8 @@ func newFinalAggregate(n *physical.FinalAggregate, in Operator) (*finalAggregate
 	if err != nil {
 		return nil, err
 	}
-	return &finalAggregate{base: base{node: n, in: []Operator{in}}, nkeys: n.NKeys, agg: agg}, nil
+	return &finalAggregate{base: base{node: n, in: []Operator{in}}, nkeys: n.NKeys, agg: agg,
+		out: groupCutter{agg: agg, schema: n.Schema()}}, nil
 }
 
 // newMergeAggregator checks that the input has nkeys keys and the aggregates' state columns.
@@ -48,12 +50,14 @@ func newMergeAggregator(nkeys int, aggs []*expr.AggCall, input *arrow.Schema) (*
 func (f *finalAggregate) Open(ctx context.Context, tc *TaskContext) error {
 	f.agg.open(tc)
 	f.out.reset()
+	f.spill.close()
 	f.part, f.parts, f.opened = 0, 1, false
 	return f.base.Open(ctx, tc)
 }
 
 func (f *finalAggregate) Close() error {
 	f.out.reset()
+	f.spill.close()
 	f.agg.release()
 	return f.base.Close()
 }
@@ -67,17 +71,10 @@ func (f *finalAggregate) Next(ctx context.Context) (arrow.RecordBatch, error) {
 	}
 	for {
 		rec, err := f.out.next()
-		if err != io.EOF || f.part == f.parts {
+		if err != io.EOF {
 			return rec, err
 		}
-		if f.parts > 1 {
-			if err := f.exchange().readPart(f.part, f.parts); err != nil {
-				return nil, err
-			}
-			f.agg.reset()
-		}
-		f.part++
-		if err := f.compute(ctx); err != nil {
+		if err := f.more(ctx); err != nil {
 			return nil, err
 		}
 	}
@@ -108,36 +105,64 @@ func (f *finalAggregate) exchange() *exchangeRead {
 	return nil
 }
 
-func (f *finalAggregate) compute(ctx context.Context) error {
-	err := drain(ctx, f.in[0], func(rec arrow.RecordBatch) error {
-		groups, err := f.agg.assign(rec.Columns()[:f.nkeys], int(rec.NumRows()))
+// more computes the next groups: of what was spilled, or of the next part of the
+// input. It returns io.EOF after the last.
+func (f *finalAggregate) more(ctx context.Context) error {
+	if p, ok := f.spill.next(); ok {
+		defer p.drop()
+		return f.compute(ctx, &partReader{tc: f.tc, list: &p.spilled}, p.level)
+	}
+	if f.part == f.parts {
+		return io.EOF
+	}
+	if f.parts > 1 {
+		if err := f.exchange().readPart(f.part, f.parts); err != nil {
+			return err
+		}
+	}
+	f.part++
+	return f.compute(ctx, f.in[0], 0)
+}
+
+// compute merges all of in, or what fits, and leaves the rest to be computed later.
+func (f *finalAggregate) compute(ctx context.Context, in batchSource, level int) error {
+	f.agg.reset()
+	for {
+		rec, err := in.Next(ctx)
+		if err == io.EOF {
+			break
+		}
 		if err != nil {
 			return err
 		}
-		return f.agg.merge(groups, rec.Columns()[f.nkeys:])
-	})
-	if err != nil {
+		err = f.add(rec, level)
+		rec.Release()
+		if err != nil {
+			return err
+		}
+	}
+	if f.spill.lists == nil {
+		f.out.start()
+		return nil
+	}
+	if err := f.spill.groups(f.tc, f.agg, f.in[0].Schema(), level); err != nil {
 		return err
 	}
-	return emitResults(f.agg, &f.out, f.nkeys, f.Schema())
+	f.spill.end(level)
+	return nil
 }
 
-// emitResults sets out to the keys and results of all groups. Without keys there
-// is one group, whether or not there were rows.
-func emitResults(agg *aggregator, out *cutter, nkeys int, schema *arrow.Schema) error {
-	n := agg.table.Len()
-	if nkeys == 0 {
-		n = 1
-		agg.resize(1)
+func (f *finalAggregate) add(rec arrow.RecordBatch, level int) error {
+	groups, full := f.agg.assign(rec.Columns()[:f.nkeys], int(rec.NumRows()))
+	should, can := f.agg.spills(f.tc, level)
+	if full != nil && !(can && refused(full)) {
+		return full
 	}
-	keys, err := agg.keys()
-	if err != nil {
+	if err := f.agg.merge(groups, rec.Columns()[f.nkeys:]); err != nil {
 		return err
 	}
-	cols, err := agg.finals(keys, 0, n)
-	if err != nil {
-		return err
+	if should || full != nil {
+		return f.spill.groups(f.tc, f.agg, f.in[0].Schema(), level)
 	}
-	out.set(schema, cols, n)
 	return nil
 }
