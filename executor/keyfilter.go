@@ -4,7 +4,9 @@ import (
 	"math"
 
 	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/memory"
 
+	"github.com/sluice-stream/sluice/executor/gather"
 	"github.com/sluice-stream/sluice/planner/expr"
 	"github.com/sluice-stream/sluice/planner/physical"
 	"github.com/sluice-stream/sluice/sources"
@@ -16,7 +18,7 @@ import (
 // down, and joins through their probe side, to a scan in the same task.
 type keyFilter struct {
 	cols []int // of the scan's output
-	from *physical.HashJoin
+	slot int   // among the scan's filters
 
 	index   *joinIndex // nil while nothing is known
 	keys    *joinKeys
@@ -24,7 +26,6 @@ type keyFilter struct {
 	lo, hi  int64
 	words   []uint64
 	a, b    []uint32
-	picked  []arrow.Array
 	seen    int64
 	dropped int64
 }
@@ -56,8 +57,8 @@ func attachFilter(j *hashJoin, keys []expr.Expr) {
 	if s == nil {
 		return
 	}
-	f := &keyFilter{cols: cols, from: j.n}
-	s.filters = append(s.filters, f)
+	f := &keyFilter{cols: cols, slot: len(s.filters)}
+	s.filters, s.keep = append(s.filters, f), append(s.keep, nil)
 	j.filter = f
 }
 
@@ -136,6 +137,21 @@ func (f *keyFilter) clear() {
 	f.index, f.seen, f.dropped = nil, 0, 0
 }
 
+// pick returns the columns of the filter, of some rows of a batch or of all.
+func (f *keyFilter) pick(alloc memory.Allocator, rec arrow.RecordBatch, rows []int32) ([]arrow.Array, error) {
+	cols := make([]arrow.Array, len(f.cols))
+	for i, c := range f.cols {
+		cols[i] = rec.Column(c)
+	}
+	if rows != nil {
+		return gather.Columns(alloc, cols, rows)
+	}
+	for _, c := range cols {
+		c.Retain()
+	}
+	return cols, nil
+}
+
 // Columns implements sources.RowFilter.
 func (f *keyFilter) Columns() []int { return f.cols }
 
@@ -199,4 +215,54 @@ func (x *joinIndex) may(words []uint64, lo, hi []uint32) {
 			x.candidates(hashes[:end-start], lo[start:end], hi[start:end])
 		}
 	}
+}
+
+// offer tells the reader what joins know already.
+func (s *scan) offer() {
+	r, ok := s.reader.(sources.Filterable)
+	if !ok {
+		return
+	}
+	var fs []sources.RowFilter
+	for _, f := range s.filters {
+		if f.index != nil {
+			fs = append(fs, f)
+		}
+	}
+	if len(fs) > 0 {
+		r.Filter(fs)
+	}
+}
+
+// wanted drops the rows that a join above has no partner for. It returns nil if
+// none is left. Only the keys are gathered between one filter and the next.
+func (s *scan) wanted(rec arrow.RecordBatch) (arrow.RecordBatch, error) {
+	out := relabel(rec, s.n.Out)
+	var rows []int32 // nil is all
+	n := int(out.NumRows())
+	for _, f := range s.filters {
+		if !f.Active() || n == 0 {
+			continue
+		}
+		keys, err := f.pick(s.tc.Alloc, out, rows)
+		if err != nil {
+			out.Release()
+			return nil, err
+		}
+		keep := f.Keep(keys, n, s.keep[f.slot][:0])
+		gather.Release(keys)
+		s.keep[f.slot] = keep
+		for i, k := range keep {
+			if rows != nil {
+				keep[i] = rows[k]
+			}
+		}
+		rows, n = keep, len(keep)
+	}
+	if rows == nil {
+		return out, nil
+	}
+	defer out.Release()
+	s.dropped += out.NumRows() - int64(n)
+	return keepRows(s.tc, out, rows)
 }

@@ -26,7 +26,7 @@ type scan struct {
 	// filters are of joins above. The reader may apply them too; what it leaves is
 	// dropped here, before any other operator sees it.
 	filters []*keyFilter
-	keep    []int32
+	keep    [][]int32 // of each filter
 	dropped int64
 	// conds are of the query; exact says that the reader in hand applies them all.
 	conds    []*condition
@@ -102,48 +102,6 @@ func (s *scan) Next(ctx context.Context) (arrow.RecordBatch, error) {
 			return out, err
 		}
 	}
-}
-
-// offer tells the reader what joins know already.
-func (s *scan) offer() {
-	r, ok := s.reader.(sources.Filterable)
-	if !ok {
-		return
-	}
-	var fs []sources.RowFilter
-	for _, f := range s.filters {
-		if f.index != nil {
-			fs = append(fs, f)
-		}
-	}
-	if len(fs) > 0 {
-		r.Filter(fs)
-	}
-}
-
-// wanted drops the rows that a join above has no partner for. It returns nil if
-// none is left.
-func (s *scan) wanted(rec arrow.RecordBatch) (arrow.RecordBatch, error) {
-	out := relabel(rec, s.n.Out)
-	for _, f := range s.filters {
-		if !f.Active() {
-			continue
-		}
-		cols := f.picked[:0]
-		for _, c := range f.cols {
-			cols = append(cols, out.Column(c))
-		}
-		f.picked = cols
-		s.keep = f.Keep(cols, int(out.NumRows()), s.keep[:0])
-		s.dropped += out.NumRows() - int64(len(s.keep))
-		kept, err := keepRows(s.tc, out, s.keep)
-		out.Release()
-		if kept == nil || err != nil {
-			return nil, err
-		}
-		out = kept
-	}
-	return out, nil
 }
 
 func (s *scan) closeReader() error {
