@@ -1,8 +1,10 @@
 package executor
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io"
 
 	"github.com/apache/arrow-go/v18/arrow"
 
@@ -25,6 +27,90 @@ const (
 	aggPressure = 16      // of that, below which memory being short is not their fault
 	spillRows   = 1 << 15 // groups that are cut at a time
 )
+
+// merging is an aggregation of partial results that spills, and what hands its
+// groups out. An operator that reads rows fills the aggregator itself.
+type merging struct {
+	agg    *aggregator
+	out    groupCutter
+	spill  aggSpill
+	states *arrow.Schema // keys, then states
+}
+
+func newMerging(agg *aggregator, results, states *arrow.Schema) merging {
+	return merging{agg: agg, out: groupCutter{agg: agg, schema: results}, states: states}
+}
+
+func (m *merging) open(tc *TaskContext) {
+	m.agg.open(tc)
+	m.out.reset()
+	m.spill.close()
+}
+
+func (m *merging) close() {
+	m.out.reset()
+	m.spill.close()
+	m.agg.release()
+}
+
+// nextSpilled merges the next part that was spilled, if there is one.
+func (m *merging) nextSpilled(ctx context.Context, tc *TaskContext) (found bool, err error) {
+	p, found := m.spill.next()
+	if !found {
+		return false, nil
+	}
+	defer p.drop()
+	return true, m.mergeAll(ctx, tc, &partReader{tc: tc, list: &p.spilled}, p.level)
+}
+
+// mergeAll merges all of in, or what fits, and leaves the rest to be merged later.
+func (m *merging) mergeAll(ctx context.Context, tc *TaskContext, in batchSource, level int) error {
+	m.agg.reset()
+	for {
+		rec, err := in.Next(ctx)
+		if err == io.EOF {
+			return m.finish(tc, level)
+		}
+		if err != nil {
+			return err
+		}
+		nkeys := len(m.agg.table.types)
+		err = m.put(tc, rec.Columns()[:nkeys], int(rec.NumRows()), level, func(groups []uint32) error {
+			return m.agg.merge(groups, rec.Columns()[nkeys:])
+		})
+		rec.Release()
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// put adds rows to their groups and spills the groups if they have become too many.
+func (m *merging) put(tc *TaskContext, keys []arrow.Array, n, level int, add func(groups []uint32) error) error {
+	groups, full := m.agg.assign(keys, n)
+	should, can := m.agg.spills(tc, level)
+	if full != nil && !(can && refused(full)) {
+		return full
+	}
+	if err := add(groups); err != nil {
+		return err
+	}
+	if should || full != nil {
+		return m.spill.groups(tc, m.agg, m.states, level)
+	}
+	return nil
+}
+
+// finish hands the groups out, or puts them with those that were spilled.
+func (m *merging) finish(tc *TaskContext, level int) error {
+	if m.spill.lists == nil {
+		m.out.start()
+		return nil
+	}
+	err := m.spill.groups(tc, m.agg, m.states, level)
+	m.spill.end(level)
+	return err
+}
 
 // aggSpill is what an aggregation has on disk.
 type aggSpill struct {

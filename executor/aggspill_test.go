@@ -14,6 +14,7 @@ import (
 	"github.com/sluice-stream/sluice/batch"
 	limits "github.com/sluice-stream/sluice/internal/memory"
 	"github.com/sluice-stream/sluice/planner/expr"
+	"github.com/sluice-stream/sluice/planner/physical"
 )
 
 // spilledAggregate runs an aggregation with a budget, which charges are refused
@@ -27,7 +28,13 @@ func spilledAggregate(t *testing.T, seed uint64, n, domain int, budget int64, st
 	defer tb.rec.Release()
 	keys := [][]expr.Expr{exprs(tb.col("k"), tb.col("s")), exprs(tb.col("s")), exprs(tb.col("k"))}[seed%3]
 	aggs := []*expr.AggCall{call("count"), call("sum", tb.col("v")), call("list", tb.col("v"))}
-	e := newEngine(t, alloc, partialFinal(tb, keys, aggs), 2)
+	plan := partialFinal(tb, keys, aggs)
+	if seed >= 3 { // the same in one step
+		plan = onePlan(tb, func(in physical.Node) physical.Node {
+			return &physical.CompleteAggregate{Input: in, Keys: keys, Aggs: aggs, Out: aggSchema(tb.schema, keys, resultTypes(aggs), false)}
+		})
+	}
+	e := newEngine(t, alloc, plan, 2)
 	defer e.close()
 	e.spill = filepath.Join(t.TempDir(), "task")
 	held := int64(0)
@@ -55,7 +62,7 @@ func spilledAggregate(t *testing.T, seed uint64, n, domain int, budget int64, st
 		if rows, err = e.tryRun(batch.ID(id)); err != nil {
 			return nil, 0, err
 		}
-		for _, s := range e.tasks[1].Stats() {
+		for _, s := range e.tasks[len(e.tasks)-1].Stats() {
 			spilled += s.Spilled
 		}
 	}
@@ -74,7 +81,7 @@ func (e *engine) tryRun(id batch.ID) (rows []string, err error) {
 				return nil, err
 			}
 		}
-		if s.ID == 1 {
+		if s.ID == len(e.plan.Stages)-1 {
 			rows = e.client(s, id, n)
 		}
 	}

@@ -14,10 +14,8 @@ import (
 // finalAggregate merges partial results into results.
 type finalAggregate struct {
 	base
+	merging
 	nkeys int
-	agg   *aggregator
-	out   groupCutter
-	spill aggSpill
 	// in parts: part is the one that is computed next, of parts.
 	part, parts int
 	opened      bool
@@ -35,8 +33,7 @@ func newFinalAggregate(n *physical.FinalAggregate, in Operator) (*finalAggregate
 	if err != nil {
 		return nil, err
 	}
-	return &finalAggregate{base: base{node: n, in: []Operator{in}}, nkeys: n.NKeys, agg: agg,
-		out: groupCutter{agg: agg, schema: n.Schema()}}, nil
+	return &finalAggregate{base: base{node: n, in: []Operator{in}}, merging: newMerging(agg, n.Schema(), in.Schema()), nkeys: n.NKeys}, nil
 }
 
 // newMergeAggregator checks that the input has nkeys keys and the aggregates' state columns.
@@ -48,17 +45,13 @@ func newMergeAggregator(nkeys int, aggs []*expr.AggCall, input *arrow.Schema) (*
 }
 
 func (f *finalAggregate) Open(ctx context.Context, tc *TaskContext) error {
-	f.agg.open(tc)
-	f.out.reset()
-	f.spill.close()
+	f.merging.open(tc)
 	f.part, f.parts, f.opened = 0, 1, false
 	return f.base.Open(ctx, tc)
 }
 
 func (f *finalAggregate) Close() error {
-	f.out.reset()
-	f.spill.close()
-	f.agg.release()
+	f.merging.close()
 	return f.base.Close()
 }
 
@@ -108,9 +101,8 @@ func (f *finalAggregate) exchange() *exchangeRead {
 // more computes the next groups: of what was spilled, or of the next part of the
 // input. It returns io.EOF after the last.
 func (f *finalAggregate) more(ctx context.Context) error {
-	if p, ok := f.spill.next(); ok {
-		defer p.drop()
-		return f.compute(ctx, &partReader{tc: f.tc, list: &p.spilled}, p.level)
+	if found, err := f.nextSpilled(ctx, f.tc); found || err != nil {
+		return err
 	}
 	if f.part == f.parts {
 		return io.EOF
@@ -121,48 +113,5 @@ func (f *finalAggregate) more(ctx context.Context) error {
 		}
 	}
 	f.part++
-	return f.compute(ctx, f.in[0], 0)
-}
-
-// compute merges all of in, or what fits, and leaves the rest to be computed later.
-func (f *finalAggregate) compute(ctx context.Context, in batchSource, level int) error {
-	f.agg.reset()
-	for {
-		rec, err := in.Next(ctx)
-		if err == io.EOF {
-			break
-		}
-		if err != nil {
-			return err
-		}
-		err = f.add(rec, level)
-		rec.Release()
-		if err != nil {
-			return err
-		}
-	}
-	if f.spill.lists == nil {
-		f.out.start()
-		return nil
-	}
-	if err := f.spill.groups(f.tc, f.agg, f.in[0].Schema(), level); err != nil {
-		return err
-	}
-	f.spill.end(level)
-	return nil
-}
-
-func (f *finalAggregate) add(rec arrow.RecordBatch, level int) error {
-	groups, full := f.agg.assign(rec.Columns()[:f.nkeys], int(rec.NumRows()))
-	should, can := f.agg.spills(f.tc, level)
-	if full != nil && !(can && refused(full)) {
-		return full
-	}
-	if err := f.agg.merge(groups, rec.Columns()[f.nkeys:]); err != nil {
-		return err
-	}
-	if should || full != nil {
-		return f.spill.groups(f.tc, f.agg, f.in[0].Schema(), level)
-	}
-	return nil
+	return f.mergeAll(ctx, f.tc, f.in[0], 0)
 }
