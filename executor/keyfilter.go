@@ -28,6 +28,8 @@ type keyFilter struct {
 	a, b    []uint32
 	seen    int64
 	dropped int64
+	// again and found are rows that the reader had left, and those dropped of them.
+	again, found int64
 }
 
 var _ sources.RowFilter = (*keyFilter)(nil)
@@ -134,7 +136,7 @@ func signedKey(dt arrow.DataType) bool {
 }
 
 func (f *keyFilter) clear() {
-	f.index, f.seen, f.dropped = nil, 0, 0
+	f.index, f.seen, f.dropped, f.again, f.found = nil, 0, 0, 0, 0
 }
 
 // pick returns the columns of the filter, of some rows of a batch or of all.
@@ -165,6 +167,14 @@ func (f *keyFilter) Bounds() (lo, hi int64, ok bool) { return f.lo, f.hi, f.inde
 
 // Keep implements sources.RowFilter.
 func (f *keyFilter) Keep(cols []arrow.Array, n int, dst []int32) []int32 {
+	first := len(dst)
+	dst = f.keep(cols, n, dst)
+	f.seen += int64(n)
+	f.dropped += int64(n - (len(dst) - first))
+	return dst
+}
+
+func (f *keyFilter) keep(cols []arrow.Array, n int, dst []int32) []int32 {
 	f.words = growWords(f.words, n*f.keys.stride)
 	f.keys.words(cols, n, f.words)
 	if cap(f.a) < n {
@@ -189,9 +199,15 @@ func (f *keyFilter) Keep(cols []arrow.Array, n int, dst []int32) []int32 {
 			}
 		}
 	}
-	f.seen += int64(n)
-	f.dropped += int64(n - (len(dst) - first))
 	return dst
+}
+
+// worthwhile reports whether to look at rows here, given whether the reader has.
+func (f *keyFilter) worthwhile(sifted bool) bool {
+	if !sifted || f.index == nil {
+		return f.Active()
+	}
+	return f.again < keyFilterTrial || f.found*keyFilterFifth >= f.again
 }
 
 // may is lookup, but that a range may be one of other keys.
@@ -220,7 +236,7 @@ func (x *joinIndex) may(words []uint64, lo, hi []uint32) {
 // offer tells the reader what joins know already.
 func (s *scan) offer() {
 	r, ok := s.reader.(sources.Filterable)
-	if !ok {
+	if s.sifted = false; !ok {
 		return
 	}
 	var fs []sources.RowFilter
@@ -229,7 +245,7 @@ func (s *scan) offer() {
 			fs = append(fs, f)
 		}
 	}
-	if len(fs) > 0 {
+	if s.sifted = len(fs) > 0; s.sifted {
 		r.Filter(fs)
 	}
 }
@@ -241,7 +257,7 @@ func (s *scan) wanted(rec arrow.RecordBatch) (arrow.RecordBatch, error) {
 	var rows []int32 // nil is all
 	n := int(out.NumRows())
 	for _, f := range s.filters {
-		if !f.Active() || n == 0 {
+		if n == 0 || !f.worthwhile(s.sifted) {
 			continue
 		}
 		keys, err := f.pick(s.tc.Alloc, out, rows)
@@ -249,7 +265,13 @@ func (s *scan) wanted(rec arrow.RecordBatch) (arrow.RecordBatch, error) {
 			out.Release()
 			return nil, err
 		}
-		keep := f.Keep(keys, n, s.keep[f.slot][:0])
+		var keep []int32
+		if s.sifted {
+			keep = f.keep(keys, n, s.keep[f.slot][:0])
+			f.again, f.found = f.again+int64(n), f.found+int64(n-len(keep))
+		} else {
+			keep = f.Keep(keys, n, s.keep[f.slot][:0])
+		}
 		gather.Release(keys)
 		s.keep[f.slot] = keep
 		for i, k := range keep {

@@ -27,6 +27,7 @@ type scan struct {
 	// dropped here, before any other operator sees it.
 	filters []*keyFilter
 	keep    [][]int32 // of each filter
+	sifted  bool      // the reader in hand knows the filters
 	dropped int64
 	// conds are of the query; exact says that the reader in hand applies them all.
 	conds    []*condition
