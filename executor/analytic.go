@@ -18,26 +18,34 @@ import (
 // analytic computes window functions over sorted rows. It takes whole
 // partitions, as many as make a batch of some size, so that small partitions
 // are computed together; a partition that is larger is held whole, because a
-// frame may reach anywhere in it. Where all calls number rows, which takes only
-// what came before, nothing is held.
+// frame may reach anywhere in it; where no frame does, one that does not fit goes
+// to disk (see spool). Where all calls number rows, which takes only what came
+// before, nothing is held.
 type analytic struct {
 	base
-	exprs   *computed // partition keys, order keys, then what the calls use
-	inputs  []callInput
-	npart   int
-	nkeys   int
-	part    edges
-	peer    edges
-	chunks  []analyticChunk
-	marks   []uint8 // of the rows in chunks
-	cut     int     // rows before the start of the last partition
-	enough  int     // rows of whole partitions that are worth computing
-	numbers bool    // all calls number rows
-	rank    rankState
-	ready   []arrow.RecordBatch
-	emitted int
-	ended   bool
-	mem     account
+	exprs    *computed // partition keys, order keys, then what the calls use
+	inputs   []callInput
+	npart    int
+	nkeys    int
+	part     edges
+	peer     edges
+	chunks   []analyticChunk
+	held     int64   // bytes of chunks
+	used     int     // columns that the calls use
+	streams  bool    // no call needs its whole partition at hand
+	spool    *spool  // the partition on disk; nil if there is none
+	holdMax  int64   // bytes of a partition that are held before it goes to disk; set by Open unless hold is
+	hold     int64   // is holdMax, in tests
+	pageRows int     // rows of a batch on disk
+	marks    []uint8 // of the rows in chunks
+	cut      int     // rows before the start of the last partition
+	enough   int     // rows of whole partitions that are worth computing
+	numbers  bool    // all calls number rows
+	rank     rankState
+	ready    []arrow.RecordBatch
+	emitted  int
+	ended    bool
+	mem      account
 }
 
 // callInput says where the columns of one call are among the computed ones, -1
@@ -50,8 +58,9 @@ type callInput struct {
 
 // analyticChunk is an input batch with the columns that the calls use.
 type analyticChunk struct {
-	rec  arrow.RecordBatch
-	cols []arrow.Array
+	rec   arrow.RecordBatch
+	cols  []arrow.Array
+	bytes int64
 }
 
 // The marks of a row: what starts with it.
@@ -61,7 +70,7 @@ const (
 )
 
 func newAnalytic(n *physical.Analytic, in Operator) (*analytic, error) {
-	a := &analytic{base: base{node: n, in: []Operator{in}}, npart: len(n.Partition), nkeys: len(n.Partition) + len(n.Order), enough: outputRows, numbers: true}
+	a := &analytic{base: base{node: n, in: []Operator{in}}, npart: len(n.Partition), nkeys: len(n.Partition) + len(n.Order), enough: outputRows, pageRows: outputRows, numbers: true}
 	es := append([]expr.Expr{}, n.Partition...)
 	for _, k := range n.Order {
 		es = append(es, k.Expr)
@@ -93,12 +102,20 @@ func newAnalytic(n *physical.Analytic, in Operator) (*analytic, error) {
 		}
 		a.inputs = append(a.inputs, ci)
 	}
+	a.used, a.streams = len(es)-a.nkeys, true
+	for i := range a.inputs {
+		_, ok := reachOf(&a.inputs[i])
+		a.streams = a.streams && ok
+	}
 	a.exprs, err = newComputed(es, in.Schema())
 	return a, err
 }
 
 func (a *analytic) Open(ctx context.Context, tc *TaskContext) error {
 	a.reset()
+	if a.holdMax = a.hold; a.hold == 0 {
+		a.holdMax = holdMaxOf(tc.Budget)
+	}
 	a.mem.open(tc)
 	a.exprs.open(tc)
 	return a.base.Open(ctx, tc)
@@ -109,13 +126,22 @@ func (a *analytic) reset() {
 	for _, rec := range a.ready[a.emitted:] {
 		rec.Release()
 	}
+	a.dropSpool()
 	a.part.reset()
 	a.peer.reset()
 	a.marks, a.cut, a.ready, a.emitted, a.ended, a.rank = nil, 0, nil, 0, false, rankState{}
 }
 
+func (a *analytic) dropSpool() {
+	if a.spool != nil {
+		a.spool.close()
+		a.spool = nil
+	}
+}
+
 func (a *analytic) dropChunks(n int) {
 	for _, c := range a.chunks[:n] {
+		a.held -= c.bytes
 		c.rec.Release()
 		gather.Release(c.cols)
 	}
@@ -135,29 +161,57 @@ func (a *analytic) Next(ctx context.Context) (arrow.RecordBatch, error) {
 			return a.ready[a.emitted-1], nil
 		}
 		a.ready, a.emitted = a.ready[:0], 0
+		if a.spool != nil && (a.spool.done || a.ended) {
+			rec, err := a.spool.next()
+			if err != io.EOF {
+				return rec, err
+			}
+			a.dropSpool()
+			if err := a.settle(); err != nil {
+				return nil, err
+			}
+			continue
+		}
 		if a.ended {
 			return nil, io.EOF
 		}
-		rec, err := a.in[0].Next(ctx)
-		switch {
-		case err == io.EOF:
-			a.ended = true
-			err = a.compute(len(a.marks))
-		case err == nil:
-			err = a.add(rec)
-			rec.Release()
-			switch {
-			case err != nil:
-			case a.numbers:
-				err = a.compute(len(a.marks))
-			case a.cut >= a.enough:
-				err = a.compute(a.cut)
-			}
-		}
-		if err != nil {
+		if err := a.read(ctx); err != nil {
 			return nil, err
 		}
 	}
+}
+
+// read takes the next batch, and computes what can be.
+func (a *analytic) read(ctx context.Context) error {
+	rec, err := a.in[0].Next(ctx)
+	if err == io.EOF {
+		a.ended = true
+		return a.settle()
+	}
+	if err != nil {
+		return err
+	}
+	err = a.add(rec)
+	rec.Release()
+	if err != nil {
+		return err
+	}
+	return a.settle()
+}
+
+// settle computes what can be of the rows at hand.
+func (a *analytic) settle() error {
+	switch {
+	case a.spool != nil && !a.spool.done:
+		return a.follow()
+	case a.spool != nil:
+		return nil
+	case a.ended || a.numbers:
+		return a.compute(len(a.marks))
+	case a.cut >= a.enough:
+		return a.compute(a.cut)
+	}
+	return a.spills()
 }
 
 // add keeps a batch and marks where partitions and peers start in it.
@@ -175,7 +229,12 @@ func (a *analytic) add(rec arrow.RecordBatch) error {
 	}
 	defer gather.Release(cols[:a.nkeys])
 	rec.Retain()
-	a.chunks = append(a.chunks, analyticChunk{rec: rec, cols: cols[a.nkeys:]})
+	chunk := analyticChunk{rec: rec, cols: cols[a.nkeys:], bytes: gather.BatchBytes(rec)}
+	for _, c := range chunk.cols {
+		chunk.bytes += gather.Bytes(c)
+	}
+	a.chunks = append(a.chunks, chunk)
+	a.held += chunk.bytes
 	first := len(a.marks)
 	a.marks = append(a.marks, make([]uint8, n)...)
 	if err := a.peer.mark(cols[a.npart:a.nkeys], a.marks[first:], startsPeers); err != nil {
@@ -266,10 +325,7 @@ func (a *analytic) emit(results []arrow.Array, n int) {
 			done++
 			continue
 		}
-		rest := analyticChunk{rec: c.rec.NewSlice(int64(rows), int64(size)), cols: sliced(c.cols, rows, size)}
-		c.rec.Release()
-		gather.Release(c.cols)
-		*c = rest
+		a.cutChunk(c, rows)
 	}
 	a.dropChunks(done)
 }

@@ -1,6 +1,7 @@
 package executor
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -397,6 +398,93 @@ func TestWindowFunctionsEqualTheirDefinition(t *testing.T) {
 		checkAnalytic(t, alloc, r, tb, n, 1+r.IntN(100))
 		tb.rec.Release()
 		alloc.AssertSize(t, 0)
+	}
+}
+
+// recut hands batches on in pieces.
+type recut struct {
+	Operator
+	rows int64
+	rec  arrow.RecordBatch
+	at   int64
+}
+
+func (c *recut) Next(ctx context.Context) (arrow.RecordBatch, error) {
+	if c.rec == nil {
+		var err error
+		if c.rec, err = c.Operator.Next(ctx); err != nil {
+			c.rec = nil
+			return nil, err
+		}
+		c.at = 0
+	}
+	end := min(c.at+c.rows, c.rec.NumRows())
+	out := c.rec.NewSlice(c.at, end)
+	if c.at = end; end == c.rec.NumRows() {
+		c.rec.Release()
+		c.rec = nil
+	}
+	return out, nil
+}
+
+// TestWindowFunctionsOverSpilledPartitions sends every partition to disk, in
+// pages of a few rows, and compares with the definition.
+func TestWindowFunctionsOverSpilledPartitions(t *testing.T) {
+	seeds, spilled := uint64(60), 0
+	if testing.Short() {
+		seeds = 30
+	}
+	for seed := range seeds {
+		r := rand.New(rand.NewPCG(seed, 9))
+		alloc := memory.NewCheckedAllocator(memory.DefaultAllocator)
+		tb := windowTable(r, alloc, []int{1, 60, 250, 700}[r.IntN(4)], []int{2, 9, 40}[r.IntN(3)])
+		n := &physical.Analytic{}
+		if r.IntN(3) > 0 {
+			n.Partition = exprs(tb.col("p"))
+		}
+		n.Order = []expr.SortKey{{Expr: tb.col("a"), Desc: r.IntN(2) == 0, NullsFirst: r.IntN(2) == 0}, {Expr: tb.col("v")}}
+		n.Order = n.Order[:1+r.IntN(2)]
+		for len(n.Calls) < 6 {
+			for _, c := range randomCalls(r, tb, n.Order) {
+				if c.Agg != nil || c.Kind == expr.NthValue {
+					c.Frame.Exclude = expr.ExcludeNone
+				}
+				if _, ok := reachOf(&callInput{call: c}); ok {
+					n.Calls = append(n.Calls, c)
+				}
+			}
+		}
+		rows := int(tb.rec.NumRows())
+		e := newEngine(t, alloc, onePlan(tb, windowPlan(tb, n)), 1)
+		a := e.tasks[1].root.(*watched).op.(*analytic)
+		if !a.streams {
+			t.Fatalf("%s does not stream", n)
+		}
+		e.spill = t.TempDir()
+		a.hold, a.pageRows, a.enough = 1, 1+r.IntN(50), 1<<30
+		a.in[0] = &recut{Operator: a.in[0], rows: 1 + r.Int64N(100)}
+		want := windowOracle(tb, n)
+		e.sources["src"] = tb.cut(r, 0, rows, 3)
+		e.tasks[1].Measure(true)
+		for id := range 2 {
+			if got := e.run(batch.ID(id), batch.NoTime, batch.NoTime); !slices.Equal(got, want) {
+				for i := range want {
+					if i >= len(got) || got[i] != want[i] {
+						t.Fatalf("seed %d, %s over %d rows in pages of %d: row %d:\n got %s\nwant %s", seed, n, rows, a.pageRows, i, strings.Join(got[min(i, len(got)):min(i+1, len(got))], ""), want[i])
+					}
+				}
+			}
+		}
+		if e.tasks[1].Stats()[0].Spilled > 0 {
+			spilled++
+		}
+		e.sources["src"].release()
+		e.close()
+		tb.rec.Release()
+		alloc.AssertSize(t, 0)
+	}
+	if spilled < int(seeds)/2 {
+		t.Errorf("only %d of %d runs spilled", spilled, seeds)
 	}
 }
 

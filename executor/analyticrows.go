@@ -133,18 +133,20 @@ func (w *analyticRows) ntile(buckets int64, dt arrow.DataType) arrow.Array {
 	return column32(w, dt, func(out []int32) {
 		for p := range len(w.parts) - 1 {
 			first, rows := w.parts[p], int64(w.parts[p+1]-w.parts[p])
-			size, larger := rows/buckets, rows%buckets
 			for r := range rows {
-				var b int64
-				if edge := larger * (size + 1); r < edge {
-					b = r / (size + 1)
-				} else {
-					b = larger + (r-edge)/size
-				}
-				out[int64(first)+r] = int32(b) + 1
+				out[int64(first)+r] = int32(bucketOf(r, rows, buckets)) + 1
 			}
 		}
 	})
+}
+
+// bucketOf deals row r of rows out.
+func bucketOf(r, rows, buckets int64) int64 {
+	size, larger := rows/buckets, rows%buckets
+	if edge := larger * (size + 1); r >= edge {
+		return larger + (r-edge)/size
+	}
+	return r / (size + 1)
 }
 
 // present lists the rows where a column is not NULL and, for each row, how many

@@ -40,13 +40,20 @@ type frameTree struct {
 	acc    expr.Accumulator // of the frames
 	nodes  expr.Accumulator // of the nodes in them
 	levels [][]arrow.Array  // states of the nodes of fanout, fanout^2, .. rows
+	prefix []arrow.Array    // state, a row, of what each frame begins with; nil for nothing
 	groups []uint32
 	picks  []int32
 }
 
 // aggregate computes an aggregate over the frames.
 func (w *analyticRows) aggregate(in *callInput) (arrow.Array, error) {
-	t := &frameTree{w: w, agg: in.call.Agg, args: vecs(w.cols, in.args)}
+	return w.aggregateRows(in, nil, 0, w.n)
+}
+
+// aggregateRows computes the frames of rows [first, end). Each begins with what
+// prefix is the state of, borrowed.
+func (w *analyticRows) aggregateRows(in *callInput, prefix []arrow.Array, first, end int) (arrow.Array, error) {
+	t := &frameTree{w: w, agg: in.call.Agg, args: vecs(w.cols, in.args), prefix: prefix}
 	t.acc, t.nodes = t.agg.Func.New(w.tc.Alloc), t.agg.Func.New(w.tc.Alloc)
 	defer t.release()
 	if in.filter >= 0 {
@@ -69,7 +76,7 @@ func (w *analyticRows) aggregate(in *callInput) (arrow.Array, error) {
 	if err := t.build(longest); err != nil {
 		return nil, err
 	}
-	return t.results(f)
+	return t.results(f, first, end)
 }
 
 func (t *frameTree) release() {
@@ -157,16 +164,16 @@ func (t *frameTree) build(longest int32) error {
 }
 
 // results aggregates the frames, some thousand at a time.
-func (t *frameTree) results(f *frames) (arrow.Array, error) {
+func (t *frameTree) results(f *frames, first, end int) (arrow.Array, error) {
 	grows := false
 	for _, dt := range t.agg.Func.State {
 		grows = grows || rowkey.Width(dt) == 0 && dt.ID() != arrow.DECIMAL128
 	}
 	var parts []arrow.Array
 	defer func() { gather.Release(parts) }()
-	for from := 0; from < t.w.n; {
+	for from := first; from < end; {
 		to, values := from, int64(0)
-		for to < t.w.n && to-from < frameRows && (to == from || !grows || values < frameValues) {
+		for to < end && to-from < frameRows && (to == from || !grows || values < frameValues) {
 			values += int64(f.hi[to] - f.lo[to])
 			to++
 		}
@@ -198,6 +205,9 @@ func (t *frameTree) batch(f *frames, from, to int) (arrow.Array, error) {
 	}
 	t.acc.Reset()
 	t.acc.Resize(len(distinct))
+	if err := t.begin(len(distinct)); err != nil {
+		return nil, err
+	}
 	pieces := 1
 	if f.exclude != expr.ExcludeNone {
 		pieces = 3
@@ -220,6 +230,23 @@ func (t *frameTree) batch(f *frames, from, to int) (arrow.Array, error) {
 	}
 	defer out.Release()
 	return gather.Take(t.w.tc.Alloc, out, idx)
+}
+
+// begin gives n groups what all frames begin with.
+func (t *frameTree) begin(n int) error {
+	if t.prefix == nil {
+		return nil
+	}
+	states, err := gather.Columns(t.w.tc.Alloc, t.prefix, make([]int32, n))
+	if err != nil {
+		return err
+	}
+	defer gather.Release(states)
+	groups := make([]uint32, n)
+	for i := range groups {
+		groups[i] = uint32(i)
+	}
+	return t.acc.Merge(groups, states)
 }
 
 // add puts spans of a level's nodes into the groups of their numbers, in the
