@@ -13,6 +13,11 @@ import (
 )
 
 func (b *builder) aggregate(n *logical.Aggregate) (*fragment, error) {
+	if !b.opts.Stream || !logical.Streaming(n) {
+		if outer := inTwoSteps(n); outer != nil {
+			return b.aggregate(outer)
+		}
+	}
 	in, err := b.under(n.Input)
 	if err != nil {
 		return nil, err
