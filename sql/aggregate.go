@@ -36,6 +36,11 @@ func (a *aggregates) rewind(n int) {
 
 // aggregate binds a call of a built-in aggregate function.
 func (x *exprBinder) aggregate(c *ast.Call, name string) (expr.Expr, error) {
+	if x.aggs == nil && !x.inAgg {
+		if v, ok := x.outerAggregate(c, name); ok {
+			return v, nil
+		}
+	}
 	if err := x.aggAllowed(c, name); err != nil {
 		return nil, err
 	}
@@ -105,11 +110,17 @@ func (x *exprBinder) aggArgs(c *ast.Call, name string) ([]expr.Expr, error) {
 		return nil, ast.Errorf(c.WithinGroup[1].Expr.Position(), "%s orders by one expression", name)
 	}
 	it := c.WithinGroup[0]
-	if it.Desc {
+	v, err := x.bind(it.Expr)
+	args = append([]expr.Expr{v}, args...)
+	switch {
+	case it.Desc && name == "mode":
+		args = append(args, expr.Bool(true), expr.Bool(true))
+	case it.Desc && (name == "percentile_cont" || name == "percentile_disc"):
+		args = append(args, expr.Bool(true))
+	case it.Desc:
 		return nil, unsupported(it.Expr.Position(), name+" WITHIN GROUP (ORDER BY .. DESC)")
 	}
-	v, err := x.bind(it.Expr)
-	return append([]expr.Expr{v}, args...), err
+	return args, err
 }
 
 // nullTreatment makes IGNORE NULLS the second argument that first, last and
@@ -135,9 +146,15 @@ func (x *exprBinder) collect(c *ast.Call, call *expr.AggCall) (expr.Expr, error)
 		return nil, err
 	}
 	inner := x.inside()
-	if c.Filter != nil {
+	filter := c.Filter
+	if x.cell != nil {
+		if filter = x.cell; c.Filter != nil {
+			filter = &ast.Logic{Pos: c.Pos, Op: "AND", Args: []ast.Expr{x.cell, c.Filter}}
+		}
+	}
+	if filter != nil {
 		inner.clause = "FILTER"
-		f, err := inner.condition(c.Filter)
+		f, err := inner.condition(filter)
 		if err != nil {
 			return nil, err
 		}

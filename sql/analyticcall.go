@@ -186,7 +186,7 @@ func (x *exprBinder) whole(e ast.Expr, what string, least int64) (int64, error) 
 	if err != nil {
 		return 0, err
 	}
-	lit, ok := x.b.fold(v).(*expr.Literal)
+	lit, ok := x.b.computed(v).(*expr.Literal)
 	n, isInt := int64(0), false
 	if ok {
 		n, isInt = lit.Value.(int64)

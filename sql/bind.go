@@ -240,6 +240,9 @@ func (b *binder) limit(sc *scope, q *ast.Query) error {
 	if q.Limit == nil && q.Offset == nil {
 		return nil
 	}
+	if hasSubquery(q.Limit) || hasSubquery(q.Offset) {
+		return b.numbered(sc, q)
+	}
 	n := &logical.Limit{Input: sc.node, Count: -1}
 	var err error
 	if q.Limit != nil {
@@ -272,7 +275,7 @@ func (b *binder) count(e ast.Expr, clause string) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	lit, ok := b.fold(v).(*expr.Literal)
+	lit, ok := b.computed(v).(*expr.Literal)
 	n, isInt := int64(0), false
 	if ok {
 		n, isInt = lit.Value.(int64)

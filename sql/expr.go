@@ -37,6 +37,8 @@ type exprBinder struct {
 	// that an alias counts first (HAVING).
 	ungrouped func(e expr.Expr) bool
 	lambda    *lambdaScope
+	// cell is what the rows of an aggregate have to meet, besides its FILTER.
+	cell ast.Expr
 }
 
 // canJoin says whether the clause may add to the plan below it, as window(..)
@@ -69,6 +71,10 @@ func (x *exprBinder) node(e ast.Expr) (expr.Expr, error) {
 		return x.column(e)
 	case boundArg:
 		return e.e, nil
+	case *pivotCell:
+		cell := *x
+		cell.cell = e.cond
+		return cell.bind(e.Expr)
 	case *ast.Literal:
 		return x.b.literal(e)
 	case *ast.Interval:
@@ -199,6 +205,9 @@ func (x *exprBinder) column(e *ast.Column) (expr.Expr, error) {
 			return nil, err
 		}
 		return x.fields(p, e.Parts[used:])
+	}
+	if len(e.Parts) == 1 && strings.EqualFold(first, "grouping__id") && x.group != nil { // Hive's name for it
+		return x.grouping(&ast.Call{Pos: e.Pos, Name: ast.Name{Pos: e.Pos, Parts: e.Parts}}, "grouping_id")
 	}
 	return nil, unknownColumn(x.sc, e.Parts)
 }

@@ -131,7 +131,7 @@ func (x *exprBinder) rangeOffset(e ast.Expr) (expr.Expr, error) {
 	if err != nil {
 		return nil, err
 	}
-	l, ok := x.b.fold(v).(*expr.Literal)
+	l, ok := x.b.computed(v).(*expr.Literal)
 	below := false
 	if ok {
 		switch n := l.Value.(type) {

@@ -268,7 +268,7 @@ func (b *binder) rangeTable(t *ast.TableFunc, name string) (*scope, error) {
 		if err != nil {
 			return nil, err
 		}
-		lit, ok := b.fold(e).(*expr.Literal)
+		lit, ok := b.computed(e).(*expr.Literal)
 		n, isInt := int64(0), false
 		if ok && lit.DT.ID() >= arrow.INT8 && lit.DT.ID() <= arrow.INT64 {
 			n, isInt = lit.Value.(int64)

@@ -123,7 +123,7 @@ func (b *binder) number(e ast.Expr) (float64, error) {
 	if err != nil {
 		return 0, err
 	}
-	if lit, ok := b.fold(v).(*expr.Literal); ok {
+	if lit, ok := b.computed(v).(*expr.Literal); ok {
 		if f, ok := lit.Value.(float64); ok {
 			return f, nil
 		}
@@ -211,14 +211,25 @@ func pivotCondition(t *ast.Pivot, v ast.PivotValue) (ast.Expr, error) {
 // pivotItem is one aggregate over the rows of one value.
 func pivotItem(t *ast.Pivot, a ast.SelectItem, v ast.PivotValue, cond ast.Expr) (ast.SelectItem, error) {
 	call, ok := a.Expr.(*ast.Call)
-	if !ok || call.Over != nil {
-		return ast.SelectItem{}, unsupported(a.Expr.Position(), "an expression in PIVOT that is no call of an aggregate")
+	if !ok || !functions.IsAggregate(nameOf(call)) {
+		return ast.SelectItem{Expr: &pivotCell{a.Expr, cond}, Alias: &ast.Ident{Pos: t.Pos, Name: pivotName(t, a, v)}}, nil
 	}
 	c := *call
 	c.Filter = cond
 	if call.Filter != nil {
 		c.Filter = &ast.Logic{Pos: call.Pos, Op: "AND", Args: []ast.Expr{cond, call.Filter}}
 	}
+	it := ast.SelectItem{Expr: &c, Alias: &ast.Ident{Pos: t.Pos, Name: pivotName(t, a, v)}}
+	if slices.Contains(notNullWhenEmpty, strings.ToLower(call.Name.Parts[len(call.Name.Parts)-1].Name)) {
+		n := &ast.Call{Pos: call.Pos, Name: ast.Name{Pos: call.Pos, Parts: []ast.Ident{{Pos: call.Pos, Name: "count"}}}, Args: []ast.Expr{&ast.Star{Pos: call.Pos}}, Filter: cond}
+		zero := &ast.Literal{Pos: call.Pos, Kind: ast.LitInt, Text: "0"}
+		it.Expr = &ast.Case{Pos: call.Pos, Whens: []ast.When{{Cond: &ast.Binary{Pos: call.Pos, Op: ">", L: n, R: zero}, Then: &c}}}
+	}
+	return it, nil
+}
+
+// pivotName is the name of a column that PIVOT makes.
+func pivotName(t *ast.Pivot, a ast.SelectItem, v ast.PivotValue) string {
 	name := strings.Trim(ast.SQL(v.Expr), "'")
 	if v.Alias != nil {
 		name = v.Alias.Name
@@ -227,16 +238,20 @@ func pivotItem(t *ast.Pivot, a ast.SelectItem, v ast.PivotValue, cond ast.Expr) 
 	case len(t.Aggs) > 1 && a.Alias != nil:
 		name += "_" + a.Alias.Name
 	case len(t.Aggs) > 1:
-		name += "_" + outputName(call)
+		name += "_" + outputName(a.Expr)
 	}
-	it := ast.SelectItem{Expr: &c, Alias: &ast.Ident{Pos: t.Pos, Name: name}}
-	if slices.Contains(notNullWhenEmpty, strings.ToLower(call.Name.Parts[len(call.Name.Parts)-1].Name)) {
-		n := &ast.Call{Pos: call.Pos, Name: ast.Name{Pos: call.Pos, Parts: []ast.Ident{{Pos: call.Pos, Name: "count"}}}, Args: []ast.Expr{&ast.Star{Pos: call.Pos}}, Filter: cond}
-		zero := &ast.Literal{Pos: call.Pos, Kind: ast.LitInt, Text: "0"}
-		it.Expr = &ast.Case{Pos: call.Pos, Whens: []ast.When{{Cond: &ast.Binary{Pos: call.Pos, Op: ">", L: n, R: zero}, Then: &c}}}
-	}
-	return it, nil
+	return name
 }
+
+// pivotCell is an expression whose aggregates are over the rows of one value of a
+// PIVOT alone.
+type pivotCell struct {
+	ast.Expr
+	cond ast.Expr
+}
+
+// Stands implements ast.Standin.
+func (c *pivotCell) Stands() ast.Expr { return c.Expr }
 
 // unpivot binds UNPIVOT: an array of a struct for each group of columns, made
 // rows of.

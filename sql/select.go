@@ -178,6 +178,10 @@ func (sel *selection) bindGroup() error {
 		return nil // the keys are known once the items are bound
 	}
 	x := &exprBinder{b: sel.b, sc: sel.sc, clause: "GROUP BY"}
+	x.alias = sel.groupAlias(x)
+	if _, err := sel.groupKeys(x, g.Keys); err != nil {
+		return err
+	}
 	sets := [][]int{nil}
 	plain := true
 	for _, it := range g.Items {
@@ -194,6 +198,31 @@ func (sel *selection) bindGroup() error {
 		sel.group.sets = sets
 	}
 	return nil
+}
+
+// groupAlias lets a key use output columns by name inside of an expression.
+func (sel *selection) groupAlias(x *exprBinder) func(name string) expr.Expr {
+	inside := false
+	return func(name string) expr.Expr {
+		if inside {
+			return nil
+		}
+		inside = true
+		defer func() { inside = false }()
+		for _, it := range sel.items {
+			if !it.named || !strings.EqualFold(it.name, name) {
+				continue
+			}
+			if it.ast == nil {
+				return it.e
+			}
+			if e, err := x.bind(it.ast); err == nil {
+				return e
+			}
+			return nil
+		}
+		return nil
+	}
 }
 
 func (sel *selection) newGroup() *grouping {

@@ -18,7 +18,7 @@ func (b *binder) setOp(q *ast.SetOp) (*scope, error) {
 	left := q.L
 	for q.Op == "UNION" {
 		l, ok := left.(*ast.SetOp)
-		if !ok || l.Op != q.Op || l.All != q.All {
+		if !ok || l.Op != q.Op || l.All != q.All || l.ByName || q.ByName {
 			break
 		}
 		parts = append(parts, l.R)
@@ -32,6 +32,11 @@ func (b *binder) setOp(q *ast.SetOp) (*scope, error) {
 			return nil, err
 		}
 		sc = sc.projected()
+		if q.ByName && len(ins) > 0 {
+			if err := byName(q.Pos, ins[0], sc); err != nil {
+				return nil, err
+			}
+		}
 		if len(ins) > 0 && len(sc.cols) != len(ins[0].cols) {
 			return nil, ast.Errorf(parts[i].Position(), "the sides of %s have %d and %d columns", q.Op, len(ins[0].cols), len(sc.cols))
 		}
@@ -41,6 +46,35 @@ func (b *binder) setOp(q *ast.SetOp) (*scope, error) {
 		return nil, err
 	}
 	return newScope(setPlan(q, ins), ""), nil
+}
+
+// byName gives both sides the columns of either: the left side's first, then those
+// that only the right side has.
+func byName(pos ast.Pos, l, r *scope) error {
+	for _, sc := range []*scope{l, r} {
+		for i := range sc.cols {
+			if len(sc.named(sc.cols[i].name)) > 1 {
+				return ast.Errorf(pos, "UNION BY NAME: a side has several columns %q", sc.cols[i].name)
+			}
+		}
+	}
+	var les, res []expr.Expr
+	var names []string
+	for _, c := range l.cols {
+		e := expr.Expr(expr.NullOf(arrow.Null))
+		if at := r.named(c.name); len(at) == 1 {
+			e = r.cols[at[0]].e
+		}
+		les, res, names = append(les, c.e), append(res, e), append(names, c.name)
+	}
+	for _, c := range r.cols {
+		if len(l.named(c.name)) == 0 {
+			les, res, names = append(les, expr.NullOf(arrow.Null)), append(res, c.e), append(names, c.name)
+		}
+	}
+	*l = *newScope(project(l.node, les, names), "")
+	*r = *newScope(project(r.node, res, names), "")
+	return nil
 }
 
 // unify casts the columns of all sides to common types.

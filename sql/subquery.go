@@ -1,6 +1,8 @@
 package sql
 
 import (
+	"strings"
+
 	"github.com/sluice-stream/sluice/planner/expr"
 	"github.com/sluice-stream/sluice/planner/logical"
 	"github.com/sluice-stream/sluice/sql/ast"
@@ -40,7 +42,11 @@ func (b *binder) param(e *ast.Column) (expr.Expr, int, error) {
 
 // paramOf is the parameter for column col of a query around.
 func (b *binder) paramOf(f *frame, pos ast.Pos, col int, name string) expr.Expr {
-	v := f.bind.reference(pos, col)
+	return b.paramFor(f, f.bind.reference(pos, col), name)
+}
+
+// paramFor is the parameter for a value of a query around.
+func (b *binder) paramFor(f *frame, v expr.Expr, name string) expr.Expr {
 	for _, p := range f.params {
 		if same(p.Expr, v) {
 			return paramColumn(p, name)
@@ -72,6 +78,9 @@ func (x *exprBinder) subplan(q *ast.Query) (*scope, []logical.Param, error) {
 // hasSubquery says whether an expression has a subquery in it.
 func hasSubquery(e ast.Expr) bool {
 	found := false
+	if e == nil {
+		return false
+	}
 	ast.Inspect(e, func(n ast.Node) bool {
 		switch n := n.(type) {
 		case *ast.Subquery, *ast.Exists, *ast.Quantified:
@@ -224,14 +233,22 @@ func (x *exprBinder) inSemi(e *ast.In, not bool) (bool, error) {
 // columns of the subquery.
 func (x *exprBinder) inKeys(pos ast.Pos, e ast.Expr, q *ast.Query) ([][2]expr.Expr, *scope, []logical.Param, error) {
 	items := []ast.Expr{e}
-	if row, ok := e.(*ast.Row); ok {
-		items = row.Items
+	switch e := e.(type) {
+	case *ast.Row:
+		items = e.Items
+	case *ast.Call:
+		if n := strings.ToLower(e.Name.String()); (n == "row" || n == "struct") && len(e.Args) > 1 {
+			items = e.Args
+		}
 	}
-	left, err := x.list(items)
+	sub, params, err := x.subplan(q)
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	sub, params, err := x.subplan(q)
+	if len(sub.cols) == 1 {
+		items = []ast.Expr{e} // a STRUCT is compared whole
+	}
+	left, err := x.list(items)
 	if err != nil {
 		return nil, nil, nil, err
 	}

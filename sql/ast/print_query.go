@@ -55,6 +55,9 @@ func (p *printer) body(b Node) {
 		if b.All {
 			p.w("ALL ")
 		}
+		if b.ByName {
+			p.w("BY NAME ")
+		}
 		p.body(b.R)
 	case *Values:
 		p.w("VALUES ")
@@ -136,6 +139,10 @@ func (p *printer) groupBy(g *GroupBy) {
 	p.w(" GROUP BY ")
 	if g.All {
 		p.w("ALL")
+	}
+	p.exprs(g.Keys)
+	if g.Keys != nil {
+		p.w(" ")
 	}
 	p.groupItems(g.Items)
 }

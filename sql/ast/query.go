@@ -53,9 +53,11 @@ type Select struct {
 // SetOp is UNION, INTERSECT or EXCEPT.
 type SetOp struct {
 	Pos
-	Op   string
-	All  bool
-	L, R QueryBody
+	Op  string
+	All bool
+	// ByName matches the columns by their names; one that a side lacks is NULL there.
+	ByName bool
+	L, R   QueryBody
 }
 
 // Values is VALUES (..), (..).
@@ -93,7 +95,10 @@ const (
 // GroupBy is the clause; All is GROUP BY ALL.
 type GroupBy struct {
 	Pos
-	All   bool
+	All bool
+	// Keys stand before GROUPING SETS: GROUP BY a, b GROUPING SETS ((a)). A key that
+	// is in no set is NULL in every row.
+	Keys  []Expr
 	Items []GroupItem
 }
 

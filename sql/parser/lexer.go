@@ -279,6 +279,10 @@ func (l *lexer) number() {
 	case "", "L", "S", "Y", "D", "F", "BD":
 		l.emit(tokNumber, m, upper(l.text[l.off:l.off+m]))
 	default:
+		if n > 0 && strings.Trim(l.text[l.off:l.off+n], "0123456789") == "" { // 2012_s is a name, as in Spark
+			l.emit(tokWord, m, l.text[l.off:l.off+m])
+			return
+		}
 		l.illegal(m, "\""+l.text[l.off:l.off+m]+"\" is neither a number nor a name; quote a name that starts with a digit as `"+
 			l.text[l.off:l.off+m]+"`", false)
 	}

@@ -58,8 +58,8 @@ func (p *parser) with(pos ast.Pos) *ast.With {
 func (p *parser) queryTail(q *ast.Query) {
 	if p.accept("ORDER", "BY") {
 		q.OrderBy = p.orderItems()
-	} else if p.at("SORT", "CLUSTER", "DISTRIBUTE") && p.peek(1).is("BY") {
-		p.failf(p.pos(), "%s BY is not part of the dialect; the engine chooses how rows are distributed", p.tok().word)
+	} else {
+		p.hiveOrder(q)
 	}
 	for {
 		switch {
@@ -82,6 +82,22 @@ func (p *parser) queryTail(q *ast.Query) {
 			p.expect("ONLY")
 		default:
 			return
+		}
+	}
+}
+
+// hiveOrder reads DISTRIBUTE BY, which says where rows go and changes none, SORT BY
+// and CLUSTER BY. Those order the rows of each task, and so does an order of all.
+func (p *parser) hiveOrder(q *ast.Query) {
+	if p.accept("DISTRIBUTE", "BY") {
+		p.exprList()
+	}
+	switch {
+	case p.accept("SORT", "BY"):
+		q.OrderBy = p.orderItems()
+	case p.accept("CLUSTER", "BY"):
+		for _, x := range p.exprList() {
+			q.OrderBy = append(q.OrderBy, ast.OrderItem{Expr: x})
 		}
 	}
 }
@@ -111,7 +127,8 @@ func (p *parser) setOps(level int) ast.QueryBody {
 			op = "EXCEPT"
 		}
 		all := p.acceptOne("ALL", "DISTINCT") == "ALL"
-		left = &ast.SetOp{Pos: pos, Op: op, All: all, L: left, R: next()}
+		byName := op == "UNION" && p.accept("BY", "NAME")
+		left = &ast.SetOp{Pos: pos, Op: op, All: all, ByName: byName, L: left, R: next()}
 	}
 }
 
@@ -361,6 +378,7 @@ func (p *parser) groupBy() *ast.GroupBy {
 			if x.Kind != ast.GroupExpr {
 				p.failf(x.Pos, "the list before GROUPING SETS takes plain expressions")
 			}
+			g.Keys = append(g.Keys, x.Expr)
 		}
 		g.Items = []ast.GroupItem{p.groupItem(false)}
 	}
