@@ -4,8 +4,10 @@ import (
 	"sync"
 
 	"github.com/sluice-stream/sluice/formats"
+	"github.com/sluice-stream/sluice/formats/arrowipc"
 	"github.com/sluice-stream/sluice/formats/csv"
 	"github.com/sluice-stream/sluice/formats/json"
+	"github.com/sluice-stream/sluice/formats/lines"
 	"github.com/sluice-stream/sluice/formats/parquet"
 	"github.com/sluice-stream/sluice/internal/clock"
 	"github.com/sluice-stream/sluice/internal/vfsx"
@@ -38,7 +40,7 @@ type registry struct {
 }
 
 func newRegistry(s *Session) *registry {
-	r := &registry{tables: memorysink.NewTables(), formats: formats.NewRegistry(parquet.New(), csv.New(), json.New())}
+	r := &registry{tables: memorysink.NewTables(), formats: formats.NewRegistry(parquet.New(), csv.New(), json.New(), arrowipc.New(), lines.New())}
 	r.mu.streams = map[string]*memorysource.Stream{}
 	clk := clock.System()
 	r.sources = sources.NewRegistry(

@@ -251,7 +251,7 @@ func TestADataFrameWithOuterRunsInsideAnotherOnly(t *testing.T) {
 
 func TestFilesGoOutAndIn(t *testing.T) {
 	s, ctx := testTables(t), t.Context()
-	for _, format := range []string{"parquet", "csv", "json"} {
+	for _, format := range []string{"parquet", "csv", "json", "arrow"} {
 		dir := filepath.Join(t.TempDir(), "out")
 		d := s.Table("t")
 		n, err := d.WriteFiles().Format(format).PartitionBy("k").Save(ctx, dir)

@@ -1,6 +1,7 @@
 package formats
 
 import (
+	"compress/bzip2"
 	"fmt"
 	"io"
 	"strings"
@@ -8,6 +9,7 @@ import (
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/s2"
 	"github.com/klauspost/compress/zstd"
+	"github.com/pierrec/lz4/v4"
 
 	"github.com/sluice-stream/sluice/batch"
 )
@@ -30,18 +32,28 @@ const (
 	Gzip          Compression = "gzip"
 	Zstd          Compression = "zstd"
 	Snappy        Compression = "snappy"
+	Bzip2         Compression = "bzip2"
+	LZ4           Compression = "lz4"
 )
+
+// Compressions are those that can be written.
+var Compressions = []string{"none", "gzip", "zstd", "snappy", "lz4"}
 
 // CompressionOf tells the compression from a file's name.
 func CompressionOf(name string) Compression {
 	n := strings.ToLower(name)
-	for _, c := range []Compression{Gzip, Zstd, Snappy} {
+	for _, c := range []Compression{Gzip, Zstd, Snappy, Bzip2, LZ4} {
 		if strings.HasSuffix(n, c.Extension()) {
 			return c
 		}
 	}
-	if strings.HasSuffix(n, ".sz") {
+	switch {
+	case strings.HasSuffix(n, ".sz"):
 		return Snappy
+	case strings.HasSuffix(n, ".zstd"):
+		return Zstd
+	case strings.HasSuffix(n, ".gzip"):
+		return Gzip
 	}
 	return NoCompression
 }
@@ -55,6 +67,10 @@ func (c Compression) Extension() string {
 		return ".zst"
 	case Snappy:
 		return ".snappy"
+	case Bzip2:
+		return ".bz2"
+	case LZ4:
+		return ".lz4"
 	default:
 		return ""
 	}
@@ -83,6 +99,10 @@ func Decompress(f File, from, to int64) (io.ReadCloser, error) {
 			return nil, batch.UserErrorf("open zstd file %q: %w", f.Name, err)
 		}
 		plain = z.IOReadCloser()
+	case Bzip2:
+		plain = io.NopCloser(bzip2.NewReader(packed))
+	case LZ4:
+		plain = io.NopCloser(lz4.NewReader(packed))
 	default:
 		plain = io.NopCloser(s2.NewReader(packed, s2.ReaderMaxBlockSize(4<<20)))
 	}
@@ -118,6 +138,12 @@ func Compress(c Compression, w io.Writer) (io.WriteCloser, error) {
 		z, err := zstd.NewWriter(w, zstd.WithEncoderConcurrency(1))
 		if err != nil {
 			return nil, fmt.Errorf("start a zstd stream: %w", err)
+		}
+		return z, nil
+	case LZ4:
+		z := lz4.NewWriter(w)
+		if err := z.Apply(lz4.ConcurrencyOption(1)); err != nil {
+			return nil, fmt.Errorf("start an lz4 stream: %w", err)
 		}
 		return z, nil
 	case Snappy:

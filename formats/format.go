@@ -126,7 +126,9 @@ func (r *Registry) Lookup(name string) (Format, error) {
 // extension of a compression if there is one.
 func (r *Registry) ByExtension(name string) (Format, bool) {
 	base := strings.ToLower(path.Base(strings.ReplaceAll(name, "\\", "/")))
-	base = strings.TrimSuffix(base, CompressionOf(base).Extension())
+	if CompressionOf(base) != NoCompression {
+		base = strings.TrimSuffix(base, path.Ext(base))
+	}
 	ext := path.Ext(base)
 	for _, f := range r.all {
 		if ext != "" && slices.Contains(f.Extensions, ext) {

@@ -22,7 +22,7 @@ var (
 	optTrim      = options.Option{Key: "csv.trim", Kind: options.Boolean, Default: "false", Doc: "Whether blanks around unquoted fields are left out."}
 	optMultiline = options.Option{Key: "csv.multiline", Kind: options.Boolean, Default: "true", Doc: "Whether quoted fields may hold line ends; false lets large files be read in parallel."}
 	optSample    = options.Option{Key: "csv.infer-rows", Kind: options.Int, Default: "10000", Doc: "Records looked at to find the types of undeclared columns; 0 means all."}
-	optCompress  = options.Option{Key: "csv.compression", Kind: options.Enum, Default: "none", Values: []string{"none", "gzip", "zstd", "snappy"}, Doc: "How a written file is compressed."}
+	optCompress  = options.Option{Key: "csv.compression", Kind: options.Enum, Default: "none", Values: formats.Compressions, Doc: "How a written file is compressed."}
 	declared     = []options.Option{optHeader, optDelimiter, optQuote, optEscape, optNull, optComment, optTime, optTrim, optMultiline, optSample, optCompress}
 )
 

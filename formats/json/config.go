@@ -14,7 +14,7 @@ import (
 var (
 	optTime     = options.Option{Key: "json.timestamp-format", Kind: options.Text, Default: "iso", Doc: "How timestamps are written: iso, epoch-seconds, epoch-millis, epoch-micros, epoch-nanos or a pattern such as 'dd/MM/yyyy HH:mm:ss'."}
 	optSample   = options.Option{Key: "json.infer-rows", Kind: options.Int, Default: "10000", Doc: "Lines looked at to find the types of undeclared columns; 0 means all."}
-	optCompress = options.Option{Key: "json.compression", Kind: options.Enum, Default: "none", Values: []string{"none", "gzip", "zstd", "snappy"}, Doc: "How a written file is compressed."}
+	optCompress = options.Option{Key: "json.compression", Kind: options.Enum, Default: "none", Values: formats.Compressions, Doc: "How a written file is compressed."}
 	declared    = []options.Option{optTime, optSample, optCompress}
 )
 

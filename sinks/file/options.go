@@ -22,7 +22,7 @@ import (
 // Options of the sink, besides those of the formats.
 var (
 	optPath       = options.Option{Key: "path", Kind: options.Text, Required: true, Doc: "The directory to write to; it is made if it is not there."}
-	optFormat     = options.Option{Key: "format", Kind: options.Enum, Default: "parquet", Values: []string{"parquet", "csv", "json"}, Doc: "The format of the files."}
+	optFormat     = options.Option{Key: "format", Kind: options.Enum, Default: "parquet", Values: []string{"parquet", "csv", "json", "arrow", "text"}, Doc: "The format of the files."}
 	optFileSize   = options.Option{Key: "sink.file-size", Kind: options.Bytes, Default: "128MiB", Doc: "Size at which a file ends and the next begins, in bytes."}
 	optCompaction = options.Option{Key: "compaction", Kind: options.Boolean, Default: "false", Doc: "Whether small files of a partition are merged after a commit; a plain reader may miss their rows for a moment, and no stream may read the directory."}
 	optMinFiles   = options.Option{Key: "compaction.min-files", Kind: options.Int, Default: "16", Doc: "Files smaller than half of 'sink.file-size' that a partition has to have before they are merged."}
