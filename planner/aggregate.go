@@ -175,17 +175,14 @@ func (b *builder) recomputeAggregate(n *logical.Aggregate, in *fragment, mode st
 	f := b.recompute(name, [][]expr.Expr{n.Keys}, func(tables []physical.Node) physical.Node {
 		return &physical.CompleteAggregate{Input: tables[0], Keys: n.Keys, Aggs: n.Aggs, Out: n.Schema()}
 	}, in)
-	r, ok := f.root.(*physical.Recompute)
-	if !ok || end < 0 || mode == "complete" {
+	if end < 0 || mode == "complete" {
 		return f, nil
 	}
-	c := *r
-	c.EndKey, c.EndShift = end, t.Shift
-	b.query.Verdicts[len(b.query.Verdicts)-1] = incremental.Judge(c.Operator, n, mode)
-	if mode == "append" {
-		c.Final, c.Out = true, c.Body.Schema()
-	}
-	f = f.wrap(&c)
-	f.changes = !c.Final
-	return f, nil
+	b.query.Verdicts[len(b.query.Verdicts)-1] = incremental.Judge(name, n, mode)
+	return b.changeRecompute(f, func(c *physical.Recompute) {
+		c.EndKey, c.EndShift = end, t.Shift
+		if mode == "append" {
+			c.Final, c.Out = true, c.Body.Schema()
+		}
+	}), nil
 }

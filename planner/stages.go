@@ -147,6 +147,9 @@ func (b *builder) scan(n *logical.Scan) *fragment {
 }
 
 func (b *builder) filter(n *logical.Filter) (*fragment, error) {
+	if f, err := b.ranked(n); f != nil || err != nil {
+		return f, err
+	}
 	in, err := b.build(n.Input)
 	if err != nil {
 		return nil, err
