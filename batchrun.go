@@ -52,11 +52,6 @@ func (s *Session) insertBatch(ctx context.Context, in insertDef, mode sinks.Mode
 	if !slices.Contains(c.Modes, mode) {
 		return 0, refused(batch.UserErrorf("table %s: connector '%s' cannot take %s output", table.Name, c.Name, mode))
 	}
-	if mode == sinks.Complete && table.Connector == "filesystem" {
-		// Its complete mode replaces the files of the same query, and a statement
-		// is a query of its own: rows would be added, not replaced.
-		return 0, refused(batch.UserErrorf("table %s: INSERT OVERWRITE of files is not supported in this version; write to another path, or run a streaming query with OUTPUT MODE complete", table.Name))
-	}
 	name := table.Name + "#0"
 	pq, err := s.planBatch(planner.Output{Node: n, Sink: &physical.Sink{
 		Name: name, Table: table.Name, Schema: n.Schema(), Mode: string(mode), Keys: table.Keys,

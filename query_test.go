@@ -296,8 +296,10 @@ func TestInsertWritesOnce(t *testing.T) {
 		}
 	}
 	same(t, "after two inserts", query(t, s, "SELECT * FROM f"), "a|1.0", "a|1.0", "b|2.0", "b|2.0")
-	_, err := d.WriteTo("f").Mode(Complete).Insert(t.Context())
-	wantError(t, err, "INSERT OVERWRITE of files is not supported")
+	if n, err := d.WriteTo("f").Mode(Complete).Insert(t.Context()); err != nil || n != 2 {
+		t.Fatalf("replaced by %d rows: %v", n, err)
+	}
+	same(t, "after it was replaced", query(t, s, "SELECT * FROM f"), "a|1.0", "b|2.0")
 	must(t, s, "CREATE TABLE m (k STRING, v BIGINT) WITH ('connector'='memory'); INSERT INTO m VALUES ('old', 0)")
 	if n, err := d.Where("v > 1").WriteTo("m").Mode(Complete).Insert(t.Context()); err != nil || n != 1 {
 		t.Fatalf("inserted %d rows: %v", n, err)

@@ -167,7 +167,11 @@ func (s *Session) createTableAs(ctx context.Context, st *ast.CreateTable, def *s
 		s.forgetRows(old)
 	}
 	// The name comes last: a table whose rows could not be written is not there.
-	rows, err := s.insertBatch(ctx, insertDef{node: n, table: def}, sinks.Append)
+	mode := sinks.Append
+	if st.OrReplace && def.Connector == "filesystem" {
+		mode = sinks.Complete // the rows of before are not those of the new table
+	}
+	rows, err := s.insertBatch(ctx, insertDef{node: n, table: def}, mode)
 	if err != nil {
 		return nil, err
 	}

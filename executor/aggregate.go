@@ -2,6 +2,7 @@ package executor
 
 import (
 	"fmt"
+	"io"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/memory"
@@ -45,6 +46,20 @@ func (a *aggregator) open(tc *TaskContext) {
 	a.reset()
 }
 
+// renew empties the aggregator and gives its memory back.
+func (a *aggregator) renew() error {
+	table, err := newGroupTable(a.table.types)
+	if err != nil {
+		return err
+	}
+	a.table = table
+	for i, acc := range a.accs {
+		acc.Release()
+		a.accs[i] = a.aggs[i].Func.New(a.alloc)
+	}
+	return a.mem.set(a.bytes())
+}
+
 func (a *aggregator) reset() {
 	a.table.Reset()
 	for _, acc := range a.accs {
@@ -78,7 +93,8 @@ func (a *aggregator) contents() int64 {
 	return perGroup*int64(a.table.Len()) + a.table.contents()
 }
 
-// assign numbers the groups of n rows and makes room for the new ones.
+// assign numbers the groups of n rows and makes room for the new ones. The groups
+// are right even if the error is that the budget has no room for them.
 func (a *aggregator) assign(keys []arrow.Array, n int) ([]uint32, error) {
 	if cap(a.groups) < n {
 		a.groups = make([]uint32, n, n+n/4)
@@ -131,6 +147,49 @@ func (a *aggregator) finals(cols []arrow.Array, first, end int) ([]arrow.Array, 
 		cols = append(cols, f)
 	}
 	return cols, nil
+}
+
+// groupCutter hands out groups in batches of outputRows: their keys, and their
+// results or partial results. The aggregator must not change meanwhile.
+type groupCutter struct {
+	agg    *aggregator
+	schema *arrow.Schema
+	states bool
+	at, n  int
+}
+
+// start begins with n groups. Without keys there is one, whether or not there were rows.
+func (c *groupCutter) start() {
+	c.at, c.n = 0, c.agg.table.Len()
+	if c.agg.table.width == 0 && !c.states {
+		c.n = 1
+		c.agg.resize(1)
+	}
+}
+
+func (c *groupCutter) reset() { c.at, c.n = 0, 0 }
+
+// next returns io.EOF after the last group.
+func (c *groupCutter) next() (arrow.RecordBatch, error) {
+	if c.at >= c.n {
+		return nil, io.EOF
+	}
+	end := min(c.at+outputRows, c.n)
+	cols, err := c.agg.table.Keys(c.agg.alloc, c.at, end)
+	if err != nil {
+		return nil, err
+	}
+	if c.states {
+		cols, err = c.agg.states(cols, c.at, end)
+	} else {
+		cols, err = c.agg.finals(cols, c.at, end)
+	}
+	if err != nil {
+		return nil, err
+	}
+	rec := newBatch(c.schema, cols, end-c.at)
+	c.at = end
+	return rec, nil
 }
 
 // keys returns the key columns of all groups.

@@ -1,8 +1,10 @@
 package executor
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"io"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
@@ -16,14 +18,15 @@ import (
 // meets every other, which distinct and ordered aggregates need.
 type completeAggregate struct {
 	base
-	agg     *aggregator
+	merging
 	in1     *aggInputs
 	seen    []*groupTable // per call: the (group, arguments) pairs of a DISTINCT
 	ordered []*orderedRows
 	ids     []uint32
 	mem     account // of seen
-	out     cutter
 	done    bool
+	// mergeable says that no call is distinct or ordered: then groups may spill.
+	mergeable bool
 }
 
 func newCompleteAggregate(n *physical.CompleteAggregate, in Operator) (*completeAggregate, error) {
@@ -35,27 +38,36 @@ func newCompleteAggregate(n *physical.CompleteAggregate, in Operator) (*complete
 	if err != nil {
 		return nil, err
 	}
-	c := &completeAggregate{base: base{node: n, in: []Operator{in}}, agg: agg, in1: inputs,
-		seen: make([]*groupTable, len(n.Aggs)), ordered: make([]*orderedRows, len(n.Aggs))}
+	c := &completeAggregate{base: base{node: n, in: []Operator{in}}, merging: newMerging(agg, n.Schema(), stateSchema(n)), in1: inputs,
+		seen: make([]*groupTable, len(n.Aggs)), ordered: make([]*orderedRows, len(n.Aggs)), mergeable: true}
 	for i, a := range n.Aggs {
 		if a.Distinct && !a.Func.IgnoresDuplicates {
+			c.mergeable = false
 			types := append([]arrow.DataType{arrow.PrimitiveTypes.Uint32}, typesOf(a.Args)...)
 			if c.seen[i], err = newGroupTable(types); err != nil {
 				return nil, fmt.Errorf("%s: %w", a, err)
 			}
 		}
 		if len(a.OrderBy) > 0 {
-			c.ordered[i] = newOrderedRows(a)
+			c.ordered[i], c.mergeable = newOrderedRows(a), false
 		}
 	}
 	return c, nil
 }
 
+// stateSchema is that of the groups' partial results.
+func stateSchema(n *physical.CompleteAggregate) *arrow.Schema {
+	fields := append([]arrow.Field{}, n.Out.Fields()[:len(n.Keys)]...)
+	for _, dt := range stateTypes(n.Aggs) {
+		fields = append(fields, arrow.Field{Type: dt, Nullable: true})
+	}
+	return arrow.NewSchema(fields, nil)
+}
+
 func (c *completeAggregate) Open(ctx context.Context, tc *TaskContext) error {
-	c.agg.open(tc)
+	c.merging.open(tc)
 	c.mem.open(tc)
 	c.in1.open(tc)
-	c.out.reset()
 	for i := range c.seen {
 		if c.seen[i] != nil {
 			c.seen[i].Reset()
@@ -69,8 +81,7 @@ func (c *completeAggregate) Open(ctx context.Context, tc *TaskContext) error {
 }
 
 func (c *completeAggregate) Close() error {
-	c.out.reset()
-	c.agg.release()
+	c.merging.close()
 	c.mem.set(0)
 	for _, o := range c.ordered {
 		if o != nil {
@@ -83,22 +94,34 @@ func (c *completeAggregate) Close() error {
 func (c *completeAggregate) Next(ctx context.Context) (arrow.RecordBatch, error) {
 	if !c.done {
 		c.done = true
-		if err := drain(ctx, c.in[0], c.add); err != nil {
-			return nil, err
-		}
-		for i, o := range c.ordered {
-			if o == nil {
-				continue
-			}
-			if err := o.update(c.tc.Alloc, c.agg.accs[i]); err != nil {
-				return nil, fmt.Errorf("%s: %w", c.agg.aggs[i], err)
-			}
-		}
-		if err := emitResults(c.agg, &c.out, c.in1.nkeys, c.Schema()); err != nil {
+		if err := c.compute(ctx); err != nil {
 			return nil, err
 		}
 	}
-	return c.out.next()
+	for {
+		rec, err := c.out.next()
+		if err != io.EOF {
+			return rec, err
+		}
+		if found, err := c.nextSpilled(ctx, c.tc); err != nil || !found {
+			return nil, cmp.Or(err, io.EOF)
+		}
+	}
+}
+
+func (c *completeAggregate) compute(ctx context.Context) error {
+	if err := drain(ctx, c.in[0], c.add); err != nil {
+		return err
+	}
+	for i, o := range c.ordered {
+		if o == nil {
+			continue
+		}
+		if err := o.update(c.tc.Alloc, c.agg.accs[i]); err != nil {
+			return fmt.Errorf("%s: %w", c.agg.aggs[i], err)
+		}
+	}
+	return c.finish(c.tc, 0)
 }
 
 func (c *completeAggregate) add(rec arrow.RecordBatch) error {
@@ -108,10 +131,26 @@ func (c *completeAggregate) add(rec arrow.RecordBatch) error {
 		return err
 	}
 	defer gather.Release(cols)
+	if c.mergeable {
+		return c.put(c.tc, cols[:c.in1.nkeys], n, 0, func(groups []uint32) error { return c.update(cols, groups, n) })
+	}
 	groups, err := c.agg.assign(cols[:c.in1.nkeys], n)
 	if err != nil {
 		return err
 	}
+	if err := c.update(cols, groups, n); err != nil {
+		return err
+	}
+	var held int64
+	for _, s := range c.seen {
+		if s != nil {
+			held += s.Bytes()
+		}
+	}
+	return c.mem.set(held)
+}
+
+func (c *completeAggregate) update(cols []arrow.Array, groups []uint32, n int) (err error) {
 	for i, acc := range c.agg.accs {
 		call := c.in1.calls[i]
 		rows, sub := c.in1.selection(i, cols, groups, n)
@@ -130,13 +169,7 @@ func (c *completeAggregate) add(rec arrow.RecordBatch) error {
 			return fmt.Errorf("%s: %w", c.agg.aggs[i], err)
 		}
 	}
-	var held int64
-	for _, s := range c.seen {
-		if s != nil {
-			held += s.Bytes()
-		}
-	}
-	return c.mem.set(held)
+	return nil
 }
 
 // distinct returns the rows whose arguments are new to their group. A NULL

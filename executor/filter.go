@@ -20,6 +20,7 @@ type filter struct {
 	cond *eval.Predicate
 	kc   expr.KernelContext
 	keep []int32
+	src  *scan // right below, with the same conditions; or nil
 }
 
 func newFilter(n *physical.Filter, in Operator) (*filter, error) {
@@ -27,7 +28,7 @@ func newFilter(n *physical.Filter, in Operator) (*filter, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &filter{base: base{node: n, in: []Operator{in}}, cond: cond}, nil
+	return &filter{base: base{node: n, in: []Operator{in}}, cond: cond, src: applied(n, in)}, nil
 }
 
 func (f *filter) Open(ctx context.Context, tc *TaskContext) error {
@@ -40,6 +41,9 @@ func (f *filter) Next(ctx context.Context) (arrow.RecordBatch, error) {
 		rec, err := f.in[0].Next(ctx)
 		if err != nil {
 			return nil, err
+		}
+		if f.src != nil && f.src.exact {
+			return rec, nil
 		}
 		out, err := f.apply(rec)
 		rec.Release()

@@ -14,9 +14,8 @@ import (
 // finalAggregate merges partial results into results.
 type finalAggregate struct {
 	base
+	merging
 	nkeys int
-	agg   *aggregator
-	out   cutter
 	// in parts: part is the one that is computed next, of parts.
 	part, parts int
 	opened      bool
@@ -34,7 +33,7 @@ func newFinalAggregate(n *physical.FinalAggregate, in Operator) (*finalAggregate
 	if err != nil {
 		return nil, err
 	}
-	return &finalAggregate{base: base{node: n, in: []Operator{in}}, nkeys: n.NKeys, agg: agg}, nil
+	return &finalAggregate{base: base{node: n, in: []Operator{in}}, merging: newMerging(agg, n.Schema(), in.Schema()), nkeys: n.NKeys}, nil
 }
 
 // newMergeAggregator checks that the input has nkeys keys and the aggregates' state columns.
@@ -46,15 +45,13 @@ func newMergeAggregator(nkeys int, aggs []*expr.AggCall, input *arrow.Schema) (*
 }
 
 func (f *finalAggregate) Open(ctx context.Context, tc *TaskContext) error {
-	f.agg.open(tc)
-	f.out.reset()
+	f.merging.open(tc)
 	f.part, f.parts, f.opened = 0, 1, false
 	return f.base.Open(ctx, tc)
 }
 
 func (f *finalAggregate) Close() error {
-	f.out.reset()
-	f.agg.release()
+	f.merging.close()
 	return f.base.Close()
 }
 
@@ -67,17 +64,10 @@ func (f *finalAggregate) Next(ctx context.Context) (arrow.RecordBatch, error) {
 	}
 	for {
 		rec, err := f.out.next()
-		if err != io.EOF || f.part == f.parts {
+		if err != io.EOF {
 			return rec, err
 		}
-		if f.parts > 1 {
-			if err := f.exchange().readPart(f.part, f.parts); err != nil {
-				return nil, err
-			}
-			f.agg.reset()
-		}
-		f.part++
-		if err := f.compute(ctx); err != nil {
+		if err := f.more(ctx); err != nil {
 			return nil, err
 		}
 	}
@@ -108,36 +98,20 @@ func (f *finalAggregate) exchange() *exchangeRead {
 	return nil
 }
 
-func (f *finalAggregate) compute(ctx context.Context) error {
-	err := drain(ctx, f.in[0], func(rec arrow.RecordBatch) error {
-		groups, err := f.agg.assign(rec.Columns()[:f.nkeys], int(rec.NumRows()))
-		if err != nil {
+// more computes the next groups: of what was spilled, or of the next part of the
+// input. It returns io.EOF after the last.
+func (f *finalAggregate) more(ctx context.Context) error {
+	if found, err := f.nextSpilled(ctx, f.tc); found || err != nil {
+		return err
+	}
+	if f.part == f.parts {
+		return io.EOF
+	}
+	if f.parts > 1 {
+		if err := f.exchange().readPart(f.part, f.parts); err != nil {
 			return err
 		}
-		return f.agg.merge(groups, rec.Columns()[f.nkeys:])
-	})
-	if err != nil {
-		return err
 	}
-	return emitResults(f.agg, &f.out, f.nkeys, f.Schema())
-}
-
-// emitResults sets out to the keys and results of all groups. Without keys there
-// is one group, whether or not there were rows.
-func emitResults(agg *aggregator, out *cutter, nkeys int, schema *arrow.Schema) error {
-	n := agg.table.Len()
-	if nkeys == 0 {
-		n = 1
-		agg.resize(1)
-	}
-	keys, err := agg.keys()
-	if err != nil {
-		return err
-	}
-	cols, err := agg.finals(keys, 0, n)
-	if err != nil {
-		return err
-	}
-	out.set(schema, cols, n)
-	return nil
+	f.part++
+	return f.mergeAll(ctx, f.tc, f.in[0], 0)
 }

@@ -44,9 +44,10 @@ const densePerRow = 48
 // denseFew is how many possible keys are close together for any number of rows.
 const denseFew = 1 << 12
 
-// buildJoinIndex indexes n keys of stride words each. valid, if not nil, lists
-// the rows that have a key. exactMin and exactMax allow the dense form.
-func buildJoinIndex(words []uint64, stride, n int, valid []uint32, dense bool) *joinIndex {
+// buildJoinIndex indexes n keys of stride words each. valid, if not nil, lists the
+// rows that have a key; dense says that words are the keys, not hashes of them.
+// run calls a function for a number of parts, in any order or at the same time.
+func buildJoinIndex(words []uint64, stride, n int, valid []uint32, dense bool, run func(parts int, f func(i int))) *joinIndex {
 	x := &joinIndex{stride: stride, n: n}
 	if valid != nil {
 		x.n = len(valid)
@@ -60,7 +61,7 @@ func buildJoinIndex(words []uint64, stride, n int, valid []uint32, dense bool) *
 		x.shift = 63
 	case stride == 1 && dense && x.tryDense(words, valid):
 	default:
-		x.buildHashed(words, n, valid)
+		x.buildHashed(words, n, valid, run)
 	}
 	return x
 }
@@ -93,27 +94,19 @@ func (x *joinIndex) tryDense(words []uint64, valid []uint32) bool {
 	}
 	x.min, x.span = lo, span+1
 	x.dense = make([]rankWord, span/64+1)
-	ordered := valid == nil // whether row i has the i-th key
-	x.unique = true
-	last := uint64(0)
-	set := func(w uint64, first bool) {
+	ordered, twice := valid == nil, uint64(0)
+	last := lo
+	for i := range x.n {
+		w := words[validRow(valid, i)]
 		at := w - lo
 		bit := uint64(1) << (at & 63)
 		d := &x.dense[at>>6]
-		x.unique = x.unique && d.bits&bit == 0
+		twice |= d.bits & bit
 		d.bits |= bit
-		ordered = ordered && (first || at > last)
-		last = at
+		ordered = ordered && w >= last
+		last = w
 	}
-	if valid == nil {
-		for i, w := range words {
-			set(w, i == 0)
-		}
-	} else {
-		for i, r := range valid {
-			set(words[r], i == 0)
-		}
-	}
+	x.unique = twice == 0
 	rank := uint64(0)
 	for i := range x.dense {
 		x.dense[i].rank = rank
@@ -135,42 +128,43 @@ func (x *joinIndex) number(w uint64) uint32 {
 func (x *joinIndex) placeDense(words []uint64, valid []uint32, keys int) {
 	x.rows = make([]uint32, x.n)
 	if x.unique {
-		eachValid(x.n, valid, func(r uint32) { x.rows[x.number(words[r])] = r })
+		for i := range x.n {
+			r := validRow(valid, i)
+			x.rows[x.number(words[r])] = uint32(r)
+		}
 		return
 	}
 	x.starts = make([]uint32, keys+1)
 	numbers := make([]uint32, x.n)
-	i := 0
-	eachValid(x.n, valid, func(r uint32) {
-		k := x.number(words[r])
+	for i := range numbers {
+		k := x.number(words[validRow(valid, i)])
 		numbers[i] = k
-		i++
 		x.starts[k+1]++
-	})
+	}
 	for k := range keys {
 		x.starts[k+1] += x.starts[k]
 	}
-	i = 0
-	eachValid(x.n, valid, func(r uint32) {
-		k := numbers[i]
-		i++
-		x.rows[x.starts[k]] = r
+	for i, k := range numbers {
+		x.rows[x.starts[k]] = uint32(validRow(valid, i))
 		x.starts[k]++
-	})
+	}
 	// Every start has moved to where the next key's is.
 	copy(x.starts[1:], x.starts[:keys])
 	x.starts[0] = 0
 }
 
-func eachValid(n int, valid []uint32, f func(r uint32)) {
+// validRow is the i-th row that has a key.
+func validRow(valid []uint32, i int) int {
 	if valid == nil {
-		for i := range n {
-			f(uint32(i))
-		}
-		return
+		return i
 	}
-	for _, r := range valid {
-		f(r)
+	return int(valid[i])
+}
+
+// eachPart calls f for each of a number of parts.
+func eachPart(parts int, f func(i int)) {
+	for i := range parts {
+		f(i)
 	}
 }
 
@@ -185,86 +179,131 @@ func mixPair(a, b uint64) uint64 { return mixWord(mixWord(a) ^ b) }
 // tagOf is two of the 16 bits of a bucket's Bloom filter.
 func tagOf(h uint64) uint64 { return 1<<(h&15) | 1<<(h>>4&15) }
 
-func (x *joinIndex) hashes(words []uint64, n int) []uint64 {
-	out := make([]uint64, n)
+func (x *joinIndex) hash(words []uint64, i int) uint64 {
 	if x.stride == 1 {
-		for i, w := range words[:n] {
-			out[i] = mixWord(w)
-		}
-		return out
+		return mixWord(words[i])
 	}
-	for i := range out {
-		out[i] = mixPair(words[2*i], words[2*i+1])
-	}
-	return out
+	return mixPair(words[2*i], words[2*i+1])
 }
 
+// partBits is the log2 of how many buckets are filled at a time: so many that
+// what is written stays in a processor's cache.
+const partBits = 14
+
+// partMax is the log2 of how many parts the buckets are cut into at most.
+const partMax = 9
+
 // buildHashed counts the rows of each bucket and then puts every row into its
-// place, so that nothing ever grows.
-func (x *joinIndex) buildHashed(words []uint64, n int, valid []uint32) {
+// place, so that nothing ever grows. Many rows are first sorted by part of the
+// buckets, and then part by part, which many may do at a time.
+func (x *joinIndex) buildHashed(words []uint64, n int, valid []uint32, run func(parts int, f func(i int))) {
 	size := 64 - bits.LeadingZeros64(uint64(max(x.n, 2)-1)) // log2 of the buckets, at least as many as rows
 	x.shift = uint(64 - size)
 	x.dir = make([]uint64, 1<<size+1)
-	hashes := x.hashes(words, n)
-	dir := x.dir[1:]
-	eachHash(hashes, valid, func(_ uint32, h uint64) {
-		b := h >> x.shift
-		dir[b] = (dir[b] + 1<<16) | tagOf(h)
+	x.rows = make([]uint32, x.n)
+	x.words = make([]uint64, x.n*x.stride)
+	cut := min(max(size-partBits, 0), partMax)
+	if cut == 0 && valid == nil {
+		x.unique = x.fill(0, 1<<size, 0, words, nil)
+		return
+	}
+	rows, starts := make([]uint32, x.n), make([]uint32, 1<<cut+1)
+	sorted := make([]uint64, x.n*x.stride)
+	x.sortByPart(words, n, valid, uint(64-cut), sorted, rows, starts)
+	unique := make([]bool, 1<<cut)
+	width := 1 << (size - cut)
+	run(1<<cut, func(p int) {
+		from, to := starts[p], starts[p+1]
+		unique[p] = x.fill(p*width, (p+1)*width, from, sorted[int(from)*x.stride:int(to)*x.stride], rows[from:to])
 	})
+	x.unique = !slices.Contains(unique, false)
+}
+
+// sortByPart moves keys and their rows to the part of their hash's first bits.
+func (x *joinIndex) sortByPart(words []uint64, n int, valid []uint32, shift uint, sorted []uint64, rows, starts []uint32) {
+	m := n
+	if valid != nil {
+		m = len(valid)
+	}
+	next := make([]uint32, len(starts))
+	for i := range m {
+		next[x.hash(words, validRow(valid, i))>>shift+1]++
+	}
+	for p := range len(starts) - 1 {
+		next[p+1] += next[p]
+	}
+	copy(starts, next)
+	for i := range m {
+		r := validRow(valid, i)
+		p := x.hash(words, r) >> shift
+		to := next[p]
+		next[p]++
+		rows[to] = uint32(r)
+		if x.stride == 1 {
+			sorted[to] = words[r]
+		} else {
+			sorted[2*to], sorted[2*to+1] = words[2*r], words[2*r+1]
+		}
+	}
+}
+
+// fill fills buckets [first, end), whose rows start at place base of the index,
+// and reports whether no key has two rows. Without rows, key i is of row i.
+func (x *joinIndex) fill(first, end int, base uint32, words []uint64, rows []uint32) bool {
+	n := len(words) / x.stride
+	dir, shift := x.dir[1:], x.shift&63
+	for i := range n {
+		h := x.hash(words, i)
+		d := &dir[h>>shift]
+		*d = (*d + 1<<16) | tagOf(h)
+	}
 	// A bucket's count becomes its start, which moves to its end as rows are placed.
-	sum := uint64(0)
-	for b, d := range dir {
+	sum := uint64(base)
+	for b := first; b < end; b++ {
+		d := dir[b]
 		dir[b] = sum<<16 | d&0xffff
 		sum += d >> 16
 	}
-	x.rows = make([]uint32, x.n)
-	x.words = make([]uint64, x.n*x.stride)
-	stride := x.stride
-	eachHash(hashes, valid, func(r uint32, h uint64) {
-		b := h >> x.shift
-		at := dir[b] >> 16
-		dir[b] += 1 << 16
+	for i := range n {
+		d := &dir[x.hash(words, i)>>shift]
+		at := *d >> 16
+		*d += 1 << 16
+		r := uint32(i)
+		if rows != nil {
+			r = rows[i]
+		}
 		x.rows[at] = r
-		if stride == 1 {
-			x.words[at] = words[r]
-			return
+		if x.stride == 1 {
+			x.words[at] = words[i]
+		} else {
+			x.words[2*at], x.words[2*at+1] = words[2*i], words[2*i+1]
 		}
-		x.words[2*at], x.words[2*at+1] = words[2*r], words[2*r+1]
-	})
-	x.unique = true
-	for b := range dir {
-		lo, hi := x.dir[b]>>16, x.dir[b+1]>>16
+	}
+	unique := true
+	lo := uint64(base)
+	for b := first; b < end; b++ {
+		hi := dir[b] >> 16
 		if hi-lo > 1 {
-			x.groupBucket(int(lo), int(hi))
+			unique = x.groupBucket(int(lo), int(hi)) && unique
 		}
+		lo = hi
 	}
+	return unique
 }
 
-func eachHash(hashes []uint64, valid []uint32, f func(r uint32, h uint64)) {
-	if valid == nil {
-		for r, h := range hashes {
-			f(uint32(r), h)
-		}
-		return
-	}
-	for _, r := range valid {
-		f(r, hashes[r])
-	}
-}
-
-// groupBucket puts the rows of each key of a bucket together, in their order.
-func (x *joinIndex) groupBucket(lo, hi int) {
+// groupBucket puts the rows of each key of a bucket together, in their order, and
+// reports whether no key has two.
+func (x *joinIndex) groupBucket(lo, hi int) (unique bool) {
 	same, twice := true, false
 	for i := lo + 1; i < hi; i++ {
 		eq := x.equal(i-1, i)
 		same, twice = same && eq, twice || eq
 	}
 	if same {
-		x.unique = false
-		return
+		return false
 	}
 	if hi-lo == 2 {
-		return
+		return true
 	}
 	if !twice && hi-lo <= 8 {
 		for i := lo; i < hi && !twice; i++ {
@@ -273,9 +312,10 @@ func (x *joinIndex) groupBucket(lo, hi int) {
 			}
 		}
 		if !twice {
-			return
+			return true
 		}
 	}
+	unique = true
 	type entry struct {
 		a, b uint64
 		row  uint32
@@ -296,9 +336,10 @@ func (x *joinIndex) groupBucket(lo, hi int) {
 			x.words[(lo+i)*2+1] = e.b
 		}
 		if i > 0 && e.a == es[i-1].a && e.b == es[i-1].b {
-			x.unique = false
+			unique = false
 		}
 	}
+	return unique
 }
 
 func (x *joinIndex) equal(i, k int) bool {

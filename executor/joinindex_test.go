@@ -62,7 +62,7 @@ func checkIndex(t *testing.T, r *rand.Rand, stride, n int, domain, scale uint64,
 		}
 		want[[2]uint64{a, b}] = append(want[[2]uint64{a, b}], int32(i))
 	}
-	x := buildJoinIndex(slices.Clone(words), stride, n, valid, true)
+	x := buildJoinIndex(slices.Clone(words), stride, n, valid, true, eachPart)
 	for range 500 {
 		add(key())
 	}

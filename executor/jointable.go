@@ -65,7 +65,7 @@ func (m *tableMaker) table(tc *TaskContext, recs []arrow.RecordBatch) (t *joinTa
 			return nil, fmt.Errorf("build side of a join: column %s: %w", m.schema.Field(c).Name, err)
 		}
 	}
-	t.index = buildJoinIndex(words, m.keys.stride, t.n, valid, m.keys.exact)
+	t.index = buildJoinIndex(words, m.keys.stride, t.n, valid, m.keys.exact, eachPart)
 	return t, t.mem.set(t.index.bytes())
 }
 

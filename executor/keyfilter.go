@@ -4,7 +4,9 @@ import (
 	"math"
 
 	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/memory"
 
+	"github.com/sluice-stream/sluice/executor/gather"
 	"github.com/sluice-stream/sluice/planner/expr"
 	"github.com/sluice-stream/sluice/planner/physical"
 	"github.com/sluice-stream/sluice/sources"
@@ -16,7 +18,7 @@ import (
 // down, and joins through their probe side, to a scan in the same task.
 type keyFilter struct {
 	cols []int // of the scan's output
-	from *physical.HashJoin
+	slot int   // among the scan's filters
 
 	index   *joinIndex // nil while nothing is known
 	keys    *joinKeys
@@ -24,9 +26,10 @@ type keyFilter struct {
 	lo, hi  int64
 	words   []uint64
 	a, b    []uint32
-	picked  []arrow.Array
 	seen    int64
 	dropped int64
+	// again and found are rows that the reader had left, and those dropped of them.
+	again, found int64
 }
 
 var _ sources.RowFilter = (*keyFilter)(nil)
@@ -56,8 +59,8 @@ func attachFilter(j *hashJoin, keys []expr.Expr) {
 	if s == nil {
 		return
 	}
-	f := &keyFilter{cols: cols, from: j.n}
-	s.filters = append(s.filters, f)
+	f := &keyFilter{cols: cols, slot: len(s.filters)}
+	s.filters, s.keep = append(s.filters, f), append(s.keep, nil)
 	j.filter = f
 }
 
@@ -133,7 +136,22 @@ func signedKey(dt arrow.DataType) bool {
 }
 
 func (f *keyFilter) clear() {
-	f.index, f.seen, f.dropped = nil, 0, 0
+	f.index, f.seen, f.dropped, f.again, f.found = nil, 0, 0, 0, 0
+}
+
+// pick returns the columns of the filter, of some rows of a batch or of all.
+func (f *keyFilter) pick(alloc memory.Allocator, rec arrow.RecordBatch, rows []int32) ([]arrow.Array, error) {
+	cols := make([]arrow.Array, len(f.cols))
+	for i, c := range f.cols {
+		cols[i] = rec.Column(c)
+	}
+	if rows != nil {
+		return gather.Columns(alloc, cols, rows)
+	}
+	for _, c := range cols {
+		c.Retain()
+	}
+	return cols, nil
 }
 
 // Columns implements sources.RowFilter.
@@ -149,6 +167,14 @@ func (f *keyFilter) Bounds() (lo, hi int64, ok bool) { return f.lo, f.hi, f.inde
 
 // Keep implements sources.RowFilter.
 func (f *keyFilter) Keep(cols []arrow.Array, n int, dst []int32) []int32 {
+	first := len(dst)
+	dst = f.keep(cols, n, dst)
+	f.seen += int64(n)
+	f.dropped += int64(n - (len(dst) - first))
+	return dst
+}
+
+func (f *keyFilter) keep(cols []arrow.Array, n int, dst []int32) []int32 {
 	f.words = growWords(f.words, n*f.keys.stride)
 	f.keys.words(cols, n, f.words)
 	if cap(f.a) < n {
@@ -173,9 +199,15 @@ func (f *keyFilter) Keep(cols []arrow.Array, n int, dst []int32) []int32 {
 			}
 		}
 	}
-	f.seen += int64(n)
-	f.dropped += int64(n - (len(dst) - first))
 	return dst
+}
+
+// worthwhile reports whether to look at rows here, given whether the reader has.
+func (f *keyFilter) worthwhile(sifted bool) bool {
+	if !sifted || f.index == nil {
+		return f.Active()
+	}
+	return f.again < keyFilterTrial || f.found*keyFilterFifth >= f.again
 }
 
 // may is lookup, but that a range may be one of other keys.
@@ -199,4 +231,60 @@ func (x *joinIndex) may(words []uint64, lo, hi []uint32) {
 			x.candidates(hashes[:end-start], lo[start:end], hi[start:end])
 		}
 	}
+}
+
+// offer tells the reader what joins know already.
+func (s *scan) offer() {
+	r, ok := s.reader.(sources.Filterable)
+	if s.sifted = false; !ok {
+		return
+	}
+	var fs []sources.RowFilter
+	for _, f := range s.filters {
+		if f.index != nil {
+			fs = append(fs, f)
+		}
+	}
+	if s.sifted = len(fs) > 0; s.sifted {
+		r.Filter(fs)
+	}
+}
+
+// wanted drops the rows that a join above has no partner for. It returns nil if
+// none is left. Only the keys are gathered between one filter and the next.
+func (s *scan) wanted(rec arrow.RecordBatch) (arrow.RecordBatch, error) {
+	out := relabel(rec, s.n.Out)
+	var rows []int32 // nil is all
+	n := int(out.NumRows())
+	for _, f := range s.filters {
+		if n == 0 || !f.worthwhile(s.sifted) {
+			continue
+		}
+		keys, err := f.pick(s.tc.Alloc, out, rows)
+		if err != nil {
+			out.Release()
+			return nil, err
+		}
+		var keep []int32
+		if s.sifted {
+			keep = f.keep(keys, n, s.keep[f.slot][:0])
+			f.again, f.found = f.again+int64(n), f.found+int64(n-len(keep))
+		} else {
+			keep = f.Keep(keys, n, s.keep[f.slot][:0])
+		}
+		gather.Release(keys)
+		s.keep[f.slot] = keep
+		for i, k := range keep {
+			if rows != nil {
+				keep[i] = rows[k]
+			}
+		}
+		rows, n = keep, len(keep)
+	}
+	if rows == nil {
+		return out, nil
+	}
+	defer out.Release()
+	s.dropped += out.NumRows() - int64(n)
+	return keepRows(s.tc, out, rows)
 }

@@ -41,7 +41,10 @@ type partialAggregate struct {
 	base
 	agg *aggregator
 	in1 *aggInputs
-	out cutter
+	out cutter // of rows that pass ungrouped
+	// groups hands on what is in the table, which is emptied behind it.
+	groups   groupCutter
+	flushing bool
 	// window counts the rows since the last verdict, and known the groups then.
 	window, known, verdicts int
 	// growing says that some state is a list or text; unsent counts rows since
@@ -68,7 +71,8 @@ func newPartialAggregate(n *physical.PartialAggregate, in Operator) (*partialAgg
 	if err != nil {
 		return nil, err
 	}
-	p := &partialAggregate{base: base{node: n, in: []Operator{in}}, agg: agg, in1: inputs}
+	p := &partialAggregate{base: base{node: n, in: []Operator{in}}, agg: agg, in1: inputs,
+		groups: groupCutter{agg: agg, schema: n.Schema(), states: true}}
 	for _, dt := range stateTypes(n.Aggs) {
 		p.growing = p.growing || rowkey.Width(dt) == 0 && dt.ID() != arrow.DECIMAL128
 	}
@@ -79,6 +83,8 @@ func (p *partialAggregate) Open(ctx context.Context, tc *TaskContext) error {
 	p.agg.open(tc)
 	p.in1.open(tc)
 	p.out.reset()
+	p.groups.reset()
+	p.flushing = false
 	p.window, p.known, p.verdicts, p.unsent, p.passing, p.ended = 0, 0, 0, 0, false, false
 	return p.base.Open(ctx, tc)
 }
@@ -91,16 +97,14 @@ func (p *partialAggregate) Close() error {
 
 func (p *partialAggregate) Next(ctx context.Context) (arrow.RecordBatch, error) {
 	for {
-		rec, err := p.out.next()
-		if err == nil || p.ended {
+		rec, err := p.ready()
+		if err != io.EOF || p.ended {
 			return rec, err
 		}
 		rec, err = p.in[0].Next(ctx)
 		if err == io.EOF {
 			p.ended = true
-			if err := p.flush(); err != nil {
-				return nil, err
-			}
+			p.flush()
 			continue
 		}
 		if err != nil {
@@ -134,10 +138,11 @@ func (p *partialAggregate) add(rec arrow.RecordBatch) error {
 	p.unsent += n
 	if p.judge(n) {
 		p.passing = true
-		return p.flush()
+		p.flush()
+		return nil
 	}
 	if p.agg.contents() > partialBytesMax || p.growing && p.unsent >= partialRowsMax {
-		return p.flush()
+		p.flush()
 	}
 	return nil
 }
@@ -190,22 +195,21 @@ func (p *partialAggregate) pass(cols []arrow.Array, n int) error {
 	return nil
 }
 
-// flush hands on all groups and forgets them.
-func (p *partialAggregate) flush() error {
-	n := p.agg.table.Len()
-	if n == 0 {
-		return nil
+// flush hands on all groups, after which they are forgotten.
+func (p *partialAggregate) flush() {
+	p.flushing = true
+	p.groups.start()
+}
+
+// ready returns what can be handed on without reading more.
+func (p *partialAggregate) ready() (arrow.RecordBatch, error) {
+	if !p.flushing {
+		return p.out.next()
 	}
-	keys, err := p.agg.keys()
-	if err != nil {
-		return err
+	rec, err := p.groups.next()
+	if err == io.EOF {
+		p.flushing, p.unsent, p.known = false, 0, 0
+		p.agg.reset()
 	}
-	cols, err := p.agg.states(keys, 0, n)
-	if err != nil {
-		return err
-	}
-	p.agg.reset()
-	p.unsent, p.known = 0, 0
-	p.out.set(p.Schema(), cols, n)
-	return nil
+	return rec, err
 }

@@ -26,17 +26,25 @@ type scan struct {
 	// filters are of joins above. The reader may apply them too; what it leaves is
 	// dropped here, before any other operator sees it.
 	filters []*keyFilter
-	keep    []int32
+	keep    [][]int32 // of each filter
+	sifted  bool      // the reader in hand knows the filters
 	dropped int64
+	// conds are of the query; exact says that the reader in hand applies them all.
+	conds    []*condition
+	exact    bool
+	returned int64 // rows that the reader in hand has returned
+	counts   batch.ScanCounts
 }
 
-func newScan(n *physical.Scan) *scan { return &scan{base: base{node: n}, n: n} }
+func newScan(n *physical.Scan) *scan {
+	return &scan{base: base{node: n}, n: n, conds: newConditions(n)}
+}
 
 func (s *scan) Open(ctx context.Context, tc *TaskContext) error {
 	if err := errors.Join(s.base.Open(ctx, tc), s.closeReader()); err != nil {
 		return err
 	}
-	s.splits, s.dropped = s.splits[:0], 0
+	s.splits, s.dropped, s.counts = s.splits[:0], 0, batch.ScanCounts{}
 	for _, sp := range tc.Spec.Splits {
 		if sp.Source == s.n.Source {
 			s.splits = append(s.splits, sp)
@@ -63,11 +71,14 @@ func (s *scan) Next(ctx context.Context) (arrow.RecordBatch, error) {
 			if s.reader, err = s.opener.Open(ctx, s.split, s.n.Columns, s.tc.Alloc); err != nil {
 				return nil, fmt.Errorf("open split %d of source %q: %w", s.split.Index, s.n.Source, err)
 			}
+			s.returned = 0
+			s.where()
 			s.offer()
 		}
 		rec, err := s.reader.Next(ctx)
 		if err == io.EOF {
 			s.tc.Result.Counters.BytesIn += s.split.Bytes
+			s.settle()
 			if err := s.closeReader(); err != nil {
 				return nil, err
 			}
@@ -77,6 +88,7 @@ func (s *scan) Next(ctx context.Context) (arrow.RecordBatch, error) {
 			return nil, fmt.Errorf("read split %d of source %q: %w", s.split.Index, s.n.Source, err)
 		}
 		s.tc.Result.Counters.RowsIn += rec.NumRows()
+		s.returned += rec.NumRows()
 		if rec.NumRows() == 0 {
 			rec.Release()
 			continue
@@ -91,48 +103,6 @@ func (s *scan) Next(ctx context.Context) (arrow.RecordBatch, error) {
 			return out, err
 		}
 	}
-}
-
-// offer tells the reader what joins know already.
-func (s *scan) offer() {
-	r, ok := s.reader.(sources.Filterable)
-	if !ok {
-		return
-	}
-	var fs []sources.RowFilter
-	for _, f := range s.filters {
-		if f.index != nil {
-			fs = append(fs, f)
-		}
-	}
-	if len(fs) > 0 {
-		r.Filter(fs)
-	}
-}
-
-// wanted drops the rows that a join above has no partner for. It returns nil if
-// none is left.
-func (s *scan) wanted(rec arrow.RecordBatch) (arrow.RecordBatch, error) {
-	out := relabel(rec, s.n.Out)
-	for _, f := range s.filters {
-		if !f.Active() {
-			continue
-		}
-		cols := f.picked[:0]
-		for _, c := range f.cols {
-			cols = append(cols, out.Column(c))
-		}
-		f.picked = cols
-		s.keep = f.Keep(cols, int(out.NumRows()), s.keep[:0])
-		s.dropped += out.NumRows() - int64(len(s.keep))
-		kept, err := keepRows(s.tc, out, s.keep)
-		out.Release()
-		if kept == nil || err != nil {
-			return nil, err
-		}
-		out = kept
-	}
-	return out, nil
 }
 
 func (s *scan) closeReader() error {

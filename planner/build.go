@@ -58,6 +58,7 @@ func Build(outputs []Output, opts Options) (*Query, error) {
 		query:  &Query{Tables: map[string]*logical.Table{}},
 		counts: map[string]int{},
 		sent:   map[string]int{},
+		shares: map[int]int{},
 	}
 	if b.plan.Zone == "" {
 		b.plan.Zone = "UTC"

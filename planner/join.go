@@ -85,7 +85,9 @@ func (b *builder) broadcastJoin(j *physical.HashJoin, l, r *fragment) *fragment 
 		j.Left, j.Right = read, r.root
 	}
 	f := probe.wrap(j)
-	f.inputs = append(slices.Clone(probe.inputs), id)
+	if f.inputs = slices.Clone(probe.inputs); !slices.Contains(f.inputs, id) {
+		f.inputs = append(f.inputs, id)
+	}
 	return f
 }
 

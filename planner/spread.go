@@ -207,6 +207,11 @@ func (b *builder) sendAll(f *fragment) int {
 	if b.stats == nil {
 		return b.close(f, physical.ToAll{})
 	}
+	if read, ok := f.root.(*physical.ExchangeRead); ok {
+		if _, all := b.plan.Stages[read.Stage].Output.(physical.ToAll); all {
+			return read.Stage // every task can read it as it is
+		}
+	}
 	text, ok := b.describe(f)
 	if !ok {
 		return b.close(f, physical.ToAll{})
@@ -217,4 +222,21 @@ func (b *builder) sendAll(f *fragment) int {
 	id := b.close(f, physical.ToAll{})
 	b.sent[text] = id
 	return id
+}
+
+// shared makes one stage of a plan that is used in several places, each of which
+// reads all of it.
+func (b *builder) shared(n *logical.Shared) (*fragment, error) {
+	id, ok := b.shares[n.ID]
+	if !ok {
+		f, err := b.build(n.Input)
+		if err != nil {
+			return nil, err
+		}
+		id = b.sendAll(f)
+		b.shares[n.ID] = id
+	}
+	return &fragment{
+		root: &physical.ExchangeRead{Stage: id, Out: n.Schema()}, kind: physical.Single, inputs: []int{id}, static: true,
+	}, nil
 }

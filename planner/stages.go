@@ -21,6 +21,7 @@ type builder struct {
 	stats  *stats.Estimator // nil for a stream
 	counts map[string]int   // scans by table, for source names
 	sent   map[string]int   // stages whose rows go to all tasks, by what they compute
+	shares map[int]int      // stages of plans that are used in several places, by ID
 	mode   string           // of the output being planned
 	// above counts the stateful operators between here and the output: only the
 	// topmost one's mode is the output's, the others emit closed windows.
@@ -126,6 +127,8 @@ func (b *builder) build(n logical.Node) (*fragment, error) {
 		return workTable(n), nil
 	case *logical.Range:
 		return rangeFragment(n), nil
+	case *logical.Shared:
+		return b.shared(n)
 	case *logical.Apply: // the first rule has made joins of them all
 	}
 	return nil, fmt.Errorf("planner: no physical form of %T", n)

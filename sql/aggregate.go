@@ -59,7 +59,7 @@ func (x *exprBinder) aggregate(c *ast.Call, name string) (expr.Expr, error) {
 // column that is an aggregate itself is none.
 func (x *exprBinder) inside() *exprBinder {
 	inner := *x
-	inner.inAgg, inner.inWindow, inner.aliasFirst = true, false, false
+	inner.inAgg, inner.inWindow, inner.aliasFirst, inner.ungrouped = true, false, false, nil
 	if x.alias != nil {
 		inner.alias = func(name string) expr.Expr {
 			if e := x.alias(name); e != nil && !usesAggregate(e) && !usesAnalytic(e) {

@@ -33,7 +33,10 @@ type exprBinder struct {
 	// repeated.
 	aliasFirst bool
 	repeated   func(name string) bool
-	lambda     *lambdaScope
+	// ungrouped says of a column of the input that it is no key of the grouping, so
+	// that an alias counts first (HAVING).
+	ungrouped func(e expr.Expr) bool
+	lambda    *lambdaScope
 }
 
 // canJoin says whether the clause may add to the plan below it, as window(..)
@@ -177,6 +180,11 @@ func (x *exprBinder) column(e *ast.Column) (expr.Expr, error) {
 	}
 	if err != nil {
 		return nil, err
+	}
+	if i >= 0 && x.ungrouped != nil && len(e.Parts) == 1 && x.ungrouped(x.sc.cols[i].e) {
+		if v := x.alias(first); v != nil {
+			return v, nil
+		}
 	}
 	if i >= 0 {
 		return x.fields(x.reference(e.Pos, i), e.Parts[used:])

@@ -113,11 +113,8 @@ func decimalRange(l *ast.Literal) error {
 func (b *binder) timeLiteral(l *ast.Literal) (expr.Expr, error) {
 	to := map[ast.LitKind]arrow.DataType{
 		ast.LitDate: expr.TypeDate, ast.LitTimestamp: expr.TypeTimestamp, ast.LitTimestampLTZ: expr.TypeTimestamp,
-		ast.LitTimestampNTZ: expr.TypeLocalTime,
+		ast.LitTimestampNTZ: expr.TypeLocalTime, ast.LitTime: expr.TypeTime,
 	}[l.Kind]
-	if to == nil {
-		return nil, unsupported(l.Pos, "the type TIME")
-	}
 	kc := b.kernelContext()
 	v, ok := plancast.Literal(kc, expr.Text(l.Text), to)
 	if !ok {

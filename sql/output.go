@@ -35,6 +35,27 @@ func (o *outputs) find(e expr.Expr) int {
 	return -1
 }
 
+// over writes an expression over the output columns, if they are all that it needs.
+func (o *outputs) over(e expr.Expr) (expr.Expr, bool) {
+	if len(o.items) == 0 || !expr.Deterministic(e) {
+		return nil, false
+	}
+	ok := true
+	out := expr.Transform(e, func(x expr.Expr) expr.Expr {
+		c, is := x.(*expr.Column)
+		if !is || c.Index < 0 {
+			return x
+		}
+		at := o.find(x)
+		if at < 0 {
+			ok = false
+			return x
+		}
+		return &expr.Column{Index: at, Name: o.names[at], DT: c.DT, Null: c.Null}
+	})
+	return out, ok
+}
+
 // output projects the items and sorts them. A sort key that is no item travels
 // along as a hidden column and is dropped again.
 func (sel *selection) output(in logical.Node, es []expr.Expr, names []string, keys []expr.SortKey) (*scope, error) {
@@ -86,10 +107,17 @@ func (sel *selection) sortKeys(o *outputs, keys []expr.SortKey) ([]expr.SortKey,
 		}
 		for _, e := range parts {
 			at := o.find(e)
-			if at < 0 {
-				if sel.s.Distinct {
+			if at < 0 && sel.s.Distinct {
+				over, ok := o.over(e)
+				if !ok {
 					return nil, ast.Errorf(sel.s.Pos, "with SELECT DISTINCT, ORDER BY can only use what is selected")
 				}
+				c := k
+				c.Expr = over
+				out = append(out, c)
+				continue
+			}
+			if at < 0 {
 				at = o.add(e, "sort_key")
 			}
 			c := k

@@ -41,7 +41,60 @@ func (b *binder) selectBlock(s *ast.Select, order []ast.OrderItem) (*scope, erro
 	if err != nil {
 		return nil, err
 	}
+	if s.DistinctOn != nil {
+		if s, err = distinctOn(s, order); err != nil {
+			return nil, err
+		}
+	}
 	return b.selectFrom(s, sc, order)
+}
+
+// distinctOn writes DISTINCT ON (..) as a numbering of the rows with equal values
+// of which the first ones stay.
+func distinctOn(s *ast.Select, order []ast.OrderItem) (*ast.Select, error) {
+	pos := s.DistinctOn[0].Position()
+	out := *s
+	out.DistinctOn = nil
+	item := func(e ast.Expr, clause string) (ast.Expr, error) {
+		i, ok, err := ordinalOf(e, len(s.Items), clause)
+		if err != nil || !ok {
+			if c, is := e.(*ast.Column); is && len(c.Parts) == 1 {
+				for _, it := range s.Items { // an output column that is computed
+					if it.Alias != nil && strings.EqualFold(it.Alias.Name, c.Parts[0].Name) {
+						return it.Expr, err
+					}
+				}
+			}
+			return e, err
+		}
+		return s.Items[i].Expr, nil
+	}
+	w := &ast.WindowSpec{Pos: pos}
+	for _, e := range s.DistinctOn {
+		e, err := item(e, "DISTINCT ON")
+		if err != nil {
+			return nil, err
+		}
+		w.PartitionBy = append(w.PartitionBy, e)
+	}
+	for _, it := range order {
+		e, err := item(it.Expr, "ORDER BY")
+		if err != nil {
+			return nil, err
+		}
+		w.OrderBy = append(w.OrderBy, ast.OrderItem{Expr: e, Desc: it.Desc, Nulls: it.Nulls})
+	}
+	one := &ast.Literal{Pos: pos, Kind: ast.LitInt, Text: "1"}
+	if w.OrderBy == nil {
+		w.OrderBy = []ast.OrderItem{{Expr: one}}
+	}
+	n := &ast.Call{Pos: pos, Name: ast.Name{Pos: pos, Parts: []ast.Ident{{Pos: pos, Name: "row_number"}}}, Over: w}
+	first := ast.Expr(&ast.Binary{Pos: pos, Op: "=", L: n, R: one})
+	if s.Qualify != nil {
+		first = &ast.Logic{Pos: pos, Op: "AND", Args: []ast.Expr{s.Qualify, first}}
+	}
+	out.Qualify = first
+	return &out, nil
 }
 
 // selectFrom binds a SELECT over a FROM that is bound already.
@@ -326,7 +379,16 @@ func (sel *selection) having() (expr.Expr, error) {
 	if sel.group == nil {
 		sel.group = sel.newGroup()
 	}
-	e, err := sel.binder("HAVING", len(sel.items)).condition(sel.s.Having)
+	x := sel.binder("HAVING", len(sel.items))
+	x.ungrouped = func(e expr.Expr) bool {
+		for _, k := range sel.group.keys {
+			if same(k, e) {
+				return false
+			}
+		}
+		return true
+	}
+	e, err := x.condition(sel.s.Having)
 	if err == nil && usesAnalytic(e) {
 		return nil, ast.Errorf(sel.s.Having.Position(), "HAVING is applied before window functions are computed").WithHint("use QUALIFY")
 	}

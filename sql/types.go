@@ -12,7 +12,7 @@ var simpleTypes = map[string]arrow.DataType{
 	"BOOLEAN": expr.TypeBool, "TINYINT": expr.TypeInt8, "SMALLINT": expr.TypeInt16, "INT": expr.TypeInt32,
 	"BIGINT": expr.TypeInt64, "FLOAT": expr.TypeFloat, "DOUBLE": expr.TypeDouble, "STRING": expr.TypeString,
 	"VARCHAR": expr.TypeString, "CHAR": expr.TypeString, "BINARY": expr.TypeBinary, "DATE": expr.TypeDate,
-	"TIMESTAMP": expr.TypeTimestamp, "TIMESTAMP_NTZ": expr.TypeLocalTime, "VOID": expr.TypeNull,
+	"TIMESTAMP": expr.TypeTimestamp, "TIMESTAMP_NTZ": expr.TypeLocalTime, "TIME": expr.TypeTime, "VOID": expr.TypeNull,
 }
 
 // TypeOf gives the Arrow type of a type as written. Times are held in

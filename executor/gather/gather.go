@@ -3,6 +3,7 @@ package gather
 import (
 	"fmt"
 	"math"
+	"unsafe"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
@@ -124,14 +125,28 @@ func takeValidity(alloc memory.Allocator, arr arrow.Array, idx []int32) (*memory
 	bits := buf.Bytes()
 	clear(bits)
 	nulls := 0
+	var have []byte
+	if b := arr.Data().Buffers(); len(b) > 0 && b[0] != nil {
+		have = b[0].Bytes()
+	}
+	first := arr.Data().Offset()
 	for i, at := range idx {
-		if at < 0 || source && arr.IsNull(int(at)) {
+		if at < 0 || source && !present(have, arr, first, int(at)) {
 			nulls++
 			continue
 		}
-		bitutil.SetBit(bits, i)
+		bits[i>>3] |= 1 << (i & 7)
 	}
 	return buf, nulls
+}
+
+// present reports whether row at is no NULL. Types without a bitmap know best themselves.
+func present(have []byte, arr arrow.Array, first, at int) bool {
+	if have == nil {
+		return arr.IsValid(at)
+	}
+	at += first
+	return have[at>>3]>>(at&7)&1 != 0
 }
 
 func anyNegative(idx []int32) bool {
@@ -163,6 +178,8 @@ func takeFixed(alloc memory.Allocator, arr arrow.Array, idx []int32, width int) 
 		src = b.Bytes()[arr.Data().Offset()*width:]
 	}
 	switch width {
+	case 16:
+		pick(words16(dst), words16(src), idx)
 	case 8:
 		pick(arrow.Uint64Traits.CastFromBytes(dst), arrow.Uint64Traits.CastFromBytes(src), idx)
 	case 4:
@@ -183,8 +200,22 @@ func takeFixed(alloc memory.Allocator, arr arrow.Array, idx []int32, width int) 
 	return buf
 }
 
+// words16 sees bytes as values of 16 bytes: decimals, intervals, UUIDs.
+func words16(b []byte) [][2]uint64 {
+	if len(b) < 16 {
+		return nil
+	}
+	return unsafe.Slice((*[2]uint64)(unsafe.Pointer(unsafe.SliceData(b))), len(b)/16)
+}
+
 func pick[T any](dst, src []T, idx []int32) {
 	dst = dst[:len(idx)]
+	if !anyNegative(idx) {
+		for i, at := range idx {
+			dst[i] = src[at]
+		}
+		return
+	}
 	for i, at := range idx {
 		if at < 0 {
 			var zero T
@@ -220,18 +251,32 @@ func takeBytes[O int32 | int64](alloc memory.Allocator, arr arrow.Array, idx []i
 		width = 8
 	}
 	offsets = newBuffer(alloc, (len(idx)+1)*width)
-	values = newBuffer(alloc, int(total))
+	values = newBuffer(alloc, int(total)+shortText)
 	to := arrow.GetData[O](offsets.Bytes())
 	dst := values.Bytes()
 	to[0] = 0
+	safe := O(max(len(src)-shortText, 0)) // from here on fewer bytes follow than are copied of a short text
 	for i, at := range idx {
-		if at >= 0 {
-			o += O(copy(dst[o:], src[off[at]:off[at+1]]))
+		if at < 0 {
+			to[i+1] = o
+			continue
+		}
+		s, e := off[at], off[at+1]
+		if e-s <= shortText && s < safe {
+			*(*[shortText]byte)(dst[o:]) = *(*[shortText]byte)(src[s:])
+			o += e - s
+		} else {
+			o += O(copy(dst[o:], src[s:e]))
 		}
 		to[i+1] = o
 	}
+	values.ResizeNoShrink(int(total))
 	return offsets, values, nil
 }
+
+// shortText is how many bytes are copied of any text that has no more: a copy of
+// fixed length takes no call. The destination has as much room to spare.
+const shortText = 32
 
 func takeList(alloc memory.Allocator, arr array.ListLike, idx []int32) (*memory.Buffer, arrow.ArrayData, error) {
 	var total int64

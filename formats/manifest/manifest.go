@@ -20,8 +20,17 @@ const (
 	Root      = "_sluice"
 	Manifests = "manifests"
 	Staging   = "staging"
-	suffix    = ".manifest"
-	maxBytes  = 1 << 30
+	// Overwriting is the folder of INSERT OVERWRITE, in the place of a query's: all
+	// such statements count on in one sequence of batches, so that each is done
+	// before or after each other one.
+	Overwriting = "overwrites"
+	// Retired is where it holds the files that the last ones replaced, for readers
+	// that listed them before.
+	Retired = "retired"
+	// RetiredSuffix keeps patterns for data files from meeting them.
+	RetiredSuffix = ".retired"
+	suffix        = ".manifest"
+	maxBytes      = 1 << 30
 )
 
 // File is one committed file.
@@ -45,6 +54,9 @@ type Manifest struct {
 	Removed  []string      `json:"removed,omitempty"`  // files before that are taken away first
 	Files    []File        `json:"files"`
 	Compacts bool          `json:"compacts,omitempty"` // rows of Files were in other files before
+	// Overwrites are the files of other queries, and files that no query wrote,
+	// in whose place Files are.
+	Overwrites []string `json:"overwrites,omitempty"`
 	// After is the name of the manifest before, so that a reader sees when one is gone.
 	After string `json:"after,omitempty"`
 }
@@ -76,7 +88,11 @@ func parseName(name string) (Entry, bool) {
 
 var table = crc32.MakeTable(crc32.Castagnoli)
 
-const header = "sluice-manifest 1 %08x %d\n"
+const header = "sluice-manifest %d %08x %d\n"
+
+// newestVersion has Overwrites, which a program of version 1 must not pass over:
+// a manifest with some is of this version.
+const newestVersion = 2
 
 // Encode returns the bytes of a manifest file.
 func Encode(m Manifest) ([]byte, error) {
@@ -84,7 +100,11 @@ func Encode(m Manifest) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encode the manifest of batch %d: %w", m.To, err)
 	}
-	return append(fmt.Appendf(nil, header, crc32.Checksum(body, table), len(body)), body...), nil
+	version := 1
+	if len(m.Overwrites) > 0 {
+		version = newestVersion
+	}
+	return append(fmt.Appendf(nil, header, version, crc32.Checksum(body, table), len(body)), body...), nil
 }
 
 // ErrDamaged says that a manifest is not what was written.
@@ -95,12 +115,12 @@ func Decode(b []byte) (Manifest, error) {
 	var m Manifest
 	line, body, ok := bytes.Cut(b, []byte("\n"))
 	var version int
-	if n, _ := fmt.Sscanf(string(line[:min(len(line), 40)]), "sluice-manifest %d ", &version); n == 1 && version > 1 {
-		return m, batch.UserErrorf("the manifest is of version %d, and this program knows version 1: use a newer one", version)
+	if n, _ := fmt.Sscanf(string(line[:min(len(line), 40)]), "sluice-manifest %d ", &version); n == 1 && version > newestVersion {
+		return m, batch.UserErrorf("the manifest is of version %d, and this program knows version %d: use a newer one", version, newestVersion)
 	}
 	var sum uint32
 	var size int
-	if n, err := fmt.Sscanf(string(line)+"\n", header, &sum, &size); !ok || n != 2 || err != nil {
+	if n, err := fmt.Sscanf(string(line)+"\n", header, &version, &sum, &size); !ok || n != 3 || err != nil {
 		return m, fmt.Errorf("%w: no header that this version knows", ErrDamaged)
 	}
 	if len(body) != size || crc32.Checksum(body, table) != sum {
@@ -219,6 +239,14 @@ func Fold(ms []Manifest) Manifest {
 				out.Removed = append(out.Removed, r)
 			}
 		}
+		for _, o := range m.Overwrites {
+			if i, ok := at[o]; ok {
+				out.Files[i].Name = ""
+				delete(at, o)
+			} else {
+				out.Overwrites = append(out.Overwrites, o)
+			}
+		}
 		out.Compacts = out.Compacts || m.Compacts
 		out.Rows += m.Rows
 		out.Digest = out.Digest.Add(m.Digest)
@@ -230,39 +258,6 @@ func Fold(ms []Manifest) Manifest {
 	}
 	out.Files = slices.DeleteFunc(out.Files, func(f File) bool { return f.Name == "" })
 	return out
-}
-
-// Committed returns the committed files of all queries under a directory, by
-// name, and whether any of them was compacted. ok is false where no query has
-// ever committed: then the directory is an ordinary one.
-func Committed(fs vfsx.FS, dir string) (files map[string]File, compacted, ok bool, err error) {
-	root := fs.PathJoin(dir, Root)
-	queries, err := fs.List(root)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, false, false, nil
-	}
-	if err != nil {
-		return nil, false, false, fmt.Errorf("list %q: %w", root, err)
-	}
-	slices.Sort(queries)
-	files = map[string]File{}
-	for _, q := range queries {
-		mdir := fs.PathJoin(root, q, Manifests)
-		ms, err := readAll(fs, mdir)
-		if err != nil {
-			return nil, false, false, err
-		}
-		if len(ms) == 0 {
-			continue
-		}
-		ok = true
-		f := Fold(ms)
-		compacted = compacted || f.Compacts
-		for _, file := range f.Files {
-			files[file.Name] = file
-		}
-	}
-	return files, compacted, ok || len(queries) > 0, nil
 }
 
 // readAll reads a folder's manifests. A fold may replace some while they are

@@ -99,8 +99,23 @@ func TestVersion1(t *testing.T) {
 	if again, err := Encode(want); err != nil || !bytes.Equal(again, b) {
 		t.Errorf("version 1 is written as %q", again)
 	}
-	if _, err := Decode([]byte("sluice-manifest 2 x")); err == nil || !strings.Contains(err.Error(), "version 2, and this program knows version 1") {
+	if _, err := Decode([]byte("sluice-manifest 3 x")); err == nil || !strings.Contains(err.Error(), "version 3, and this program knows version 2") {
 		t.Error(err)
+	}
+}
+
+// TestVersion2 pins the bytes of an overwrite's manifest.
+func TestVersion2(t *testing.T) {
+	want := Manifest{Query: "q", From: 2, To: 2, Term: 1, Files: []File{{Name: "new.csv", Size: 9, Rows: 1}}, Overwrites: []string{"old.csv", "x/y.csv"}}
+	b, err := os.ReadFile("testdata/v2.manifest")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m, err := Decode(b); err != nil || !reflect.DeepEqual(m, want) {
+		t.Fatalf("%+v %v", m, err)
+	}
+	if again, err := Encode(want); err != nil || !bytes.Equal(again, b) {
+		t.Errorf("version 2 is written as %q", again)
 	}
 }
 
@@ -160,7 +175,7 @@ func TestMissingManifest(t *testing.T) {
 			}
 		}
 		// The end of the chain is known to its writer alone; 2 lies within the fold.
-		_, _, _, err := Committed(fs, "out")
+		_, err := Committed(fs, "out")
 		if whole := lost == 5 || lost == 2; whole != (err == nil) || err != nil && !strings.Contains(err.Error(), "is missing") {
 			t.Errorf("without batch %d: %v", 2*lost, err)
 		}

@@ -24,6 +24,8 @@ type flatColumn interface {
 	// pick takes, of the next n rows, those at the positions sel, which ascend.
 	pick(n int, sel []int32) error
 	skip(n int) error
+	// sift is pick for the rows that pass t. It appends their positions to dst; a nil sel is all rows.
+	sift(n int, sel []int32, t *test, dst []int32) ([]int32, error)
 	held() int
 	// compact keeps, of the rows held from from on, those at the positions sel.
 	compact(from int, sel []int32)
@@ -59,11 +61,12 @@ type segment struct {
 const blockRows = 1024
 
 type flat[T any] struct {
-	n    *node
-	want arrow.DataType
-	st   store[T]
-	ch   chunk
-	left int64 // rows of the chunk behind the page in hand
+	n     *node
+	want  arrow.DataType
+	st    store[T]
+	ch    chunk
+	left  int64 // rows of the chunk behind the page in hand
+	total int64 // rows of the chunk
 
 	dict     []T
 	hasDict  bool
@@ -102,7 +105,7 @@ func (f *flat[T]) bind(in formats.File, md *metadata.ColumnChunkMetaData, rows i
 	f.endPage()
 	f.freeSpare()
 	f.dropDictionary()
-	f.rows, f.left = 0, rows
+	f.rows, f.left, f.total = 0, rows, rows
 	f.ch.open(in, md)
 	return nil
 }

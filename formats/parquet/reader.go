@@ -24,9 +24,18 @@ type Reader struct {
 	alloc   memory.Allocator
 	maxRows int
 
+	conds   []formats.Condition
+	filters []formats.RowFilter
+	steps   []*step
+	firm    int // steps that cannot fail: they come first
+	decoded []bool
+	counts  batch.ScanCounts
+	sel     [2][]int32
+
 	group, end int
-	left       int64 // rows of the open row group still to come
-	rows       int   // of a batch in the open row group
+	ranges     []rowRange // of the open row group, still to come
+	at         int64      // the next row of the open row group
+	rows       int        // of a batch in the open row group
 	open       bool
 }
 
@@ -172,25 +181,99 @@ func (r *Reader) check(n *node, want arrow.DataType) error {
 
 // Next returns the next batch. Its rows come from one row group.
 func (r *Reader) Next(ctx context.Context) (rec arrow.RecordBatch, err error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
 	defer catch(&err, "read row group %d of Parquet file %q", r.group, r.f.name)
-	for r.left == 0 {
-		r.closeGroup()
-		if r.group >= r.end {
-			return nil, io.EOF
-		}
-		if err := r.openGroup(); err != nil {
+	for {
+		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-	}
-	n := int(min(int64(r.rows), r.left))
-	for _, l := range r.leaves {
-		if err := l.read(n); err != nil {
-			return nil, r.fail(l.n.prim.Path(), err)
+		for len(r.ranges) == 0 {
+			r.closeGroup()
+			if r.group >= r.end {
+				return nil, io.EOF
+			}
+			if err := r.openGroup(); err != nil {
+				return nil, err
+			}
+		}
+		n, err := r.gather(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if n > 0 {
+			return r.assemble(n)
 		}
 	}
+}
+
+// gather reads rows until a batch is full, or half full of what passed the
+// conditions, and returns how many it has.
+func (r *Reader) gather(ctx context.Context) (held int, err error) {
+	room := 0
+	for _, g := range r.ranges {
+		if room = int(min(int64(r.rows), int64(room)+g.to-g.from)); room == r.rows {
+			break
+		}
+	}
+	for _, c := range r.columns {
+		if c.flat != nil {
+			c.flat.begin(room, r.alloc)
+		}
+	}
+	enough := room
+	if len(r.steps) > 0 {
+		enough = (room + 1) / 2
+	}
+	for held < enough && len(r.ranges) > 0 {
+		if err := ctx.Err(); err != nil {
+			return 0, err
+		}
+		g := r.ranges[0]
+		if err := r.skipTo(g.from); err != nil {
+			return 0, err
+		}
+		n := int(min(int64(room-held), g.to-r.at))
+		k, err := r.window(n)
+		if err != nil {
+			return 0, err
+		}
+		held += k
+		r.counts.Rows += int64(n)
+		r.counts.RowsSifted += int64(n - k)
+		r.at += int64(n)
+		if r.ranges[0].from = r.at; r.at == g.to {
+			r.ranges = r.ranges[1:]
+		}
+	}
+	if held == 0 {
+		for _, c := range r.columns {
+			if c.flat != nil {
+				c.flat.drop()
+			}
+		}
+	}
+	return held, nil
+}
+
+// skipTo passes over the rows before a range.
+func (r *Reader) skipTo(row int64) error {
+	gap := int(row - r.at)
+	if gap == 0 {
+		return nil
+	}
+	for _, c := range r.columns {
+		if c.flat == nil {
+			continue
+		}
+		if err := c.flat.skip(gap); err != nil {
+			return r.fail(c.n.name, err)
+		}
+	}
+	r.at = row
+	return nil
+}
+
+// assemble makes a batch of the n rows held.
+func (r *Reader) assemble(n int) (arrow.RecordBatch, error) {
 	cols := make([]arrow.Array, 0, len(r.columns))
 	defer func() {
 		for _, c := range cols {
@@ -198,12 +281,6 @@ func (r *Reader) Next(ctx context.Context) (rec arrow.RecordBatch, err error) {
 		}
 	}()
 	for i, c := range r.columns {
-		if c.flat != nil {
-			c.flat.begin(n, r.alloc)
-			if err := c.flat.read(n); err != nil {
-				return nil, r.fail(c.n.name, err)
-			}
-		}
 		d, err := c.build(n, r.alloc)
 		if err != nil {
 			return nil, r.fail(r.schema.Field(i).Name, err)
@@ -215,7 +292,6 @@ func (r *Reader) Next(ctx context.Context) (rec arrow.RecordBatch, err error) {
 			return nil, r.fail(r.schema.Field(i).Name, errRagged)
 		}
 	}
-	r.left -= int64(n)
 	return array.NewRecordBatch(r.schema, cols, int64(n)), nil
 }
 
@@ -226,8 +302,26 @@ func (r *Reader) fail(col string, err error) error {
 // openGroup binds the leaves to the row group's column chunks.
 func (r *Reader) openGroup() error {
 	g := r.f.r.RowGroup(r.group)
-	r.left = g.NumRows()
-	r.open = true
+	ranges, err := r.prune(r.group)
+	if err != nil {
+		return r.fail("", err)
+	}
+	rows, wanted := g.NumRows(), int64(0)
+	for _, p := range ranges {
+		wanted += p.to - p.from
+	}
+	r.counts.Groups++
+	r.counts.Rows += rows - wanted
+	r.counts.RowsPruned += rows - wanted
+	if wanted == 0 {
+		if rows > 0 {
+			r.counts.GroupsPruned++
+		}
+		r.group++
+		return nil
+	}
+	r.ranges, r.at, r.open = ranges, 0, true
+	r.orderSteps()
 	width := int64(1)
 	for _, l := range r.leaves {
 		in, err := g.Column(l.n.column)
@@ -241,7 +335,7 @@ func (r *Reader) openGroup() error {
 		if err := checkPages(r.f.in, md); err != nil {
 			return r.fail(l.n.prim.Path(), err)
 		}
-		width += md.TotalUncompressedSize() / max(1, r.left)
+		width += md.TotalUncompressedSize() / max(1, rows)
 		l.in = in
 	}
 	for _, c := range r.columns {
@@ -250,12 +344,12 @@ func (r *Reader) openGroup() error {
 		}
 		md, err := g.MetaData().ColumnChunk(c.n.column)
 		if err == nil {
-			err = c.flat.bind(r.f.in, md, r.left)
+			err = c.flat.bind(r.f.in, md, rows)
 		}
 		if err != nil {
 			return r.fail(c.n.name, err)
 		}
-		width += md.TotalUncompressedSize() / max(1, r.left)
+		width += md.TotalUncompressedSize() / max(1, rows)
 	}
 	// Wide rows come in smaller batches, so that a batch stays near BatchBytes.
 	r.rows = min(r.maxRows, int(max(64, formats.BatchBytes/max(1, width))))
@@ -293,7 +387,7 @@ func (r *Reader) closeGroup() {
 	if !r.open {
 		return
 	}
-	r.open = false
+	r.open, r.ranges = false, nil
 	r.group++
 	for _, l := range r.leaves {
 		if l.in != nil {
@@ -308,11 +402,11 @@ func (r *Reader) closeGroup() {
 func (r *Reader) Close() (err error) {
 	defer catch(&err, "close Parquet file %q", r.f.name)
 	r.closeGroup()
+	r.group, r.ranges = r.end, nil
 	for _, c := range r.columns {
 		if c.flat != nil {
 			c.flat.close()
 		}
 	}
-	r.group, r.left = r.end, 0
 	return nil
 }

@@ -188,6 +188,8 @@ func LiteralOf(arr arrow.Array, i int) (*Literal, bool) {
 		l.Value = int64(a.Value(i))
 	case *array.Timestamp:
 		l.Value = int64(a.Value(i))
+	case *array.Time64:
+		l.Value = int64(a.Value(i))
 	case *array.Duration:
 		l.Value = int64(a.Value(i))
 	case *array.MonthInterval:

@@ -23,6 +23,7 @@ var (
 	TypeTimestamp = &arrow.TimestampType{Unit: arrow.Microsecond, TimeZone: "UTC"} // an instant, shown in the session's zone
 	TypeLocalTime = &arrow.TimestampType{Unit: arrow.Microsecond}                  // TIMESTAMP_NTZ: a wall clock without zone
 	TypeMonths    = arrow.FixedWidthTypes.MonthInterval                            // INTERVAL YEAR TO MONTH
+	TypeTime      = arrow.FixedWidthTypes.Time64us                                 // TIME: a time of day
 	TypeDuration  = &arrow.DurationType{Unit: arrow.Microsecond}                   // INTERVAL DAY TO SECOND
 )
 
@@ -64,5 +65,5 @@ var typeNames = map[arrow.Type]string{
 	arrow.NULL: "VOID", arrow.BOOL: "BOOLEAN", arrow.INT8: "TINYINT", arrow.INT16: "SMALLINT",
 	arrow.INT32: "INT", arrow.INT64: "BIGINT", arrow.FLOAT32: "FLOAT", arrow.FLOAT64: "DOUBLE",
 	arrow.STRING: "STRING", arrow.BINARY: "BINARY", arrow.DATE32: "DATE",
-	arrow.INTERVAL_MONTHS: "INTERVAL YEAR TO MONTH", arrow.DURATION: "INTERVAL DAY TO SECOND",
+	arrow.TIME64: "TIME(6)", arrow.INTERVAL_MONTHS: "INTERVAL YEAR TO MONTH", arrow.DURATION: "INTERVAL DAY TO SECOND",
 }

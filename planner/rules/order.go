@@ -21,7 +21,7 @@ type Rule struct {
 }
 
 // Order lists the rules as they run. Simplification comes first, so that the
-// others see small expressions; pruning comes last, since it fixes positions.
+// others see small expressions; pruning comes late, since it fixes positions.
 // Whatever depends on estimates comes behind what makes them better.
 func Order() []Rule {
 	return []Rule{
@@ -33,11 +33,13 @@ func Order() []Rule {
 		{"order-joins", plain(OrderJoins)},
 		{"outer-to-inner", once(plain(OuterToInner))},
 		{"imply-filters", once(plain(ImplyFilters))},
+		{"push-residuals", once(plain(PushResiduals))},
 		{"push-filters-into-joins", plain(PushFilters)},
 		{"reorder-joins", once(func(c *Context, n logical.Node) (logical.Node, error) { return ReorderJoins(c, n), nil })},
 		{"merge-projects", plain(MergeProjects)},
 		{"scan-filters", plain(ScanFilters)},
 		{"prune-columns", plain(PruneColumns)},
+		{"reduce-sides", once(func(c *Context, n logical.Node) (logical.Node, error) { return ReduceSides(c, n), nil })},
 	}
 }
 

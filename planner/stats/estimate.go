@@ -74,6 +74,8 @@ func (e *Estimator) estimate(n logical.Node) *Rel {
 		return in.limited(float64(n.Count) * Groups(n.By, in))
 	case *logical.Sort:
 		return e.Of(n.Input)
+	case *logical.Shared:
+		return e.Of(n.Input)
 	default:
 		return e.other(n)
 	}

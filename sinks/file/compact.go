@@ -71,8 +71,19 @@ func (s *Sink) compactLocked(ctx context.Context, m manifest.Manifest) error {
 		}
 	}
 	slices.Sort(dirs)
+	if len(dirs) == 0 {
+		return nil
+	}
+	held, err := manifest.Committed(s.t.fs, s.t.dir)
+	if err != nil {
+		return outside(err)
+	}
 	for i, dir := range dirs {
-		fs := s.mu.small.byDir[dir]
+		fs := slices.DeleteFunc(s.mu.small.byDir[dir], func(f manifest.File) bool { return held != nil && held.Gone[f.Name] })
+		if len(fs) < s.t.minFiles {
+			s.mu.small.byDir[dir] = fs
+			continue
+		}
 		delete(s.mu.small.byDir, dir)
 		merged, err := s.mergeLocked(ctx, m, i+1, fs)
 		if err != nil {

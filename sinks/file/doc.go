@@ -24,6 +24,10 @@
 //	W5  Staged files of a batch are removed only when that batch, or a later
 //	    one, is committed without them.
 //
+// INSERT OVERWRITE replaces what any query, or anybody else, has put into the
+// directory: readers of the manifests see the old rows or the new ones, at every
+// moment and after any crash. A plain reader misses rows between the two.
+//
 // Several queries may write into one directory: each has its own folder of
 // manifests, and its name is part of the files' names. docs/formats/file-manifest.md
 // has the durable forms.

@@ -28,9 +28,11 @@ var (
 	optMinFiles   = options.Option{Key: "compaction.min-files", Kind: options.Int, Default: "16", Doc: "Files smaller than half of 'sink.file-size' that a partition has to have before they are merged."}
 )
 
+var optOverwrite = options.Option{Key: "overwrite", Kind: options.Enum, Default: "table", Values: []string{"table", "partitions"}, Doc: "What INSERT OVERWRITE replaces: the whole table, or of a table with PARTITIONED BY those partitions that get rows."}
+
 // Connector returns the sink over a file system and the formats it can write.
 func Connector(fs vfsx.FS, reg *formats.Registry) sinks.Connector {
-	declared := append([]options.Option{optPath, optFormat, optFileSize, optCompaction, optMinFiles}, reg.Options()...)
+	declared := append([]options.Option{optPath, optFormat, optFileSize, optCompaction, optMinFiles, optOverwrite}, reg.Options()...)
 	return sinks.Connector{
 		Name: "filesystem", Doc: "Files in a directory, exactly once.", Options: declared,
 		Modes: []sinks.Mode{sinks.Append, sinks.Complete},
@@ -56,6 +58,8 @@ type target struct {
 	config      formats.Config
 	ext         string
 	fileSize    int64
+	overwrite   bool // INSERT OVERWRITE: what others wrote is replaced too
+	dynamic     bool // in the partitions alone that get rows
 	compact     bool
 	minFiles    int
 	partitions  []int // columns of the schema that make the directories
@@ -79,6 +83,8 @@ func newTarget(fs vfsx.FS, reg *formats.Registry, spec sinks.Spec) (*target, err
 	if spec.Mode != sinks.Append && spec.Mode != sinks.Complete {
 		return nil, fail("plain files cannot take output mode %s: they have no way to change a row; use append or complete", spec.Mode)
 	}
+	t.overwrite = spec.Batch && spec.Mode == sinks.Complete
+	t.dynamic = t.overwrite && o.Get(optOverwrite) == "partitions" && len(spec.PartitionBy) > 0
 	if t.compact && spec.Mode == sinks.Complete {
 		return nil, fail("option 'compaction' has no use in output mode complete")
 	}
@@ -99,6 +105,10 @@ func newTarget(fs vfsx.FS, reg *formats.Registry, spec sinks.Spec) (*target, err
 	t.sdir = fs.PathJoin(t.dir, manifest.Root, q, manifest.Staging)
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(spec.Query)) // cannot fail
+	if t.overwrite {
+		t.mdir = fs.PathJoin(t.dir, manifest.Root, manifest.Overwriting, manifest.Manifests)
+		t.sdir = fs.PathJoin(t.dir, manifest.Root, manifest.Overwriting, manifest.Staging)
+	}
 	t.short = fmt.Sprintf("%016x", h.Sum64())
 	return t, t.columns(fail)
 }

@@ -159,6 +159,9 @@ func (t *target) place(f manifest.File, waiting, over bool) error {
 	final := t.fs.PathJoin(t.dir, f.Name)
 	if !waiting {
 		info, err := t.fs.Stat(final)
+		if errors.Is(err, os.ErrNotExist) && t.overwritten(f.Name) {
+			return nil
+		}
 		if err != nil {
 			return fmt.Errorf("the committed file %q is neither staged nor in its place: was it deleted? %w", f.Name, err)
 		}
@@ -185,10 +188,25 @@ func (t *target) place(f manifest.File, waiting, over bool) error {
 		}
 		return err
 	}
+	if errors.Is(err, os.ErrNotExist) { // another process has brought this to its end
+		if _, serr := t.fs.Stat(final); serr == nil || t.overwritten(f.Name) {
+			return nil
+		}
+	}
 	if err != nil {
 		return t.fs.Rename(staged, final) // no hard links here
 	}
 	return nil
+}
+
+// overwritten says whether an INSERT OVERWRITE has taken a committed file out.
+func (t *target) overwritten(name string) bool {
+	held, err := manifest.Committed(t.fs, t.dir)
+	if err != nil || held == nil {
+		return false
+	}
+	_, there := held.Files[name]
+	return !there
 }
 
 // placeOver puts a staged file over the one that has its name, in one step. The

@@ -33,6 +33,9 @@ func (s *Sink) Commit(ctx context.Context, id batch.ID, term batch.Term, parts [
 	if err != nil {
 		return err
 	}
+	if s.t.overwrite {
+		return s.overwriteLocked(ctx, m)
+	}
 	newest, live, err := s.newestLocked(term)
 	if err != nil {
 		return err

@@ -282,10 +282,11 @@ func crashRun(t *testing.T, sp sinks.Spec, tasks, point int, seed uint64) (died 
 // agree compares the manifests' files with those of the directory.
 func agree(t *testing.T, fs vfsx.FS, when string) {
 	t.Helper()
-	files, _, ok, err := manifest.Committed(fs, "out")
-	if err != nil || !ok {
+	held, err := manifest.Committed(fs, "out")
+	if err != nil || held == nil {
 		t.Fatalf("%s: %v", when, err)
 	}
+	files := held.Files
 	for _, name := range walk(t, fs, "out") {
 		name = strings.TrimPrefix(name, "out/")
 		if strings.HasPrefix(name, manifest.Root) {

@@ -41,21 +41,30 @@ func byTime(a, b entry) int {
 
 func hidden(name string) bool { return strings.HasPrefix(name, "_") || strings.HasPrefix(name, ".") }
 
+// maxLooks is how often a listing is begun anew because an overwrite came between.
+const maxLooks = 20
+
 // list finds the files of the table, in order. now is for 'min-file-age'.
 func (t *table) list(ctx context.Context, now time.Time) ([]entry, error) {
 	roots, glob, err := t.roots()
 	if err != nil {
 		return nil, err
 	}
-	l := lister{t: t, seen: map[string]bool{}}
-	for _, root := range roots {
-		if err := l.root(ctx, root, glob); err != nil {
-			return nil, err
+	for range maxLooks {
+		l := lister{t: t, seen: map[string]bool{}}
+		for _, root := range roots {
+			if err := l.root(ctx, root, glob); err != nil {
+				return nil, err
+			}
 		}
+		if l.again {
+			continue
+		}
+		out := slices.DeleteFunc(l.out, func(e entry) bool { return t.minAge > 0 && now.UnixNano()-e.MTime < int64(t.minAge) })
+		slices.SortFunc(out, byTime)
+		return out, nil
 	}
-	out := slices.DeleteFunc(l.out, func(e entry) bool { return t.minAge > 0 && now.UnixNano()-e.MTime < int64(t.minAge) })
-	slices.SortFunc(out, byTime)
-	return out, nil
+	return nil, batch.ExternalError(fmt.Errorf("table %q: list %q: its files were replaced %d times meanwhile", t.spec.Table, t.path, maxLooks), true)
 }
 
 // roots expands the path. A pattern may match nothing yet in a folder that is
@@ -83,7 +92,8 @@ type lister struct {
 	seen map[string]bool
 	// Of the root in hand: what the sink's manifests allow; nil for all.
 	base      string
-	committed map[string]manifest.File
+	committed *manifest.Listing
+	again     bool // an overwrite came between: begin anew
 }
 
 func (l *lister) root(ctx context.Context, root string, glob bool) error {
@@ -100,18 +110,58 @@ func (l *lister) root(ctx context.Context, root string, glob bool) error {
 	if glob && hidden(filepath.Base(root)) {
 		return nil
 	}
-	files, compacted, ok, err := manifest.Committed(vfsx.Default, root)
+	held, err := manifest.Committed(vfsx.Default, root)
 	if err != nil {
 		return l.t.pathError(root, err)
 	}
-	l.base, l.committed = root, nil
-	if ok {
-		if compacted && l.t.spec.Stream {
-			return l.t.userError("directory %q is written by a file sink with 'compaction' on: a stream of its files would miss rows or double them", root)
-		}
-		l.committed = files
+	l.base, l.committed = root, held
+	if held == nil {
+		return l.dir(ctx, root)
 	}
-	return l.dir(ctx, root)
+	if l.t.spec.Stream && (held.Compacted || len(held.Gone) > 0) {
+		return l.t.userError("directory %q is written by a file sink with 'compaction' on, or by INSERT OVERWRITE: a stream of its files would miss rows or double them", root)
+	}
+	if err := l.dir(ctx, root); err != nil {
+		return err
+	}
+	if !l.t.spec.Stream {
+		if err := l.onTheirWay(); err != nil {
+			return err
+		}
+	}
+	newest, err := manifest.NewestOverwrite(vfsx.Default, root)
+	if err != nil {
+		return l.t.pathError(root, err)
+	}
+	l.again = l.again || newest != held.Newest
+	return nil
+}
+
+// onTheirWay adds the files that are committed and not in their places yet: they
+// are read where they are staged. A commit that a crash has cut off is whole so.
+func (l *lister) onTheirWay() error {
+	names := make([]string, 0, len(l.committed.Files))
+	for name, f := range l.committed.Files {
+		if f.Staged != "" && !l.seen[filepath.Join(l.base, filepath.FromSlash(name))] {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		final := filepath.Join(l.base, filepath.FromSlash(name))
+		staged := filepath.Join(l.base, filepath.FromSlash(l.committed.Staging[name]), l.committed.Files[name].Staged)
+		info, err := os.Stat(staged)
+		if errors.Is(err, fs.ErrNotExist) {
+			if info, err = os.Stat(final); errors.Is(err, fs.ErrNotExist) {
+				continue // somebody has deleted it
+			}
+		}
+		if err != nil {
+			return l.t.pathError(final, err)
+		}
+		l.add(final, info)
+	}
+	return nil
 }
 
 func (l *lister) dir(ctx context.Context, dir string) error {
@@ -156,7 +206,7 @@ func (l *lister) dir(ctx context.Context, dir string) error {
 			if err != nil {
 				return l.t.pathError(path, err)
 			}
-			if _, ok := l.committed[filepath.ToSlash(rel)]; !ok {
+			if !l.committed.Holds(filepath.ToSlash(rel)) {
 				continue
 			}
 		}
@@ -199,7 +249,7 @@ func stamp(ns int64) string { return time.Unix(0, ns).UTC().Format("2006-01-02T1
 
 // openEntry opens a file and checks that it is the one that was listed.
 func openEntry(e entry) (*os.File, error) {
-	f, err := os.Open(e.Path)
+	f, err := openMoved(e.Path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, batch.UserErrorf("file %q is gone, and was not read yet", e.Path)
 	}
@@ -217,6 +267,40 @@ func openEntry(e entry) (*os.File, error) {
 		return nil, errors.Join(err, f.Close())
 	}
 	return f, nil
+}
+
+// openMoved opens a file in its place, or where a commit of Sluice's own sink keeps it:
+// staged until the commit is through, retired when an overwrite has replaced it.
+func openMoved(path string) (*os.File, error) {
+	f, err := os.Open(path)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return f, err
+	}
+	rel := filepath.Base(path)
+	for dir := filepath.Dir(path); ; dir, rel = filepath.Dir(dir), filepath.Join(filepath.Base(dir), rel) {
+		if held, herr := manifest.Committed(vfsx.Default, dir); herr == nil && held != nil {
+			name := filepath.ToSlash(rel)
+			if staged := held.Files[name].Staged; staged != "" {
+				if f, serr := os.Open(filepath.Join(dir, filepath.FromSlash(held.Staging[name]), staged)); serr == nil {
+					return f, nil
+				}
+				return os.Open(path) // the commit came through meanwhile
+			}
+			found, _ := filepath.Glob(filepath.Join(dir, manifest.Root, manifest.Overwriting, manifest.Retired, "*", globEscape(rel)+manifest.RetiredSuffix))
+			if len(found) > 0 {
+				return os.Open(found[0])
+			}
+			return f, err
+		}
+		if dir == filepath.Dir(dir) {
+			return f, err
+		}
+	}
+}
+
+// globEscape makes a pattern that matches one name.
+func globEscape(name string) string {
+	return strings.NewReplacer("*", "[*]", "?", "[?]", "[", "[[]").Replace(name)
 }
 
 // partitionsOf returns the key=value directories of a path below the table's.

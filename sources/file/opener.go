@@ -50,7 +50,7 @@ func (o *opener) Open(ctx context.Context, s batch.Split, columns []int, alloc m
 	if err != nil {
 		return nil, err
 	}
-	r := &reader{t: o.t, e: p.entry, f: f, alloc: alloc}
+	r := &reader{t: o.t, e: p.entry, f: f, alloc: alloc, rows: p.Rows}
 	fileSchema, all, err := r.bind(schema, columns)
 	if err == nil {
 		r.in, err = format.NewReader(ctx, asFile(f, p.entry), p.Piece, formats.ReadSpec{Config: o.t.config, Schema: fileSchema, File: all, Alloc: alloc})
@@ -71,6 +71,9 @@ type reader struct {
 	out   *arrow.Schema
 	from  []int                              // column of the file, or -1
 	fill  []func(n int) (arrow.Array, error) // of those that are not the file's
+	empty bool                               // the path says that no row is wanted
+	rows  int64                              // of the split, if known
+	count batch.ScanCounts                   // of a reader that does not count itself
 }
 
 // bind divides the wanted columns into those of the file and constants. all is
@@ -190,6 +193,10 @@ func (r *reader) Next(ctx context.Context) (arrow.RecordBatch, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
+	if r.empty {
+		r.count = batch.ScanCounts{Rows: r.rows, RowsPruned: r.rows}
+		return nil, io.EOF
+	}
 	rec, err := r.in.Next(ctx)
 	if err != nil {
 		info, serr := r.f.Stat()
@@ -204,6 +211,7 @@ func (r *reader) Next(ctx context.Context) (arrow.RecordBatch, error) {
 		}
 		return nil, err
 	}
+	r.count.Rows += rec.NumRows()
 	defer rec.Release()
 	cols := make([]arrow.Array, len(r.from))
 	defer func() {

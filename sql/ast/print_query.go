@@ -99,6 +99,11 @@ func (p *printer) selectBlock(s *Select) {
 	if s.Distinct {
 		p.w("DISTINCT ")
 	}
+	if s.DistinctOn != nil {
+		p.w("DISTINCT ON (")
+		p.exprs(s.DistinctOn)
+		p.w(") ")
+	}
 	p.selectItems(s.Items)
 	for i, t := range s.From {
 		p.w([]string{" FROM ", ", "}[min(i, 1)])

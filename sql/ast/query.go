@@ -38,13 +38,16 @@ type QueryBody interface {
 type Select struct {
 	Pos
 	Distinct bool
-	Items    []SelectItem
-	From     []Table // comma-separated; the binder reads them as cross joins
-	Where    Expr
-	GroupBy  *GroupBy
-	Having   Expr
-	Windows  []NamedWindow
-	Qualify  Expr
+	// DistinctOn is DISTINCT ON (..): of the rows with equal values the first one
+	// in the query's order.
+	DistinctOn []Expr
+	Items      []SelectItem
+	From       []Table // comma-separated; the binder reads them as cross joins
+	Where      Expr
+	GroupBy    *GroupBy
+	Having     Expr
+	Windows    []NamedWindow
+	Qualify    Expr
 }
 
 // SetOp is UNION, INTERSECT or EXCEPT.

@@ -131,14 +131,15 @@ func (s *narrowFold) Final(first, end int) (arrow.Array, error) {
 type modes struct {
 	alloc memory.Allocator
 	dt    arrow.DataType
+	most  bool // of values as frequent as each other the greatest counts, else the least
 	count []map[string]int64
 	bytes int64
 	key   []byte
 }
 
-func newMode(dt arrow.DataType) *expr.Aggregate {
+func newMode(dt arrow.DataType, most bool) *expr.Aggregate {
 	a := &expr.Aggregate{State: []arrow.DataType{arrow.ListOf(dt), arrow.ListOf(expr.TypeInt64)}, Result: dt, EmptyNull: true, Invertible: true}
-	a.New = acc(func(alloc memory.Allocator) *modes { return &modes{alloc: alloc, dt: dt} })
+	a.New = acc(func(alloc memory.Allocator) *modes { return &modes{alloc: alloc, dt: dt, most: most} })
 	return a
 }
 
@@ -207,7 +208,7 @@ func (s *modes) Final(first, end int) (arrow.Array, error) {
 	for _, m := range s.count[first:end] {
 		best, most := "", int64(0)
 		for k, c := range m {
-			if c > most || c == most && k < best {
+			if c > most || c == most && (k < best) != s.most {
 				best, most = k, c
 			}
 		}

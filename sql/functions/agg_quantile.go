@@ -21,6 +21,20 @@ func sketchAggregates() []*Entry {
 		if err != nil {
 			return nil, err
 		}
+		if len(t.args) > 2 {
+			desc, err := t.constant(2)
+			if err != nil {
+				return nil, err
+			}
+			for i := range ps {
+				if desc.Value == true {
+					ps[i] = 1 - ps[i]
+				}
+			}
+		}
+		if t.Args[0].ID() != arrow.FLOAT64 {
+			return spanQuantiles(t, ps, many), nil
+		}
 		return newQuantiles(ps, many), nil
 	}
 	approx := func(t *Types) (*expr.Aggregate, error) {
@@ -39,9 +53,15 @@ func sketchAggregates() []*Entry {
 		return newSketch(t.Args[0], ps, many, int(a))
 	}
 	return []*Entry{
-		agg("percentile|percentile_cont", "The exact percentile (0 to 1, or an array of them) of the values, with linear interpolation.", "percentile(col1, 0.3)"+five, "12.0",
+		agg("percentile", "The exact percentile (0 to 1, or an array of them) of the values, with linear interpolation.", "percentile(col1, 0.3)"+five, "12.0",
+			asig("months, double", exact), asig("months, array<double>", exact), asig("duration, double", exact), asig("duration, array<double>", exact),
 			asig("double, double", exact), asig("double, array<double>", exact)),
+		agg("percentile_cont", "The exact percentile of the values in order, with linear interpolation: percentile_cont(p) WITHIN GROUP (ORDER BY x).", "percentile_cont(col1, 0.3)"+five, "12.0",
+			asig("months, double, boolean = false", exact), asig("months, array<double>, boolean = false", exact), asig("duration, double, boolean = false", exact), asig("duration, array<double>, boolean = false", exact),
+			asig("double, double, boolean = false", exact), asig("double, array<double>, boolean = false", exact)),
 		agg("median", "The exact percentile 0.5.", "median(col1) FROM VALUES (0), (10), (40), (20)", "15.0",
+			asig("months", func(t *Types) (*expr.Aggregate, error) { return spanQuantiles(t, []float64{0.5}, false), nil }),
+			asig("duration", func(t *Types) (*expr.Aggregate, error) { return spanQuantiles(t, []float64{0.5}, false), nil }),
 			asig("double", func(*Types) (*expr.Aggregate, error) { return newQuantiles([]float64{0.5}, false), nil })),
 		agg("approx_percentile|percentile_approx", "A value whose rank is close to the percentile (or each of an array), from a mergeable sketch; exact up to as many values as the accuracy (10000).",
 			"approx_percentile(col1, 0.5)"+five, "20", asig("any, double, bigint = 10000", approx), asig("any, array<double>, bigint = 10000", approx)),

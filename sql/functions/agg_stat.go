@@ -38,6 +38,9 @@ func statAggregates() []*Entry {
 			asig("double, double", func(*Types) (*expr.Aggregate, error) { return newCount(false), nil })),
 		two("regr_avgx", "The average of the second argument over pairs without NULL.", "regr_avgx(col1, col2) FROM VALUES (1, 2), (2, 4), (3, 6)", "4.0", func(m *moment) (float64, bool) { return m.ymean, true }),
 		two("regr_avgy", "The average of the first argument over pairs without NULL.", "regr_avgy(col1, col2)"+pairs, "2.0", func(m *moment) (float64, bool) { return m.mean, true }),
+		two("regr_sxx", "The sum of the squared differences of the second argument from its average, over pairs without NULL.", "regr_sxx(col1, col2) FROM VALUES (1, 2), (2, 4), (3, 6)", "8.0", func(m *moment) (float64, bool) { return m.y2, true }),
+		two("regr_syy", "The sum of the squared differences of the first argument from its average, over pairs without NULL.", "regr_syy(col1, col2)"+pairs, "2.0", func(m *moment) (float64, bool) { return m.m2, true }),
+		two("regr_sxy", "The sum of the products of both differences, over pairs without NULL.", "regr_sxy(col1, col2)"+pairs, "5.0", func(m *moment) (float64, bool) { return m.cxy, true }),
 		two("regr_slope", "The slope of the line that fits the first argument best, given the second.", "regr_slope(col1, col2) FROM VALUES (2, 1), (4, 2), (6, 3)", "2.0", func(m *moment) (float64, bool) {
 			return m.cxy / m.y2, m.y2 != 0
 		}),

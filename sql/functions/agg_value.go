@@ -29,7 +29,7 @@ func valueAggregates() []*Entry {
 				return nil, batch.UserErrorf("values of type %s have no order", expr.TypeName(t.Args[1]))
 			}
 			return newExtremeBy(t.Args[0], t.Args[1], want), nil
-		}))
+		}), asig("any, any, int", bestBy(want > 0)))
 	}
 	collect := func(names, doc, ex, res string, set bool) *Entry {
 		return agg(names, doc, ex, res, asig("any", func(t *Types) (*expr.Aggregate, error) { return newCollect(t.Args[0], set), nil }))
@@ -52,7 +52,13 @@ func valueAggregates() []*Entry {
 				return newJoined(sep.Value.(string)), nil
 			})),
 		agg("mode", "The value that occurs most often; the least of them if there are several.", "mode(col1) FROM VALUES (1), (2), (2)", "2",
-			asig("any", func(t *Types) (*expr.Aggregate, error) { return newMode(t.Args[0]), nil })),
+			asig("any, boolean = false, boolean = false", func(t *Types) (*expr.Aggregate, error) {
+				desc, err := t.constant(2)
+				if err != nil {
+					return nil, err
+				}
+				return newMode(t.Args[0], desc.Value == true), nil
+			})),
 		bitAgg("bit_and", "The bitwise AND of all values.", "bit_and(col1) FROM VALUES (7), (6)", "6", -1, func(a, b int64) int64 { return a & b }),
 		bitAgg("bit_or", "The bitwise OR of all values.", "bit_or(col1) FROM VALUES (1), (6)", "7", 0, func(a, b int64) int64 { return a | b }),
 		bitAgg("bit_xor", "The bitwise XOR of all values.", "bit_xor(col1) FROM VALUES (7), (6)", "1", 0, func(a, b int64) int64 { return a ^ b }),

@@ -1,6 +1,7 @@
 package functions
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -88,5 +89,6 @@ func aggregates() []*Entry {
 	es := append(basicAggregates(), statAggregates()...)
 	es = append(es, valueAggregates()...)
 	es = append(es, singleAggregates()...)
-	return append(es, sketchAggregates()...)
+	es = append(es, sketchAggregates()...)
+	return slices.Concat(es, gatherAggregates(), bitmapAggregates(), tryAggregates())
 }

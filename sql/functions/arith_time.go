@@ -12,7 +12,7 @@ import (
 )
 
 func isTemporal(dt arrow.DataType) bool {
-	return isInstant(dt) || dt.ID() == arrow.DURATION || dt.ID() == arrow.INTERVAL_MONTHS
+	return isInstant(dt) || dt.ID() == arrow.TIME64 || dt.ID() == arrow.DURATION || dt.ID() == arrow.INTERVAL_MONTHS
 }
 
 var errTimeRange = batch.UserErrorf("[DATETIME_OVERFLOW] the date or time is out of range")
@@ -21,7 +21,7 @@ var errTimeRange = batch.UserErrorf("[DATETIME_OVERFLOW] the date or time is out
 func bindTemporal(e *Entry, l, r expr.Expr, try bool) (expr.Expr, error) {
 	sym := e.Names[0]
 	l, r = instantStrings(l, r)
-	if sym == "+" && isInstant(r.Type()) && !isInstant(l.Type()) {
+	if sym == "+" && (isInstant(r.Type()) && !isInstant(l.Type()) || r.Type().ID() == arrow.TIME64 && l.Type().ID() == arrow.DURATION) {
 		l, r = r, l
 	}
 	if sym == "*" && isTemporal(r.Type()) {
@@ -37,8 +37,14 @@ func bindTemporal(e *Entry, l, r expr.Expr, try bool) (expr.Expr, error) {
 		return bindTemporal(e, l, expr.NullOf(lt), try)
 	case sym == "+" || sym == "-":
 		return addTemporal(e, l, r, sym == "-", try)
-	case (sym == "*" || sym == "/") && isNumeric(rt) && !isInstant(lt):
-		return scaleInterval(e, l, coerce(r, expr.TypeDouble), sym == "/"), nil
+	case (sym == "*" || sym == "/") && isNumeric(rt) && !isInstant(lt) && lt.ID() != arrow.TIME64:
+		c := scaleInterval(e, l, coerce(r, expr.TypeDouble), sym == "/")
+		if call, ok := c.(*expr.Call); ok && try {
+			call.Func.Kernel = tryKernel(call.Func.Kernel)
+		}
+		return c, nil
+	case sym == "div" && lt.ID() == rt.ID() && !isInstant(lt) && lt.ID() != arrow.TIME64:
+		return e.newCall(divideIntervals, []expr.Expr{l, r}, expr.TypeInt64), nil
 	}
 	return nil, e.mismatch([]expr.Expr{l, r})
 }
@@ -79,6 +85,14 @@ func addTemporal(e *Entry, l, r expr.Expr, minus, try bool) (expr.Expr, error) {
 			return e.newCall(k, []expr.Expr{l, r}, lt), nil
 		}
 		return addTemporal(e, coerce(l, expr.TypeTimestamp), r, minus, try)
+	case lt.ID() == arrow.TIME64 && rt.ID() == arrow.DURATION:
+		k := moveTime(minus)
+		if try {
+			k = tryKernel(k)
+		}
+		return e.newCall(k, []expr.Expr{l, r}, lt), nil
+	case lt.ID() == arrow.TIME64 && rt.ID() == arrow.TIME64 && minus:
+		return e.newCall(arithKernel("-", expr.TypeInt64, false), []expr.Expr{l, r}, expr.TypeDuration), nil
 	case lt.ID() == arrow.TIMESTAMP && (rt.ID() == arrow.DURATION || rt.ID() == arrow.INTERVAL_MONTHS):
 		return e.newCall(moveStamp(lt, rt, minus), []expr.Expr{l, r}, lt), nil
 	case lt.ID() == rt.ID() && lt.ID() == arrow.DURATION:
@@ -111,7 +125,24 @@ func subtractInstants(e *Entry, l, r expr.Expr) expr.Expr {
 		return e.newCall(k, []expr.Expr{l, r}, expr.TypeDuration)
 	}
 	ct := commonInstant(l.Type(), r.Type())
-	return e.newCall(arithKernel("-", expr.TypeInt64, false), []expr.Expr{coerce(l, ct), coerce(r, ct)}, expr.TypeDuration)
+	for _, t := range []arrow.DataType{l.Type(), r.Type()} {
+		if ts, ok := t.(*arrow.TimestampType); ok && ts.TimeZone == "" {
+			ct = expr.TypeLocalTime
+		}
+	}
+	args := []expr.Expr{coerce(l, ct), coerce(r, ct)}
+	if ct.(*arrow.TimestampType).TimeZone == "" {
+		return e.newCall(arithKernel("-", expr.TypeInt64, false), args, expr.TypeDuration)
+	}
+	// As in Spark, the interval is the one between the wall clocks.
+	minus := arithKernel("-", expr.TypeInt64, false)
+	moved := z2(func(z *civil.Zone, a, b int64) (int64, error) { return z.Local(a) - z.Local(b), nil })
+	return e.newCall(func(kc *expr.KernelContext, args []expr.Vec, n int) (arrow.Array, error) {
+		if z, err := civil.Load(kc.Zone); err == nil && z.UTC() {
+			return minus(kc, args, n)
+		}
+		return moved(kc, args, n)
+	}, args, expr.TypeDuration)
 }
 
 // moveStamp adds an interval to timestamps. Days and months move the wall
@@ -182,4 +213,18 @@ func scaleInterval(e *Entry, l, r expr.Expr, divide bool) expr.Expr {
 		}, nil
 	})
 	return e.newCall(k, []expr.Expr{l, r}, l.Type())
+}
+
+// divideIntervals counts how often one interval goes into another.
+func divideIntervals(kc *expr.KernelContext, args []expr.Vec, n int) (arrow.Array, error) {
+	return perRowFixed(kc, args, n, func(i int) (int64, error) {
+		a, b := timeValue(args[0], i), timeValue(args[1], i)
+		switch {
+		case b == 0:
+			return 0, errDivide
+		case b == -1 && a == math.MinInt64:
+			return 0, errOverflow(expr.TypeInt64)
+		}
+		return a / b, nil
+	})
 }

@@ -136,6 +136,8 @@ func numericCost(e expr.Expr, rf, rt int) int {
 		return 40 // checked when it is computed
 	case rf == 7 && rt == 6:
 		return 40
+	case rf == 5 && rt <= 4:
+		return 80 // cut to its whole part, checked for its range
 	}
 	return never
 }

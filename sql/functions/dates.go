@@ -2,6 +2,7 @@ package functions
 
 import (
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -31,12 +32,12 @@ func dates() []*Entry {
 				}
 				return kc.Watermark
 			}))).safe().stable(),
-		fn("date_add|dateadd|adddate", "A date some days later.", "date_add('2024-02-28', 2)", "2024-03-01",
-			sig("date, int -> date", k2(func(d, n int32) (int32, error) { return addDays(int64(d), int64(n), false) }))).tight(),
+		fn("date_add|dateadd|adddate", "A date some days later; or a timestamp moved by a number of units (unit, number, timestamp).", "date_add('2024-02-28', 2)", "2024-03-01",
+			append(addUnitSigs(), sig("date, int -> date", k2(func(d, n int32) (int32, error) { return addDays(int64(d), int64(n), false) })))...).tight(),
 		fn("date_sub|subdate", "A date some days earlier.", "date_sub('2024-03-01', 1)", "2024-02-29",
 			sig("date, int -> date", k2(func(d, n int32) (int32, error) { return addDays(int64(d), int64(n), true) }))).tight(),
-		fn("datediff|date_diff", "The days from the second date to the first.", "datediff('2024-03-01', '2024-02-28')", "2",
-			sig("date, date -> int", p2(func(a, b int32) int32 { return a - b }))).tight(),
+		fn("datediff|date_diff", "The days from the second date to the first; or the whole units from a timestamp to a later one (unit, from, to).", "datediff('2024-03-01', '2024-02-28')", "2",
+			append(diffUnitSigs(), sig("date, date -> int", p2(func(a, b int32) int32 { return a - b })))...).tight(),
 		fn("add_months", "A date some months later; the day is cut to the month's last.", "add_months('2024-01-31', 1)", "2024-02-29",
 			sig("date, int -> date", k2(func(d, n int32) (int32, error) { return addDays(civil.AddMonths(int64(d), int64(n)), 0, false) }))).tight(),
 		fn("months_between", "The months between two timestamps; whole if both are on the same day of the month or on the last.", "months_between('1997-02-28 10:30:00', '1996-10-30')", "3.94959677",
@@ -54,15 +55,13 @@ func dates() []*Entry {
 	}
 	es = append(es, dateParts()...)
 	es = append(es, fields()...)
-	return append(es, epochs()...)
+	return slices.Concat(es, epochs(), madeTimes(), times())
 }
 
 // dateParts lists what builds dates of parts and cuts them to units.
 func dateParts() []*Entry {
 	return []*Entry{
 		fn("make_date", "The date of a year, month and day.", "make_date(2024, 2, 29)", "2024-02-29", sig("int, int, int -> date", k3(makeDate))),
-		fn("make_timestamp", "The timestamp of a year, month, day, hour, minute and second in the session's zone.", "make_timestamp(2024, 2, 29, 12, 30, 1.5)", "2024-02-29 12:30:01.5",
-			sig("int, int, int, int, int, double -> timestamp", expr.Kernel(makeTimestamp))),
 		fn("make_interval_days|make_dt_interval", "The interval of days, hours, minutes and seconds.", "make_dt_interval(1, 2, 3, 4.5)", "INTERVAL '1 02:03:04.5' DAY TO SECOND",
 			sig("int = 0, int = 0, int = 0, double = 0.0 -> duration", k4(func(d, h, m int32, s float64) (int64, error) {
 				return int64(d)*civil.Day + int64(h)*civil.Hour + int64(m)*civil.Minute + int64(math.Round(s*1e6)), nil
@@ -95,7 +94,12 @@ func dateParts() []*Entry {
 			"extract(HOUR FROM TIMESTAMP'2024-02-29 12:30:00')", "12", bindPart),
 		fn("time_bucket|date_bin", "The start of the bucket of a size that a timestamp falls into, counted from 1970 (or an origin).", "time_bucket(INTERVAL '15' MINUTE, TIMESTAMP'2024-01-01 10:22:00')", "2024-01-01 10:15:00",
 			sig("duration, timestamp -> timestamp", k2(func(size, us int64) (int64, error) { return bucket(size, us, 0) })),
-			sig("duration, timestamp, timestamp -> timestamp", k3(bucket))),
+			sig("duration, timestamp, timestamp -> timestamp", k3(bucket)),
+			sig("months, timestamp -> timestamp", z2(func(z *civil.Zone, size int32, us int64) (int64, error) { return monthBucket(z, size, us, 0) })),
+			sig("months, timestamp, timestamp -> timestamp", vec.Map3(func(kc *expr.KernelContext) (vec.F3[int32, int64, int64, int64], error) {
+				z, err := civil.Load(kc.Zone)
+				return func(size int32, us, origin int64) (int64, error) { return monthBucket(z, size, us, origin) }, err
+			}))),
 	}
 }
 
@@ -116,6 +120,20 @@ func bucket(size, us, origin int64) (int64, error) {
 		return 0, batch.UserErrorf("the size of a bucket must be positive")
 	}
 	return us - civil.FloorMod(us-origin, size), nil
+}
+
+// monthBucket counts buckets of months on the wall clock.
+func monthBucket(z *civil.Zone, size int32, us, origin int64) (int64, error) {
+	if size <= 0 {
+		return 0, batch.UserErrorf("the size of a bucket must be positive")
+	}
+	n := civil.FloorDiv(wholeMonths(z.Local(origin), z.Local(us)), int64(size))
+	start := addMonthsTo(z, false, origin, n*int64(size))
+	for start > us { // the months are cut towards the origin
+		n--
+		start = addMonthsTo(z, false, origin, n*int64(size))
+	}
+	return start, nil
 }
 
 func monthsBetween(a, b int64, round bool) float64 {
@@ -156,38 +174,6 @@ func makeDate(y, m, d int32) (int32, error) {
 		return 0, batch.UserErrorf("[DATETIME_FIELD_OUT_OF_BOUNDS] there is no date %d-%d-%d", y, m, d)
 	}
 	return addDays(civil.ToDays(int(y), int(m), int(d)), 0, false)
-}
-
-func makeTimestamp(kc *expr.KernelContext, args []expr.Vec, n int) (arrow.Array, error) {
-	z, err := civil.Load(kc.Zone)
-	if err != nil {
-		return nil, err
-	}
-	ints := make([]vec.Col[int32], 5)
-	for i := range ints {
-		ints[i] = vec.Load[int32](args[i])
-	}
-	sec := vec.Load[float64](args[5])
-	n = vec.Rows(args, n)
-	m := vec.StrictMask(kc.Alloc, args, n)
-	buf, out := vec.NewFixed[int64](kc.Alloc, n)
-	for i := range out {
-		if m.IsNull(i) {
-			continue
-		}
-		d, err := makeDate(ints[0].At(i), ints[1].At(i), ints[2].At(i))
-		h, mi, s := ints[3].At(i), ints[4].At(i), sec.At(i)
-		if err == nil && (h < 0 || h > 23 || mi < 0 || mi > 59 || !(s >= 0 && s <= 60)) {
-			err = batch.UserErrorf("[DATETIME_FIELD_OUT_OF_BOUNDS] there is no time %d:%d:%v", h, mi, s)
-		}
-		if err != nil {
-			buf.Release()
-			m.Release()
-			return nil, err
-		}
-		out[i] = z.Instant(int64(d)*civil.Day + int64(h)*civil.Hour + int64(mi)*civil.Minute + int64(math.Round(s*1e6)))
-	}
-	return m.Array(kc.Result, buf), nil
 }
 
 // truncate cuts a wall clock to a unit.
@@ -243,7 +229,7 @@ func dateField(names, doc, ex, res string, f func(days int64) int32) *Entry {
 func clockField(names, doc, ex, res string, f func(us int64) int32) *Entry {
 	return fn(names, doc, ex, res,
 		sig("timestamp -> int", z1(func(z *civil.Zone, us int64) (int32, error) { return f(civil.FloorMod(z.Local(us), civil.Day)), nil })),
-		sig("timestamp_ntz -> int", p1(func(us int64) int32 { return f(civil.FloorMod(us, civil.Day)) }))).tight()
+		sig("timestamp_ntz -> int", p1(func(us int64) int32 { return f(civil.FloorMod(us, civil.Day)) })), sig("time -> int", p1(f))).tight()
 }
 
 func yearOf(d int64) int32    { y, _, _ := civil.FromDays(d); return int32(y) }
@@ -288,8 +274,15 @@ func bindPart(e *Entry, args []expr.Expr) (expr.Expr, error) {
 	if id := args[1].Type().ID(); id == arrow.DURATION || id == arrow.INTERVAL_MONTHS {
 		return intervalPart(e, field, args)
 	}
+	if f := partNames[field]; args[1].Type().ID() == arrow.TIME64 && f != "hour" && f != "minute" && !strings.HasPrefix(field, "S") {
+		return nil, batch.UserErrorf("[INVALID_EXTRACT_FIELD] %s has no field %s", expr.TypeName(args[1].Type()), field)
+	}
 	switch field {
 	case "SECOND", "S", "SEC", "SECONDS", "SECS":
+		if args[1].Type().ID() == arrow.TIME64 {
+			k := p1(func(us int64) dec.Num { return dec.FromI64(us % civil.Minute) })
+			return e.newCall(second(k), args, expr.Decimal(8, 6)), nil
+		}
 		src := coerce(args[1], expr.TypeTimestamp)
 		k := z1(func(z *civil.Zone, us int64) (dec.Num, error) {
 			return dec.FromI64(civil.FloorMod(z.Local(us), civil.Minute)), nil
@@ -336,16 +329,16 @@ func intervalPart(e *Entry, field string, args []expr.Expr) (expr.Expr, error) {
 		case "YEAR", "YEARS":
 			k = p1(func(m int32) int32 { return m / 12 })
 		case "MONTH", "MONTHS":
-			k = p1(func(m int32) int32 { return m % 12 })
+			dt, k = expr.TypeInt8, p1(func(m int32) int8 { return int8(m % 12) })
 		}
 	} else {
 		switch field {
 		case "DAY", "DAYS":
 			k = p1(func(us int64) int32 { return int32(us / civil.Day) })
 		case "HOUR", "HOURS":
-			k = p1(func(us int64) int32 { return int32(us / civil.Hour % 24) })
+			dt, k = expr.TypeInt8, p1(func(us int64) int8 { return int8(us / civil.Hour % 24) })
 		case "MINUTE", "MINUTES":
-			k = p1(func(us int64) int32 { return int32(us / civil.Minute % 60) })
+			dt, k = expr.TypeInt8, p1(func(us int64) int8 { return int8(us / civil.Minute % 60) })
 		case "SECOND", "SECONDS":
 			dt = expr.Decimal(8, 6)
 			k = p1(func(us int64) dec.Num { return dec.FromI64(us % civil.Minute) })

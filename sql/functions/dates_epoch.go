@@ -4,6 +4,8 @@ import (
 	"math"
 	"strings"
 
+	"github.com/apache/arrow-go/v18/arrow"
+
 	"github.com/sluice-stream/sluice/batch"
 	"github.com/sluice-stream/sluice/planner/expr"
 	"github.com/sluice-stream/sluice/planner/expr/cast"
@@ -33,38 +35,42 @@ func epochs() []*Entry {
 			}))),
 		fn("timestamp_millis|to_timestamp_millis", "The timestamp some milliseconds after 1970.", "timestamp_millis(1704067200123)", "2024-01-01 00:00:00.123", sig("bigint -> timestamp", k1(scaled(1000)))),
 		fn("timestamp_micros", "The timestamp some microseconds after 1970.", "timestamp_micros(1704067200000001)", "2024-01-01 00:00:00.000001", sig("bigint -> timestamp", k1(scaled(1)))),
-		fn("unix_seconds", "Seconds from 1970 to a timestamp.", "unix_seconds(TIMESTAMP'2024-01-01 00:00:01')", "1704067201", sig("timestamp -> bigint", p1(func(us int64) int64 { return civil.FloorDiv(us, civil.Second) }))).tight(),
-		fn("unix_millis", "Milliseconds from 1970 to a timestamp.", "unix_millis(TIMESTAMP'2024-01-01 00:00:01')", "1704067201000", sig("timestamp -> bigint", p1(func(us int64) int64 { return civil.FloorDiv(us, 1000) }))).tight(),
-		fn("unix_micros", "Microseconds from 1970 to a timestamp.", "unix_micros(TIMESTAMP'2024-01-01 00:00:01')", "1704067201000000", sig("timestamp -> bigint", p1(func(us int64) int64 { return us }))).tight(),
+		fn("unix_seconds", "Seconds from 1970 to a timestamp.", "unix_seconds(TIMESTAMP'2024-01-01 00:00:01')", "1704067201", instantSigs("bigint", p1(func(us int64) int64 { return civil.FloorDiv(us, civil.Second) }))...).tight(),
+		fn("unix_millis", "Milliseconds from 1970 to a timestamp.", "unix_millis(TIMESTAMP'2024-01-01 00:00:01')", "1704067201000", instantSigs("bigint", p1(func(us int64) int64 { return civil.FloorDiv(us, 1000) }))...).tight(),
+		fn("unix_micros", "Microseconds from 1970 to a timestamp.", "unix_micros(TIMESTAMP'2024-01-01 00:00:01')", "1704067201000000", instantSigs("bigint", p1(func(us int64) int64 { return us }))...).tight(),
 		fn("unix_date", "Days from 1970 to a date.", "unix_date(DATE'2024-01-01')", "19723", sig("date -> int", p1(func(d int32) int32 { return d }))).tight(),
 		fn("date_from_unix_date", "The date some days after 1970-01-01.", "date_from_unix_date(1)", "1970-01-02", sig("int -> date", p1(func(d int32) int32 { return d }))).tight(),
 		fn("unix_timestamp|to_unix_timestamp", "Seconds from 1970 to now, to a timestamp, or to a text read with a pattern.", "unix_timestamp('2024-01-01 00:00:00')", "1704067200",
 			sig(" -> bigint", constant(func(kc *expr.KernelContext) any { return civil.FloorDiv(kc.Now, civil.Second) })),
 			sig("timestamp -> bigint", p1(func(us int64) int64 { return civil.FloorDiv(us, civil.Second) })),
+			sig("timestamp_ntz -> bigint", p1(func(us int64) int64 { return civil.FloorDiv(us, civil.Second) })),
 			sig("string, string = 'yyyy-MM-dd HH:mm:ss' -> bigint", parseWith(func(us int64) int64 { return civil.FloorDiv(us, civil.Second) }))).stable(),
 		fn("from_unixtime", "The text of seconds since 1970 in the session's zone.", "from_unixtime(0, 'yyyy-MM-dd HH:mm')", "1970-01-01 00:00",
 			sig("bigint, string = 'yyyy-MM-dd HH:mm:ss' -> string", formatWith(func(s int64) int64 { return s * civil.Second }))),
 		fn("date_format", "A timestamp written with a pattern: y M d H h m s S a E D Q z Z X and 'text'.", "date_format(TIMESTAMP'2024-02-29 15:04:05', 'EEE d MMM yyyy, h:mm a')", "Thu 29 Feb 2024, 3:04 PM",
-			sig("timestamp, string -> string", formatWith(func(us int64) int64 { return us }))),
+			sig("timestamp, string -> string", formatWith(func(us int64) int64 { return us })),
+			sig("timestamp_ntz, string -> string", inUTC(formatWith(func(us int64) int64 { return us }))),
+			sig("time, string -> string", inUTC(formatWith(func(us int64) int64 { return us })))),
 		fn("to_timestamp|to_timestamp_ltz", "The timestamp that a text stands for, read with a pattern if one is given.", "to_timestamp('29.02.2024 12:30', 'dd.MM.yyyy HH:mm')", "2024-02-29 12:30:00",
 			sig("timestamp -> timestamp", expr.Kernel(passOn)),
 			sig("string -> timestamp", castKernel(false)), sig("string, string -> timestamp", parseWith(func(us int64) int64 { return us }))),
 		fn("try_to_timestamp", "Like to_timestamp, but NULL where the text cannot be read.", "try_to_timestamp('x')", "NULL", sig("string -> timestamp", castKernel(true)),
 			sig("string, string -> timestamp", tryKernel(parseWith(func(us int64) int64 { return us })))),
-		fn("to_timestamp_ntz", "The timestamp without zone that a text stands for.", "to_timestamp_ntz('2024-02-29 12:30:00')", "2024-02-29 12:30:00", sig("string -> timestamp_ntz", castKernel(false))),
-		fn("to_date|date", "The date that a text stands for, read with a pattern if one is given, or a timestamp's.", "to_date('2024/02/29', 'yyyy/MM/dd')", "2024-02-29",
-			sig("date -> date", expr.Kernel(passOn)), sig("string -> date", castKernel(false)),
-			sig("string, string -> date", vec.Map2(func(kc *expr.KernelContext) (vec.F2[string, string, int32], error) {
+		fn("to_timestamp_ntz", "The timestamp without zone that a text stands for, read with a pattern if one is given.", "to_timestamp_ntz('2024-02-29 12:30:00')", "2024-02-29 12:30:00",
+			sig("timestamp_ntz -> timestamp_ntz", expr.Kernel(passOn)), sig("string -> timestamp_ntz", castKernel(false)),
+			sig("string, string -> timestamp_ntz", vec.Map2(func(*expr.KernelContext) (vec.F2[string, string, int64], error) {
 				var c patternCache
-				return func(s, p string) (int32, error) {
+				return func(s, p string) (int64, error) {
 					f, err := c.get(p)
 					if err != nil {
 						return 0, err
 					}
 					local, _, err := f.parse(s)
-					return int32(civil.FloorDiv(local, civil.Day)), err
+					return local, err
 				}, nil
 			}))),
+		fn("to_date|date", "The date that a text stands for, read with a pattern if one is given, or a timestamp's.", "to_date('2024/02/29', 'yyyy/MM/dd')", "2024-02-29",
+			sig("date -> date", expr.Kernel(passOn)), sig("string -> date", castKernel(false)), sig("string, string -> date", patternDate)),
 		fn("from_utc_timestamp", "A UTC time shown as the wall clock of a zone.", "from_utc_timestamp('2024-07-01 00:00:00', 'Asia/Seoul')", "2024-07-01 09:00:00",
 			sig("timestamp, string -> timestamp", k2(func(us int64, zone string) (int64, error) {
 				z, err := civil.Load(zone)
@@ -81,6 +87,21 @@ func epochs() []*Entry {
 				}
 				return z.Instant(us), nil
 			}))),
+	}
+}
+
+// instantSigs are the signatures of a number read off a timestamp; one without
+// zone counts as UTC.
+func instantSigs(result string, k expr.Kernel) []Sig {
+	return []Sig{sig("timestamp -> "+result, k), sig("timestamp_ntz -> "+result, k)}
+}
+
+// inUTC runs a kernel for wall clocks, which no zone moves.
+func inUTC(k expr.Kernel) expr.Kernel {
+	return func(kc *expr.KernelContext, args []expr.Vec, n int) (arrow.Array, error) {
+		c := *kc
+		c.Zone = "UTC"
+		return k(&c, args, n)
 	}
 }
 

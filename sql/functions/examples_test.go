@@ -82,7 +82,7 @@ func TestExamples(t *testing.T) {
 // rows builds a batch of the VALUES of an aggregate's example.
 func rows(t *testing.T, alloc memory.Allocator, values string) arrow.RecordBatch {
 	t.Helper()
-	e, err := parseExpr("array("+strings.ReplaceAll(values, "(", "struct(")+")", nil)
+	e, err := parseExpr("array("+strings.ReplaceAll(", "+values, ", (", ", struct(")[2:]+")", nil)
 	if err != nil {
 		t.Fatal(err)
 	}

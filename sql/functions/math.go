@@ -1,6 +1,7 @@
 package functions
 
 import (
+	"cmp"
 	"math"
 	"math/bits"
 	"strconv"
@@ -33,7 +34,8 @@ func positive(x float64) bool { return x > 0 || x != x }
 
 func maths() []*Entry {
 	es := []*Entry{
-		fn("abs", "The absolute value.", "abs(-3)", "3", sigR("numeric", sameAs(0), byNumber(absKernels()))).tight(),
+		fn("abs", "The absolute value.", "abs(-3)", "3", sigR("numeric", sameAs(0), byNumber(absKernels())),
+			sig("months -> months", absInt[int32](expr.TypeMonths)), sig("duration -> duration", absInt[int64](expr.TypeDuration))).tight(),
 		fn("sign|signum", "-1, 0 or 1 by the sign, as DOUBLE.", "sign(-2.5)", "-1.0", sig("double -> double", p1(func(x float64) float64 {
 			switch {
 			case x > 0:
@@ -42,8 +44,8 @@ func maths() []*Entry {
 				return -1
 			}
 			return x
-		}))).safe().tight(),
-		fn("positive", "The argument itself.", "positive(3)", "3", sigR("numeric", sameAs(0), expr.Kernel(passOn))).safe().tight(),
+		})), sig("months -> double", p1(func(m int32) float64 { return float64(cmp.Compare(m, 0)) })), sig("duration -> double", p1(func(us int64) float64 { return float64(cmp.Compare(us, 0)) }))).safe().tight(),
+		fn("positive", "The argument itself.", "positive(3)", "3", sigR("numeric", sameAs(0), expr.Kernel(passOn)), sig("months -> months", expr.Kernel(passOn)), sig("duration -> duration", expr.Kernel(passOn))).safe().tight(),
 		fn("ceil|ceiling", "The least whole number that is not less.", "ceil(1.2)", "2", wholeSigs(math.Ceil, dec.Ceil)...),
 		fn("floor", "The greatest whole number that is not greater.", "floor(-1.2)", "-2", wholeSigs(math.Floor, dec.Floor)...),
 		fn("round", "Rounds half away from zero to a number of fraction digits (0 if not given; negative ones round tens and more).",
@@ -84,7 +86,11 @@ func maths() []*Entry {
 		}))).safe().tight(),
 		fn("conv", "A number's digits converted from one base to another.", "conv('100', 2, 10)", "4", sig("string, int, int -> string", s3(conv))),
 		fn("width_bucket", "The number of the bucket, of count equal ones between low and high, that a value falls into.",
-			"width_bucket(5.3, 0.2, 10.6, 5)", "3", sig("double, double, double, bigint -> bigint", k4(widthBucket))),
+			"width_bucket(5.3, 0.2, 10.6, 5)", "3", sig("double, double, double, bigint -> bigint", k4(widthBucket)),
+			sig("months, months, months, bigint -> bigint", k4(func(x, lo, hi int32, n int64) (int64, error) {
+				return widthBucket(float64(x), float64(lo), float64(hi), n)
+			})),
+			sig("duration, duration, duration, bigint -> bigint", k4(func(x, lo, hi, n int64) (int64, error) { return widthBucket(float64(x), float64(lo), float64(hi), n) }))),
 		fn("gcd", "The greatest common divisor.", "gcd(12, 18)", "6", sig("bigint, bigint -> bigint", p2(gcd))).safe().tight(),
 	}
 	return append(es, randoms()...)
@@ -127,6 +133,7 @@ func wholeSigs(f func(float64) float64, d func(dec.Num, int32) dec.Num) []Sig {
 			x, _ := dec.Of(t.Args[0])
 			return p1(func(a dec.Num) dec.Num { return d(a, x.S) })
 		}),
+		wholeScaled(d),
 		sig("double -> bigint", k1(func(x float64) (int64, error) {
 			r := f(x)
 			if !(r >= -(1<<63) && r < 1<<63) {
@@ -135,6 +142,46 @@ func wholeSigs(f func(float64) float64, d func(dec.Num, int32) dec.Num) []Sig {
 			return int64(r), nil
 		})),
 	}
+}
+
+// wholeScaled is ceil or floor to a number of digits, which is always decimal.
+func wholeScaled(d func(dec.Num, int32) dec.Num) Sig {
+	return sigR("decimal, int", func(t *Types) (arrow.DataType, error) {
+		x, _ := dec.Of(t.Args[0])
+		l, ok := t.args[1].(*expr.Literal)
+		if !ok || l.Value == nil {
+			return nil, batch.UserErrorf("the number of digits must be a constant")
+		}
+		s := int32(max(min(l.Value.(int64), 38), -38))
+		whole := x.P - x.S + 1
+		if s < 0 {
+			return dec.Bounded(max(whole, -s+1), 0).Arrow(), nil
+		}
+		return dec.Bounded(whole+min(s, x.S), min(s, x.S)).Arrow(), nil
+	}, func(t *Types) expr.Kernel {
+		x, _ := dec.Of(t.Args[0])
+		r, _ := dec.Of(t.Result)
+		return k2(func(a dec.Num, digits int32) (dec.Num, error) {
+			drop := x.S - max(min(digits, 38), -38)
+			if drop <= 0 {
+				return a, nil
+			}
+			if drop > 38 {
+				drop = 38
+			}
+			v := d(a, drop)
+			if digits < 0 {
+				var ok bool
+				if v, ok = dec.Rescale(v, 0, -digits, dec.MaxPrecision); !ok {
+					return v, errOverflow(t.Result)
+				}
+			}
+			if !dec.Fits(v, r.P) {
+				return v, errOverflow(t.Result)
+			}
+			return v, nil
+		})
+	})
 }
 
 // roundSig is round or bround. The digits must be constant where the type of a

@@ -1,6 +1,8 @@
 package functions
 
 import (
+	"strings"
+
 	"github.com/apache/arrow-go/v18/arrow"
 
 	"github.com/sluice-stream/sluice/batch"
@@ -31,15 +33,22 @@ func misc() []*Entry {
 	}
 }
 
-// typeText is the type's name in lower case, as typeof gives it.
+// typeText is the type's name as typeof gives it: in lower case, but for the
+// names of fields, and without blanks.
 func typeText(dt arrow.DataType) string {
-	b := []byte(expr.TypeName(dt))
-	for i, c := range b {
-		if c >= 'A' && c <= 'Z' {
-			b[i] = c | 0x20
+	switch t := dt.(type) {
+	case *arrow.ListType:
+		return "array<" + typeText(t.Elem()) + ">"
+	case *arrow.MapType:
+		return "map<" + typeText(t.KeyType()) + "," + typeText(t.ItemType()) + ">"
+	case *arrow.StructType:
+		parts := make([]string, t.NumFields())
+		for i, f := range t.Fields() {
+			parts[i] = f.Name + ":" + typeText(f.Type)
 		}
+		return "struct<" + strings.Join(parts, ",") + ">"
 	}
-	return string(b)
+	return strings.ToLower(expr.TypeName(dt))
 }
 
 // conversions lists casts that are written as functions.

@@ -307,6 +307,8 @@ func typeOf(s string) arrow.DataType {
 		return expr.TypeTimestamp
 	case "timestamp_ntz":
 		return expr.TypeLocalTime
+	case "time":
+		return expr.TypeTime
 	}
 	return nil
 }

@@ -63,7 +63,7 @@ func init() {
 		{"csv", csvs()},
 		{"hash", hashes()},
 		{"conversion", conversions()},
-		{"miscellaneous", misc()},
+		{"miscellaneous", slices.Concat(misc(), sessions(), ciphers())},
 		{"aggregate", aggregates()},
 		{"window", windows()},
 	}

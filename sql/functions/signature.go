@@ -127,7 +127,7 @@ var namedTypes = map[string]arrow.DataType{
 	"boolean": expr.TypeBool, "tinyint": expr.TypeInt8, "smallint": expr.TypeInt16, "int": expr.TypeInt32,
 	"bigint": expr.TypeInt64, "float": expr.TypeFloat, "double": expr.TypeDouble, "string": expr.TypeString,
 	"binary": expr.TypeBinary, "date": expr.TypeDate, "timestamp": expr.TypeTimestamp,
-	"timestamp_ntz": expr.TypeLocalTime, "months": expr.TypeMonths, "duration": expr.TypeDuration,
+	"timestamp_ntz": expr.TypeLocalTime, "time": expr.TypeTime, "months": expr.TypeMonths, "duration": expr.TypeDuration,
 }
 
 // withDefaults appends the literals of parameters left out.

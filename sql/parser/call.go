@@ -129,7 +129,7 @@ func (p *parser) callTail(c *ast.Call) ast.Expr {
 	if p.tok().is("FILTER") && p.peek(1).is("(") {
 		p.advance()
 		p.expect("(")
-		p.expect("WHERE")
+		p.accept("WHERE")
 		c.Filter = p.expr()
 		p.expect(")")
 	}

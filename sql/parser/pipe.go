@@ -42,7 +42,7 @@ func (p *parser) pipeSource(q *ast.Query) ast.Table {
 
 // isStar says whether a SELECT is SELECT * FROM .. and nothing more.
 func isStar(s *ast.Select) bool {
-	if len(s.Items) != 1 || s.Items[0].Alias != nil || s.Distinct || s.Where != nil || s.GroupBy != nil || s.Having != nil ||
+	if len(s.Items) != 1 || s.Items[0].Alias != nil || s.Distinct || s.DistinctOn != nil || s.Where != nil || s.GroupBy != nil || s.Having != nil ||
 		s.Windows != nil || s.Qualify != nil {
 		return false
 	}

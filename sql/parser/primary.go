@@ -29,6 +29,8 @@ func (p *parser) primary() ast.Expr {
 			p.advance()
 			p.params++
 			return &ast.Param{Pos: t.pos, Index: p.params}
+		case "[":
+			return p.arrayLiteral()
 		case "*":
 			return p.star(nil)
 		}

@@ -39,6 +39,10 @@ func (p *parser) with(pos ast.Pos) *ast.With {
 			c.MaxLevel = p.exprAt(precBitOr)
 		}
 		p.accept("AS")
+		// Whether a query is computed once is the planner's business.
+		if !p.accept("NOT", "MATERIALIZED") {
+			p.accept("MATERIALIZED")
+		}
 		p.expect("(")
 		c.Query = p.query()
 		p.expect(")")
@@ -179,7 +183,11 @@ func isRow(x ast.Expr, at ast.Pos) bool {
 
 func (p *parser) selectBlock() *ast.Select {
 	s := &ast.Select{Pos: p.expect("SELECT")}
-	if p.accept("DISTINCT") {
+	if p.tok().is("DISTINCT") && p.peek(1).is("ON") && p.peek(2).is("(") {
+		p.accept("DISTINCT", "ON", "(")
+		s.DistinctOn = p.exprList()
+		p.expect(")")
+	} else if p.accept("DISTINCT") {
 		s.Distinct = true
 	} else if p.tok().is("ALL") {
 		p.advance()

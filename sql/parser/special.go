@@ -27,6 +27,9 @@ func (p *parser) keywordExpr(t *token) ast.Expr {
 			(p.peek(2).kind == tokString || p.peek(2).kind == tokNumber) {
 			return p.interval()
 		}
+		if paren && p.unitBehind() {
+			return p.intervalOf()
+		}
 	case "CASE":
 		return p.caseExpr()
 	case "EXISTS":
@@ -299,6 +302,48 @@ func (p *parser) bracketed() ast.Expr {
 	}
 	p.expect("]")
 	return c
+}
+
+// arrayLiteral reads [a, b], which other dialects write for array(a, b).
+func (p *parser) arrayLiteral() ast.Expr {
+	p.enter()
+	defer p.leave()
+	pos := p.expect("[")
+	c := &ast.Call{Pos: pos, Name: ast.Name{Pos: pos, Parts: []ast.Ident{{Pos: pos, Name: "array"}}}}
+	if !p.at("]") {
+		c.Args = p.exprList()
+	}
+	p.expect("]")
+	return c
+}
+
+// intervalOf reads INTERVAL (x) DAY, so many days.
+func (p *parser) intervalOf() ast.Expr {
+	pos := p.expect("INTERVAL")
+	p.expect("(")
+	x := p.expr()
+	p.expect(")")
+	u, ok := ast.Unit(p.tok().word, false)
+	if !ok || p.tok().kind != tokWord {
+		p.fail("a unit such as SECOND, MINUTE, HOUR, DAY, MONTH or YEAR")
+	}
+	p.advance()
+	one := &ast.Interval{Pos: pos, Parts: []ast.IntervalPart{{Value: "1", Unit: u}}}
+	if _, err := one.Amount(); err != nil {
+		p.failf(pos, "%w", err)
+	}
+	return &ast.Binary{Pos: pos, Op: "*", L: x, R: one}
+}
+
+// unitBehind says whether a unit of time stands behind the parenthesis at peek(1).
+func (p *parser) unitBehind() bool {
+	end := int(p.peek(1).match)
+	if end == 0 || end+1 >= len(p.toks) {
+		return false
+	}
+	t := &p.toks[end+1]
+	_, ok := ast.Unit(t.word, false)
+	return ok && t.kind == tokWord
 }
 
 // tableArg reads TABLE t or TABLE (query), as an argument of a table function.

@@ -1,0 +1,211 @@
+package file
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/sluice-stream/sluice/batch"
+	"github.com/sluice-stream/sluice/formats/manifest"
+	"github.com/sluice-stream/sluice/internal/vfsx"
+)
+
+// maxOverwrites is how often an overwrite is begun anew because another one was faster.
+const maxOverwrites = 1000
+
+// overwriteLocked replaces what the directory holds by the files of a statement.
+// Its manifest is the one step: it names the files that are gone, and all
+// overwrites of a directory count on in one sequence where each number is taken
+// once, so that one sees what the other has written. Replaced files are kept
+// until the next overwrite, for readers that have listed them.
+func (s *Sink) overwriteLocked(ctx context.Context, m manifest.Manifest) error {
+	t := s.t
+	if s.mu.revealed != "" {
+		return nil // the same commit again
+	}
+	for range maxOverwrites {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		newest, err := t.lastOverwrite()
+		if err != nil {
+			return err
+		}
+		m.From, m.To, m.After = 0, 0, ""
+		if newest != nil {
+			if holdsStaged(newest, m) {
+				return s.revealOverwriteLocked(*newest)
+			}
+			// What a crash has left is brought to its end first: only the newest may be half done.
+			if err := t.revealOverwrite(*newest); err != nil {
+				return err
+			}
+			m.From, m.To, m.After = newest.To+1, newest.To+1, manifest.NameOf(*newest)
+		}
+		m.Replaces = false
+		if m.Overwrites, err = t.replaced(m); err != nil {
+			return err
+		}
+		held, err := t.putManifest(m)
+		if err != nil {
+			return err
+		}
+		if held == nil {
+			return s.revealOverwriteLocked(m)
+		}
+	}
+	return batch.ExternalError(fmt.Errorf("overwrite %q: %d other statements were faster", t.dir, maxOverwrites), true)
+}
+
+func (s *Sink) revealOverwriteLocked(m manifest.Manifest) error {
+	if err := s.t.revealOverwrite(m); err != nil {
+		return err
+	}
+	s.mu.revealed = manifest.NameOf(m)
+	return outsideOrNil(s.t.fold())
+}
+
+func outsideOrNil(err error) error {
+	if err == nil {
+		return nil
+	}
+	return outside(err)
+}
+
+// holdsStaged says whether a manifest is that of the files in hand.
+func holdsStaged(m *manifest.Manifest, of manifest.Manifest) bool {
+	return len(of.Files) > 0 && len(m.Files) == len(of.Files) && m.Files[0].Staged == of.Files[0].Staged
+}
+
+func (t *target) lastOverwrite() (*manifest.Manifest, error) {
+	live, _, err := manifest.List(t.fs, t.mdir)
+	if err != nil || len(live) == 0 {
+		return nil, outsideOrNil(err)
+	}
+	m, err := manifest.Read(t.fs, t.mdir, live[len(live)-1].Name)
+	if err != nil {
+		return nil, outside(err)
+	}
+	return &m, nil
+}
+
+// replaced lists the files that an overwrite takes out: all that a reader would
+// see now, or those in the partitions that get rows.
+func (t *target) replaced(m manifest.Manifest) ([]string, error) {
+	held, err := manifest.Committed(t.fs, t.dir)
+	if err != nil {
+		return nil, outside(err)
+	}
+	if held == nil {
+		held = &manifest.Listing{}
+	}
+	if held.Complete != "" {
+		return nil, batch.UserErrorf("overwrite %q: query %q writes there in output mode complete; stop it and remove the directory, or use another one", t.dir, held.Complete)
+	}
+	names := make([]string, 0, len(held.Files))
+	for name := range held.Files {
+		names = append(names, name)
+	}
+	foreign, err := t.walk("", held)
+	if err != nil {
+		return nil, outside(fmt.Errorf("list %q: %w", t.dir, err))
+	}
+	names = append(names, foreign...)
+	slices.Sort(names)
+	names = slices.Compact(names)
+	if !t.dynamic {
+		return names, nil
+	}
+	touched := map[string]bool{}
+	for _, f := range m.Files {
+		touched[path.Dir(f.Name)] = true
+	}
+	return slices.DeleteFunc(names, func(name string) bool { return !touched[path.Dir(name)] }), nil
+}
+
+// walk lists the visible files below a folder of the directory.
+func (t *target) walk(rel string, held *manifest.Listing) ([]string, error) {
+	dir := t.dir
+	if rel != "" {
+		dir = t.fs.PathJoin(t.dir, rel)
+	}
+	names, err := t.fs.List(dir)
+	if err != nil {
+		return nil, err
+	}
+	var out []string
+	for _, n := range names {
+		if strings.HasPrefix(n, "_") || strings.HasPrefix(n, ".") {
+			continue
+		}
+		at := path.Join(rel, n)
+		info, err := t.fs.Stat(t.fs.PathJoin(t.dir, at))
+		if errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		if info.IsDir() {
+			below, err := t.walk(at, held)
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, below...)
+		} else if held.Holds(at) {
+			out = append(out, at)
+		}
+	}
+	return out, nil
+}
+
+// revealOverwrite brings the directory to what the newest overwrite's manifest
+// says: the files it replaces go first, then its own come (W4).
+func (t *target) revealOverwrite(m manifest.Manifest) error {
+	root := t.fs.PathJoin(t.dir, manifest.Root, manifest.Overwriting, manifest.Retired)
+	mine := fmt.Sprintf("%012d", m.To)
+	if err := t.retire(root, mine, m.Overwrites); err != nil {
+		return outside(fmt.Errorf("take away what batch %d of INSERT OVERWRITE replaces in %q: %w", m.To, t.dir, err))
+	}
+	if err := t.reveal(m); err != nil {
+		return err
+	}
+	// Readers that listed the files of the overwrite before the last are long through.
+	old, err := t.fs.List(root)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return outside(err)
+	}
+	for _, n := range old {
+		if n < mine {
+			if err := t.fs.RemoveAll(t.fs.PathJoin(root, n)); err != nil {
+				return outside(fmt.Errorf("remove retired files of %q: %w", t.dir, err))
+			}
+		}
+	}
+	return nil
+}
+
+// retire moves files out of the directory.
+func (t *target) retire(root, mine string, names []string) error {
+	dirs := map[string]bool{}
+	for _, name := range names {
+		from := t.fs.PathJoin(t.dir, name)
+		if _, err := t.fs.Stat(from); errors.Is(err, os.ErrNotExist) {
+			continue // by an attempt before, or deleted by somebody
+		}
+		to := t.fs.PathJoin(root, mine, name) + manifest.RetiredSuffix
+		if err := vfsx.MkdirAll(t.fs, t.fs.PathDir(to), 0o777); err != nil {
+			return err
+		}
+		if err := t.fs.Rename(from, to); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+		dirs[t.fs.PathDir(from)] = true
+		dirs[t.fs.PathDir(to)] = true
+	}
+	return t.syncAll(dirs)
+}
