@@ -80,6 +80,8 @@ func (b *builder) operator(n physical.Node, in []Operator) (Operator, error) {
 		return newRecursive(n, in[0], in[1], b.work[n.ID])
 	case *physical.Recompute:
 		return newRecompute(n, in, b.work)
+	case *physical.MarkFirst:
+		return newMarkFirst(n, in[0])
 	case *physical.Consolidate:
 		return newConsolidate(n, in[0])
 	case *physical.Range:

@@ -42,10 +42,14 @@ type recompute struct {
 	now    []side
 	held   int
 	writes []write
-	arena  []byte // of writes
-	diff   differ
-	dues   dues
-	mem    account
+	arena  []byte // of writes and candidates
+
+	candidates []candidate // if what does not come out is dropped
+	out        deltas      // what came out of them
+
+	diff differ
+	dues dues
+	mem  account
 
 	ready []arrow.RecordBatch
 	done  bool
@@ -128,7 +132,7 @@ func (r *recompute) drop() {
 			t.rows = nil
 		}
 	}
-	r.held, r.writes, r.arena = 0, r.writes[:0], r.arena[:0]
+	r.held, r.writes, r.candidates, r.arena = 0, r.writes[:0], r.candidates[:0], r.arena[:0]
 }
 
 func (r *recompute) Close() error {
@@ -175,9 +179,12 @@ func (r *recompute) compute(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if r.n.Whole {
+	switch {
+	case r.n.Whole:
 		err = r.whole(ctx, txn)
-	} else {
+	case r.n.Bilinear:
+		err = r.bilinear(ctx, txn)
+	default:
 		err = r.touched(ctx, txn, first)
 	}
 	if err == nil {
@@ -264,12 +271,12 @@ func (r *recompute) touched(ctx context.Context, txn statestore.Txn, first bool)
 		if r.n.Final || r.held < recomputeRows {
 			return nil
 		}
-		return r.flush(ctx, false)
+		return r.flush(ctx, txn, false)
 	})
 	if err != nil || r.n.Final || !some && !first {
 		return err
 	}
-	return r.flush(ctx, first)
+	return r.flush(ctx, txn, first)
 }
 
 // whole takes the changes into the store and runs the body over all that it holds.
@@ -340,7 +347,10 @@ func (r *recompute) merge(txn statestore.Txn, group []byte, rows []deltaRow) err
 			err = txn.Put(w.key, w.value)
 		}
 	}
-	r.writes, r.arena = r.writes[:0], r.arena[:0]
+	r.writes = r.writes[:0]
+	if !r.n.Prune {
+		r.arena = r.arena[:0]
+	}
 	return err
 }
 
@@ -352,7 +362,9 @@ func (r *recompute) change(key, value []byte, input int, count, by int64) error 
 	if count+by < 0 {
 		return fmt.Errorf("input %d takes back a row that it has not put out", input)
 	}
-	if by != 0 {
+	if r.n.Prune {
+		r.consider(key, value, count, count+by)
+	} else if by != 0 {
 		r.note(key, value, count+by)
 	}
 	if r.n.Final || r.n.Whole {
@@ -422,7 +434,7 @@ func countOf(stored []byte) (int64, []byte, error) {
 }
 
 // flush runs the body over both sides in hand and keeps the difference.
-func (r *recompute) flush(ctx context.Context, first bool) error {
+func (r *recompute) flush(ctx context.Context, txn statestore.Txn, first bool) error {
 	defer r.drop()
 	var before []arrow.RecordBatch
 	var err error
@@ -438,6 +450,11 @@ func (r *recompute) flush(ctx context.Context, first bool) error {
 		return err
 	}
 	defer release(after)
+	if r.n.Prune {
+		if err := r.prune(txn, after); err != nil {
+			return err
+		}
+	}
 	rec, err := r.diff.run(r.tc.Alloc, before, after, r.n.Out)
 	if rec != nil {
 		r.ready = append(r.ready, rec)

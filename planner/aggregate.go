@@ -2,6 +2,7 @@ package planner
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/apache/arrow-go/v18/arrow"
 
@@ -87,14 +88,14 @@ func partial(in physical.Node, n *logical.Aggregate) *physical.PartialAggregate 
 func (b *builder) statefulAggregate(n *logical.Aggregate, in *fragment) (*fragment, error) {
 	mode := b.mode
 	end, t := incremental.EndKey(n)
-	if b.above > 0 && (mode != "append" || end < 0) {
+	if b.above > 0 && mode != "append" || mode == "append" && end < 0 { // the latter is refused at the output
 		mode = "changelog"
+	}
+	if !in.changes && !mergeable(n.Aggs) && !ordered(n.Aggs) {
+		return b.distinctAggregate(n, in, mode, end, t)
 	}
 	if in.changes || !mergeable(n.Aggs) {
 		return b.recomputeAggregate(n, in, mode, end, t)
-	}
-	if mode == "append" && end < 0 {
-		mode = "changelog" // refused at the output
 	}
 	if mode == "complete" {
 		end = -1
@@ -104,7 +105,11 @@ func (b *builder) statefulAggregate(n *logical.Aggregate, in *fragment) (*fragme
 	if end >= 0 && !t.OnTime {
 		root = &physical.LateFilter{Input: root, End: n.Keys[end], Shift: t.Shift, Operator: name}
 	}
-	f := b.spread(in.wrap(partial(root, n)), columns(n.Keys, n.Names))
+	return b.mergeInto(n, b.spread(in.wrap(partial(root, n)), columns(n.Keys, n.Names)), name, mode, end, t), nil
+}
+
+// mergeInto puts the operator that keeps groups on a fragment of partial results.
+func (b *builder) mergeInto(n *logical.Aggregate, f *fragment, name, mode string, end int, t incremental.Time) *fragment {
 	out := n.Schema()
 	if mode != "append" {
 		out = withOp(out)
@@ -122,9 +127,57 @@ func (b *builder) statefulAggregate(n *logical.Aggregate, in *fragment) (*fragme
 	if mode == "complete" && b.above == 0 { // every row is an insert: no need to say so
 		f.whole = true
 		es, _ := allColumns(n.Schema())
-		return f.wrap(&physical.Project{Input: agg, Exprs: es, Out: n.Schema()}), nil
+		return f.wrap(&physical.Project{Input: agg, Exprs: es, Out: n.Schema()})
 	}
-	return f.wrap(agg), nil
+	return f.wrap(agg)
+}
+
+// distinctAggregate aggregates with DISTINCT over rows that are never taken back:
+// the first row of a group with some arguments is marked, and counts alone.
+func (b *builder) distinctAggregate(n *logical.Aggregate, in *fragment, mode string, end int, t incremental.Time) (*fragment, error) {
+	if mode == "complete" {
+		end = -1
+	}
+	name := b.operatorName("aggregate", n)
+	if end >= 0 && !t.OnTime {
+		in = in.wrap(&physical.LateFilter{Input: in.root, End: n.Keys[end], Shift: t.Shift, Operator: name})
+	}
+	in = b.spread(in, n.Keys)
+	m := &physical.MarkFirst{Input: in.root, Keys: n.Keys, EndKey: end, Operator: b.operatorName("distinct", n)}
+	if end >= 0 {
+		m.EndShift = t.Shift
+	}
+	c := *n
+	c.Aggs = slices.Clone(n.Aggs)
+	fields := slices.Clone(in.root.Schema().Fields())
+	for i, a := range n.Aggs {
+		if !a.Distinct || a.Func.IgnoresDuplicates {
+			continue
+		}
+		at := slices.IndexFunc(m.Marks, func(k physical.Mark) bool { return sameExprs(k.Args, a.Args) && sameFilter(k.Filter, a.Filter) })
+		if at < 0 {
+			at = len(m.Marks)
+			m.Marks = append(m.Marks, physical.Mark{Args: a.Args, Filter: a.Filter})
+			fields = append(fields, arrow.Field{Name: fmt.Sprintf("first%d", at), Type: arrow.FixedWidthTypes.Boolean})
+		}
+		col := in.root.Schema().NumFields() + at
+		plain := *a
+		plain.Distinct, plain.Filter = false, &expr.Column{Index: col, Name: fields[col].Name, DT: fields[col].Type}
+		c.Aggs[i] = &plain
+	}
+	m.Out = arrow.NewSchema(fields, nil)
+	f := in.wrap(partial(m, &c))
+	f.state = append(f.state, m.Operator)
+	b.query.Verdicts = append(b.query.Verdicts, incremental.Judge(m.Operator, n, mode))
+	return b.mergeInto(&c, f, name, mode, end, t), nil
+}
+
+func sameFilter(a, b expr.Expr) bool {
+	return a == nil && b == nil || a != nil && b != nil && expr.Equal(a, b)
+}
+
+func ordered(aggs []*expr.AggCall) bool {
+	return slices.ContainsFunc(aggs, func(a *expr.AggCall) bool { return len(a.OrderBy) > 0 })
 }
 
 // allColumns returns columns and names for every field of a schema.
@@ -180,17 +233,14 @@ func (b *builder) recomputeAggregate(n *logical.Aggregate, in *fragment, mode st
 	f := b.recompute(name, [][]expr.Expr{n.Keys}, func(tables []physical.Node) physical.Node {
 		return &physical.CompleteAggregate{Input: tables[0], Keys: n.Keys, Aggs: n.Aggs, Out: n.Schema()}
 	}, in)
-	r, ok := f.root.(*physical.Recompute)
-	if !ok || end < 0 || mode == "complete" {
+	if end < 0 || mode == "complete" {
 		return f, nil
 	}
-	c := *r
-	c.EndKey, c.EndShift = end, t.Shift
-	b.query.Verdicts[len(b.query.Verdicts)-1] = incremental.Judge(c.Operator, n, mode)
-	if mode == "append" {
-		c.Final, c.Out = true, c.Body.Schema()
-	}
-	f = f.wrap(&c)
-	f.changes = !c.Final
-	return f, nil
+	b.query.Verdicts[len(b.query.Verdicts)-1] = incremental.Judge(name, n, mode)
+	return b.changeRecompute(f, func(c *physical.Recompute) {
+		c.EndKey, c.EndShift = end, t.Shift
+		if mode == "append" {
+			c.Final, c.Out = true, c.Body.Schema()
+		}
+	}), nil
 }

@@ -41,13 +41,14 @@ func (b *builder) limitBy(n *logical.LimitBy) (*fragment, error) {
 		return nil, err
 	}
 	if b.stateful(in) {
-		return b.recompute(b.operatorName("limit", n), [][]expr.Expr{n.By}, func(tables []physical.Node) physical.Node {
+		f := b.recompute(b.operatorName("limit", n), [][]expr.Expr{n.By}, func(tables []physical.Node) physical.Node {
 			root := tables[0]
 			if len(n.Keys) > 0 {
 				root = &physical.Sort{Input: root, Keys: n.Keys}
 			}
 			return &physical.LimitBy{Input: root, By: n.By, Count: n.Count, Offset: n.Offset}
-		}, in), nil
+		}, in)
+		return b.pruned(f, in, n.Offset == 0 && len(n.Keys) > 0), nil
 	}
 	in = b.gather(in, n.By)
 	if len(n.Keys) > 0 {

@@ -56,11 +56,20 @@ func buildStatic(j *physical.HashJoin, l *fragment) *physical.HashJoin {
 // has no changes afterwards.
 func (b *builder) streamJoin(n *logical.Join, j *physical.HashJoin, l, r *fragment) *fragment {
 	keys := [][]expr.Expr{n.LeftKeys, n.RightKeys}
-	return b.recompute(b.operatorName("join", n), keys, func(tables []physical.Node) physical.Node {
+	f := b.recompute(b.operatorName("join", n), keys, func(tables []physical.Node) physical.Node {
 		j.Left, j.Right = tables[0], tables[1]
 		j.BuildLeft = n.Kind == logical.RightOuter
 		return j
 	}, l, r)
+	if n.Kind != logical.Inner && n.Kind != logical.Cross {
+		return f
+	}
+	return b.changeRecompute(f, func(c *physical.Recompute) {
+		c.Bilinear = true
+		if c.Grows = !l.changes && !r.changes; c.Grows {
+			c.Out = c.Body.Schema()
+		}
+	})
 }
 
 // broadcastJoin sends the build side to all tasks of the probe side.

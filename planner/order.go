@@ -32,9 +32,10 @@ func (b *builder) limit(n *logical.Limit) (*fragment, error) {
 		return nil, err
 	}
 	if b.stateful(in) {
-		return b.recompute(b.operatorName("limit", n), [][]expr.Expr{nil}, func(tables []physical.Node) physical.Node {
+		f := b.recompute(b.operatorName("limit", n), [][]expr.Expr{nil}, func(tables []physical.Node) physical.Node {
 			return &physical.Limit{Input: tables[0], Count: n.Count, Offset: n.Offset}
-		}, in), nil
+		}, in)
+		return f, nil
 	}
 	if in.kind != physical.Single {
 		if n.Count >= 0 {
@@ -51,9 +52,10 @@ func (b *builder) topN(n *logical.Limit, input logical.Node, keys []expr.SortKey
 		return nil, err
 	}
 	if b.stateful(in) {
-		return b.recompute(b.operatorName("top", n), [][]expr.Expr{nil}, func(tables []physical.Node) physical.Node {
+		f := b.recompute(b.operatorName("top", n), [][]expr.Expr{nil}, func(tables []physical.Node) physical.Node {
 			return &physical.TopN{Input: tables[0], Keys: keys, Count: n.Count, Offset: n.Offset}
-		}, in), nil
+		}, in)
+		return b.pruned(f, in, n.Offset == 0), nil
 	}
 	if in.kind != physical.Single {
 		in = b.single(in.wrap(&physical.TopN{Input: in.root, Keys: keys, Count: reach(n)}))

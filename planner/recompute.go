@@ -63,6 +63,19 @@ func (b *builder) recompute(name string, keys [][]expr.Expr, body func(tables []
 	return out.wrap(r)
 }
 
+// changeRecompute lets a fragment's Recompute be put in another form.
+func (b *builder) changeRecompute(f *fragment, change func(*physical.Recompute)) *fragment {
+	r, ok := f.root.(*physical.Recompute)
+	if !ok {
+		return f
+	}
+	c := *r
+	change(&c)
+	f = f.wrap(&c)
+	f.changes = !c.Final && !c.Grows && !c.Whole
+	return f
+}
+
 // partitioned sends rows to the task of their group. Several inputs meet in a
 // stage of their own; one that is in a single task may stay there.
 func (b *builder) partitioned(f *fragment, keys []expr.Expr, several bool) *fragment {
@@ -90,14 +103,8 @@ func (b *builder) wholeOf(n logical.Node, f *fragment) *fragment {
 		return f
 	}
 	f = b.recompute(b.operatorName("result", n), [][]expr.Expr{nil}, func(t []physical.Node) physical.Node { return t[0] }, f)
-	r, ok := f.root.(*physical.Recompute)
-	if !ok {
-		return f
-	}
-	c := *r
-	c.Whole, c.Out = true, c.Body.Schema()
-	f = f.wrap(&c)
-	f.changes, f.whole = false, true
+	f = b.changeRecompute(f, func(c *physical.Recompute) { c.Whole, c.Out = true, c.Body.Schema() })
+	f.whole = true
 	return f
 }
 

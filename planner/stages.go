@@ -150,6 +150,9 @@ func (b *builder) scan(n *logical.Scan) *fragment {
 }
 
 func (b *builder) filter(n *logical.Filter) (*fragment, error) {
+	if f, err := b.ranked(n); f != nil || err != nil {
+		return f, err
+	}
 	in, err := b.build(n.Input)
 	if err != nil {
 		return nil, err
@@ -255,13 +258,16 @@ func (b *builder) union(n *logical.Union) (*fragment, error) {
 	if out.changes {
 		u.Out = withOp(u.Out)
 	}
+	once := func(f *fragment) bool { return b.opts.Stream && f.static && !out.static }
+	if slices.ContainsFunc(ins, once) {
+		out.kind = physical.Single
+	}
 	for _, f := range ins {
+		if once(f) {
+			f = b.once(n, f)
+		}
 		if out.changes {
 			f = inserts(f)
-		}
-		if b.opts.Stream && f.static && !out.static {
-			f = b.once(n, f)
-			out.kind = physical.Single
 		}
 		if out.kind == physical.Single {
 			f = b.single(f)

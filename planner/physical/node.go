@@ -10,7 +10,8 @@ import (
 // Node is an operator of a stage. It is sealed: Scan, Values, Filter, Project,
 // Watermark, LateFilter, Window, PartialAggregate, FinalAggregate,
 // CompleteAggregate, StatefulAggregate, HashJoin, Union, Analytic, Sort, TopN, Limit,
-// LimitBy, Generate, Range, Recursive, WorkTable, Recompute, Consolidate and ExchangeRead.
+// LimitBy, Generate, Range, Recursive, WorkTable, Recompute, Consolidate,
+// MarkFirst and ExchangeRead.
 type Node interface {
 	Schema() *arrow.Schema
 	Inputs() []Node

@@ -26,9 +26,15 @@ type Recompute struct {
 	EndKey   int           // position of the key that tells when a group closes, -1 if there is none
 	EndShift int64         // microseconds added to that key to give the end
 	Final    bool
+	// Bilinear says that Body is linear in each of two inputs, as an inner join is:
+	// then only what the changes meet is read. With Grows nothing is ever taken back.
+	Bilinear, Grows bool
+	// Prune keeps of the only input, which only grows, the rows that come out: Body's
+	// first columns are the input's, and a row that has dropped out never comes back.
+	Prune    bool
 	Whole    bool // every batch puts out all that Body gives, without the change column
 	Operator string
-	Out      *arrow.Schema // Body's columns and, unless Final or Whole, the change column
+	Out      *arrow.Schema // Body's columns and, unless Final, Whole or Grows, the change column
 }
 
 // Consolidate nets out the changes of a batch by key and says of each key that
@@ -65,6 +71,12 @@ func (n *Recompute) String() string {
 	}
 	if n.Final {
 		s += " final"
+	}
+	if n.Bilinear {
+		s += " bilinear"
+	}
+	if n.Prune {
+		s += " pruned"
 	}
 	if n.Whole {
 		s += " whole"

@@ -1,0 +1,64 @@
+package executor
+
+import (
+	"encoding/binary"
+
+	"github.com/apache/arrow-go/v18/arrow"
+
+	"github.com/sluice-stream/sluice/statestore"
+)
+
+// candidate is a row in hand of an input of which only what comes out is kept.
+type candidate struct {
+	key, value   []byte // in recompute's arena
+	before, have int64
+}
+
+// consider takes a row in hand; what becomes of it in the store is known when the
+// body has run.
+func (r *recompute) consider(key, value []byte, before, have int64) {
+	from := len(r.arena)
+	r.arena = append(append(r.arena, key...), value...)
+	r.candidates = append(r.candidates, candidate{
+		key: r.arena[from : from+len(key) : from+len(key)], value: r.arena[from+len(key) : len(r.arena) : len(r.arena)], before: before, have: have,
+	})
+}
+
+// prune stores the candidates that came out of the body and drops the others:
+// over an input that only grows they can never come out again.
+func (r *recompute) prune(txn statestore.Txn, out []arrow.RecordBatch) error {
+	r.out.reset()
+	width := len(r.types[0])
+	for _, rec := range out {
+		ones := r.signs[:0]
+		for range rec.NumRows() {
+			ones = append(ones, 1)
+		}
+		r.signs = ones
+		if err := r.out.add(r.codecs[0], rec.Columns()[:width], ones, func(int) []byte { return nil }, 0); err != nil {
+			return err
+		}
+	}
+	r.out.net()
+	came := make(map[[16]byte]int64, len(r.out.rows))
+	for i := range r.out.rows {
+		came[[16]byte(r.out.key(&r.out.rows[i])[1:])] = int64(r.out.rows[i].count)
+	}
+	for _, c := range r.candidates {
+		keep := min(c.have, came[[16]byte(c.key[len(c.key)-16:])])
+		if keep == c.before {
+			continue
+		}
+		var err error
+		if keep == 0 {
+			err = txn.Delete(c.key)
+		} else {
+			err = txn.Put(c.key, append(binary.AppendUvarint(nil, uint64(keep)), c.value...))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	r.candidates = r.candidates[:0]
+	return nil
+}
