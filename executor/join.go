@@ -269,7 +269,7 @@ func (j *hashJoin) load(ctx context.Context) error {
 	}
 	b.version = b.versionIn(&j.tc.Spec)
 	if key, ok := b.sharedKey(); ok {
-		l, err := j.tc.Tables.take(ctx, j.tc, tableKey{b.join, key}, b.version != "", func() (*joinTable, error) { return j.makeTable(ctx) })
+		l, err := j.tc.Tables.take(ctx, j.tc, tableKey{b.join, key}, b.version != "", func(h *helpers) (*joinTable, error) { return j.makeTable(ctx, h) })
 		if err == nil {
 			b.lease = l
 			b.use(l.shared.table)
@@ -291,7 +291,7 @@ func (j *hashJoin) load(ctx context.Context) error {
 		recs = nil
 		return j.startSpill(ctx, taken)
 	}
-	t, err := b.tableMaker.table(j.tc, recs)
+	t, err := b.tableMaker.table(j.tc, recs, eachPart)
 	if err != nil {
 		return err
 	}
@@ -300,7 +300,7 @@ func (j *hashJoin) load(ctx context.Context) error {
 }
 
 // makeTable makes a table for others too.
-func (j *hashJoin) makeTable(ctx context.Context) (*joinTable, error) {
+func (j *hashJoin) makeTable(ctx context.Context, h *helpers) (*joinTable, error) {
 	recs, more, err := j.build.read(ctx, j.tooLarge)
 	defer func() { release(recs) }()
 	if err != nil {
@@ -309,7 +309,7 @@ func (j *hashJoin) makeTable(ctx context.Context) (*joinTable, error) {
 	if more {
 		return nil, errTooLarge
 	}
-	return j.build.tableMaker.table(j.tc, recs)
+	return j.build.tableMaker.table(j.tc, recs, h.do)
 }
 
 // advance takes the next probe batch and looks its keys up.

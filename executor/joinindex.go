@@ -41,6 +41,9 @@ type rankWord struct {
 // count as close together: a rankWord is a quarter of a byte per possible key.
 const densePerRow = 48
 
+// placeRows is how many rows of the dense form are put into their places at a time.
+const placeRows = 1 << 16
+
 // denseFew is how many possible keys are close together for any number of rows.
 const denseFew = 1 << 12
 
@@ -59,7 +62,7 @@ func buildJoinIndex(words []uint64, stride, n int, valid []uint32, dense bool, r
 		x.unique = true
 		x.dir = []uint64{0, 0}
 		x.shift = 63
-	case stride == 1 && dense && x.tryDense(words, valid):
+	case stride == 1 && dense && x.tryDense(words, valid, run):
 	default:
 		x.buildHashed(words, n, valid, run)
 	}
@@ -86,7 +89,7 @@ func bounds(words []uint64, valid []uint32) (lo, hi uint64) {
 }
 
 // tryDense builds the dense form if the keys are close enough for it.
-func (x *joinIndex) tryDense(words []uint64, valid []uint32) bool {
+func (x *joinIndex) tryDense(words []uint64, valid []uint32, run func(parts int, f func(i int))) bool {
 	lo, hi := bounds(words, valid)
 	span := hi - lo
 	if span >= uint64(max(x.n*densePerRow, denseFew)) {
@@ -113,7 +116,7 @@ func (x *joinIndex) tryDense(words []uint64, valid []uint32) bool {
 		rank += uint64(bits.OnesCount64(x.dense[i].bits))
 	}
 	if !x.unique || !ordered {
-		x.placeDense(words, valid, int(rank))
+		x.placeDense(words, valid, int(rank), run)
 	}
 	return true
 }
@@ -125,13 +128,15 @@ func (x *joinIndex) number(w uint64) uint32 {
 	return uint32(d.rank) + uint32(bits.OnesCount64(d.bits&(1<<(at&63)-1)))
 }
 
-func (x *joinIndex) placeDense(words []uint64, valid []uint32, keys int) {
+func (x *joinIndex) placeDense(words []uint64, valid []uint32, keys int, run func(parts int, f func(i int))) {
 	x.rows = make([]uint32, x.n)
 	if x.unique {
-		for i := range x.n {
-			r := validRow(valid, i)
-			x.rows[x.number(words[r])] = uint32(r)
-		}
+		run((x.n+placeRows-1)/placeRows, func(p int) {
+			for i := p * placeRows; i < min((p+1)*placeRows, x.n); i++ {
+				r := validRow(valid, i)
+				x.rows[x.number(words[r])] = uint32(r)
+			}
+		})
 		return
 	}
 	x.starts = make([]uint32, keys+1)

@@ -12,7 +12,7 @@ import (
 // tasks of a stage read the same rows of a side that was sent to all, and one
 // table of them is enough. It may be used by several goroutines.
 //
-// The task that asks first makes the table, the others wait for it. A table
+// The task that asks first makes the table, the others help it and wait. A table
 // goes when every task of the stage has probed it, when another version of the
 // same rows is asked for, or with the plan.
 type Tables struct {
@@ -31,7 +31,8 @@ type tableKey struct {
 // sharedTable is guarded by Tables.mu but for table and err, which are there once
 // made is closed.
 type sharedTable struct {
-	made  chan struct{}
+	made chan struct{}
+	*helpers
 	table *joinTable
 	err   error
 
@@ -104,7 +105,7 @@ func (l *lease) end(finished bool) {
 
 // take returns the table of the rows called key, which build makes if nobody has
 // yet. keep says that later batches will ask for the same rows.
-func (t *Tables) take(ctx context.Context, tc *TaskContext, key tableKey, keep bool, build func() (*joinTable, error)) (*lease, error) {
+func (t *Tables) take(ctx context.Context, tc *TaskContext, key tableKey, keep bool, build func(*helpers) (*joinTable, error)) (*lease, error) {
 	for {
 		l := &lease{tables: t, key: key, partition: tc.Spec.Task.Partition}
 		t.mu.Lock()
@@ -116,7 +117,7 @@ func (t *Tables) take(ctx context.Context, tc *TaskContext, key tableKey, keep b
 		s := t.mu.tables[key]
 		first := s == nil
 		if first {
-			s = &sharedTable{made: make(chan struct{}), done: map[int]bool{}}
+			s = &sharedTable{made: make(chan struct{}), helpers: newHelpers(), done: map[int]bool{}}
 			if !keep {
 				s.parts = tc.Spec.Parts
 			}
@@ -128,13 +129,14 @@ func (t *Tables) take(ctx context.Context, tc *TaskContext, key tableKey, keep b
 		l.shared = s
 		t.mu.Unlock()
 		if first {
-			return l, l.build(build)
+			if err := l.build(build); err != nil {
+				return nil, err
+			}
+			return l, nil
 		}
-		select {
-		case <-s.made:
-		case <-ctx.Done():
+		if err := s.help(ctx, s.made); err != nil {
 			l.end(false)
-			return nil, ctx.Err()
+			return nil, err
 		}
 		if s.err == nil {
 			return l, nil
@@ -150,7 +152,7 @@ func (t *Tables) take(ctx context.Context, tc *TaskContext, key tableKey, keep b
 // errNotMade is what waiting tasks see of a panic.
 var errNotMade = errors.New("a task that shared its join table has failed")
 
-func (l *lease) build(build func() (*joinTable, error)) error {
+func (l *lease) build(build func(*helpers) (*joinTable, error)) error {
 	s := l.shared
 	s.err = errNotMade
 	defer func() {
@@ -164,6 +166,6 @@ func (l *lease) build(build func() (*joinTable, error)) error {
 			l.end(errors.Is(s.err, errTooLarge))
 		}
 	}()
-	s.table, s.err = build()
+	s.table, s.err = build(s.helpers)
 	return s.err
 }

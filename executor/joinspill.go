@@ -364,7 +364,7 @@ func (j *hashJoin) piece(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	t, err := j.build.tableMaker.table(j.tc, recs)
+	t, err := j.build.tableMaker.table(j.tc, recs, eachPart)
 	if err != nil {
 		return err
 	}

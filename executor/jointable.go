@@ -1,6 +1,7 @@
 package executor
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -31,8 +32,8 @@ type tableMaker struct {
 // bytesPerRow is what an index takes of a row while it is built, at most.
 func (m *tableMaker) bytesPerRow() int64 { return 16*int64(m.keys.stride) + 28 }
 
-// table makes the table of batches, which it borrows.
-func (m *tableMaker) table(tc *TaskContext, recs []arrow.RecordBatch) (t *joinTable, err error) {
+// table makes the table of batches, which it borrows. run does work in parts.
+func (m *tableMaker) table(tc *TaskContext, recs []arrow.RecordBatch, run func(parts int, f func(i int))) (t *joinTable, err error) {
 	t = &joinTable{cols: make([]arrow.Array, m.schema.NumFields())}
 	t.mem.open(tc)
 	defer func() {
@@ -53,20 +54,31 @@ func (m *tableMaker) table(tc *TaskContext, recs []arrow.RecordBatch) (t *joinTa
 	if err != nil {
 		return nil, err
 	}
+	var cols []int
 	for c, need := range m.need {
-		if !need {
-			continue
-		}
-		parts := make([]arrow.Array, len(recs))
-		for i, rec := range recs {
-			parts[i] = rec.Column(c)
-		}
-		if t.cols[c], err = joined(tc, m.schema.Field(c).Type, parts); err != nil {
-			return nil, fmt.Errorf("build side of a join: column %s: %w", m.schema.Field(c).Name, err)
+		if need {
+			cols = append(cols, c)
 		}
 	}
-	t.index = buildJoinIndex(words, m.keys.stride, t.n, valid, m.keys.exact, eachPart)
+	errs := make([]error, len(cols))
+	run(len(cols), func(i int) { t.cols[cols[i]], errs[i] = m.column(tc, recs, cols[i]) })
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	t.index = buildJoinIndex(words, m.keys.stride, t.n, valid, m.keys.exact, run)
 	return t, t.mem.set(t.index.bytes())
+}
+
+func (m *tableMaker) column(tc *TaskContext, recs []arrow.RecordBatch, c int) (arrow.Array, error) {
+	parts := make([]arrow.Array, len(recs))
+	for i, rec := range recs {
+		parts[i] = rec.Column(c)
+	}
+	arr, err := joined(tc, m.schema.Field(c).Type, parts)
+	if err != nil {
+		return nil, fmt.Errorf("build side of a join: column %s: %w", m.schema.Field(c).Name, err)
+	}
+	return arr, nil
 }
 
 // load computes the keys of all rows, and which rows have one if not all do.
