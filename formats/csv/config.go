@@ -2,6 +2,8 @@ package csv
 
 import (
 	"context"
+	"maps"
+	"strings"
 
 	"github.com/apache/arrow-go/v18/arrow"
 
@@ -22,8 +24,11 @@ var (
 	optTrim      = options.Option{Key: "csv.trim", Kind: options.Boolean, Default: "false", Doc: "Whether blanks around unquoted fields are left out."}
 	optMultiline = options.Option{Key: "csv.multiline", Kind: options.Boolean, Default: "true", Doc: "Whether quoted fields may hold line ends; false lets large files be read in parallel."}
 	optSample    = options.Option{Key: "csv.infer-rows", Kind: options.Int, Default: "10000", Doc: "Records looked at to find the types of undeclared columns; 0 means all."}
+	optDate      = options.Option{Key: "csv.date-format", Kind: options.Text, Default: "iso", Doc: "How dates are written: iso, or a pattern such as 'dd.MM.yyyy'."}
+	optRagged    = options.Option{Key: "csv.ragged-rows", Kind: options.Enum, Default: "fail", Values: []string{"fail", "pad"}, Doc: "What to do with a record of more or fewer fields: stop with an error that names it, or read NULL for what is missing and leave out what is too much."}
+	optMissing   = options.Option{Key: "csv.missing-columns", Kind: options.Enum, Default: "fail", Values: []string{"fail", "null"}, Doc: "What a declared column reads as that a file's header does not name."}
 	optCompress  = options.Option{Key: "csv.compression", Kind: options.Enum, Default: "none", Values: formats.Compressions, Doc: "How a written file is compressed."}
-	declared     = []options.Option{optHeader, optDelimiter, optQuote, optEscape, optNull, optComment, optTime, optTrim, optMultiline, optSample, optCompress}
+	declared     = []options.Option{optHeader, optDelimiter, optQuote, optEscape, optNull, optComment, optTime, optTrim, optMultiline, optSample, optDate, optRagged, optMissing, optCompress}
 )
 
 // config is the options, checked.
@@ -35,7 +40,21 @@ type config struct {
 	null                    string
 	ends                    text.Finder // of an unquoted field
 	times                   text.TimeFormat
-	badNull                 bool
+	badNull, pad            bool
+}
+
+// configFor is newConfig with what a file's name tells: .tsv has tabs.
+func configFor(f formats.File, c formats.Config) (config, error) {
+	name := strings.ToLower(f.Name)
+	name = strings.TrimSuffix(name, formats.CompressionOf(name).Extension())
+	if _, set := c.Options[optDelimiter.Key]; !set && strings.HasSuffix(name, ".tsv") {
+		c.Options = maps.Clone(c.Options)
+		if c.Options == nil {
+			c.Options = options.Map{}
+		}
+		c.Options[optDelimiter.Key] = "\t"
+	}
+	return newConfig(c)
 }
 
 func newConfig(c formats.Config) (config, error) {
@@ -43,7 +62,7 @@ func newConfig(c formats.Config) (config, error) {
 		return config{}, err
 	}
 	o := config{header: c.Options.Bool(optHeader), trim: c.Options.Bool(optTrim), multiline: c.Options.Bool(optMultiline),
-		null: c.Options.Get(optNull), badNull: c.Options.Get(formats.BadRows) == "null"}
+		null: c.Options.Get(optNull), badNull: c.Options.Get(formats.BadRows) == "null", pad: c.Options.Get(optRagged) == "pad"}
 	one := func(opt options.Option, b *byte, empty bool) error {
 		v := c.Options.Get(opt)
 		if v == `\t` {
@@ -74,6 +93,9 @@ func newConfig(c formats.Config) (config, error) {
 	var err error
 	if o.times, err = text.NewTimeFormat(c.Options.Get(optTime), c.Zone); err != nil {
 		return config{}, batch.UserErrorf("option 'csv.timestamp-format': %w", err)
+	}
+	if o.times, err = o.times.WithDates(c.Options.Get(optDate)); err != nil {
+		return config{}, batch.UserErrorf("option 'csv.date-format': %w", err)
 	}
 	return o, nil
 }

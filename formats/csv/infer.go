@@ -15,7 +15,7 @@ import (
 // infer finds the narrowest types for the sampled records, in Spark's order:
 // INT, BIGINT, DOUBLE, DATE, TIMESTAMP, BOOLEAN, STRING.
 func infer(ctx context.Context, f formats.File, fc formats.Config) (_ *arrow.Schema, err error) {
-	c, err := newConfig(fc)
+	c, err := configFor(f, fc)
 	if err != nil {
 		return nil, err
 	}
@@ -106,7 +106,7 @@ func typeOf(v []byte, c config) arrow.DataType {
 	if _, err := text.ParseFloat(v, 64); err == nil {
 		return arrow.PrimitiveTypes.Float64
 	}
-	if _, err := text.ParseDate(v); err == nil {
+	if _, err := c.times.Date(v); err == nil {
 		return arrow.FixedWidthTypes.Date32
 	}
 	if !c.times.Epoch() {

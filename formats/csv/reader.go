@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -44,14 +43,15 @@ func open(f formats.File, from, to int64, c config) (*records, io.Closer, error)
 	}
 	r := &records{c: c, w: formats.NewWindow(in, window), next: 1}
 	if from == 0 {
-		if err := skipBOM(r.w); err != nil {
+		if err := skipBOM(f, r.w); err != nil {
 			return nil, nil, errors.Join(err, in.Close())
 		}
 	}
 	return r, in, nil
 }
 
-func skipBOM(w *formats.Window) error {
+// skipBOM passes over the mark of UTF-8 and refuses those of other encodings.
+func skipBOM(f formats.File, w *formats.Window) error {
 	for len(w.Bytes()) < 3 && !w.EOF() {
 		if err := w.Fill(); err != nil {
 			return err
@@ -59,6 +59,10 @@ func skipBOM(w *formats.Window) error {
 	}
 	if strings.HasPrefix(string(w.Bytes()[:min(3, len(w.Bytes()))]), "\ufeff") {
 		w.Advance(3)
+		return nil
+	}
+	if b := w.Bytes(); len(b) >= 2 && (b[0] == 0xff && b[1] == 0xfe || b[0] == 0xfe && b[1] == 0xff) {
+		return batch.UserErrorf("file %q is written in UTF-16: convert it to UTF-8", f.Name)
 	}
 	return nil
 }
@@ -82,7 +86,7 @@ func header(r *records) ([]string, error) {
 }
 
 func newReader(_ context.Context, f formats.File, p formats.Piece, s formats.ReadSpec) (formats.Reader, error) {
-	c, err := newConfig(s.Config)
+	c, err := configFor(f, s.Config)
 	if err != nil {
 		return nil, err
 	}
@@ -117,13 +121,20 @@ func (r *reader) start(s formats.ReadSpec, c config) error {
 		r.done = true // an empty file has no rows, whatever its columns
 	}
 	r.b = array.NewRecordBuilder(alloc, s.Schema)
+	exact, folded := map[string]int{}, map[string]int{}
+	for i := len(names) - 1; i >= 0; i-- { // the first of several counts
+		exact[names[i]], folded[strings.ToLower(names[i])] = i, i
+	}
 	for i, want := range s.Schema.Fields() {
-		at := slices.Index(names, want.Name)
-		if at < 0 {
-			at = slices.IndexFunc(names, func(n string) bool { return strings.EqualFold(n, want.Name) })
+		at, ok := exact[want.Name]
+		if !ok {
+			at, ok = folded[strings.ToLower(want.Name)]
 		}
-		if at < 0 && !r.done {
-			return batch.UserErrorf("file %q has no column %q%s; its header is %s", r.f.Name, want.Name, options.Suggest(want.Name, names), strings.Join(names, ", "))
+		if !ok {
+			at = missing
+		}
+		if !ok && !r.done && s.Options.Get(optMissing) != "null" {
+			return batch.UserErrorf("file %q has no column %q%s; its header is %s", r.f.Name, want.Name, suggest(want.Name, names), shown(names))
 		}
 		add, err := text.NewAppender(r.b.Field(i), c.times, false)
 		if err != nil {
@@ -133,6 +144,23 @@ func (r *reader) start(s formats.ReadSpec, c config) error {
 		r.names, r.types = append(r.names, want.Name), append(r.types, want.Type)
 	}
 	return nil
+}
+
+// missing is the place of a column that the file does not have.
+const missing = 1 << 30
+
+// maxShown bounds the columns that an error lists, and looks at for a similar name.
+const maxShown = 100
+
+func shown(names []string) string {
+	if len(names) > maxShown {
+		return fmt.Sprintf("%s and %d more", strings.Join(names[:maxShown], ", "), len(names)-maxShown)
+	}
+	return strings.Join(names, ", ")
+}
+
+func suggest(name string, names []string) string {
+	return options.Suggest(name, names[:min(len(names), maxShown)])
 }
 
 // fieldNames returns the names of the fields of a record, from the header or
@@ -218,7 +246,7 @@ func (r *reader) Next(ctx context.Context) (arrow.RecordBatch, error) {
 
 // row appends the record in hand.
 func (r *reader) row() error {
-	if n := len(r.rows.fields); n != r.width && !r.rows.c.badNull {
+	if n := len(r.rows.fields); n != r.width && !r.rows.c.badNull && !r.rows.c.pad {
 		what := "too many"
 		if n < r.width {
 			what = "too few"

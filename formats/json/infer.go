@@ -21,6 +21,9 @@ func infer(ctx context.Context, f formats.File, c formats.Config) (_ *arrow.Sche
 	}
 	defer func() { err = errors.Join(err, in.Close()) }()
 	r := reader{f: f, lines: lines{w: formats.NewWindow(in, window)}}
+	if r.lines.values, err = multiline(f, c); err != nil {
+		return nil, err
+	}
 	var all arrow.DataType = arrow.Null
 	most := c.Options.Int(optSample)
 	for n := int64(0); most == 0 || n < most; n++ {
@@ -43,7 +46,10 @@ func infer(ctx context.Context, f formats.File, c formats.Config) (_ *arrow.Sche
 		if err := s.object(1, nil); err != nil {
 			return nil, r.fail(&SyntaxError{Column: s.pos + 1, Err: err})
 		}
-		all = formats.MergeType(all, typeOf(line[:s.pos], from))
+		if s.blank(); s.pos < len(line) {
+			return nil, r.fail(&SyntaxError{Column: s.pos + 1, Err: errTrail})
+		}
+		all = formats.MergeType(all, typeOf(line, from))
 	}
 	st, ok := all.(*arrow.StructType)
 	if !ok || st.NumFields() == 0 {
@@ -58,9 +64,16 @@ func typeOf(b []byte, from int) arrow.DataType {
 	switch c := b[from]; c {
 	case '{':
 		var fields []arrow.Field
+		at := map[string]int{}
 		_ = s.object(1, func(k, v span) { // checked before
 			name := string(unquote(nil, b[k.from:k.to]))
-			fields = formats.MergeFields(fields, []arrow.Field{{Name: name, Type: typeOf(b[:v.to], v.from), Nullable: true}})
+			f := arrow.Field{Name: name, Type: typeOf(b[:v.to], v.from), Nullable: true}
+			if i, ok := at[name]; ok {
+				fields[i].Type = formats.MergeType(fields[i].Type, f.Type)
+				return
+			}
+			at[name] = len(fields)
+			fields = append(fields, f)
 		})
 		if len(fields) == 0 {
 			return arrow.Null

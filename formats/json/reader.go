@@ -17,12 +17,20 @@ type lines struct {
 	w    *formats.Window
 	size int   // of the line in hand, with its end
 	line int64 // its number, from 1
+	// Of a file whose objects go over lines: whether it is one, the lines within
+	// the object in hand, and what of an array was read.
+	values bool
+	more   int64
+	array  arrayState
 }
 
 const window = 256 << 10
 
 // next returns the next line, valid until the one behind is asked for; nil at the end.
 func (l *lines) next() ([]byte, error) {
+	if l.values {
+		return l.nextValue()
+	}
 	for {
 		l.w.Advance(l.size)
 		l.size = 0
@@ -85,6 +93,11 @@ func newReader(_ context.Context, f formats.File, p formats.Piece, s formats.Rea
 	r := &reader{f: f, from: p.From, in: in, d: d, maxRows: s.MaxRows, lines: lines{w: formats.NewWindow(in, window)}}
 	if r.maxRows <= 0 {
 		r.maxRows = formats.BatchRows
+	}
+	if p.From == 0 {
+		if r.lines.values, err = multiline(f, s.Config); err != nil {
+			return nil, errors.Join(err, r.Close())
+		}
 	}
 	return r, nil
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"math"
+	"unicode/utf8"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
@@ -29,7 +30,13 @@ func Supported(dt arrow.DataType) bool {
 func NewAppender(b array.Builder, times TimeFormat, binary64 bool) (Appender, error) {
 	switch b := b.(type) {
 	case *array.StringBuilder:
-		return func(v []byte) error { b.BinaryBuilder.Append(v); return nil }, nil
+		return func(v []byte) error {
+			if !utf8.Valid(v) {
+				return errUTF8
+			}
+			b.BinaryBuilder.Append(v)
+			return nil
+		}, nil
 	case *array.BinaryBuilder:
 		if binary64 {
 			return func(v []byte) error { return appendBase64(b, v) }, nil
@@ -56,7 +63,7 @@ func NewAppender(b array.Builder, times TimeFormat, binary64 bool) (Appender, er
 	case *array.Float64Builder:
 		return put(b.Append, func(v []byte) (float64, error) { return ParseFloat(v, 64) }), nil
 	case *array.Date32Builder:
-		return put(b.Append, func(v []byte) (arrow.Date32, error) { d, err := ParseDate(v); return arrow.Date32(d), err }), nil
+		return put(b.Append, func(v []byte) (arrow.Date32, error) { d, err := times.Date(v); return arrow.Date32(d), err }), nil
 	case *array.TimestampBuilder:
 		local := b.Type().(*arrow.TimestampType).TimeZone == ""
 		return put(b.Append, func(v []byte) (arrow.Timestamp, error) {

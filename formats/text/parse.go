@@ -13,6 +13,7 @@ var (
 	errInt     = errors.New("not a whole number")
 	errRange   = errors.New("out of range")
 	errFloat   = errors.New("not a number")
+	errUTF8    = errors.New("not valid UTF-8; declare the column BINARY to take any bytes")
 	errBool    = errors.New("neither true nor false")
 	errDecimal = errors.New("not a decimal number")
 )

@@ -183,6 +183,7 @@ type TimeFormat struct {
 	layout string // Go's; "" for ISO 8601
 	unit   int64  // microseconds of one unit of an epoch number; 0 if the text is no number
 	div    int64  // units of a microsecond, for nanoseconds
+	date   string // Go's layout of dates; "" for ISO 8601
 	zone   *time.Location
 }
 
@@ -209,6 +210,28 @@ func NewTimeFormat(pattern string, zone *time.Location) (TimeFormat, error) {
 	var err error
 	f.layout, err = goLayout(pattern)
 	return f, err
+}
+
+// WithDates is the format with a pattern for dates, "" or "iso" for ISO 8601.
+func (f TimeFormat) WithDates(pattern string) (TimeFormat, error) {
+	if pattern == "" || strings.EqualFold(pattern, "iso") {
+		return f, nil
+	}
+	var err error
+	f.date, err = goLayout(pattern)
+	return f, err
+}
+
+// Date reads a date as days since 1970-01-01.
+func (f TimeFormat) Date(b []byte) (int32, error) {
+	if f.date == "" {
+		return ParseDate(b)
+	}
+	t, err := time.Parse(f.date, view(b))
+	if err != nil {
+		return 0, errDate
+	}
+	return int32(daysFromCivil(t.Year(), int(t.Month()), t.Day())), nil
 }
 
 // Epoch reports whether timestamps are numbers.
