@@ -11,9 +11,21 @@ import (
 	"github.com/sluice-stream/sluice/planner/logical"
 )
 
+// broadcastShare is the part of the memory limit that a join's side may take in
+// every task.
+const broadcastShare = 8
+
 // planBatch plans a query over what its tables hold now.
 func (s *Session) planBatch(out planner.Output) (*planner.Query, error) {
-	q, err := planner.Build([]planner.Output{out}, planner.Options{Zone: s.zone(), RecursionMax: int(s.set.snapshot().Int(setRecursion)), Stats: s.tableStats(), SkipRules: s.set.skipRules()})
+	set := s.set.snapshot()
+	o := planner.Options{
+		Zone: s.zone(), RecursionMax: int(set.Int(setRecursion)), SkipRules: s.set.skipRules(), Stats: s.tableStats(),
+		BroadcastMax: set.Bytes(setBroadcast), ReduceFrom: set.Int(setReduce),
+	}
+	if limit := s.memory.Limit(); o.BroadcastMax == 0 && limit > 0 {
+		o.BroadcastMax = min(planner.BroadcastMax, limit/broadcastShare)
+	}
+	q, err := planner.Build([]planner.Output{out}, o)
 	return q, refused(err)
 }
 

@@ -26,9 +26,14 @@ var (
 	setTemp         = options.Option{Key: "spill.dir", Kind: options.Text, Default: "", Doc: "folder for what does not fit into memory; the system's by default"}
 )
 
-// setSkipRules is for tests and for finding a rule's fault: SET takes it, and no
-// list shows it.
-var setSkipRules = options.Option{Key: "planner.skip-rules", Kind: options.Text, Default: "", Doc: "rules of the planner that are not applied, with commas"}
+// These are for tests and for finding a rule's fault: SET takes them, and no list
+// shows them.
+var (
+	setSkipRules = options.Option{Key: "planner.skip-rules", Kind: options.Text, Default: "", Doc: "rules of the planner that are not applied, with commas"}
+	setBroadcast = options.Option{Key: "planner.broadcast-bytes", Kind: options.Bytes, Default: "0", Doc: "size up to which a join's side is sent to all tasks; 0 is 128 MiB, or an eighth of the memory limit if that is less"}
+	setReduce    = options.Option{Key: "planner.reduce-rows", Kind: options.Int, Default: "0", Doc: "rows from which a join's side is cut down to the keys of the other first; 0 is 100,000"}
+	hidden       = []options.Option{setSkipRules, setBroadcast, setReduce}
+)
 
 // Settings lists every key that SET takes, in order.
 func Settings() []options.Option {
@@ -66,7 +71,7 @@ func newSettings(initial map[string]string) (*settings, error) {
 // set changes one key; an unknown one is refused with the nearest name.
 func (s *settings) set(key, value string) error {
 	key = strings.ToLower(key)
-	if err := options.Check("SET", options.Map{key: value}, append(Settings(), setSkipRules)); err != nil {
+	if err := options.Check("SET", options.Map{key: value}, append(Settings(), hidden...)); err != nil {
 		return err
 	}
 	if key == setZone.Key {

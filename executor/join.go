@@ -215,6 +215,7 @@ func (j *hashJoin) Next(ctx context.Context) (arrow.RecordBatch, error) {
 			}
 			if !more {
 				j.build.finish()
+				j.tell()
 				return nil, io.EOF
 			}
 			continue
@@ -232,6 +233,14 @@ func (j *hashJoin) Next(ctx context.Context) (arrow.RecordBatch, error) {
 	}
 }
 
+// tell notes what EXPLAIN ANALYZE says of joins alone.
+func (j *hashJoin) tell() {
+	if f := j.filter; f != nil && f.dropped+f.found > 0 {
+		j.tc.Note("dropped early", f.dropped+f.found)
+		f.dropped, f.found = 0, 0
+	}
+}
+
 // prepare makes the build side ready and tells the probe side about it.
 func (j *hashJoin) prepare(ctx context.Context) error {
 	if err := j.load(ctx); err != nil {
@@ -241,6 +250,7 @@ func (j *hashJoin) prepare(ctx context.Context) error {
 		return nil
 	}
 	j.bind()
+	j.tc.Note("table rows", int64(j.build.table.n))
 	if j.isBatch() {
 		j.ended = j.done()
 		if j.filter != nil && !j.ended {

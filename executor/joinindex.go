@@ -12,7 +12,7 @@ import (
 //
 // Two forms exist. Keys of one word that lie close together are bits of a map:
 // the rank of a bit is the number of its key, so that nothing is hashed or
-// compared, and a miss reads 16 bytes. Any other keys lie sorted by a bucket of
+// compared, and a miss reads one bit. Any other keys lie sorted by a bucket of
 // their hash; the directory has of each bucket where it ends and 16 bits of a
 // Bloom filter over its keys, so that most misses end at the directory.
 type joinIndex struct {
@@ -21,7 +21,8 @@ type joinIndex struct {
 	unique bool     // no key has two rows
 	rows   []uint32 // build rows in the order of the index; nil if row i is i
 
-	dense  []rankWord
+	dense  []uint64 // a bit per possible key
+	ranks  []uint32 // how many keys exist before each word of dense
 	min    uint64
 	span   uint64   // dense keys are below min+span
 	starts []uint32 // of the rows of dense key i; nil if keys are unique
@@ -31,15 +32,10 @@ type joinIndex struct {
 	words []uint64 // keys in the order of the index
 }
 
-// rankWord is 64 keys: which of them exist, and how many exist before them.
-type rankWord struct {
-	bits uint64
-	rank uint64
-}
-
 // densePerRow is how many possible keys there may be for a row for the keys to
-// count as close together: a rankWord is a quarter of a byte per possible key.
-const densePerRow = 48
+// count as close together: eight of them take 12 bits, and a row of the other
+// form takes some 20 bytes.
+const densePerRow = 128
 
 // placeRows is how many rows of the dense form are put into their places at a time.
 const placeRows = 1 << 16
@@ -70,7 +66,7 @@ func buildJoinIndex(words []uint64, stride, n int, valid []uint32, dense bool, r
 }
 
 func (x *joinIndex) bytes() int64 {
-	return 4*int64(cap(x.rows)+cap(x.starts)) + 16*int64(cap(x.dense)) + 8*int64(cap(x.dir)+cap(x.words))
+	return 4*int64(cap(x.rows)+cap(x.starts)+cap(x.ranks)) + 8*int64(cap(x.dense)+cap(x.dir)+cap(x.words))
 }
 
 // bounds returns the least and the greatest key.
@@ -96,7 +92,7 @@ func (x *joinIndex) tryDense(words []uint64, valid []uint32, run func(parts int,
 		return false
 	}
 	x.min, x.span = lo, span+1
-	x.dense = make([]rankWord, span/64+1)
+	x.dense, x.ranks = make([]uint64, span/64+1), make([]uint32, span/64+1)
 	ordered, twice := valid == nil, uint64(0)
 	last := lo
 	for i := range x.n {
@@ -104,16 +100,16 @@ func (x *joinIndex) tryDense(words []uint64, valid []uint32, run func(parts int,
 		at := w - lo
 		bit := uint64(1) << (at & 63)
 		d := &x.dense[at>>6]
-		twice |= d.bits & bit
-		d.bits |= bit
+		twice |= *d & bit
+		*d |= bit
 		ordered = ordered && w >= last
 		last = w
 	}
 	x.unique = twice == 0
-	rank := uint64(0)
-	for i := range x.dense {
-		x.dense[i].rank = rank
-		rank += uint64(bits.OnesCount64(x.dense[i].bits))
+	rank := uint32(0)
+	for i, d := range x.dense {
+		x.ranks[i] = rank
+		rank += uint32(bits.OnesCount64(d))
 	}
 	if !x.unique || !ordered {
 		x.placeDense(words, valid, int(rank), run)
@@ -124,8 +120,7 @@ func (x *joinIndex) tryDense(words []uint64, valid []uint32, run func(parts int,
 // number returns which key of the dense form w is, which must exist.
 func (x *joinIndex) number(w uint64) uint32 {
 	at := w - x.min
-	d := &x.dense[at>>6]
-	return uint32(d.rank) + uint32(bits.OnesCount64(d.bits&(1<<(at&63)-1)))
+	return x.ranks[at>>6] + uint32(bits.OnesCount64(x.dense[at>>6]&(1<<(at&63)-1)))
 }
 
 func (x *joinIndex) placeDense(words []uint64, valid []uint32, keys int, run func(parts int, f func(i int))) {

@@ -1,6 +1,9 @@
 package executor
 
-import "math/bits"
+import (
+	"math/bits"
+	"slices"
+)
 
 // lookupRows is how many rows are hashed and looked up in the directory before
 // the first key is compared, so that their cache misses overlap.
@@ -36,14 +39,14 @@ func (x *joinIndex) lookup(words []uint64, lo, hi []uint32) {
 // lookupRank gives the number of each key as a range of one.
 func (x *joinIndex) lookupRank(words []uint64, lo, hi []uint32) {
 	words, hi = words[:len(lo)], hi[:len(lo)]
-	dense, least, span := x.dense, x.min, x.span
+	dense, ranks, least, span := x.dense, x.ranks, x.min, x.span
 	for i, w := range words {
 		at := w - least
 		l, h := uint32(0), uint32(0)
 		if at < span {
-			d := &dense[at>>6]
-			if d.bits>>(at&63)&1 != 0 {
-				l = uint32(d.rank) + uint32(bits.OnesCount64(d.bits&(1<<(at&63)-1)))
+			d := dense[at>>6]
+			if d>>(at&63)&1 != 0 {
+				l = ranks[at>>6] + uint32(bits.OnesCount64(d&(1<<(at&63)-1)))
 				h = l + 1
 			}
 		}
@@ -120,4 +123,47 @@ func (x *joinIndex) lookup2(words []uint64, lo, hi []uint32) {
 			lo[i], hi[i] = l, e
 		}
 	}
+}
+
+// may appends to dst the positions of the n keys that are in the index, and of
+// some that are not.
+func (x *joinIndex) may(words []uint64, n int, dst []int32) []int32 {
+	first := len(dst)
+	if x.n == 0 {
+		return dst
+	}
+	dst = slices.Grow(dst, n)[:first+n]
+	out, k := dst[first:], 0
+	switch {
+	case x.stride == 0:
+		for i := range out {
+			out[i] = int32(i)
+		}
+		k = n
+	case x.dense != nil:
+		dense, least, span := x.dense, x.min, x.span
+		for i, w := range words[:n] {
+			out[k] = int32(i)
+			if at := w - least; at < span {
+				k += int(dense[at>>6] >> (at & 63) & 1)
+			}
+		}
+	default:
+		dir, shift := x.dir[1:], x.shift&63
+		for i := range n {
+			h := x.hash(words, i)
+			t := tagOf(h)
+			out[k] = int32(i)
+			k += same(dir[h>>shift]&t, t)
+		}
+	}
+	return dst[:first+k]
+}
+
+// same is 1 for equal words. It compiles to no branch.
+func same(a, b uint64) int {
+	if a == b {
+		return 1
+	}
+	return 0
 }

@@ -25,7 +25,6 @@ type keyFilter struct {
 	signed  bool // the only key is a signed integer, a date or a time
 	lo, hi  int64
 	words   []uint64
-	a, b    []uint32
 	seen    int64
 	dropped int64
 	// again and found are rows that the reader had left, and those dropped of them.
@@ -177,27 +176,17 @@ func (f *keyFilter) Keep(cols []arrow.Array, n int, dst []int32) []int32 {
 func (f *keyFilter) keep(cols []arrow.Array, n int, dst []int32) []int32 {
 	f.words = growWords(f.words, n*f.keys.stride)
 	f.keys.words(cols, n, f.words)
-	if cap(f.a) < n {
-		f.a, f.b = make([]uint32, n), make([]uint32, n)
-	}
-	a, b := f.a[:n], f.b[:n]
-	f.index.may(f.words, a, b)
-	nulls := f.keys.nullable(cols)
 	first := len(dst)
-	if len(nulls) == 0 {
-		dst = append(dst, make([]int32, n)...)
-		out, k := dst[first:], 0
-		for i, h := range b {
-			out[k] = int32(i)
-			k += hit(h)
-		}
-		dst = dst[:first+k]
-	} else {
-		for i, h := range b {
-			if h != 0 && !anyNull(nulls, i) {
-				dst = append(dst, int32(i))
+	dst = f.index.may(f.words, n, dst)
+	if nulls := f.keys.nullable(cols); len(nulls) > 0 {
+		k := first
+		for _, r := range dst[first:] {
+			if !anyNull(nulls, int(r)) {
+				dst[k] = r
+				k++
 			}
 		}
+		dst = dst[:k]
 	}
 	return dst
 }
@@ -208,29 +197,6 @@ func (f *keyFilter) worthwhile(sifted bool) bool {
 		return f.Active()
 	}
 	return f.again < keyFilterTrial || f.found*keyFilterFifth >= f.again
-}
-
-// may is lookup, but that a range may be one of other keys.
-func (x *joinIndex) may(words []uint64, lo, hi []uint32) {
-	switch {
-	case x.n == 0 || x.stride == 0 || x.dense != nil && x.starts == nil:
-		x.lookup(words, lo, hi)
-	case x.dense != nil:
-		x.lookupRank(words, lo, hi)
-	default:
-		var hashes [lookupRows]uint64
-		for start := 0; start < len(lo); start += lookupRows {
-			end := min(start+lookupRows, len(lo))
-			for i := range end - start {
-				if x.stride == 1 {
-					hashes[i] = mixWord(words[start+i])
-				} else {
-					hashes[i] = mixPair(words[2*(start+i)], words[2*(start+i)+1])
-				}
-			}
-			x.candidates(hashes[:end-start], lo[start:end], hi[start:end])
-		}
-	}
 }
 
 // offer tells the reader what joins know already.

@@ -1,13 +1,14 @@
 package executor
 
 import (
+	"fmt"
 	"io"
 	"slices"
 
 	"github.com/apache/arrow-go/v18/arrow"
-	"github.com/apache/arrow-go/v18/arrow/array"
 
 	"github.com/sluice-stream/sluice/executor/gather"
+	"github.com/sluice-stream/sluice/planner/expr/vec"
 )
 
 // merge reads sorted runs in order; among equal rows the earlier run comes first.
@@ -15,11 +16,14 @@ type merge struct {
 	tc      *TaskContext
 	schema  *arrow.Schema
 	heap    []*run // the run whose next row is first is at the top
+	rows    int    // of an output batch
 	started bool
+	from    []int32 // of each output row: its part, and its position there
+	row     []int32
 }
 
 func newMerge(tc *TaskContext, schema *arrow.Schema, runs []*run) *merge {
-	return &merge{tc: tc, schema: schema, heap: append([]*run{}, runs...)}
+	return &merge{tc: tc, schema: schema, heap: append([]*run{}, runs...), rows: outputRows}
 }
 
 // start reads the first batch of each run.
@@ -55,77 +59,56 @@ func (m *merge) sink(i int) {
 	}
 }
 
-// part is what an output batch takes out of one batch of a run.
-type part struct {
-	rec         arrow.RecordBatch
-	first, rows int
-}
-
-// next collects rows from the runs: positions first, then one gather.
+// next collects rows from the runs: positions first, then one copy.
 func (m *merge) next() (arrow.RecordBatch, error) {
 	if !m.started {
 		if err := m.start(); err != nil {
 			return nil, err
 		}
 	}
-	var parts []part
+	var parts []arrow.RecordBatch // batches of runs that output rows are in
 	defer func() {
 		for _, p := range parts {
-			p.rec.Release()
+			p.Release()
 		}
 	}()
-	// Of each output row: its part, and its position there.
-	from, row := make([]int32, 0, outputRows), make([]int32, 0, outputRows)
+	m.from, m.row = m.from[:0], m.row[:0]
 	for _, r := range m.heap {
 		r.part = -1
 	}
-	for len(row) < outputRows && len(m.heap) > 0 {
+	for len(m.row) < m.rows && len(m.heap) > 0 {
 		r := m.heap[0]
 		if r.part < 0 {
 			r.part = len(parts)
 			r.rec.Retain()
-			parts = append(parts, part{rec: r.rec, first: r.at})
+			parts = append(parts, r.rec)
 		}
-		p := &parts[r.part]
-		from, row = append(from, int32(r.part)), append(row, int32(p.rows))
-		p.rows++
+		m.from, m.row = append(m.from, int32(r.part)), append(m.row, int32(r.at))
 		if err := m.step(r); err != nil {
 			return nil, err
 		}
 	}
-	if len(row) == 0 {
+	if len(m.row) == 0 {
 		return nil, io.EOF
 	}
-	return m.collect(parts, from, row)
+	return m.collect(parts)
 }
 
-func (m *merge) collect(parts []part, from, row []int32) (arrow.RecordBatch, error) {
-	chunks := make([][]arrow.Array, len(parts))
-	defer func() {
-		for _, c := range chunks {
-			gather.Release(c)
+func (m *merge) collect(parts []arrow.RecordBatch) (arrow.RecordBatch, error) {
+	cols := make([]arrow.Array, 0, m.schema.NumFields())
+	of := make([]vec.Part, len(parts))
+	for c, f := range m.schema.Fields() {
+		for i, p := range parts {
+			of[i] = vec.Part{Arr: p.Column(c)}
 		}
-	}()
-	base := make([]int32, len(parts)+1)
-	for i, p := range parts {
-		base[i+1] = base[i] + int32(p.rows)
-		for c := range m.schema.NumFields() {
-			chunks[i] = append(chunks[i], array.NewSlice(p.rec.Column(c), int64(p.first), int64(p.first+p.rows)))
+		col, err := vec.Interleave(m.tc.Alloc, f.Type, of, m.from, m.row)
+		if err != nil {
+			gather.Release(cols)
+			return nil, fmt.Errorf("merge %d rows of %d sorted batches: %w", len(m.row), len(parts), err)
 		}
+		cols = append(cols, col)
 	}
-	for i, f := range from {
-		row[i] += base[f]
-	}
-	cols, err := concat(m.tc.Alloc, chunks)
-	if err != nil {
-		return nil, err
-	}
-	defer gather.Release(cols)
-	out, err := gather.Columns(m.tc.Alloc, cols, row)
-	if err != nil {
-		return nil, err
-	}
-	return newBatch(m.schema, out, len(row)), nil
+	return newBatch(m.schema, cols, len(m.row)), nil
 }
 
 // step takes the top run to its next row.

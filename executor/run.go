@@ -21,20 +21,22 @@ type run struct {
 	at     int
 	part   int // of the merge's output at hand
 	number int
+	level  int    // how many times its rows have been merged
 	prefix uint64 // of the key at hand
 	cur    []byte // the key at hand
 }
 
-// writeRun writes the batches of c as run number i of the task.
-func writeRun(tc *TaskContext, i int, c *cutter) (*run, error) {
+// writeRun writes the batches that next gives, up to io.EOF, as run number i of the task.
+func writeRun(tc *TaskContext, i int, next func() (arrow.RecordBatch, error)) (*run, error) {
 	f, err := exchange.CreateFile(tc.Spill, fmt.Sprintf("sort-%d-*", i))
 	if err != nil {
 		return nil, err
 	}
 	r := &run{file: f, number: i}
 	for {
-		rec, err := c.next()
+		rec, err := next()
 		if err == io.EOF {
+			f.Written()
 			return r, nil
 		}
 		if err != nil {

@@ -17,9 +17,15 @@ import (
 // whether or not memory is short.
 const sortBytesMax = 64 << 20
 
-// runRows is the size of a batch of a run. While runs are merged there is one
-// batch of each in memory.
-const runRows = 2048
+// A batch of a run has runRows rows, or about runBytes if that is less. While runs
+// are merged there is one batch of each in memory, and at most fanIn runs are
+// merged at once.
+const (
+	runRows  = 2048
+	runBytes = 128 << 10
+	runFew   = 32 // rows of a batch that cost more in their headers than they save
+	fanIn    = 64
+)
 
 // sortRows is where a run is cut even if it is small in bytes: positions are 32 bits.
 const sortRows = 1 << 24
@@ -35,6 +41,8 @@ type sorter struct {
 	rows    int
 	held    int64
 	runs    []*run
+	made    int // runs, those that were merged since counted
+	fan     int // runs that are merged at once; fanIn
 	out     cutter
 	merging *merge
 	done    bool
@@ -47,7 +55,7 @@ func newSorter(n *physical.Sort, in Operator) (*sorter, error) {
 		return nil, err
 	}
 	enc, err := newSortEncoder(n.Keys)
-	return &sorter{base: base{node: n, in: []Operator{in}}, keys: keys, enc: enc, max: sortBytesMax}, err
+	return &sorter{base: base{node: n, in: []Operator{in}}, keys: keys, enc: enc, max: sortBytesMax, fan: fanIn}, err
 }
 
 func newSortKeys(keys []expr.SortKey, input *arrow.Schema) (*computed, error) {
@@ -74,7 +82,7 @@ func (s *sorter) reset() {
 	for _, r := range s.runs {
 		r.close()
 	}
-	s.runs, s.merging, s.done = nil, nil, false
+	s.runs, s.made, s.merging, s.done = nil, 0, nil, false
 }
 
 func (s *sorter) dropChunks() {
@@ -203,19 +211,42 @@ func (s *sorter) column(c int, order []int32) (arrow.Array, error) {
 }
 
 func (s *sorter) spill() error {
+	held := s.held
 	cols, n, err := s.sorted(true)
 	if err != nil || n == 0 {
 		return err
 	}
 	fields := append(append([]arrow.Field{}, s.Schema().Fields()...), arrow.Field{Name: "", Type: arrow.BinaryTypes.Binary})
-	c := cutter{rows: runRows}
+	c := cutter{rows: int(min(max(runBytes*int64(n)/max(held, 1), runFew), runRows))}
 	c.set(arrow.NewSchema(fields, nil), cols, n)
 	defer c.reset()
-	r, err := writeRun(s.tc, len(s.runs), &c)
+	r, err := writeRun(s.tc, s.made, c.next)
 	if err != nil {
 		return fmt.Errorf("spill %d sorted rows: %w", n, err)
 	}
+	s.made++
 	s.runs = append(s.runs, r)
+	return s.mergeRuns(c.schema)
+}
+
+// mergeRuns makes one run of the last fan that have been merged equally often.
+// They are neighbours, so that equal rows keep their order.
+func (s *sorter) mergeRuns(schema *arrow.Schema) error {
+	for len(s.runs) >= s.fan && s.runs[len(s.runs)-s.fan].level == s.runs[len(s.runs)-1].level {
+		first := len(s.runs) - s.fan
+		some := s.runs[first:]
+		m := newMerge(s.tc, schema, some)
+		m.rows = runRows
+		r, err := writeRun(s.tc, some[0].number, m.next)
+		if err != nil {
+			return fmt.Errorf("merge %d sorted runs: %w", s.fan, err)
+		}
+		r.level = some[0].level + 1
+		for _, old := range some {
+			old.close()
+		}
+		s.runs = append(s.runs[:first], r)
+	}
 	return nil
 }
 

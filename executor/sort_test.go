@@ -86,8 +86,9 @@ func checkSort(t *testing.T, r *rand.Rand, n int) {
 		want []string
 		max  int64
 	}{
-		"sort":         {func(in physical.Node) physical.Node { return &physical.Sort{Input: in, Keys: keys} }, want, sortBytesMax},
-		"spilled sort": {func(in physical.Node) physical.Node { return &physical.Sort{Input: in, Keys: keys} }, want, 2000},
+		"sort":            {func(in physical.Node) physical.Node { return &physical.Sort{Input: in, Keys: keys} }, want, sortBytesMax},
+		"spilled sort":    {func(in physical.Node) physical.Node { return &physical.Sort{Input: in, Keys: keys} }, want, 2000},
+		"merged in turns": {func(in physical.Node) physical.Node { return &physical.Sort{Input: in, Keys: keys} }, want, 1},
 		"top n": {func(in physical.Node) physical.Node {
 			return &physical.TopN{Input: in, Keys: keys, Count: count, Offset: offset}
 		}, best, 0},
@@ -101,7 +102,9 @@ func checkSort(t *testing.T, r *rand.Rand, n int) {
 		e := newEngine(t, alloc, onePlan(tb, c.wrap), 1)
 		e.spill = t.TempDir()
 		if s, ok := e.tasks[1].root.(*watched).op.(*sorter); ok {
-			s.max = c.max
+			if s.max = c.max; c.max == 1 { // each batch is a run
+				s.fan = 2
+			}
 		}
 		e.sources["src"] = tb.cut(r, 0, n, 3)
 		for id := range 2 { // twice: the operators are reused

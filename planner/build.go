@@ -3,6 +3,7 @@ package planner
 import (
 	"fmt"
 	"hash/fnv"
+	"slices"
 
 	"github.com/sluice-stream/sluice/batch"
 	"github.com/sluice-stream/sluice/planner/incremental"
@@ -30,6 +31,9 @@ type Options struct {
 	// BroadcastMax is the estimated size in bytes up to which a join's side is sent
 	// to all tasks, instead of both being spread by key; 0 is 128 MiB.
 	BroadcastMax int64
+	// ReduceFrom is the estimated number of rows from which a join's side is cut down
+	// to the keys of the other before anything is made of it; 0 is 100,000.
+	ReduceFrom int64
 	// SkipRules names rules that are not applied, for tests and for finding a rule's fault.
 	SkipRules map[string]bool
 }
@@ -37,9 +41,13 @@ type Options struct {
 // Sizes up to which a join's side is sent to all tasks if nothing else is said:
 // where the tables are known, and where their size is guessed.
 const (
-	broadcastMax  = 128 << 20
+	BroadcastMax  = 128 << 20
 	broadcastMost = 32 << 20
 )
+
+// reduceFrom is how many rows a join's side must have to be reduced if nothing
+// else is said.
+const reduceFrom = 100_000
 
 // Query is a planned query with what EXPLAIN tells of it besides the stages.
 type Query struct {
@@ -65,9 +73,12 @@ func Build(outputs []Output, opts Options) (*Query, error) {
 	}
 	b.query.Plan = b.plan
 	if opts.BroadcastMax <= 0 {
-		b.opts.BroadcastMax = broadcastMax
+		b.opts.BroadcastMax = BroadcastMax
 	}
-	c := &rules.Context{Skip: opts.SkipRules}
+	c := &rules.Context{Skip: opts.SkipRules, ReduceFrom: float64(opts.ReduceFrom)}
+	if opts.ReduceFrom <= 0 {
+		c.ReduceFrom = reduceFrom
+	}
 	if !opts.Stream {
 		b.stats = stats.New(opts.Stats)
 		c.Stats = b.stats
@@ -82,6 +93,9 @@ func Build(outputs []Output, opts Options) (*Query, error) {
 		if err := b.output(out); err != nil {
 			return nil, err
 		}
+	}
+	if !opts.Stream {
+		b.dropUnread()
 	}
 	h := fnv.New64a()
 	fmt.Fprint(h, b.plan.String())
@@ -123,4 +137,15 @@ func (b *builder) output(out Output) error {
 // refuse makes the error for an operator that cannot be had.
 func refuse(op, why string) error {
 	return batch.UserErrorf("%s cannot run in this streaming query: %s", op, why)
+}
+
+// dropUnread forgets the sources of stages that another one stands for.
+func (b *builder) dropUnread() {
+	read := map[string]bool{}
+	for _, s := range b.plan.Stages {
+		for _, name := range s.Sources {
+			read[name] = true
+		}
+	}
+	b.plan.Sources = slices.DeleteFunc(b.plan.Sources, func(s physical.Source) bool { return !read[s.Name] })
 }

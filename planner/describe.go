@@ -8,11 +8,15 @@ import (
 	"github.com/sluice-stream/sluice/planner/physical"
 )
 
-// describe writes down what a fragment computes, scans by their table and not by
+// describe writes down what a fragment computes and where it goes, scans by their table and not by
 // their place in the plan: fragments with equal texts give equal rows. ok is false
 // for what may differ each time, or is not written down in full.
-func (b *builder) describe(f *fragment) (text string, ok bool) {
-	d := describer{b: b, ok: true}
+func (b *builder) describe(f *fragment, out physical.Output) (text string, ok bool) {
+	d := describer{b: b, ok: f.kind != physical.Splits || len(f.sources) > 0}
+	fmt.Fprintf(&d.text, "%d %T\n", f.kind, out)
+	if h, ok := out.(physical.ToHash); ok {
+		d.exprs(h.Keys)
+	}
 	d.node(f.root, 0)
 	return d.text.String(), d.ok
 }

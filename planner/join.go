@@ -85,9 +85,7 @@ func (b *builder) broadcastJoin(j *physical.HashJoin, l, r *fragment) *fragment 
 		j.Left, j.Right = read, r.root
 	}
 	f := probe.wrap(j)
-	if f.inputs = slices.Clone(probe.inputs); !slices.Contains(f.inputs, id) {
-		f.inputs = append(f.inputs, id)
-	}
+	f.inputs = inputsOf(probe.inputs, []int{id})
 	return f
 }
 
@@ -121,7 +119,7 @@ func (b *builder) batchJoin(n *logical.Join, j *physical.HashJoin, l, r *fragmen
 	j.Left, j.Right = l.root, r.root
 	j.BuildLeft = lsize.bytes > 0 && lsize.bytes < rsize.bytes || lsize.bytes == 0 && n.Kind == logical.RightOuter
 	f := &fragment{
-		root: j, kind: l.kind, inputs: append(slices.Clone(l.inputs), r.inputs...),
+		root: j, kind: l.kind, inputs: inputsOf(l.inputs, r.inputs),
 		static: l.static && r.static, state: append(slices.Clone(l.state), r.state...),
 		sources: append(slices.Clone(l.sources), r.sources...),
 	}

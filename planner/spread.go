@@ -201,27 +201,44 @@ func joinedSpread(n *logical.Join, l, r *fragment) [][]int {
 	return out
 }
 
-// sendAll closes a fragment whose rows every task reads. Two that compute the
-// same in a plan that runs once are one stage, unless that may differ.
+// sendAll closes a fragment whose rows every task reads.
 func (b *builder) sendAll(f *fragment) int {
-	if b.stats == nil {
-		return b.close(f, physical.ToAll{})
-	}
-	if read, ok := f.root.(*physical.ExchangeRead); ok {
+	if read, ok := f.root.(*physical.ExchangeRead); ok && b.stats != nil {
 		if _, all := b.plan.Stages[read.Stage].Output.(physical.ToAll); all {
 			return read.Stage // every task can read it as it is
 		}
 	}
-	text, ok := b.describe(f)
+	return b.closeOnce(f, physical.ToAll{})
+}
+
+// closeOnce closes a fragment, unless there is a stage that computes the same and
+// sends it the same way: a view used twice, a table joined twice. It takes plans
+// that run once and give the same rows each time.
+func (b *builder) closeOnce(f *fragment, out physical.Output) int {
+	if b.stats == nil {
+		return b.close(f, out)
+	}
+	text, ok := b.describe(f, out)
 	if !ok {
-		return b.close(f, physical.ToAll{})
+		return b.close(f, out)
 	}
 	if id, ok := b.sent[text]; ok {
 		return id
 	}
-	id := b.close(f, physical.ToAll{})
+	id := b.close(f, out)
 	b.sent[text] = id
 	return id
+}
+
+// inputsOf are the stages that either of two fragments reads.
+func inputsOf(a, b []int) []int {
+	out := slices.Clone(a)
+	for _, id := range b {
+		if !slices.Contains(out, id) {
+			out = append(out, id)
+		}
+	}
+	return out
 }
 
 // shared makes one stage of a plan that is used in several places, each of which

@@ -20,7 +20,7 @@ type builder struct {
 	query  *Query
 	stats  *stats.Estimator // nil for a stream
 	counts map[string]int   // scans by table, for source names
-	sent   map[string]int   // stages whose rows go to all tasks, by what they compute
+	sent   map[string]int   // stages that may be read again, by what they compute and where it goes
 	shares map[int]int      // stages of plans that are used in several places, by ID
 	mode   string           // of the output being planned
 	// above counts the stateful operators between here and the output: only the
@@ -66,7 +66,7 @@ func (b *builder) close(f *fragment, out physical.Output) int {
 
 // exchange closes the fragment and starts one that reads it.
 func (b *builder) exchange(f *fragment, out physical.Output) *fragment {
-	id := b.close(f, out)
+	id := b.closeOnce(f, out)
 	kind := physical.Hash
 	if _, ok := out.(physical.ToOne); ok {
 		kind = physical.Single

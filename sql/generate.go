@@ -2,6 +2,7 @@ package sql
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -36,7 +37,13 @@ func (x *exprBinder) generator(c *ast.Call) (*logical.Generate, error) {
 	if c.Distinct || c.OrderBy != nil || c.Filter != nil || c.Over != nil || c.WithinGroup != nil || c.Nulls != "" {
 		return nil, ast.Errorf(c.Pos, "%s takes arguments alone", name)
 	}
-	args, err := x.list(c.Args)
+	list := slices.Clone(c.Args)
+	for i, a := range list {
+		if n, ok := a.(*ast.NamedArg); ok && len(list) == 1 && (strings.EqualFold(n.Name.Name, "collection") || strings.EqualFold(n.Name.Name, "input")) {
+			list[i] = n.X
+		}
+	}
+	args, err := x.list(list)
 	if err != nil {
 		return nil, err
 	}

@@ -61,6 +61,9 @@ func (f *File) Append(rec arrow.RecordBatch, alloc memory.Allocator) (Frame, err
 	return fr, nil
 }
 
+// Written says that nothing more is appended: what writing took is given back.
+func (f *File) Written() { f.buf = bytes.Buffer{} }
+
 // Size is the number of bytes written.
 func (f *File) Size() int64 { return f.size }
 

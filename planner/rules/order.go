@@ -12,6 +12,8 @@ type Context struct {
 	Stats *stats.Estimator
 	// Skip names rules that are not applied.
 	Skip map[string]bool
+	// ReduceFrom is how many rows a side of a join must have to be reduced.
+	ReduceFrom float64
 }
 
 // Rule rewrites a whole plan.

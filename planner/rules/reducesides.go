@@ -11,21 +11,21 @@ import (
 // of an outer, semi or anti join. The small side is computed once for both uses.
 // It runs behind the rules that move columns.
 func ReduceSides(c *Context, n logical.Node) logical.Node {
-	r := &reducer{est: c.Stats}
+	r := &reducer{est: c.Stats, from: c.ReduceFrom}
 	return r.node(n)
 }
 
-// What is worth it: a large side of rows of which few have a partner, against a
-// small side that one task can hold.
+// What is worth it: a large side of which few rows have a partner, against a small
+// side that one task can hold.
 const (
-	reduceFrom  = 100_000
 	reduceShare = 0.5
 	reduceBy    = 500_000
 )
 
 type reducer struct {
-	est *stats.Estimator
-	ids int
+	est  *stats.Estimator
+	from float64
+	ids  int
 }
 
 func (r *reducer) node(n logical.Node) logical.Node {
@@ -91,7 +91,7 @@ func (r *reducer) reduce(n *logical.Join, left, grouped bool) logical.Node {
 	}
 	below := r.est.Of(at.node)
 	// A table that is read anyway is where the time goes.
-	if below.Guess || below.Rows < reduceFrom || rel.Rows > below.Rows/4 {
+	if below.Guess || below.Rows < r.from || rel.Rows > below.Rows/4 {
 		return nil
 	}
 	if stats.MatchShare(stats.Pairs(at.keys, at.from, below, rel), below.Rows, rel, nil) > reduceShare {
@@ -129,6 +129,7 @@ type point struct {
 	keys    []exprT // over node
 	from    []exprT // what they must be equal to, over the small side
 	grouped bool    // the way here led through a grouping
+	steps   int     // and through so many groupings and joins
 	rebuild func(logical.Node) logical.Node
 }
 
@@ -141,10 +142,10 @@ func (r *reducer) descend(p point) point {
 	switch n := p.node.(type) {
 	case *logical.Filter:
 		d := r.descend(p.through(n, n.Input, p.keys))
-		if d.grouped { // a filter on a scan comes first: it is part of the scan
+		if d.steps > p.steps {
 			return d
 		}
-		return p
+		return p // a filter on a scan comes first
 	case *logical.Project:
 		for _, e := range n.Exprs {
 			if !expr.Deterministic(e) {
@@ -167,7 +168,7 @@ func (r *reducer) descend(p point) point {
 // through is the point below a node with one input.
 func (p point) through(n, in logical.Node, keys []exprT) point {
 	up := p.rebuild
-	return point{node: in, keys: keys, from: p.from, grouped: p.grouped,
+	return point{node: in, keys: keys, from: p.from, grouped: p.grouped, steps: p.steps,
 		rebuild: func(x logical.Node) logical.Node { return up(n.WithInputs([]logical.Node{x})) }}
 }
 
@@ -176,7 +177,7 @@ func (r *reducer) throughGroups(p point, n *logical.Aggregate) point {
 		return p
 	}
 	q := p.through(n, n.Input, nil)
-	q.from, q.grouped = nil, true
+	q.from, q.grouped, q.steps = nil, true, p.steps+1
 	for i, k := range p.keys {
 		if set := with(nil, k); len(set) > 0 && set[len(set)-1] < len(n.Keys) {
 			e := substitute(k, n.Keys)
@@ -202,12 +203,12 @@ func (r *reducer) throughJoin(p point, n *logical.Join) point {
 		return p
 	case all[len(all)-1] < lw && n.Kind != logical.RightOuter && n.Kind != logical.FullOuter:
 		q := p
-		q.node = n.Left
+		q.node, q.steps = n.Left, p.steps+1
 		q.rebuild = func(x logical.Node) logical.Node { return up(n.WithInputs([]logical.Node{x, n.Right})) }
 		return r.descend(q)
 	case isInner(n) && all[0] >= lw && all[len(all)-1] < total:
 		q := p
-		q.node, q.keys = n.Right, make([]exprT, len(p.keys))
+		q.node, q.keys, q.steps = n.Right, make([]exprT, len(p.keys)), p.steps+1
 		for i, k := range p.keys {
 			q.keys[i] = shift(k, -lw)
 		}

@@ -1,7 +1,10 @@
 package functions
 
 import (
+	"math/bits"
+
 	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/decimal128"
 	"github.com/apache/arrow-go/v18/arrow/memory"
 
 	"github.com/sluice-stream/sluice/batch"
@@ -20,6 +23,7 @@ type decSums struct {
 	sum    []dec.Num
 	count  []int64
 	result arrow.DataType
+	rows   int64 // see bounded
 }
 
 func newDecSums(dt arrow.DataType, avg bool) *expr.Aggregate {
@@ -52,6 +56,7 @@ func (s *decSums) add(groups []uint32, args []expr.Vec, sel []int32, n int, back
 	if sel == nil && !back && !args[0].Const && args[0].Arr.NullN() == 0 {
 		return s.all(groups, v.Vals[:n])
 	}
+	s.rows = boundedRows // of unknown size
 	return eachRow(groups, args[:1], sel, n, func(g uint32, i int) error {
 		if back {
 			return s.put(g, v.At(i).Negate(), -1)
@@ -60,8 +65,16 @@ func (s *decSums) add(groups []uint32, args []expr.Vec, sel []int32, n int, back
 	})
 }
 
+// smallDigits is up to how many digits a value may have for a sum of all the rows
+// that there can be to stay within 128 bits: 10^18 is less than 2^60.
+const smallDigits = 18
+
 // all adds every row of a column without NULLs.
 func (s *decSums) all(groups []uint32, vals []dec.Num) error {
+	if s.in.P <= smallDigits || s.bounded(vals) {
+		s.small(groups, vals)
+		return nil
+	}
 	var g uint32
 	for k, v := range vals {
 		if groups != nil {
@@ -78,6 +91,47 @@ func (s *decSums) all(groups []uint32, vals []dec.Num) error {
 	return nil
 }
 
+// boundedRows is how many values of less than 2^95 add up to less than 2^127.
+const boundedRows = 1 << 32
+
+// bounded reports that the sums cannot overflow by these values: all so far were
+// below 2^95, and there were not too many.
+func (s *decSums) bounded(vals []dec.Num) bool {
+	if s.rows += int64(len(vals)); s.rows >= boundedRows {
+		return false
+	}
+	var high int64
+	for _, v := range vals {
+		high |= v.HighBits() ^ v.HighBits()>>63
+	}
+	if high >= 1<<31 {
+		s.rows = boundedRows
+		return false
+	}
+	return true
+}
+
+// small is all without a look at overflow.
+func (s *decSums) small(groups []uint32, vals []dec.Num) {
+	if groups == nil {
+		var lo, hi, c uint64
+		for _, v := range vals {
+			lo, c = bits.Add64(lo, v.LowBits(), 0)
+			hi += uint64(v.HighBits()) + c
+		}
+		s.sum[0] = s.sum[0].Add(decimal128.New(int64(hi), lo))
+		s.count[0] += int64(len(vals))
+		return
+	}
+	sum, count := s.sum, s.count[:len(s.sum)]
+	vals = vals[:len(groups)]
+	for k, g := range groups {
+		lo, c := bits.Add64(sum[g].LowBits(), vals[k].LowBits(), 0)
+		sum[g] = decimal128.New(sum[g].HighBits()+vals[k].HighBits()+int64(c), lo)
+		count[g]++
+	}
+}
+
 func (s *decSums) put(g uint32, v dec.Num, count int64) error {
 	t := s.sum[g].Add(v)
 	if s.sum[g].Sign() == v.Sign() && v.Sign() != 0 && t.Sign() != v.Sign() {
@@ -89,6 +143,7 @@ func (s *decSums) put(g uint32, v dec.Num, count int64) error {
 }
 
 func (s *decSums) Merge(groups []uint32, state []arrow.Array) error {
+	s.rows = boundedRows
 	sums, counts := vec.Values[dec.Num](state[0]), vec.Values[int64](state[1])
 	for k, c := range counts {
 		if err := s.put(group0(groups, k), sums[k], c); err != nil {
@@ -135,5 +190,5 @@ func (s *decSums) Final(first, end int) (arrow.Array, error) {
 }
 
 func (s *decSums) Bytes() int64 { return int64(cap(s.sum))*16 + int64(cap(s.count))*8 }
-func (s *decSums) Reset()       { s.sum, s.count = s.sum[:0], s.count[:0] }
+func (s *decSums) Reset()       { s.sum, s.count, s.rows = s.sum[:0], s.count[:0], 0 }
 func (s *decSums) Release()     { s.sum, s.count = nil, nil }

@@ -122,8 +122,8 @@ func byRank(arr arrow.Array, desc bool) []int {
 func gatherAggregates() []*Entry {
 	const five = " FROM VALUES (0), (10), (20), (30), (40)"
 	return []*Entry{
-		agg("percentile_disc", "The first value whose share of the values in order is at least the percentage: percentile_disc(p) WITHIN GROUP (ORDER BY x).", "percentile_disc(col1, 0.3)"+five, "10",
-			asig("any, double, boolean = false", discrete), asig("any, array<double>, boolean = false", discrete)),
+		agg("percentile_disc", "The first value whose share of the values in order is at least the percentage: percentile_disc(p) WITHIN GROUP (ORDER BY x).", "percentile_disc(col1, 0.3)"+five, "10.0",
+			slices.Concat(discreteSigs("double"), discreteSigs("months"), discreteSigs("duration"))...),
 		agg("histogram_numeric", "A histogram of a number of bins, as an array of centres x and counts y.", "histogram_numeric(col1, 5) FROM VALUES (0), (1), (2), (10)", "[{0, 1.0}, {1, 1.0}, {2, 1.0}, {10, 1.0}]",
 			asig("numeric, int", histogram), asig("timestamp, int", histogram), asig("date, int", histogram)),
 		agg("approx_top_k", "The most frequent values with their counts, as an array of item and count.", "approx_top_k(col1, 2) FROM VALUES ('a'), ('b'), ('b'), ('b'), ('c'), ('c')", "[{b, 3}, {c, 2}]",
@@ -161,6 +161,10 @@ func spanQuantiles(t *Types, ps []float64, many bool) *expr.Aggregate {
 	})
 }
 
+func discreteSigs(of string) []AggSig {
+	return []AggSig{asig(of+", double, boolean = false", discrete), asig(of+", array<double>, boolean = false", discrete)}
+}
+
 func discrete(t *Types) (*expr.Aggregate, error) {
 	ps, many, err := percentages(t, 1)
 	if err != nil {
@@ -169,9 +173,6 @@ func discrete(t *Types) (*expr.Aggregate, error) {
 	desc, err := t.constant(2)
 	if err != nil {
 		return nil, err
-	}
-	if t.Args[0].ID() == arrow.MAP {
-		return nil, batch.UserErrorf("values of type %s have no order", expr.TypeName(t.Args[0]))
 	}
 	return newGathered(t.Args[:1], resultOf(t.Args[0], many), func(b array.Builder, rows arrow.Array) error {
 		order := byRank(rows, desc.Value == true)

@@ -158,14 +158,30 @@ func (s *sums[S]) addGroups(groups []uint32, vals []S) {
 
 func (s *sums[S]) Merge(groups []uint32, state []arrow.Array) error {
 	counts := vec.Values[int64](state[1])
+	if s.hi == nil {
+		vals := vec.Values[float64](state[0])
+		for k, c := range counts {
+			g := group0(groups, k)
+			s.count[g] += c
+			s.sum[g] += S(vals[k])
+		}
+		return nil
+	}
+	vals := vec.Values[decimal128.Num](state[0])
 	for k, c := range counts {
 		g := group0(groups, k)
 		s.count[g] += c
-		if s.hi == nil {
-			s.sum[g] += S(vec.Values[float64](state[0])[k])
+		v := vals[k]
+		if v.HighBits() != int64(v.LowBits())>>63 { // more than 64 bits
+			s.put(int(g), s.total(int(g)).Add(v))
 			continue
 		}
-		s.put(int(g), s.total(int(g)).Add(vec.Values[decimal128.Num](state[0])[k]))
+		a, b := int64(s.sum[g]), int64(v.LowBits())
+		t := a + b
+		if (t^a)&(t^b) < 0 {
+			s.hi[g] += carry(a)
+		}
+		s.sum[g] = S(t)
 	}
 	return nil
 }

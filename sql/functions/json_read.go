@@ -115,14 +115,15 @@ func appendMalformed(b array.Builder, s string) {
 }
 
 func fromJSON(o textOptions) expr.Kernel {
+	zeros := o.is("allownumericleadingzeros", "true")
 	return fromText(o, func(r *valueReader, b array.Builder, s string) bool {
-		j := jsonText{s: s}
+		j := jsonText{s: s, zeros: zeros}
 		c := j.kind()
 		if c == 0 {
 			b.AppendNull()
 			return true
 		}
-		if !wholeJSON(s) {
+		if whole := j; !whole.skip() || whole.kind() != 0 {
 			return false
 		}
 		switch b := b.(type) {
@@ -160,8 +161,8 @@ func bindSchemaOf(f func(text string, o textOptions) (arrow.DataType, bool)) fun
 	}
 }
 
-func jsonSchema(text string, _ textOptions) (arrow.DataType, bool) {
-	j := jsonText{s: text}
+func jsonSchema(text string, o textOptions) (arrow.DataType, bool) {
+	j := jsonText{s: text, zeros: o.is("allownumericleadingzeros", "true")}
 	dt, ok := j.schema()
 	return dt, ok && j.kind() == 0
 }

@@ -2,7 +2,9 @@ package functions
 
 import (
 	"encoding/base64"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
@@ -52,7 +54,7 @@ func writable(dt arrow.DataType) error {
 	case *arrow.ListType:
 		return writable(t.Elem())
 	case *arrow.MapType:
-		if isNested(t.KeyType()) {
+		if isNested(t.KeyType()) && t.KeyType().ID() != arrow.STRUCT {
 			return batch.UserErrorf("a map with keys of type %s cannot be written as JSON", expr.TypeName(t.KeyType()))
 		}
 		return writable(t.ItemType())
@@ -74,6 +76,7 @@ type textWriter struct {
 	bare      bool        // the text needs no quotes
 	kids      []*textWriter
 	keepNulls bool
+	order     []int // of a struct's fields if they are sorted
 }
 
 // newTextWriter prepares a column. The options' patterns, and those that ISO
@@ -89,6 +92,12 @@ func newTextWriter(kc *expr.KernelContext, arr arrow.Array, o textOptions, csv s
 	case *array.Struct:
 		for i := range a.NumField() {
 			kids = append(kids, a.Field(i))
+		}
+		if st := a.DataType().(*arrow.StructType); o.is("sortkeys", "true") {
+			for i := range st.NumFields() {
+				w.order = append(w.order, i)
+			}
+			slices.SortStableFunc(w.order, func(x, y int) int { return strings.Compare(st.Field(x).Name, st.Field(y).Name) })
 		}
 	default:
 		var err error
@@ -189,7 +198,7 @@ func (w *textWriter) json(dst []byte, i int) []byte {
 		dst = append(dst, '{')
 		for j := v.Start(i); j < v.End(i); j++ {
 			dst = comma(dst, j > v.Start(i))
-			dst = append(appendJSONString(dst, w.kids[0].text(j)), ':')
+			dst = append(appendJSONString(dst, w.kids[0].key(j)), ':')
 			dst = w.kids[1].json(dst, j)
 		}
 		return append(dst, '}')
@@ -203,7 +212,12 @@ func (w *textWriter) json(dst []byte, i int) []byte {
 	case *array.Struct:
 		dst = append(dst, '{')
 		first := true
-		for k, kid := range w.kids {
+		for at := range w.kids {
+			k := at
+			if w.order != nil {
+				k = w.order[at]
+			}
+			kid := w.kids[k]
 			if vec.IsNull(kid.arr, i) && !w.keepNulls {
 				continue
 			}
@@ -218,6 +232,21 @@ func (w *textWriter) json(dst []byte, i int) []byte {
 		return append(dst, s...)
 	}
 	return appendJSONString(dst, s)
+}
+
+// key is the name of a map's entry: a struct's is its values in brackets, as in Spark.
+func (w *textWriter) key(i int) string {
+	if w.leaf != nil {
+		return w.text(i)
+	}
+	parts := make([]string, len(w.kids))
+	for k, kid := range w.kids {
+		parts[k] = "null"
+		if !vec.IsNull(kid.arr, i) {
+			parts[k] = kid.key(i)
+		}
+	}
+	return "[" + strings.Join(parts, ",") + "]"
 }
 
 func comma(dst []byte, more bool) []byte {

@@ -15,6 +15,7 @@ type jsonText struct {
 	s     string
 	at    int
 	depth int
+	zeros bool // numbers may begin with zeros
 }
 
 // kind returns the first character of what comes next, or 0 at the end.
@@ -28,12 +29,6 @@ func (j *jsonText) kind() byte {
 		}
 	}
 	return 0
-}
-
-// whole reports whether the text is one value and nothing else.
-func wholeJSON(s string) bool {
-	j := jsonText{s: s}
-	return j.skip() && j.kind() == 0
 }
 
 // skip passes a value over.
@@ -211,6 +206,10 @@ func (j *jsonText) plain() (string, bool) {
 	switch w {
 	case "true", "false", "null", "NaN", "Infinity", "+Infinity", "-Infinity", "INF", "-INF", "+INF":
 		return w, true
+	}
+	if j.zeros {
+		digits := strings.TrimLeft(strings.TrimPrefix(w, "-"), "0")
+		return w, jsonNumber(w) || digits == "" && w != "" || jsonNumber(digits) || jsonNumber("0"+digits)
 	}
 	return w, jsonNumber(w)
 }

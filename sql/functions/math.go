@@ -46,8 +46,8 @@ func maths() []*Entry {
 			return x
 		})), sig("months -> double", p1(func(m int32) float64 { return float64(cmp.Compare(m, 0)) })), sig("duration -> double", p1(func(us int64) float64 { return float64(cmp.Compare(us, 0)) }))).safe().tight(),
 		fn("positive", "The argument itself.", "positive(3)", "3", sigR("numeric", sameAs(0), expr.Kernel(passOn)), sig("months -> months", expr.Kernel(passOn)), sig("duration -> duration", expr.Kernel(passOn))).safe().tight(),
-		fn("ceil|ceiling", "The least whole number that is not less.", "ceil(1.2)", "2", wholeSigs(math.Ceil, dec.Ceil)...),
-		fn("floor", "The greatest whole number that is not greater.", "floor(-1.2)", "-2", wholeSigs(math.Floor, dec.Floor)...),
+		wholeEntry("ceil|ceiling", "The least whole number that is not less.", "ceil(1.2)", "2", wholeSigs(math.Ceil, dec.Ceil)...),
+		wholeEntry("floor", "The greatest whole number that is not greater.", "floor(-1.2)", "-2", wholeSigs(math.Floor, dec.Floor)...),
 		fn("round", "Rounds half away from zero to a number of fraction digits (0 if not given; negative ones round tens and more).",
 			"round(2.345, 2)", "2.35", roundSig(false)),
 		fn("bround", "Rounds half to the even digit.", "bround(2.5, 0)", "2", roundSig(true)),
@@ -142,6 +142,24 @@ func wholeSigs(f func(float64) float64, d func(dec.Num, int32) dec.Num) []Sig {
 			return int64(r), nil
 		})),
 	}
+}
+
+// wholeEntry is ceil or floor. With a number of digits, integers and floats count as decimals.
+func wholeEntry(names, doc, ex, res string, sigs ...Sig) *Entry {
+	e := fn(names, doc, ex, res, sigs...)
+	e.bind = func(e *Entry, args []expr.Expr) (expr.Expr, error) {
+		if len(args) == 2 {
+			switch dt := args[0].Type(); {
+			case isInt(dt):
+				d, _ := dec.Of(dt)
+				args[0] = coerce(args[0], d.Arrow())
+			case isFloat(dt):
+				args[0] = coerce(args[0], expr.Decimal(30, 15))
+			}
+		}
+		return e.resolve(args)
+	}
+	return e
 }
 
 // wholeScaled is ceil or floor to a number of digits, which is always decimal.

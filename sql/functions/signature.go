@@ -326,7 +326,7 @@ func isNumeric(dt arrow.DataType) bool { return isInt(dt) || isFloat(dt) || isDe
 // decimalOf returns the decimal type that holds an argument's values; of an
 // integer constant, just its digits.
 func decimalOf(e expr.Expr) (dec.Type, bool) {
-	if l, ok := e.(*expr.Literal); ok && isInt(l.DT) {
+	if l, ok := e.(*expr.Literal); ok && (l.DT.ID() == arrow.INT32 || l.DT.ID() == arrow.INT64) {
 		if v, is := l.Value.(int64); is {
 			return dec.Type{P: int32(len(strings.TrimPrefix(strconv.FormatInt(v, 10), "-")))}, true
 		}

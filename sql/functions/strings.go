@@ -60,7 +60,7 @@ func strs() []*Entry {
 			sig("binary, binary, int, int = -1 -> binary", s4(overlayBytes))).safe().tight(),
 	}
 	es[0].Names = []string{"||", "concat"}
-	return slices.Concat(es, searches(), formats(), numberFormats(), byteStrings(), texts())
+	return slices.Concat(es, searches(), formats(), numberFormats(), byteStrings(), texts(), tryURLs())
 }
 
 // searches lists functions that look for one string in another or repeat one.

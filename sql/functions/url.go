@@ -66,10 +66,10 @@ func cutURL(s string) urlParts {
 	return u
 }
 
-// parseURL returns a part of a URL, NULL if the URL has none or is none.
+// parseURL returns a part of a URL, NULL if the URL has none.
 func parseURL(s, part, key string) (string, error) {
 	if strings.ContainsAny(s, " <>\"{}|\\^`") {
-		return "", vec.ErrNull
+		return "", batch.UserErrorf("[INVALID_URL] '%s' is no URL; use try_parse_url for NULL instead", s)
 	}
 	u := cutURL(s)
 	user, host := "", u.authority
@@ -120,4 +120,14 @@ func queryValue(query, key string) (string, error) {
 		}
 	}
 	return "", vec.ErrNull
+}
+
+// tryURLs lists the functions over URLs that are NULL where the others fail.
+func tryURLs() []*Entry {
+	two := k2(func(u, part string) (string, error) { return parseURL(u, part, "") })
+	return []*Entry{
+		fn("try_parse_url", "Like parse_url, but NULL where the text is no URL.", "try_parse_url('inva lid://spark.apache.org', 'HOST')", "NULL",
+			sig("string, string -> string", tryKernel(two)), sig("string, string, string -> string", tryKernel(k3(parseURL)))),
+		fn("try_url_decode", "Like url_decode, but NULL where the text has a broken escape.", "try_url_decode('a%2')", "NULL", sig("string -> string", tryKernel(s1(urlDecode)))),
+	}
 }

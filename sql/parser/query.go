@@ -162,7 +162,11 @@ func (p *parser) fromFirst() ast.QueryBody {
 	pos := p.expect("FROM")
 	from := p.from()
 	if !p.at("SELECT") {
-		return &ast.Select{Pos: pos, Items: []ast.SelectItem{{Expr: &ast.Star{Pos: pos}}}, From: from}
+		s := &ast.Select{Pos: pos, Items: []ast.SelectItem{{Expr: &ast.Star{Pos: pos}}}, From: from}
+		if p.accept("WHERE") {
+			s.Where = p.expr()
+		}
+		return s
 	}
 	s := p.selectBlock()
 	if s.From != nil {

@@ -29,14 +29,18 @@ var variants = []variant{
 	{name: "four partitions, seven Parquet files", settings: map[string]string{"parallelism": "4"}, files: 7, format: "parquet"},
 	{name: "three partitions, a named file", settings: map[string]string{"parallelism": "3"}, format: "parquet"},
 	{name: "little memory", settings: map[string]string{"parallelism": "2", "memory_limit": "16MB"}, files: 2, format: "parquet"},
-	{name: "a rule less", settings: map[string]string{"parallelism": "2"}, files: 2, format: "csv"},
+	{name: "a rule less", settings: map[string]string{"parallelism": "2"}, files: 2, format: "parquet"},
+	{name: "plans of large tables", settings: map[string]string{"parallelism": "3", "planner.broadcast-bytes": "1", "planner.reduce-rows": "1"}, files: 3, format: "parquet"},
 }
 
 // ruleLess is the variant of which each group skips another rule.
 const ruleLess = 4
 
 // rules are those of the planner that may be skipped.
-var rules = []string{"fold-constants", "merge-filters", "push-filters", "merge-projects", "scan-filters", "prune-columns"}
+var rules = []string{
+	"fold-constants", "merge-filters", "push-filters", "order-joins", "outer-to-inner", "imply-filters", "push-residuals",
+	"push-filters-into-joins", "reorder-joins", "merge-projects", "scan-filters", "prune-columns", "reduce-sides",
+}
 
 // newGen draws what a group of queries is about.
 func newGen(r *rand.Rand) *gen {

@@ -39,22 +39,19 @@ func TestQueriesEqualDuckDB(t *testing.T) {
 			t.Fatalf("%v\n%s", err, stmt)
 		}
 	}
-	s, err := sluice.NewSession(sluice.Options{Settings: map[string]string{"parallelism": "2"}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
-	}()
+	// The second session plans as for large tables: both sides of joins are spread by
+	// key, and one is cut down to the keys of the other wherever that can be done.
+	s := open(t, map[string]string{"parallelism": "2"})
+	large := open(t, map[string]string{"parallelism": "3", "planner.broadcast-bytes": "1", "planner.reduce-rows": "1"})
 	for _, name := range tables {
 		path := filepath.Join(dir, name+".parquet")
 		if err := db.Exec(ctx, fmt.Sprintf("COPY %s TO '%s' (FORMAT parquet)", name, path)); err != nil {
 			t.Fatal(err)
 		}
-		if err := s.Exec(ctx, fmt.Sprintf("CREATE TABLE %s WITH ('connector'='filesystem', 'path'='%s', 'format'='parquet')", name, path)); err != nil {
-			t.Fatal(err)
+		for _, s := range []*sluice.Session{s, large} {
+			if err := s.Exec(ctx, fmt.Sprintf("CREATE TABLE %s WITH ('connector'='filesystem', 'path'='%s', 'format'='parquet')", name, path)); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
 	all := split(queries)
@@ -73,8 +70,26 @@ func TestQueriesEqualDuckDB(t *testing.T) {
 				t.Fatal(err)
 			}
 			compare(t, got, want)
+			if got, err = rowsOf(ctx, large, sql); err != nil {
+				t.Fatal(err)
+			}
+			compare(t, got, want)
 		})
 	}
+}
+
+func open(t *testing.T, settings map[string]string) *sluice.Session {
+	t.Helper()
+	s, err := sluice.NewSession(sluice.Options{Settings: settings})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
 }
 
 // split cuts a script at the semicolons that end its lines.

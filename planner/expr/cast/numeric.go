@@ -37,6 +37,8 @@ func bits(dt arrow.DataType) int { return dt.(arrow.FixedWidthDataType).BitWidth
 
 func fromInt[A integer](c conv) expr.Kernel {
 	switch c.to.ID() {
+	case arrow.INTERVAL_MONTHS, arrow.DURATION:
+		return intToInterval[A](c)
 	case arrow.INT8:
 		return intTo[A, int8](c)
 	case arrow.INT16:
@@ -183,6 +185,8 @@ func (c conv) fromDecimal() expr.Kernel {
 	t, _ := dec.Of(c.from)
 	show := func(a dec.Num) string { return string(dec.Append(nil, a, t.S)) }
 	switch c.to.ID() {
+	case arrow.INTERVAL_MONTHS, arrow.DURATION:
+		return decimalToInterval(c)
 	case arrow.INT8:
 		return decInt[int8](c, show)
 	case arrow.INT16:

@@ -77,12 +77,12 @@ func (c conv) stringToTime() expr.Kernel {
 	case arrow.INTERVAL_MONTHS:
 		return plain(c, showString, func(s string) (int32, code) {
 			m, good := civil.ParseMonths(s)
-			return int32(m), badIf(!good)
+			return int32(m), badIf(!good || bareNumber(s))
 		})
 	case arrow.DURATION:
 		return plain(c, showString, func(s string) (int64, code) {
 			d, good := civil.ParseDuration(s)
-			return d, badIf(!good)
+			return d, badIf(!good || bareNumber(s))
 		})
 	case arrow.TIME64:
 		return plain(c, showString, func(s string) (int64, code) {

@@ -102,8 +102,12 @@ func stampInt[R integer](c conv) expr.Kernel {
 
 // fromSpan serves times of day and intervals.
 func (c conv) fromSpan() expr.Kernel {
-	if c.to.ID() != arrow.STRING {
+	switch {
+	case c.to.ID() == arrow.STRING:
+	case c.from.ID() == arrow.TIME64:
 		return nil
+	default:
+		return c.fromInterval()
 	}
 	switch c.from.ID() {
 	case arrow.TIME64:
