@@ -29,7 +29,7 @@ SLTPKGS = $(or $(shell git grep --untracked -lE 'internal/slt"' -- 'test/*_test.
 
 BENCHPKGS = $(shell git grep --untracked -lE '^func Benchmark' -- '*_test.go' | xargs -r -n1 dirname | sort -u | sed 's,^,./,')
 
-.PHONY: help build demo test fmt vet lint staticcheck exhaustive unit short race foreign slt rewrite sim fuzz fuzz-sql fuzz-stream bench ci clean
+.PHONY: help build demo test fmt vet lint staticcheck exhaustive unit short race foreign slt rewrite sim fuzz fuzz-sql fuzz-stream tpcds bench ci clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -103,6 +103,12 @@ fuzz-sql: ## Hold random queries against DuckDB; SEED=n, QUERIES=n (default 5000
 
 fuzz-stream: ## Hold random streaming queries against their batch answers; SEED=n, QUERIES=n (default 500)
 	go test -tags invariants -count=1 -timeout 0 -v -run Stream ./test/fuzz $(if $(SEED),-seed $(SEED)) -streams $(or $(QUERIES),500) $(ARGS)
+
+tpcds: ## Compare the 99 queries of TPC-DS with DuckDB; SF=n is the scale factor (default 0.05)
+	@test -x .work/tpcds/venv/bin/python || python3 -m venv .work/tpcds/venv
+	@.work/tpcds/venv/bin/python -m pip install -q --disable-pip-version-check -r test/tpcds/requirements.txt
+	@rm -rf .work/tpcds/sf && .work/tpcds/venv/bin/python test/tpcds/prepare.py .work/tpcds/sf $(or $(SF),0.05)
+	SLUICE_TPCDS="$(CURDIR)/.work/tpcds/sf" go test -count=1 -timeout 0 ./test/tpcds $(ARGS)
 
 bench: ## Run every benchmark once; bench/record keeps results
 	go test -run '^$$' -bench . -benchmem -benchtime 1x $(ARGS) $(BENCHPKGS)

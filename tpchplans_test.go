@@ -30,14 +30,7 @@ var tpchTables = []string{
 // TestTPCHPlans holds the plans of the 22 queries over known statistics, so that
 // a change of a rule shows in all that it changes. -rewrite writes them anew.
 func TestTPCHPlans(t *testing.T) {
-	s := openSession(t, Options{})
-	for _, table := range tpchTables {
-		name, _, _ := strings.Cut(table, " ")
-		ddl := fmt.Sprintf("CREATE TABLE %s WITH ('connector'='filesystem', 'path'='%s.parquet')", table, name)
-		if err := s.Exec(t.Context(), ddl); err != nil {
-			t.Fatal(err)
-		}
-	}
+	s := tpchSession(t)
 	text, err := os.ReadFile(filepath.Join("test", "tpch", "queries.sql"))
 	if err != nil {
 		t.Fatal(err)
@@ -52,25 +45,47 @@ func TestTPCHPlans(t *testing.T) {
 	}
 }
 
+// tpchSession is a session that knows the tables of TPC-H by name and columns.
+func tpchSession(t *testing.T) *Session {
+	t.Helper()
+	s := openSession(t, Options{})
+	for _, table := range tpchTables {
+		name, _, _ := strings.Cut(table, " ")
+		ddl := fmt.Sprintf("CREATE TABLE %s WITH ('connector'='filesystem', 'path'='%s.parquet')", table, name)
+		if err := s.Exec(t.Context(), ddl); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return s
+}
+
 // planWith plans a query over the statistics of tpchStats.
 func planWith(t *testing.T, s *Session, text string) string {
 	t.Helper()
-	parsed, err := parser.ParseQuery(strings.TrimSuffix(strings.TrimSpace(text), ";"), parser.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	n, err := sql.BindQuery(s.cat, parsed, s.bindOptions())
-	if err != nil {
-		t.Fatal(err)
-	}
-	q, err := planner.Build([]planner.Output{{Node: n}}, planner.Options{Stats: func(t *logical.Table) *batch.TableStats {
-		st := tpchStats[t.Name]
-		return &st
-	}})
+	q, err := planner.Build([]planner.Output{{Node: bound(t, s, text)}}, planner.Options{Stats: tpchTable})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return q.Plan.String()
+}
+
+func tpchTable(t *logical.Table) *batch.TableStats {
+	st := tpchStats[t.Name]
+	return &st
+}
+
+// bound is a query as the binder leaves it.
+func bound(t *testing.T, s *Session, text string) logical.Node {
+	t.Helper()
+	q, err := parser.ParseQuery(strings.TrimSuffix(strings.TrimSpace(text), ";"), parser.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := sql.BindQuery(s.cat, q, s.bindOptions())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
 }
 
 // holdPlan compares a plan with the one in a file.

@@ -60,7 +60,7 @@ func (m *merging) nextSpilled(ctx context.Context, tc *TaskContext) (found bool,
 		return false, nil
 	}
 	defer p.drop()
-	return true, m.mergeAll(ctx, tc, &partReader{tc: tc, list: &p.spilled}, p.level)
+	return true, m.mergeAll(ctx, tc, &partReader{tc: tc, list: &p.kinds[0]}, p.level)
 }
 
 // mergeAll merges all of in, or what fits, and leaves the rest to be merged later.
@@ -88,7 +88,7 @@ func (m *merging) mergeAll(ctx context.Context, tc *TaskContext, in batchSource,
 // put adds rows to their groups and spills the groups if they have become too many.
 func (m *merging) put(tc *TaskContext, keys []arrow.Array, n, level int, add func(groups []uint32) error) error {
 	groups, full := m.agg.assign(keys, n)
-	should, can := m.agg.spills(tc, level)
+	should, can := m.agg.spills(tc, level, 0)
 	if full != nil && !(can && refused(full)) {
 		return full
 	}
@@ -112,9 +112,12 @@ func (m *merging) finish(tc *TaskContext, level int) error {
 	return err
 }
 
-// aggSpill is what an aggregation has on disk.
+// aggSpill is what an aggregation has on disk. Of each part there is a list of
+// rows of every kind: partial results of groups come first, and behind them what
+// calls keep that cannot be computed in parts.
 type aggSpill struct {
-	lists  []spilled // being written
+	kinds  int       // 0 is 1
+	lists  []spilled // being written, aggFan of each kind
 	parts  []aggPart // still to be merged; the next one is at the end
 	hasher rowkey.Hasher
 	hashes []uint64
@@ -123,8 +126,14 @@ type aggSpill struct {
 }
 
 type aggPart struct {
-	spilled
+	kinds []spilled
 	level int
+}
+
+func (p *aggPart) drop() {
+	for i := range p.kinds {
+		p.kinds[i].drop()
+	}
 }
 
 func (s *aggSpill) close() {
@@ -139,7 +148,7 @@ func (s *aggSpill) close() {
 
 // spills says whether the groups at hand should go to disk, and whether they can
 // at all: a group by itself cannot.
-func (a *aggregator) spills(tc *TaskContext, level int) (should, can bool) {
+func (a *aggregator) spills(tc *TaskContext, level int, more int64) (should, can bool) {
 	if can = tc.Spill != "" && level < aggLevels && a.table.width > 0 && a.table.Len() > 1; !can {
 		return false, false
 	}
@@ -147,7 +156,7 @@ func (a *aggregator) spills(tc *TaskContext, level int) (should, can bool) {
 	if tc.Budget > 0 {
 		limit = min(limit, tc.Budget/aggShare)
 	}
-	held := a.bytes()
+	held := a.bytes() + more
 	return held > limit || held > limit/aggPressure && tc.Pressure != nil && tc.Pressure(), true
 }
 
@@ -166,8 +175,8 @@ func (s *aggSpill) begin(tc *TaskContext) error {
 	if err != nil {
 		return err
 	}
-	s.lists = make([]spilled, aggFan)
-	file := &sharedFile{File: f, lists: aggFan}
+	s.lists = make([]spilled, aggFan*max(s.kinds, 1))
+	file := &sharedFile{File: f, lists: len(s.lists)}
 	for i := range s.lists {
 		s.lists[i].file = file
 	}
@@ -176,12 +185,17 @@ func (s *aggSpill) begin(tc *TaskContext) error {
 
 // end takes the parts of the cut as what is to be merged next.
 func (s *aggSpill) end(level int) {
-	for i := len(s.lists) - 1; i >= 0; i-- {
-		if s.lists[i].rows == 0 {
-			s.lists[i].drop()
+	for i := aggFan - 1; i >= 0; i-- {
+		p, rows := aggPart{level: level + 1}, 0
+		for at := i; at < len(s.lists); at += aggFan {
+			p.kinds = append(p.kinds, s.lists[at])
+			rows += s.lists[at].rows
+		}
+		if rows == 0 {
+			p.drop()
 			continue
 		}
-		s.parts = append(s.parts, aggPart{spilled: s.lists[i], level: level + 1})
+		s.parts = append(s.parts, p)
 	}
 	s.lists = nil
 }
@@ -212,15 +226,16 @@ func (s *aggSpill) groups(tc *TaskContext, a *aggregator, schema *arrow.Schema, 
 		if err != nil {
 			return err
 		}
-		if err := s.rows(tc, schema, cols, len(a.table.types), end-first, level); err != nil {
+		if err := s.rows(tc, schema, cols, len(a.table.types), end-first, level, 0); err != nil {
 			return fmt.Errorf("spill %d groups: %w", end-first, err)
 		}
 	}
 	return a.renew()
 }
 
-// rows cuts n rows, which it takes over, by their first nkeys columns and writes them.
-func (s *aggSpill) rows(tc *TaskContext, schema *arrow.Schema, cols []arrow.Array, nkeys, n, level int) error {
+// rows cuts n rows of a kind, which it takes over, by their first nkeys columns
+// and writes them.
+func (s *aggSpill) rows(tc *TaskContext, schema *arrow.Schema, cols []arrow.Array, nkeys, n, level, kind int) error {
 	starts := s.cut(cols[:nkeys], n, level)
 	sorted, err := gather.Columns(tc.Alloc, cols, s.order)
 	gather.Release(cols)
@@ -229,11 +244,11 @@ func (s *aggSpill) rows(tc *TaskContext, schema *arrow.Schema, cols []arrow.Arra
 	}
 	rec := newBatch(schema, sorted, n)
 	defer rec.Release()
-	for p := range s.lists {
+	for p := range aggFan {
 		if starts[p] == starts[p+1] {
 			continue
 		}
-		l := &s.lists[p]
+		l := &s.lists[kind*aggFan+p]
 		part := rec.NewSlice(int64(starts[p]), int64(starts[p+1]))
 		frame, err := l.file.Append(part, tc.Alloc)
 		l.rows += int(part.NumRows())

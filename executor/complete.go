@@ -1,7 +1,6 @@
 package executor
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -23,7 +22,8 @@ type completeAggregate struct {
 	seen    []*groupTable // per call: the (group, arguments) pairs of a DISTINCT
 	ordered []*orderedRows
 	ids     []uint32
-	mem     account // of seen
+	mem     account         // of seen and ordered
+	kinds   []*arrow.Schema // by call: of the rows that a special one spills
 	done    bool
 	// mergeable says that no call is distinct or ordered: then groups may spill.
 	mergeable bool
@@ -52,6 +52,10 @@ func newCompleteAggregate(n *physical.CompleteAggregate, in Operator) (*complete
 			c.ordered[i], c.mergeable = newOrderedRows(a), false
 		}
 	}
+	c.spill.kinds = 1 + len(n.Aggs)
+	for i := range n.Aggs {
+		c.kinds = append(c.kinds, c.rowSchema(i))
+	}
 	return c, nil
 }
 
@@ -68,14 +72,7 @@ func (c *completeAggregate) Open(ctx context.Context, tc *TaskContext) error {
 	c.merging.open(tc)
 	c.mem.open(tc)
 	c.in1.open(tc)
-	for i := range c.seen {
-		if c.seen[i] != nil {
-			c.seen[i].Reset()
-		}
-		if c.ordered[i] != nil {
-			c.ordered[i].reset()
-		}
-	}
+	c.forgetRows()
 	c.done = false
 	return c.base.Open(ctx, tc)
 }
@@ -83,11 +80,7 @@ func (c *completeAggregate) Open(ctx context.Context, tc *TaskContext) error {
 func (c *completeAggregate) Close() error {
 	c.merging.close()
 	c.mem.set(0)
-	for _, o := range c.ordered {
-		if o != nil {
-			o.reset()
-		}
-	}
+	c.forgetRows()
 	return c.base.Close()
 }
 
@@ -103,25 +96,37 @@ func (c *completeAggregate) Next(ctx context.Context) (arrow.RecordBatch, error)
 		if err != io.EOF {
 			return rec, err
 		}
-		if found, err := c.nextSpilled(ctx, c.tc); err != nil || !found {
-			return nil, cmp.Or(err, io.EOF)
+		if err := c.more(ctx); err != nil {
+			return nil, err
 		}
 	}
+}
+
+// more computes the groups of the next part that was spilled.
+func (c *completeAggregate) more(ctx context.Context) error {
+	if c.mergeable {
+		found, err := c.nextSpilled(ctx, c.tc)
+		if err == nil && !found {
+			return io.EOF
+		}
+		return err
+	}
+	p, found := c.spill.next()
+	if !found {
+		return io.EOF
+	}
+	defer p.drop()
+	return c.mergePart(ctx, &p)
 }
 
 func (c *completeAggregate) compute(ctx context.Context) error {
 	if err := drain(ctx, c.in[0], c.add); err != nil {
 		return err
 	}
-	for i, o := range c.ordered {
-		if o == nil {
-			continue
-		}
-		if err := o.update(c.tc.Alloc, c.agg.accs[i]); err != nil {
-			return fmt.Errorf("%s: %w", c.agg.aggs[i], err)
-		}
+	if c.mergeable {
+		return c.finish(c.tc, 0)
 	}
-	return c.finish(c.tc, 0)
+	return c.finishRows(0)
 }
 
 func (c *completeAggregate) add(rec arrow.RecordBatch) error {
@@ -131,37 +136,19 @@ func (c *completeAggregate) add(rec arrow.RecordBatch) error {
 		return err
 	}
 	defer gather.Release(cols)
+	update := func(groups []uint32) error { return c.update(cols, groups, n) }
 	if c.mergeable {
-		return c.put(c.tc, cols[:c.in1.nkeys], n, 0, func(groups []uint32) error { return c.update(cols, groups, n) })
+		return c.put(c.tc, cols[:c.in1.nkeys], n, 0, update)
 	}
-	groups, err := c.agg.assign(cols[:c.in1.nkeys], n)
-	if err != nil {
-		return err
-	}
-	if err := c.update(cols, groups, n); err != nil {
-		return err
-	}
-	var held int64
-	for _, s := range c.seen {
-		if s != nil {
-			held += s.Bytes()
-		}
-	}
-	return c.mem.set(held)
+	return c.putRows(cols[:c.in1.nkeys], n, 0, update)
 }
 
 func (c *completeAggregate) update(cols []arrow.Array, groups []uint32, n int) (err error) {
 	for i, acc := range c.agg.accs {
 		call := c.in1.calls[i]
 		rows, sub := c.in1.selection(i, cols, groups, n)
-		if c.seen[i] != nil {
-			if rows, err = c.distinct(i, cols, groups, rows, n); err != nil {
-				return err
-			}
-			sub = c.in1.pick(groups, rows)
-		}
-		if o := c.ordered[i]; o != nil {
-			err = o.add(c.tc.Alloc, cols, call, sub, rows)
+		if c.special(i) {
+			err = c.keepRows(i, cols, call, groups, sub, rows, n)
 		} else {
 			err = acc.Update(sub, vecs(cols, call.args), rows, n)
 		}
@@ -172,13 +159,30 @@ func (c *completeAggregate) update(cols []arrow.Array, groups []uint32, n int) (
 	return nil
 }
 
+// special says whether a call keeps rows besides its accumulator.
+func (c *completeAggregate) special(i int) bool { return c.seen[i] != nil || c.ordered[i] != nil }
+
+// keepRows adds rows to a distinct or ordered call. sub are the groups of rows.
+func (c *completeAggregate) keepRows(i int, cols []arrow.Array, call aggInput, groups, sub []uint32, rows []int32, n int) (err error) {
+	if c.seen[i] != nil {
+		if rows, err = c.distinct(i, cols, call.args, groups, rows, n); err != nil {
+			return err
+		}
+		sub = c.in1.pick(groups, rows)
+	}
+	if o := c.ordered[i]; o != nil {
+		return o.add(c.tc.Alloc, cols, call, sub, rows)
+	}
+	return c.agg.accs[i].Update(sub, vecs(cols, call.args), rows, n)
+}
+
 // distinct returns the rows whose arguments are new to their group. A NULL
 // argument is left to the accumulator, as without DISTINCT.
-func (c *completeAggregate) distinct(i int, cols []arrow.Array, groups []uint32, rows []int32, n int) ([]int32, error) {
+func (c *completeAggregate) distinct(i int, cols []arrow.Array, args []int, groups []uint32, rows []int32, n int) ([]int32, error) {
 	group := uint32Column(c.tc.Alloc, groups)
 	defer group.Release()
 	key := []arrow.Array{group}
-	for _, a := range c.in1.calls[i].args {
+	for _, a := range args {
 		key = append(key, cols[a])
 	}
 	if rows != nil {

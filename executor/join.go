@@ -250,7 +250,6 @@ func (j *hashJoin) prepare(ctx context.Context) error {
 		return nil
 	}
 	j.bind()
-	j.tc.Note("table rows", int64(j.build.table.n))
 	if j.isBatch() {
 		j.ended = j.done()
 		if j.filter != nil && !j.ended {

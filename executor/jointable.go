@@ -66,6 +66,7 @@ func (m *tableMaker) table(tc *TaskContext, recs []arrow.RecordBatch, run func(p
 		return nil, err
 	}
 	t.index = buildJoinIndex(words, m.keys.stride, t.n, valid, m.keys.exact, run)
+	tc.Note("table rows", int64(t.n))
 	return t, t.mem.set(t.index.bytes())
 }
 

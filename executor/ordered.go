@@ -17,6 +17,7 @@ type orderedRows struct {
 	nargs  int
 	chunks [][]arrow.Array // arguments, then order keys
 	groups []uint32
+	held   int64 // bytes of chunks
 }
 
 func newOrderedRows(a *expr.AggCall) *orderedRows {
@@ -27,7 +28,7 @@ func (o *orderedRows) reset() {
 	for _, c := range o.chunks {
 		gather.Release(c)
 	}
-	o.chunks, o.groups = nil, o.groups[:0]
+	o.chunks, o.groups, o.held = nil, o.groups[:0], 0
 }
 
 func (o *orderedRows) add(alloc memory.Allocator, cols []arrow.Array, call aggInput, groups []uint32, rows []int32) error {
@@ -47,6 +48,9 @@ func (o *orderedRows) add(alloc memory.Allocator, cols []arrow.Array, call aggIn
 		}
 	}
 	o.chunks = append(o.chunks, part)
+	for _, c := range part {
+		o.held += gather.Bytes(c)
+	}
 	o.groups = append(o.groups, groups...)
 	return nil
 }

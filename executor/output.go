@@ -23,22 +23,32 @@ type output interface {
 
 // toExchange hands rows to later stages, or to the client.
 type toExchange struct {
-	w    *exchange.Writer
-	rows int64
+	tc    *TaskContext
+	w     *exchange.Writer
+	rows  int64
+	small coalescer
 }
 
 func (o *toExchange) write(_ context.Context, rec arrow.RecordBatch) error {
 	o.rows += rec.NumRows()
-	return o.w.Append(rec, nil)
+	return o.small.add(o.tc, rec, o.append)
 }
 
+func (o *toExchange) append(rec arrow.RecordBatch) error { return o.w.Append(rec, nil) }
+
 func (o *toExchange) finish(_ context.Context, res *batch.TaskResult) error {
+	if err := o.small.flush(o.tc, o.append); err != nil {
+		return err
+	}
 	res.Counters.RowsOut += o.rows
 	res.OutRows = []int64{o.rows}
 	return o.w.Commit()
 }
 
-func (o *toExchange) discard() { o.w.Discard() }
+func (o *toExchange) discard() {
+	o.small.drop()
+	o.w.Discard()
+}
 
 // router sorts the rows of a hash exchange by key group. It outlives the task,
 // so that its buffers do.
@@ -65,13 +75,15 @@ type toHash struct {
 	w     *exchange.Writer
 	parts int
 	rows  [batch.KeyGroups]int64
+	small coalescer
 }
 
 func (o *toHash) write(_ context.Context, rec arrow.RecordBatch) error {
+	return o.small.add(o.tc, rec, o.spread)
+}
+
+func (o *toHash) spread(rec arrow.RecordBatch) error {
 	n := int(rec.NumRows())
-	if n == 0 {
-		return nil
-	}
 	if o.parts == 1 {
 		o.rows[0] += int64(n)
 		return o.w.Append(rec, nil)
@@ -110,6 +122,9 @@ func (o *toHash) write(_ context.Context, rec arrow.RecordBatch) error {
 }
 
 func (o *toHash) finish(_ context.Context, res *batch.TaskResult) error {
+	if err := o.small.flush(o.tc, o.spread); err != nil {
+		return err
+	}
 	res.OutRows = make([]int64, o.parts)
 	for g, rows := range o.rows {
 		res.OutRows[batch.PartitionOf(g, o.parts)] += rows
@@ -118,7 +133,10 @@ func (o *toHash) finish(_ context.Context, res *batch.TaskResult) error {
 	return o.w.Commit()
 }
 
-func (o *toHash) discard() { o.w.Discard() }
+func (o *toHash) discard() {
+	o.small.drop()
+	o.w.Discard()
+}
 
 // toSink prepares rows for a sink. On replay (Spec.Reveal is false) there is no
 // writer: the rows are counted and digested alone.

@@ -247,7 +247,7 @@ func (a *attempt) newOutput(ctx context.Context) (output, error) {
 		o.w, err = a.writer(ctx, to.Sink, a.t.root.Schema())
 		return o, err
 	case physical.ToOne, physical.ToAll, physical.ToClient:
-		return &toExchange{w: a.env.Outputs.Writer(ref, a.t.stage.Static)}, nil
+		return &toExchange{tc: a.tc, w: a.env.Outputs.Writer(ref, a.t.stage.Static)}, nil
 	}
 	return nil, fmt.Errorf("stage %d has no output", a.t.stage.ID)
 }
