@@ -32,6 +32,11 @@ func (r *recompute) bilinear(ctx context.Context, txn statestore.Txn) error {
 		}
 	}()
 	err := r.deltas.each(func(group []byte, rows []deltaRow) error {
+		if end, windowed, err := r.groups.end(group); err != nil {
+			return err
+		} else if windowed {
+			r.dues.add(group[0], end)
+		}
 		var has [2]bool
 		for i := range rows {
 			has[r.deltas.tag(&rows[i])] = true

@@ -24,13 +24,16 @@ func (b *builder) analytic(n *logical.Analytic) (*fragment, error) {
 	}
 	keys = append(keys, n.Order...)
 	if b.stateful(in) {
-		return b.recompute(b.operatorName("window", n), [][]expr.Expr{n.Partition}, func(tables []physical.Node) physical.Node {
+		name, parts := b.operatorName("window", n), [][]expr.Expr{n.Partition}
+		c := closingBy([]logical.Node{n.Input}, parts)
+		f := b.recompute(name, parts, func(tables []physical.Node) physical.Node {
 			root := tables[0]
 			if len(keys) > 0 {
 				root = &physical.Sort{Input: root, Keys: keys}
 			}
 			return &physical.Analytic{Input: root, Partition: n.Partition, Order: n.Order, Calls: n.Calls, Out: n.Schema()}
-		}, in), nil
+		}, c.onTime(name, parts, in)...)
+		return b.closeGroups(f, c, b.mode == "append"), nil
 	}
 	before, _ := in.root.(*physical.Analytic)
 	if before == nil || !sameExprs(before.Partition, n.Partition) {

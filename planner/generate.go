@@ -41,14 +41,16 @@ func (b *builder) limitBy(n *logical.LimitBy) (*fragment, error) {
 		return nil, err
 	}
 	if b.stateful(in) {
-		f := b.recompute(b.operatorName("limit", n), [][]expr.Expr{n.By}, func(tables []physical.Node) physical.Node {
+		name, by := b.operatorName("limit", n), [][]expr.Expr{n.By}
+		c := closingBy([]logical.Node{n.Input}, by)
+		f := b.recompute(name, by, func(tables []physical.Node) physical.Node {
 			root := tables[0]
 			if len(n.Keys) > 0 {
 				root = &physical.Sort{Input: root, Keys: n.Keys}
 			}
 			return &physical.LimitBy{Input: root, By: n.By, Count: n.Count, Offset: n.Offset}
-		}, in)
-		return b.pruned(f, in, n.Offset == 0 && len(n.Keys) > 0), nil
+		}, c.onTime(name, by, in)...)
+		return b.closeGroups(b.pruned(f, in, n.Offset == 0 && len(n.Keys) > 0), c, b.mode == "append"), nil
 	}
 	in = b.gather(in, n.By)
 	if len(n.Keys) > 0 {

@@ -56,12 +56,19 @@ func buildStatic(j *physical.HashJoin, l *fragment) *physical.HashJoin {
 // has no changes afterwards.
 func (b *builder) streamJoin(n *logical.Join, j *physical.HashJoin, l, r *fragment) *fragment {
 	keys := [][]expr.Expr{n.LeftKeys, n.RightKeys}
-	f := b.recompute(b.operatorName("join", n), keys, func(tables []physical.Node) physical.Node {
+	name, c := b.operatorName("join", n), closing{key: -1}
+	if !l.static && !r.static {
+		c = closingBy([]logical.Node{n.Left, n.Right}, keys)
+	}
+	ins := c.onTime(name, keys, l, r)
+	f := b.recompute(name, keys, func(tables []physical.Node) physical.Node {
 		j.Left, j.Right = tables[0], tables[1]
 		j.BuildLeft = n.Kind == logical.RightOuter
 		return j
-	}, l, r)
-	if n.Kind != logical.Inner && n.Kind != logical.Cross {
+	}, ins...)
+	inner := n.Kind == logical.Inner || n.Kind == logical.Cross
+	f = b.closeGroups(f, c, b.mode == "append" && (!inner || l.changes || r.changes))
+	if r, ok := f.root.(*physical.Recompute); !inner || !ok || r.Final {
 		return f
 	}
 	return b.changeRecompute(f, func(c *physical.Recompute) {

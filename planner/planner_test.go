@@ -253,3 +253,18 @@ func TestUpdateModeNamesTheKeyOfTheResult(t *testing.T) {
 		t.Errorf("a declared key: %v", err)
 	}
 }
+
+func TestWindowsCloseTheGroupsOfJoins(t *testing.T) {
+	l, r := hourly(watermarked()), hourly(watermarked())
+	j := &logical.Join{Left: l, Right: r, Kind: logical.LeftOuter}
+	for i := range l.Keys {
+		j.LeftKeys = append(j.LeftKeys, col(l, l.Schema().Field(i).Name))
+		j.RightKeys = append(j.RightKeys, col(r, r.Schema().Field(i).Name))
+	}
+	for _, mode := range []string{"append", "changelog"} {
+		s := build(t, j, true, mode).Plan.String()
+		if !strings.Contains(s, "Recompute join-") || !strings.Contains(s, " until ") || strings.Contains(s, " final") != (mode == "append") {
+			t.Errorf("%s:\n%s", mode, s)
+		}
+	}
+}

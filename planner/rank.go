@@ -54,11 +54,13 @@ func (b *builder) ranked(n *logical.Filter) (*fragment, error) {
 		keys = append(keys, expr.SortKey{Expr: p, NullsFirst: true})
 	}
 	keys = append(keys, a.Order...)
-	f := b.recompute(b.operatorName("rank", n), [][]expr.Expr{a.Partition}, func(tables []physical.Node) physical.Node {
+	name, parts := b.operatorName("rank", n), [][]expr.Expr{a.Partition}
+	c := closingBy([]logical.Node{a.Input}, parts)
+	f := b.recompute(name, parts, func(tables []physical.Node) physical.Node {
 		ranks := &physical.Analytic{Input: &physical.Sort{Input: tables[0], Keys: keys}, Partition: a.Partition, Order: a.Order, Calls: a.Calls, Out: a.Schema()}
 		return &physical.Filter{Input: ranks, Cond: expr.AndAll(bounds)}
-	}, in)
-	f = b.pruned(f, in, true)
+	}, c.onTime(name, parts, in)...)
+	f = b.closeGroups(b.pruned(f, in, true), c, b.mode == "append")
 	return f.wrap(&physical.Filter{Input: f.root, Cond: n.Cond}), nil
 }
 

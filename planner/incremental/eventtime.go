@@ -53,6 +53,9 @@ func throughExprs(es []expr.Expr, in map[int]Time) map[int]Time {
 	return out
 }
 
+// TimeOf returns what an expression over n says about event time.
+func TimeOf(e expr.Expr, n logical.Node) (Time, bool) { return timeOf(e, EventTimes(n)) }
+
 func timeOf(e expr.Expr, in map[int]Time) (Time, bool) {
 	if c, ok := e.(*expr.Column); ok {
 		t, ok := in[c.Index]
@@ -79,10 +82,17 @@ func windowTimes(n *logical.Window) map[int]Time {
 	return out
 }
 
+// joinTimes takes the sides that are never filled up with NULL.
 func joinTimes(n *logical.Join) map[int]Time {
 	out := EventTimes(n.Left)
-	if n.Kind == logical.LeftSemi || n.Kind == logical.LeftAnti {
+	switch n.Kind {
+	case logical.LeftSemi, logical.LeftAnti, logical.LeftOuter:
 		return out
+	case logical.FullOuter:
+		return map[int]Time{}
+	case logical.RightOuter:
+		out = map[int]Time{}
+	case logical.Inner, logical.Cross:
 	}
 	lw := n.Left.Schema().NumFields()
 	for i, t := range EventTimes(n.Right) {
