@@ -36,7 +36,12 @@ func (s *Session) explain(ctx context.Context, n logical.Node) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return planIn(ctx, q, "", ""), nil
+	plan := planIn(ctx, q, "", "")
+	if f, _ := ctx.Value(explaining{}).(string); f == "JSON" {
+		return plan, nil
+	}
+	files, err := s.prunedFiles(ctx, q)
+	return plan + files, err
 }
 
 // planIn prints a plan in the format that EXPLAIN asked for.

@@ -61,6 +61,9 @@ func (s *Session) open(ctx context.Context, id batch.QueryID, q *planner.Query, 
 		if dir != "" && src.Stream {
 			spec.Dir = filepath.Join(dir, "sources", src.Name)
 		}
+		if !src.Stream && dir == "" {
+			spec.Where = selectionOf(q, src.Name, s.zone())
+		}
 		connector := q.Tables[src.Name].Connector
 		if connector == memoryConnector {
 			ok, err := r.openSinkTable(ctx, s.reg, spec)

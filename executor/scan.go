@@ -33,7 +33,6 @@ type scan struct {
 	conds    []*condition
 	exact    bool
 	returned int64 // rows that the reader in hand has returned
-	counts   batch.ScanCounts
 }
 
 func newScan(n *physical.Scan) *scan {
@@ -44,7 +43,7 @@ func (s *scan) Open(ctx context.Context, tc *TaskContext) error {
 	if err := errors.Join(s.base.Open(ctx, tc), s.closeReader()); err != nil {
 		return err
 	}
-	s.splits, s.dropped, s.counts = s.splits[:0], 0, batch.ScanCounts{}
+	s.splits, s.dropped = s.splits[:0], 0
 	for _, sp := range tc.Spec.Splits {
 		if sp.Source == s.n.Source {
 			s.splits = append(s.splits, sp)

@@ -5,6 +5,7 @@ import (
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/apache/arrow-go/v18/arrow/memory"
 
 	"github.com/sluice-stream/sluice/batch"
 	"github.com/sluice-stream/sluice/executor/eval"
@@ -98,8 +99,26 @@ func (s *scan) settle() {
 		return
 	}
 	c := r.Counts()
-	s.counts.Add(c)
 	s.tc.Result.Counters.RowsIn += c.Rows - s.returned
+	for _, n := range []Note{{"row groups", c.Groups}, {"row groups pruned", c.GroupsPruned}, {"pages pruned", c.PagesPruned},
+		{"rows pruned", c.RowsPruned}, {"rows sifted", c.RowsSifted}} {
+		if n.Value > 0 {
+			s.tc.Note(n.Name, n.Value)
+		}
+	}
+}
+
+// Conditions are those of a scan, for a source that may leave out files by them.
+func Conditions(n *physical.Scan, zone string) []sources.Condition {
+	var out []sources.Condition
+	for _, c := range newConditions(n) {
+		c.kc = expr.KernelContext{Alloc: memory.DefaultAllocator, Zone: zone}
+		if !immutable(c.e) {
+			continue // of a batch's now(), say
+		}
+		out = append(out, c)
+	}
+	return out
 }
 
 // applied returns the scan right below a filter whose conditions are all the

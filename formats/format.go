@@ -17,7 +17,7 @@ import (
 
 // Target numbers of rows and bytes of a batch that a reader returns.
 const (
-	BatchRows  = 32 << 10
+	BatchRows  = 8 << 10
 	BatchBytes = 8 << 20
 )
 

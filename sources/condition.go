@@ -1,6 +1,8 @@
 package sources
 
 import (
+	"context"
+
 	"github.com/apache/arrow-go/v18/arrow"
 
 	"github.com/sluice-stream/sluice/batch"
@@ -31,6 +33,11 @@ type Condition interface {
 // do it again.
 type Conditional interface {
 	Where(conditions []Condition) (exact bool)
+}
+
+// Pruned is implemented by sources that leave out whole files by Spec.Where.
+type Pruned interface {
+	Pruned(ctx context.Context) (kept, all int, err error)
 }
 
 // Counted is implemented by readers that leave rows out.

@@ -20,6 +20,13 @@ type Spec struct {
 	Stream  bool          // read as an unbounded stream; else all there is now
 	Dir     string        // the source's own folder in the checkpoint, "" if there is none
 	Zone    string        // the session's time zone
+	Where   Selection     // what a query over a bounded table wants of the rows
+}
+
+// Selection says which rows a query wants. A source may leave out the others.
+type Selection struct {
+	Columns    []int // positions in the schema of the columns that the conditions count; nil means all
+	Conditions []Condition
 }
 
 // MetaColumn says that a column of the schema comes from the connector's metadata.

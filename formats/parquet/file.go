@@ -17,7 +17,7 @@ import (
 
 // Row groups are put together to pieces of about this size.
 const (
-	pieceRows  = 1 << 20
+	pieceRows  = 512 << 10
 	pieceBytes = 64 << 20
 )
 

@@ -196,7 +196,7 @@ func arrowFile(t testing.TB, seed uint64) []byte {
 }
 
 func TestAgreesOnRandomFiles(t *testing.T) {
-	for seed := range uint64(60) {
+	for seed := range uint64(30) {
 		if err := agree(t, fmt.Sprint("seed ", seed), arrowFile(t, seed)); err != nil {
 			t.Errorf("seed %d: %v", seed, err)
 		}

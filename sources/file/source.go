@@ -242,6 +242,9 @@ func (s *source) Plan(ctx context.Context, r batch.Range) ([]batch.Split, error)
 	if err != nil {
 		return nil, err
 	}
+	if !s.t.spec.Stream {
+		es = s.wanted(es)
+	}
 	cut := make([][]batch.Split, len(es))
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(8)
