@@ -25,7 +25,7 @@ func arrayEdits() []*Entry {
 		fn("array_remove", "An array without the elements equal to a value.", "array_remove(array(1, 2, 1), 1)", "[2]",
 			sig("array<T>, T -> array<T>", expr.Kernel(arrayRemove))),
 		special("arrays_zip", "arrays_zip(array<T>...) -> array<struct>", "An array of structs of the elements at the same place; NULL where an array is shorter.",
-			"arrays_zip(array(1, 2), array('a'))", "[{1, a}, {2, NULL}]", bindArraysZip),
+			"arrays_zip(array(1, 2), array('a'))", "[{1, a}, {2, null}]", bindArraysZip),
 		fn("shuffle", "The elements in a random order, the same when a batch runs again.", "array_sort(shuffle(array(2, 1)))", "[1, 2]",
 			sig("array<T>, bigint = 0 -> array<T>", expr.Kernel(shuffle))).perRow(),
 	}
@@ -314,11 +314,16 @@ func appendTimes(kc *expr.KernelContext, plus *expr.Call, b array.Builder, step 
 		return err
 	}
 	defer one.Release()
+	from, err := castArray(kc, one, plus.Args[0].Type()) // a date moved by hours is a timestamp
+	if err != nil {
+		return err
+	}
+	defer from.Release()
 	steps := multiples(kc, step, by, int(count))
 	defer steps.Release()
 	c := *kc
 	c.Result = plus.DT
-	raw, err := plus.Func.Kernel(&c, []expr.Vec{{Arr: one, Const: true}, {Arr: steps}}, int(count))
+	raw, err := plus.Func.Kernel(&c, []expr.Vec{{Arr: from, Const: true}, {Arr: steps}}, int(count))
 	if err != nil {
 		return err
 	}

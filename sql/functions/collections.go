@@ -36,7 +36,7 @@ func collections() []*Entry {
 		elements("array_compact", "Without NULLs.", "array_compact(array(1, NULL, 2))", "[1, 2]", "array<T> -> array<T>", func(v []elem, _ []elem) []elem {
 			return slices.DeleteFunc(v, func(e elem) bool { return e.null })
 		}),
-		fn("sort_array", "Sorted upwards with NULLs first, or downwards with NULLs last.", "sort_array(array(3, NULL, 1), false)", "[3, 1, NULL]", sig("array<T>, boolean = true -> array<T>", expr.Kernel(sortArray))).safe(),
+		fn("sort_array", "Sorted upwards with NULLs first, or downwards with NULLs last.", "sort_array(array(3, NULL, 1), false)", "[3, 1, null]", sig("array<T>, boolean = true -> array<T>", expr.Kernel(sortArray))).safe(),
 		elements("array_union", "The elements of either array, without repeats.", "array_union(array(1, 2), array(2, 3))", "[1, 2, 3]", "array<T>, array<T> -> array<T>", func(a, b []elem) []elem {
 			return distinct(append(a, b...), nil)
 		}),

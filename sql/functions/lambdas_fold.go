@@ -31,7 +31,7 @@ func folds() []*Entry {
 		return nil, fmt.Errorf("takes an array, a start value, a lambda of two parameters and perhaps one of one")
 	}
 	sort := special("array_sort", "array_sort(array<T>[, lambda]) -> array<T>", "Sorted upwards, NULLs last, or by a lambda that compares two elements (less than 0, 0, more than 0).",
-		"array_sort(array(3, NULL, 1))", "[1, 3, NULL]", bindArraySort)
+		"array_sort(array(3, NULL, 1))", "[1, 3, null]", bindArraySort)
 	sort.lambda = func(args []expr.Expr, n int) ([]arrow.DataType, error) {
 		lt, ok := args[0].Type().(*arrow.ListType)
 		if !ok || len(args) != 1 || n != 2 {

@@ -77,7 +77,7 @@ func TestCasts(t *testing.T) {
 		{arrow.PrimitiveTypes.Uint8, `[255]`, expr.TypeInt64, "", "255"},
 		{arrow.BinaryTypes.LargeString, `["a", null, "bc"]`, expr.TypeString, "", "a;NULL;bc"},
 		{arrow.BinaryTypes.StringView, `["a", "a long string beyond the inline size"]`, expr.TypeString, "", "a;a long string beyond the inline size"},
-		{arrow.ListOf(expr.TypeString), `[["1", null], null, []]`, arrow.ListOf(expr.TypeInt32), "", "[1, NULL];NULL;[]"},
+		{arrow.ListOf(expr.TypeString), `[["1", null], null, []]`, arrow.ListOf(expr.TypeInt32), "", "[1, null];NULL;[]"},
 		{arrow.LargeListOf(expr.TypeInt32), `[[1, 2], null]`, arrow.ListOf(expr.TypeInt64), "", "[1, 2];NULL"},
 		{arrow.FixedSizeListOf(2, expr.TypeInt32), `[[1, 2], [3, 4]]`, arrow.ListOf(expr.TypeInt64), "", "[1, 2];[3, 4]"},
 		{arrow.StructOf(arrow.Field{Name: "a", Type: expr.TypeInt32, Nullable: true}), `[{"a": 1}, null]`,

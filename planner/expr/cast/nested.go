@@ -159,7 +159,7 @@ func (c conv) listLike() (expr.Kernel, error) {
 	}, nil
 }
 
-// nestedText writes [1, 2], {k -> v} and {a, b}.
+// nestedText writes [1, 2], {k -> v} and {a, b}, and null for what is NULL inside.
 func (c conv) nestedText() (expr.Kernel, error) {
 	if err := printable(c.from); err != nil {
 		return nil, err
@@ -251,7 +251,7 @@ func (p *printer) release() {
 
 func (p *printer) append(dst []byte, i int) []byte {
 	if vec.IsNull(p.arr, i) {
-		return append(dst, "NULL"...)
+		return append(dst, "null"...)
 	}
 	switch a := p.arr.(type) {
 	case *array.Map:
