@@ -49,7 +49,6 @@ func epochs() []*Entry {
 			sig("bigint, string = 'yyyy-MM-dd HH:mm:ss' -> string", formatWith(func(s int64) int64 { return s * civil.Second }))),
 		fn("date_format", "A timestamp written with a pattern: y M d H h m s S a E D Q z Z X and 'text'.", "date_format(TIMESTAMP'2024-02-29 15:04:05', 'EEE d MMM yyyy, h:mm a')", "Thu 29 Feb 2024, 3:04 PM",
 			sig("timestamp, string -> string", formatWith(func(us int64) int64 { return us })),
-			sig("timestamp_ntz, string -> string", inUTC(formatWith(func(us int64) int64 { return us }))),
 			sig("time, string -> string", inUTC(formatWith(func(us int64) int64 { return us })))),
 		fn("to_timestamp|to_timestamp_ltz", "The timestamp that a text stands for, read with a pattern if one is given.", "to_timestamp('29.02.2024 12:30', 'dd.MM.yyyy HH:mm')", "2024-02-29 12:30:00",
 			sig("timestamp -> timestamp", expr.Kernel(passOn)),
