@@ -20,6 +20,7 @@ type catalog struct {
 		relations  map[string]*sql.Relation // by lower-case name
 		scalars    map[string]ScalarFunc
 		aggregates map[string]AggregateFunc
+		schemas    schemas
 	}
 }
 
@@ -28,6 +29,7 @@ func newCatalog() *catalog {
 	c.mu.relations = map[string]*sql.Relation{}
 	c.mu.scalars = map[string]ScalarFunc{}
 	c.mu.aggregates = map[string]AggregateFunc{}
+	c.mu.schemas.names = map[string]string{}
 	return c
 }
 
@@ -35,7 +37,12 @@ func newCatalog() *catalog {
 func (c *catalog) Relation(name string) (*sql.Relation, error) {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	return c.mu.relations[strings.ToLower(name)], nil
+	for _, key := range c.mu.schemas.lookUp(name) {
+		if r := c.mu.relations[key]; r != nil {
+			return r, nil
+		}
+	}
+	return nil, nil
 }
 
 // Relations implements sql.Catalog.
@@ -92,6 +99,10 @@ func (c *catalog) Functions() []string {
 func (c *catalog) add(r *sql.Relation, orReplace, ifNotExists bool) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	r.Name = c.mu.schemas.full(r.Name)
+	if r.Table != nil {
+		r.Table.Name = r.Name
+	}
 	key := strings.ToLower(r.Name)
 	if _, taken := c.mu.relations[key]; taken && !orReplace {
 		if ifNotExists {
@@ -115,10 +126,13 @@ func (c *catalog) addPlan(name string, n logical.Node) error {
 func (c *catalog) drop(name string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	key := strings.ToLower(name)
-	_, ok := c.mu.relations[key]
-	delete(c.mu.relations, key)
-	return ok
+	for _, key := range c.mu.schemas.lookUp(name) {
+		if _, ok := c.mu.relations[key]; ok {
+			delete(c.mu.relations, key)
+			return true
+		}
+	}
+	return false
 }
 
 // freeName refuses the name of a built-in function, which would win.

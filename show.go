@@ -22,7 +22,19 @@ func (s *Session) show(ctx context.Context, st *ast.Show) (*Result, error) {
 	var err error
 	switch st.What {
 	case "TABLES", "VIEWS":
-		names, rows = []string{"name", "kind", "connector"}, s.relationRows(st.What == "VIEWS")
+		schema := ""
+		if st.Name != nil {
+			schema = nameText(*st.Name)
+		}
+		names = []string{"name", "kind", "connector"}
+		if rows, err = s.cat.inSchema(s.relationRows(st.What == "VIEWS"), schema); err != nil {
+			return nil, s.located(err, st.Name.Pos)
+		}
+	case "SCHEMAS":
+		names = []string{"schema"}
+		for _, n := range s.cat.schemaNames() {
+			rows = append(rows, []string{n})
+		}
 	case "STREAMING QUERIES", "QUERIES":
 		names, rows = []string{"name", "status", "batch", "trigger", "mode", "checkpoint"}, s.queryRows()
 	case "FUNCTIONS":
@@ -75,7 +87,11 @@ func likeName(name, pattern string) bool {
 func (s *Session) relationRows(viewsOnly bool) [][]string {
 	var rows [][]string
 	for _, name := range s.cat.Relations() {
-		r, err := s.cat.Relation(name)
+		key := name
+		if !strings.Contains(name, ".") {
+			key = defaultSchema + "." + name // whatever schema is in use
+		}
+		r, err := s.cat.Relation(key)
 		switch {
 		case err != nil || r == nil:
 		case r.Table != nil && !viewsOnly:

@@ -28,7 +28,16 @@ func (s *Session) execute(ctx context.Context, stmt ast.Stmt) (*Result, error) {
 		return s.createStreamingQuery(ctx, st)
 	case *ast.ControlStreamingQuery:
 		return s.controlStreamingQuery(ctx, st)
+	case *ast.AlterRelation:
+		return s.alterRelation(st)
+	case *ast.CreateSchema:
+		return s.createSchemaStatement(st)
+	case *ast.Use:
+		return s.useStatement(st)
 	case *ast.Drop:
+		if st.Kind == "SCHEMA" {
+			return s.dropSchemaStatement(st)
+		}
 		return s.dropRelation(st)
 	case *ast.Set:
 		return s.setStatement(st)
@@ -121,6 +130,7 @@ func (s *Session) createView(st *ast.CreateView) (*Result, error) {
 		return nil, ast.Errorf(st.Pos, "a materialized view is not supported in this version; CREATE TABLE AS, or a streaming query into a table")
 	}
 	view := &sql.ViewDef{Query: st.Query, Text: ast.SQL(st)}
+	s.cat.qualify(st.Query)
 	if len(st.Columns) > 0 && len(st.Columns) != n.Schema().NumFields() {
 		return nil, ast.Errorf(st.Columns[0].Name.Pos, "the view names %d columns, its query has %d", len(st.Columns), n.Schema().NumFields())
 	}

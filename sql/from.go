@@ -121,8 +121,12 @@ func (b *binder) tableName(t *ast.TableName) (*scope, error) {
 	if err != nil {
 		return nil, err
 	}
+	schema := dotted(parts[:len(parts)-1])
+	if i := strings.LastIndexByte(rel.Name, '.'); schema == "" && i > 0 { // of the schema in use
+		schema = rel.Name[:i]
+	}
 	for i := range sc.cols {
-		sc.cols[i].table, sc.cols[i].schema = last, strings.ToLower(dotted(parts[:len(parts)-1]))
+		sc.cols[i].table, sc.cols[i].schema = last, strings.ToLower(schema)
 	}
 	return sc, nil
 }

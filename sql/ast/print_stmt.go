@@ -95,6 +95,16 @@ func (p *printer) command(s Stmt) {
 		}
 	case *Explain:
 		p.explain(s)
+	case *AlterRelation:
+		p.w("ALTER ", s.Kind, " ")
+		p.name(s.Name)
+		if s.Rename != nil {
+			p.w(" RENAME TO ")
+			p.name(*s.Rename)
+		} else {
+			p.w(" AS ")
+			p.query(s.Query)
+		}
 	case *Use:
 		p.w("USE ")
 		p.flag(s.Kind != "", s.Kind+" ")

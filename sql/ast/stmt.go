@@ -237,6 +237,15 @@ type Explain struct {
 	Batch  int64
 }
 
+// AlterRelation is ALTER TABLE|VIEW name RENAME TO new, or ALTER VIEW name AS query.
+type AlterRelation struct {
+	Pos
+	Kind   string // TABLE or VIEW
+	Name   Name
+	Rename *Name
+	Query  *Query
+}
+
 // Use is USE [CATALOG|SCHEMA|DATABASE] name.
 type Use struct {
 	Pos
@@ -281,6 +290,7 @@ func (*Set) node()                   {}
 func (*SetTimeZone) node()           {}
 func (*Reset) node()                 {}
 func (*Explain) node()               {}
+func (*AlterRelation) node()         {}
 func (*Use) node()                   {}
 func (*CreateSchema) node()          {}
 func (*Refresh) node()               {}
@@ -301,6 +311,7 @@ func (*Set) stmt()                   {}
 func (*SetTimeZone) stmt()           {}
 func (*Reset) stmt()                 {}
 func (*Explain) stmt()               {}
+func (*AlterRelation) stmt()         {}
 func (*Use) stmt()                   {}
 func (*CreateSchema) stmt()          {}
 func (*Refresh) stmt()               {}

@@ -376,7 +376,7 @@ func (p *parser) groupBy() *ast.GroupBy {
 			it.Sets = append(it.Sets, []ast.Expr{x.Expr})
 		}
 		g.Items = []ast.GroupItem{it}
-	case p.tok().is("GROUPING"):
+	case p.tok().is("GROUPING") && p.peek(1).is("SETS"):
 		// GROUP BY a, b GROUPING SETS ((a), (b)): the list before only names columns.
 		for _, x := range g.Items {
 			if x.Kind != ast.GroupExpr {

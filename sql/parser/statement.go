@@ -164,6 +164,23 @@ func (p *parser) drop() ast.Stmt {
 	return d
 }
 
+// alterRelation reads ALTER TABLE|VIEW name RENAME TO new and ALTER VIEW name AS
+// query; other changes are refused with what to do instead.
+func (p *parser) alterRelation() ast.Stmt {
+	a := &ast.AlterRelation{Pos: p.expect("ALTER"), Kind: p.expectOne("TABLE", "VIEW")}
+	a.Name = p.name("a name")
+	switch {
+	case p.accept("RENAME", "TO"):
+		n := p.name("the new name")
+		a.Rename = &n
+	case a.Kind == "VIEW" && (p.at("SELECT", "WITH", "VALUES", "FROM", "TABLE", "(") || p.accept("AS")):
+		a.Query = p.query()
+	default:
+		p.failf(p.pos(), "ALTER %s changes a name alone (RENAME TO); declare what is to change by CREATE OR REPLACE %s", a.Kind, a.Kind)
+	}
+	return a
+}
+
 func (p *parser) control() ast.Stmt {
 	c := &ast.ControlStreamingQuery{Pos: p.pos(), Action: p.expectOne("STOP", "START")}
 	p.expect("STREAMING")

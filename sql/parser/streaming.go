@@ -142,8 +142,13 @@ func (p *parser) emit(pos ast.Pos) *ast.Emit {
 
 // alter reads ALTER STREAMING QUERY name and what shall change.
 func (p *parser) alter() ast.Stmt {
+	if n := p.peek(1); n.is("TABLE") || n.is("VIEW") {
+		return p.alterRelation()
+	}
 	a := &ast.AlterStreamingQuery{Pos: p.expect("ALTER")}
-	p.expect("STREAMING")
+	if !p.accept("STREAMING") {
+		p.fail("TABLE", "VIEW", "STREAMING QUERY")
+	}
 	p.expect("QUERY")
 	a.Name = p.name("the name of a streaming query")
 	if p.accept("RENAME", "TO") {
