@@ -260,6 +260,9 @@ func (a *aggInputs) selection(i int, cols []arrow.Array, groups []uint32, n int)
 }
 
 func (a *aggInputs) pick(groups []uint32, rows []int32) []uint32 {
+	if groups == nil {
+		return nil
+	}
 	a.sub = a.sub[:0]
 	for _, r := range rows {
 		a.sub = append(a.sub, groups[r])

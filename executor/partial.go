@@ -160,6 +160,9 @@ func (p *partialAggregate) judge(n int) bool {
 }
 
 func (p *partialAggregate) update(cols []arrow.Array, groups []uint32, n int) error {
+	if p.in1.nkeys == 0 {
+		groups = nil // all rows are of one group, which accumulators do faster
+	}
 	for i, acc := range p.agg.accs {
 		rows, sub := p.in1.selection(i, cols, groups, n)
 		if err := acc.Update(sub, vecs(cols, p.in1.calls[i].args), rows, n); err != nil {
