@@ -31,6 +31,10 @@ type hashJoin struct {
 	residual *residual
 	filter   *keyFilter // of the scan below the probe side, nil if there is none
 
+	// stream says that rows that cannot come out must be read all the same: they
+	// are counted, and their times move the watermark.
+	stream bool
+
 	ready  bool              // the build side is there
 	source batchSource       // of probe batches
 	ended  bool              // all probe rows have passed: build rows without a partner follow
@@ -235,9 +239,11 @@ func (j *hashJoin) Next(ctx context.Context) (arrow.RecordBatch, error) {
 
 // tell notes what EXPLAIN ANALYZE says of joins alone.
 func (j *hashJoin) tell() {
-	if f := j.filter; f != nil && f.dropped+f.found > 0 {
-		j.tc.Note("dropped early", f.dropped+f.found)
-		f.dropped, f.found = 0, 0
+	if f := j.filter; f != nil {
+		if n := f.dropped + f.found; n > 0 {
+			j.tc.Note("dropped early", n)
+		}
+		f.clear()
 	}
 }
 
@@ -250,7 +256,7 @@ func (j *hashJoin) prepare(ctx context.Context) error {
 		return nil
 	}
 	j.bind()
-	if j.isBatch() {
+	if !j.stream {
 		j.ended = j.done()
 		if j.filter != nil && !j.ended {
 			j.filter.set(j.build.table, j.keys)
@@ -265,10 +271,6 @@ func (j *hashJoin) bind() {
 		j.pairs.build = append(j.pairs.build[:0], j.build.table.pairs...)
 	}
 }
-
-// isBatch reports whether rows that cannot come out need not be read: in a stream
-// they count, and their times move the watermark.
-func (j *hashJoin) isBatch() bool { return j.build.version == "" }
 
 // load makes the table, or takes a shared one.
 func (j *hashJoin) load(ctx context.Context) error {

@@ -53,7 +53,7 @@ func (j *hashJoin) step() (arrow.RecordBatch, error) {
 	switch {
 	case j.row == n:
 		j.drop()
-		j.ended = j.ended || j.isBatch() && j.spill == nil && j.done()
+		j.ended = j.ended || !j.stream && j.spill == nil && j.done()
 		return nil, nil
 	case j.pr.single():
 		j.row = n
@@ -294,7 +294,7 @@ func (j *hashJoin) alone() (arrow.RecordBatch, error) {
 	defer func() {
 		j.pass.keep(j.found)
 		j.drop()
-		j.ended = j.ended || j.isBatch() && j.spill == nil && j.done()
+		j.ended = j.ended || !j.stream && j.spill == nil && j.done()
 	}()
 	if !j.pr.single() || !j.pass.last() {
 		return nil, nil
