@@ -1,6 +1,7 @@
 package sluice
 
 import (
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -15,7 +16,10 @@ import (
 // catalog holds a session's tables, views and functions. It lives in memory:
 // a script declares what it uses.
 type catalog struct {
-	mu struct {
+	// files makes a table of files, for paths in FROM.
+	files func(format string, paths []string, opts map[string]string) (*sql.Relation, error)
+	known func(format string) bool
+	mu    struct {
 		sync.RWMutex
 		relations  map[string]*sql.Relation // by lower-case name
 		scalars    map[string]ScalarFunc
@@ -36,13 +40,40 @@ func newCatalog() *catalog {
 // Relation implements sql.Catalog.
 func (c *catalog) Relation(name string) (*sql.Relation, error) {
 	c.mu.RLock()
-	defer c.mu.RUnlock()
-	for _, key := range c.mu.schemas.lookUp(name) {
-		if r := c.mu.relations[key]; r != nil {
-			return r, nil
-		}
+	rel := c.declaredLocked(name)
+	c.mu.RUnlock()
+	if rel != nil || c.files == nil {
+		return rel, nil
+	}
+	format, path, ok := strings.Cut(name, ".")
+	switch {
+	case ok && c.known(strings.ToLower(format)) && strings.ContainsAny(path, "/.*"):
+		return c.files(strings.ToLower(format), []string{path}, nil)
+	case strings.Contains(name, "/") || pathLike(name):
+		return c.files("", []string{name}, nil)
 	}
 	return nil, nil
+}
+
+// pathLike says whether a name that no table has is that of a file beside the program.
+func pathLike(name string) bool {
+	info, err := os.Stat(name)
+	return err == nil && info.Mode().IsRegular() && strings.Contains(name, ".")
+}
+
+// Files implements sql.FileCatalog.
+func (c *catalog) Files(format string, paths []string, opts map[string]string) (*sql.Relation, error) {
+	return c.files(format, paths, opts)
+}
+
+// declaredLocked is the relation that a name has in the session.
+func (c *catalog) declaredLocked(name string) *sql.Relation {
+	for _, key := range c.mu.schemas.lookUp(name) {
+		if r := c.mu.relations[key]; r != nil {
+			return r
+		}
+	}
+	return nil
 }
 
 // Relations implements sql.Catalog.
@@ -169,4 +200,4 @@ func (c *catalog) addAggregate(name string, f AggregateFunc) error {
 	return nil
 }
 
-var _ sql.Catalog = (*catalog)(nil)
+var _ sql.FileCatalog = (*catalog)(nil)

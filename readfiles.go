@@ -95,6 +95,24 @@ func (r *FileReader) Load(ctx context.Context, paths ...string) *DataFrame {
 	return &DataFrame{s: r.s, node: &logical.Scan{Table: tableOf(def)}, err: err}
 }
 
+// fileRelation is a table of files that a query names by their paths. Binding has no
+// context: what it looks at is bounded, a few files' heads.
+func (s *Session) fileRelation(format string, paths []string, opts map[string]string) (*sql.Relation, error) {
+	r := s.ReadFiles().Options(opts)
+	if format != "" {
+		r.Format(format)
+	}
+	def := &sql.TableDef{Name: "files", Connector: "filesystem", Options: s.fileOptions(r.opts)}
+	def.Options["path"] = strings.Join(paths, ",")
+	if err := s.checkOptions(def); err != nil {
+		return nil, err
+	}
+	if err := s.complete(context.Background(), def); err != nil {
+		return nil, err
+	}
+	return &sql.Relation{Name: "files", Table: def}, nil
+}
+
 // schemaOf reads column declarations.
 func (s *Session) schemaOf(ddl string) (*arrow.Schema, error) {
 	stmts, err := parser.Parse("CREATE TABLE files ("+ddl+")", s.parserOptions())

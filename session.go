@@ -92,6 +92,8 @@ func NewSession(opts Options) (*Session, error) {
 		return nil, err
 	}
 	s := &Session{opts: opts, set: set, cat: newCatalog()}
+	s.cat.files = s.fileRelation
+	s.cat.known = func(format string) bool { _, err := s.reg.formats.Lookup(format); return err == nil }
 	s.memory = memory.NewBudget(s.memoryLimit())
 	s.reg = newRegistry(s)
 	s.conns = &connectors{s: s}

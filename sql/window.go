@@ -31,6 +31,8 @@ func (b *binder) tableFunc(t *ast.TableFunc) (*scope, error) {
 	case generatorName(t.Call) != "":
 		sc := emptyScope()
 		return sc, b.generatorFrom(sc, t, "", nil, false)
+	case isFileFunction(name):
+		return b.fileTable(t, name)
 	case name == "RANGE", name == "GENERATE_SERIES":
 		return b.rangeTable(t, name)
 	case name == "SESSION", name == "DROP_DUPLICATES", name == "STATE":

@@ -67,23 +67,64 @@ func (t *table) list(ctx context.Context, now time.Time) ([]entry, error) {
 	return nil, batch.ExternalError(fmt.Errorf("table %q: list %q: its files were replaced %d times meanwhile", t.spec.Table, t.path, maxLooks), true)
 }
 
-// roots expands the path. A pattern may match nothing yet in a folder that is
-// there; a path may not.
+// roots expands the path: a list with commas of files, directories and patterns. A
+// pattern may match nothing yet in a folder that is there; a path may not.
 func (t *table) roots() (roots []string, glob bool, err error) {
-	if _, err := os.Lstat(t.path); err == nil || !strings.ContainsAny(t.path, "*?[") {
+	if _, err := os.Lstat(t.path); err == nil {
 		return []string{t.path}, false, nil
 	}
-	roots, err = filepath.Glob(t.path)
-	if err != nil {
-		return nil, true, t.userError("path pattern %q: %v", t.path, err)
+	for _, path := range splitPaths(t.path) {
+		if _, err := os.Lstat(path); err == nil || !strings.ContainsAny(path, "*?[") {
+			roots = append(roots, path)
+			continue
+		}
+		found, err := filepath.Glob(path)
+		if err != nil {
+			return nil, true, t.userError("path pattern %q: %v", path, err)
+		}
+		if len(found) == 0 && !t.spec.Stream { // a mistyped folder is no empty table
+			fixed := filepath.Dir(path[:strings.IndexAny(path, "*?[")] + "x")
+			if _, err := os.Stat(fixed); err != nil {
+				return nil, true, t.pathError(fixed, err)
+			}
+		}
+		roots, glob = append(roots, found...), true
 	}
-	if len(roots) == 0 && !t.spec.Stream { // a mistyped folder is no empty table
-		fixed := filepath.Dir(t.path[:strings.IndexAny(t.path, "*?[")] + "x")
-		if _, err := os.Stat(fixed); err != nil {
-			return nil, true, t.pathError(fixed, err)
+	return roots, glob, nil
+}
+
+// splitPaths divides a list at its commas and expands braces: a/{b,c}.csv are two paths.
+func splitPaths(list string) []string {
+	var out []string
+	depth, from := 0, 0
+	for i, c := range list + "," {
+		switch {
+		case c == '{':
+			depth++
+		case c == '}' && depth > 0:
+			depth--
+		case c == ',' && (depth == 0 || i == len(list)):
+			if p := strings.TrimSpace(list[from:i]); p != "" {
+				out = append(out, braces(p)...)
+			}
+			from = i + 1
 		}
 	}
-	return roots, true, nil
+	return out
+}
+
+// braces expands the first braces of a path, and what they give.
+func braces(path string) []string {
+	from := strings.IndexByte(path, '{')
+	to := strings.IndexByte(path, '}')
+	if from < 0 || to < from {
+		return []string{filepath.Clean(strings.TrimPrefix(path, "file://"))}
+	}
+	var out []string
+	for _, part := range strings.Split(path[from+1:to], ",") {
+		out = append(out, braces(path[:from]+part+path[to+1:])...)
+	}
+	return out
 }
 
 type lister struct {
@@ -305,11 +346,16 @@ func globEscape(name string) string {
 
 // partitionsOf returns the key=value directories of a path below the table's.
 func (t *table) partitionsOf(path string) (keys, values []string) {
-	base := t.path
-	if i := strings.IndexAny(base, "*?["); i >= 0 {
-		base = base[:i]
+	rest := filepath.Dir(path)
+	for _, base := range splitPaths(t.path) {
+		if i := strings.IndexAny(base, "*?["); i >= 0 {
+			base = base[:strings.LastIndexByte(base[:i], filepath.Separator)+1] // the folder before the pattern
+		}
+		if below, ok := strings.CutPrefix(filepath.Dir(path), base); ok {
+			rest = below
+			break
+		}
 	}
-	rest := strings.TrimPrefix(filepath.Dir(path), base)
 	for _, part := range strings.Split(filepath.ToSlash(rest), "/") {
 		if k, v, ok := strings.Cut(part, "="); ok && k != "" {
 			keys, values = append(keys, unescape(k)), append(values, unescape(v))

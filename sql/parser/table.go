@@ -138,6 +138,9 @@ func (p *parser) tablePrimary() ast.Table {
 		f := p.tableFunc(pos, lateral)
 		p.expect(")")
 		return f
+	case t.kind == tokString && !lateral: // a path
+		p.advance()
+		return &ast.TableName{Pos: pos, Name: ast.Name{Pos: pos, Parts: []ast.Ident{{Pos: pos, Name: t.text, Quoted: true}}}}
 	case t.kind == tokQuoted, t.kind == tokWord && !reserved[t.word]:
 		name := p.name("a table name")
 		if p.tok().is("(") {
