@@ -282,7 +282,20 @@ func same(a, b expr.Expr) bool {
 		return ok && a.Index == c.Index
 	case *expr.Literal:
 		l, ok := b.(*expr.Literal)
-		return ok && expr.Equal(a, l)
+		if !ok || a.DT != nil && l.DT != nil && a.DT.ID() != l.DT.ID() {
+			return false
+		}
+		switch x := a.Value.(type) { // numbers mostly, whose texts are work
+		case int32:
+			if y, ok := l.Value.(int32); ok && x != y {
+				return false
+			}
+		case int64:
+			if y, ok := l.Value.(int64); ok && x != y {
+				return false
+			}
+		}
+		return expr.Equal(a, l)
 	case *expr.Param:
 		p, ok := b.(*expr.Param)
 		return ok && a.ID == p.ID

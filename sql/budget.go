@@ -12,6 +12,7 @@ const (
 	maxRelations = 100_000   // tables, views and SELECTs of a statement, expanded
 	maxColumns   = 20_000    // columns of one relation
 	maxParts     = 1_000_000 // nodes of one expression, shared ones counted each time
+	maxJoined    = 128       // tables of one FROM; their order is searched for
 )
 
 // budget counts what a statement has expanded to.
@@ -58,4 +59,27 @@ func (b *budget) size(e expr.Expr) int {
 	n = min(n, maxParts+1)
 	b.sizes[e] = n
 	return n
+}
+
+// joined checks how many tables one FROM joins. Subqueries count as one: they
+// have a FROM of their own.
+func (b *budget) joined(list []ast.Table) error {
+	n := 0
+	for _, t := range list {
+		for { // joins lean to the left, thousands of them too
+			n++
+			j, ok := t.(*ast.Join)
+			if !ok {
+				break
+			}
+			if n > maxJoined {
+				return ast.Errorf(j.Pos, "more than %d tables are joined in one FROM", maxJoined)
+			}
+			t = j.L
+		}
+	}
+	if n > maxJoined {
+		return ast.Errorf(list[0].Position(), "more than %d tables are joined in one FROM", maxJoined)
+	}
+	return nil
 }

@@ -79,7 +79,19 @@ func (sel *selection) groupKeys(x *exprBinder, exprs []ast.Expr) ([]int, error) 
 		}
 		out = append(out, keys...)
 	}
-	return out, nil
+	return union([][]int{out}), nil
+}
+
+// extended is x, which has no repeats, with what y has besides. It is what makes
+// thousands of keys, one after the other, no work of hours.
+func extended(x, y []int) []int {
+	out := append(make([]int, 0, len(x)+len(y)), x...)
+	for _, k := range y {
+		if !slices.Contains(out, k) {
+			out = append(out, k)
+		}
+	}
+	return out
 }
 
 // union joins sets of keys into one, without repeats.
@@ -104,7 +116,7 @@ func product(pos ast.Pos, a, b [][]int) ([][]int, error) {
 	var out [][]int
 	for _, x := range a {
 		for _, y := range b {
-			out = append(out, union([][]int{x, y}))
+			out = append(out, extended(x, y))
 		}
 	}
 	return out, nil

@@ -37,6 +37,9 @@ func (b *binder) selectBlock(s *ast.Select, order []ast.OrderItem) (*scope, erro
 	if err := b.budget.relation(s.Pos, 1); err != nil {
 		return nil, err
 	}
+	if err := b.budget.joined(s.From); err != nil {
+		return nil, err
+	}
 	sc, err := b.from(s.From)
 	if err != nil {
 		return nil, err

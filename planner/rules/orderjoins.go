@@ -11,26 +11,30 @@ import (
 // in which every join has a key already, and no condition above is one, keeps
 // its order.
 func OrderJoins(n logical.Node) (logical.Node, error) {
-	return orderJoins(n, nil), nil
+	return orderJoins(n, nil, false), nil
 }
 
-// orderJoins rewrites n with the conditions of a Filter right above it.
-func orderJoins(n logical.Node, conds []exprT) logical.Node {
+// orderJoins rewrites n with the conditions of a Filter right above it. settled says
+// that n is part of a tree of joins that keeps its order: then its own joins do too,
+// and a chain of many joins is looked at once and not once for each of them.
+func orderJoins(n logical.Node, conds []exprT, settled bool) logical.Node {
 	if f, ok := n.(*logical.Filter); ok {
-		return orderJoins(f.Input, append(expr.Conjuncts(f.Cond), conds...))
+		return orderJoins(f.Input, append(expr.Conjuncts(f.Cond), conds...), false)
 	}
-	if isInner(n) {
-		if t := newJoinTree(n, conds); t.worth {
+	if settled = settled && isInner(n); isInner(n) && !settled {
+		t := newJoinTree(n, conds)
+		if t.worth {
 			for i, l := range t.leaves {
-				t.leaves[i].node = orderJoins(l.node, nil)
+				t.leaves[i].node = orderJoins(l.node, nil, false)
 			}
 			return t.build(n)
 		}
+		settled = len(t.leaves) > 0
 	}
 	in := n.Inputs()
 	out, changed := make([]logical.Node, len(in)), false
 	for i, c := range in {
-		out[i] = orderJoins(c, nil)
+		out[i] = orderJoins(c, nil, settled)
 		changed = changed || out[i] != c
 	}
 	if changed {
@@ -90,23 +94,25 @@ func newJoinTree(n logical.Node, above []exprT) *joinTree {
 	return t
 }
 
-func (t *joinTree) flatten(n logical.Node, base int) {
+// flatten adds what is below n, whose columns start at base, and returns how many
+// columns that are. It asks no join for its schema: that is made of all below it.
+func (t *joinTree) flatten(n logical.Node, base int) (width int) {
 	if f, ok := n.(*logical.Filter); ok && isInner(f.Input) {
-		t.flatten(f.Input, base)
+		width = t.flatten(f.Input, base)
 		for _, c := range expr.Conjuncts(f.Cond) {
 			t.condition(shift(c, base))
 		}
 		t.worth = true
-		return
+		return width
 	}
 	if !isInner(n) {
-		t.leaves = append(t.leaves, leaf{node: n, first: base, width: n.Schema().NumFields()})
-		return
+		width = n.Schema().NumFields()
+		t.leaves = append(t.leaves, leaf{node: n, first: base, width: width})
+		return width
 	}
 	j := n.(*logical.Join)
-	lw := j.Left.Schema().NumFields()
-	t.flatten(j.Left, base)
-	t.flatten(j.Right, base+lw)
+	lw := t.flatten(j.Left, base)
+	width = lw + t.flatten(j.Right, base+lw)
 	t.worth = t.worth || len(j.LeftKeys) == 0
 	for i := range j.LeftKeys {
 		c := joinCond{l: shift(j.LeftKeys[i], base), r: shift(j.RightKeys[i], base+lw)}
@@ -116,6 +122,7 @@ func (t *joinTree) flatten(n logical.Node, base int) {
 	for _, c := range expr.Conjuncts(j.Residual) {
 		t.condition(shift(c, base))
 	}
+	return width
 }
 
 // condition adds an expression, as a pair of keys if it is an equality.

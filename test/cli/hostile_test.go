@@ -59,6 +59,9 @@ var hostile = []struct {
 	{"CTEs that double", "WITH t0 AS (SELECT 1 a), " + list(40, ", ", func(i int) string {
 		return fmt.Sprintf("t%d AS (SELECT x.a FROM t%d x JOIN t%d y ON x.a = y.a)", i+1, i, i)
 	}) + " SELECT count(*) FROM t40", usage, "expands to more than"},
+	{"10,000 joins", "SELECT count(*) FROM range(1) t0 " + list(10000, " ", func(i int) string { return fmt.Sprintf("JOIN range(1) t%d ON t%d.id = t%d.id", i+1, i+1, i) }), usage, "more than 128 tables"},
+	{"1,000 tables", "SELECT count(*) FROM " + list(1000, ", ", func(i int) string { return fmt.Sprintf("range(1) t%d", i) }), usage, "more than 128 tables"},
+	{"100 joins", "SELECT count(*) FROM range(1) t0 " + list(100, " ", func(i int) string { return fmt.Sprintf("JOIN range(1) t%d ON t%d.id = t%d.id", i+1, i+1, i) }), done, "\n1\n"},
 	{"64 columns of CUBE", "SELECT count(*) FROM range(3) GROUP BY CUBE(" + list(64, ", ", func(i int) string { return fmt.Sprintf("id + %d", i) }) + ")", usage, "grouping sets"},
 	{"a recursion without end", "WITH RECURSIVE t AS (SELECT 1 a UNION ALL SELECT a + 1 FROM t) SELECT count(*) FROM t", failed, "recursion.max-rounds"},
 	{"the largest LIMIT", "SELECT * FROM range(3) ORDER BY id LIMIT 9223372036854775807", done, "\n2\n"},
