@@ -4,7 +4,6 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/hmac"
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
 	"strings"
@@ -25,7 +24,7 @@ func ciphers() []*Entry {
 		}, nil
 	})
 	return []*Entry{
-		fn("aes_encrypt", "Bytes encrypted with AES: with a key of 16, 24 or 32 bytes, in the mode GCM, CBC or ECB, with an initialization vector (drawn for each row if empty) and, for GCM, text to be authenticated too.",
+		fn("aes_encrypt", "Bytes encrypted with AES: with a key of 16, 24 or 32 bytes, in the mode GCM, CBC or ECB, with an initialization vector (derived for each row if empty) and, for GCM, text to be authenticated too.",
 			"base64(aes_encrypt('Spark SQL', '1234567890abcdef', 'ECB', 'PKCS'))", "3lmwu+Mw0H3fi5NDvcu9lg==",
 			sig("binary, binary"+rest+", binary = NULL, binary = NULL -> binary", expr.Kernel(aesEncryptKernel))).lax().perRow(),
 		fn("aes_decrypt", "Bytes that aes_encrypt made, decrypted.", "CAST(aes_decrypt(unhex('83F16B2AA704794132802D248E6BFD4E380078182D1544813898AC97E709B28A94'), '0000111122223333') AS STRING)", "Spark",
@@ -157,18 +156,14 @@ func aesEncryptKernel(kc *expr.KernelContext, args []expr.Vec, n int) (arrow.Arr
 	return o.Array(kc.Result, m)
 }
 
-// drawnIV derives an initialization vector from the batch's seed, the row, the
-// key and the text, so that a batch that runs again encrypts alike and no two
-// texts share a vector; without a seed it is random.
+// drawnIV derives an initialization vector from the batch's seed and time, the
+// row, the key and the text, so that a batch that runs again encrypts alike and
+// no two texts share a vector.
 func drawnIV(kc *expr.KernelContext, i, size int, key, text []byte) []byte {
-	if kc.Seed == 0 {
-		iv := make([]byte, size)
-		_, _ = rand.Read(iv) // never fails
-		return iv
-	}
-	var in [16]byte
+	var in [24]byte
 	binary.BigEndian.PutUint64(in[:], kc.Seed)
 	binary.BigEndian.PutUint64(in[8:], uint64(kc.RowBase)+uint64(i))
+	binary.BigEndian.PutUint64(in[16:], uint64(kc.Now))
 	m := hmac.New(sha256.New, key)
 	m.Write(in[:])
 	m.Write(text)

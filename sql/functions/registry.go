@@ -58,7 +58,7 @@ func init() {
 		{"string", strs()},
 		{"regular expression", regexps()},
 		{"date and time", dates()},
-		{"collection", collections()},
+		{"collection", slices.Concat(collections(), vectors())},
 		{"json", slices.Concat(jsons(), jsonConversions())},
 		{"csv", csvs()},
 		{"hash", hashes()},
