@@ -1,13 +1,18 @@
 // Package parquet reads Parquet files into Arrow batches and writes them.
 //
-// Reading goes through arrow-go's typed column chunk readers, page by page and
-// in the caller's goroutine, straight into Arrow buffers; nested columns are
-// put together here from their levels. Measured on 10 million rows (BIGINT and
-// TIMESTAMP, zstd, one core): typed readers 22-44 million rows/s, pqarrow's
-// record reader 19-34, parquet-go 0.32 24-52. parquet-go is a little faster on
-// required columns and panics ten times as often on damaged bytes, so the
-// typed readers it is; pqarrow is left out of reading because it starts
-// goroutines whose panics nobody can recover.
+// Columns that are not nested are decoded here, from the bytes of their pages
+// straight into Arrow buffers: levels to a bitmap, indexes by words, a dictionary
+// converted once for each column chunk to the wanted type, strings as views that
+// are copied once when a batch is handed out. Nested columns go through
+// arrow-go's typed column chunk readers and are put together from their levels.
+// The footer is arrow-go's. Everything runs in the caller's goroutine. Figures of
+// the readers that were compared are in docs/DESIGN-NOTES.md.
+//
+// A reader may be told what is wanted of the rows (formats.Sifter). Row groups
+// are then skipped by bounds and Bloom filters, ranges of rows by the page index,
+// and single rows by asking the conditions of the columns that they look at
+// before any other column is decoded: of a dictionary's values once, else of the
+// rows. Pages of which nothing is wanted are not unpacked.
 //
 // Invariants:
 //
@@ -15,7 +20,9 @@
 //	    never a panic: every entry recovers.
 //	Q2  Counts and sizes in footer and page headers are checked against the
 //	    file's size before anything is allocated for them.
-//	Q3  Batches never cross a row group, and a row group is read in order.
+//	Q3  What is left out could not pass: bounds, indexes and filters that are missing,
+//	    damaged, of another type or order, or silent about NaN leave nothing out.
+//	Q4  Batches never cross a row group, and a row group is read in order.
 //
 // Example:
 //

@@ -8,6 +8,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/memory"
+	apq "github.com/apache/arrow-go/v18/parquet"
 	"github.com/apache/arrow-go/v18/parquet/metadata"
 
 	"github.com/sluice-stream/sluice/formats"
@@ -167,12 +168,28 @@ func (f *flat[T]) readDictionary() error {
 	if err != nil {
 		return err
 	}
+	if n*leastBytes(f.n) > len(body) {
+		return errShort // said before there is room for so many
+	}
 	f.dict = slices.Grow(f.dict[:0], n)[:n]
 	if _, err := f.st.plain(body, 0, f.dict); err != nil {
 		return err
 	}
 	f.hasDict, f.dictBody, f.dictPage = true, body, page
 	return nil
+}
+
+// leastBytes is what a value of a dictionary takes at least.
+func leastBytes(n *node) int {
+	switch n.prim.PhysicalType() {
+	case apq.Types.Int32, apq.Types.Float, apq.Types.ByteArray:
+		return 4
+	case apq.Types.Int64, apq.Types.Double:
+		return 8
+	case apq.Types.Int96:
+		return 12
+	}
+	return 1
 }
 
 // plainBody brings the values of a page to the form that the store reads. The

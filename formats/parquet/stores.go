@@ -181,6 +181,7 @@ func (plainText) buffers(vals []view, segs []segment, alloc memory.Allocator) ([
 // words, over what comes after them.
 func copyViews(dst []byte, at int, base []byte, vals []view, ends []int32) int {
 	ends = ends[:len(vals)]
+	base = base[:cap(base)] // pages are padded: what lies behind is copied over again, or cut off
 	for i, v := range vals {
 		n, from := int(uint32(v)), int(v>>32)
 		if n <= copyPad && from+copyPad <= len(base) {
