@@ -13,13 +13,14 @@ import (
 // order stays as it was written.
 func ReorderJoins(c *Context, n logical.Node) logical.Node {
 	if g := newJoinGraph(c, n); g != nil {
-		for i := range g.leaves {
-			l := &g.leaves[i]
-			l.node = ReorderJoins(c, l.node)
-		}
 		g.implyConstants()
 		g.measure()
 		if t := g.search(); t != nil {
+			// Only now: a plan that is left as it is goes through its inputs once, below.
+			for i := range g.leaves {
+				l := &g.leaves[i]
+				l.node = ReorderJoins(c, l.node)
+			}
 			out, at := g.build(t)
 			return g.restore(filter(out, moveConds(g.top, at)), at, n)
 		}

@@ -9,8 +9,10 @@ import (
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
 
+	"github.com/sluice-stream/sluice/batch"
 	"github.com/sluice-stream/sluice/planner/expr"
 	"github.com/sluice-stream/sluice/planner/logical"
+	"github.com/sluice-stream/sluice/planner/stats"
 )
 
 var table = &logical.Table{Name: "t", Schema: arrow.NewSchema([]arrow.Field{
@@ -191,5 +193,29 @@ func TestRulesCanBeSkippedByName(t *testing.T) {
 	n, err := Optimize(&Context{Skip: map[string]bool{"fold-constants": true}}, &logical.Filter{Input: scan(), Cond: expr.Bool(true)})
 	if err != nil || !strings.HasPrefix(n.String(), "Filter true") {
 		t.Errorf("got %v, %v", n, err)
+	}
+}
+
+// A plan of joins in joins in joins, whose tables are not known or known, is
+// looked at once a level and not once for each way down.
+func TestDeepJoinsAreOrderedInTime(t *testing.T) {
+	for name, tables := range map[string]stats.Tables{
+		"unknown": nil,
+		"known":   func(*logical.Table) *batch.TableStats { return &batch.TableStats{Rows: 1000, Bytes: 1000, Exact: true} },
+	} {
+		n := scan()
+		for range 60 {
+			sum := &logical.Project{Input: n, Exprs: []expr.Expr{plus(col(1), col(2))}, Names: []string{"x"}}
+			key := []expr.Expr{&expr.Column{Index: 0, Name: "x", DT: expr.TypeInt64}}
+			j := &logical.Join{Left: sum, Right: scan(), Kind: logical.Inner, LeftKeys: key, RightKeys: []expr.Expr{col(1)}}
+			n = &logical.Project{Input: j, Exprs: []expr.Expr{
+				&expr.Column{Index: 1, Name: "s", DT: expr.TypeString}, plus(&expr.Column{Index: 2, Name: "a", DT: expr.TypeInt64}, expr.Int64(1)),
+				&expr.Column{Index: 3, Name: "b", DT: expr.TypeInt64}, &expr.Column{Index: 4, Name: "ts", DT: expr.TypeLocalTime},
+			}, Names: []string{"s", "a", "b", "ts"}}
+		}
+		out, err := Optimize(&Context{Stats: stats.New(tables), ReduceFrom: 100}, n)
+		if err != nil || !out.Schema().Equal(n.Schema()) {
+			t.Errorf("%s: %v, %v", name, out.Schema(), err)
+		}
 	}
 }
