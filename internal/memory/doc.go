@@ -14,6 +14,10 @@
 // same *LimitError, which whoever runs a task recovers and makes the task's
 // error: the query stops with advice, the process lives on.
 //
+// Buffers count at what they take, if the allocator below tells (Sizer). A budget
+// that is governed is told to Go's collector as well: garbage counts nowhere, and
+// would otherwise grow to the size of what lives.
+//
 // What the package never does: hold a lock while calling back, block, or free
 // anything itself.
 //
