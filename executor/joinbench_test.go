@@ -82,3 +82,40 @@ func BenchmarkJoin(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkJoinIndex measures the index alone.
+func BenchmarkJoinIndex(b *testing.B) {
+	const n = 1 << 20
+	for _, form := range []string{"dense", "hashed"} {
+		r := rand.New(rand.NewPCG(1, 2))
+		words, probes := make([]uint64, n), make([]uint64, 8192)
+		key := func(i uint64) uint64 {
+			if form == "dense" {
+				return i
+			}
+			return i * 0x9e3779b97f4a7c15
+		}
+		for i := range words {
+			words[i] = key(uint64(i) * 7 % n)
+		}
+		index := buildJoinIndex(words, 1, n, nil, true, eachPart)
+		b.Run("build/"+form, func(b *testing.B) {
+			for b.Loop() {
+				buildJoinIndex(words, 1, n, nil, true, eachPart)
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/n, "ns/row")
+		})
+		for _, hits := range []int{0, 1} {
+			for i := range probes {
+				probes[i] = key(r.Uint64N(n) + uint64(1-hits)*n)
+			}
+			lo, hi := make([]uint32, len(probes)), make([]uint32, len(probes))
+			b.Run(fmt.Sprintf("probe/%s/hits%d", form, hits), func(b *testing.B) {
+				for b.Loop() {
+					index.lookup(probes, lo, hi)
+				}
+				b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(len(probes)), "ns/row")
+			})
+		}
+	}
+}
