@@ -245,7 +245,7 @@ func (b *binder) limit(sc *scope, q *ast.Query) error {
 	}
 	n := &logical.Limit{Input: sc.node, Count: -1}
 	var err error
-	if q.Limit != nil {
+	if l, ok := q.Limit.(*ast.Literal); q.Limit != nil && !(ok && l.Kind == ast.LitNull) { // NULL is no limit
 		if n.Count, err = b.count(q.Limit, "LIMIT"); err != nil {
 			return err
 		}
