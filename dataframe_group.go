@@ -178,6 +178,9 @@ func (g *Grouped) pivoted(aggs []any) *DataFrame {
 		if c.err != nil {
 			return g.d.failed(c.err)
 		}
+		if _, column := v.(Column); !column {
+			c.alias = fmt.Sprint(v) // and not as SQL writes it: 1, not 1L
+		}
 		pv := ast.PivotValue{Expr: c.e}
 		if c.alias != "" {
 			pv.Alias = &ast.Ident{Name: c.alias}

@@ -24,6 +24,11 @@ func PercentileApprox(a1, a2 any, more ...any) sluice.Column {
 	return sluice.Call("percentile_approx", append([]any{a1, a2}, more...)...)
 }
 
+// ApproxTopK is approx_top_k(any, int = 5, int = 10000): The most frequent values with their counts, as an array of item and count.
+func ApproxTopK(a1 any, more ...any) sluice.Column {
+	return sluice.Call("approx_top_k", append([]any{a1}, more...)...)
+}
+
 // Avg is avg(numeric), avg(duration), avg(months): The average: of a decimal one with four digits more, else a DOUBLE.
 func Avg(a1 any) sluice.Column { return sluice.Call("avg", a1) }
 
@@ -38,6 +43,15 @@ func BitOr(a1 any) sluice.Column { return sluice.Call("bit_or", a1) }
 
 // BitXor is bit_xor(integral): The bitwise XOR of all values.
 func BitXor(a1 any) sluice.Column { return sluice.Call("bit_xor", a1) }
+
+// BitmapAndAgg is bitmap_and_agg(binary): The bits that are set in all bitmaps.
+func BitmapAndAgg(a1 any) sluice.Column { return sluice.Call("bitmap_and_agg", a1) }
+
+// BitmapConstructAgg is bitmap_construct_agg(bigint): A bitmap with a bit set for each position, from 0 to 32767.
+func BitmapConstructAgg(a1 any) sluice.Column { return sluice.Call("bitmap_construct_agg", a1) }
+
+// BitmapOrAgg is bitmap_or_agg(binary): The bits that are set in one of the bitmaps.
+func BitmapOrAgg(a1 any) sluice.Column { return sluice.Call("bitmap_or_agg", a1) }
 
 // BoolAnd is bool_and(boolean): Whether the condition is true for all rows.
 func BoolAnd(a1 any) sluice.Column { return sluice.Call("bool_and", a1) }
@@ -62,6 +76,9 @@ func ArrayAgg(a1 any) sluice.Column { return sluice.Call("array_agg", a1) }
 
 // CollectSet is collect_set(any): The different values as an array, without NULLs, in order.
 func CollectSet(a1 any) sluice.Column { return sluice.Call("collect_set", a1) }
+
+// CollectUnion is collect_union(array): The different elements of all arrays, in order.
+func CollectUnion(a1 any) sluice.Column { return sluice.Call("collect_union", a1) }
 
 // Corr is corr(double, double): The correlation of two columns.
 func Corr(a1, a2 any) sluice.Column { return sluice.Call("corr", a1, a2) }
@@ -88,6 +105,9 @@ func FirstValue(a1 any, more ...any) sluice.Column {
 	return sluice.Call("first_value", append([]any{a1}, more...)...)
 }
 
+// HistogramNumeric is histogram_numeric(numeric, int), histogram_numeric(timestamp, int), histogram_numeric(date, int): A histogram of a number of bins, as an array of centres x and counts y.
+func HistogramNumeric(a1, a2 any) sluice.Column { return sluice.Call("histogram_numeric", a1, a2) }
+
 // Kurtosis is kurtosis(double): The excess kurtosis.
 func Kurtosis(a1 any) sluice.Column { return sluice.Call("kurtosis", a1) }
 
@@ -104,26 +124,39 @@ func LastValue(a1 any, more ...any) sluice.Column {
 // Max is max(any): The greatest value.
 func Max(a1 any) sluice.Column { return sluice.Call("max", a1) }
 
-// MaxBy is max_by(any, any): The first argument's value where the second is greatest.
-func MaxBy(a1, a2 any) sluice.Column { return sluice.Call("max_by", a1, a2) }
+// MaxBy is max_by(any, any), max_by(any, any, int): The first argument's value where the second is greatest.
+func MaxBy(a1, a2 any, more ...any) sluice.Column {
+	return sluice.Call("max_by", append([]any{a1, a2}, more...)...)
+}
 
-// Median is median(double): The exact percentile 0.5.
+// Median is median(months), median(duration), median(double): The exact percentile 0.5.
 func Median(a1 any) sluice.Column { return sluice.Call("median", a1) }
 
 // Min is min(any): The least value.
 func Min(a1 any) sluice.Column { return sluice.Call("min", a1) }
 
-// MinBy is min_by(any, any): The first argument's value where the second is least.
-func MinBy(a1, a2 any) sluice.Column { return sluice.Call("min_by", a1, a2) }
+// MinBy is min_by(any, any), min_by(any, any, int): The first argument's value where the second is least.
+func MinBy(a1, a2 any, more ...any) sluice.Column {
+	return sluice.Call("min_by", append([]any{a1, a2}, more...)...)
+}
 
-// Mode is mode(any): The value that occurs most often; the least of them if there are several.
-func Mode(a1 any) sluice.Column { return sluice.Call("mode", a1) }
+// Mode is mode(any, boolean = false, boolean = false): The value that occurs most often; the least of them if there are several.
+func Mode(a1 any, more ...any) sluice.Column {
+	return sluice.Call("mode", append([]any{a1}, more...)...)
+}
 
-// Percentile is percentile(double, double), percentile(double, array<double>): The exact percentile (0 to 1, or an array of them) of the values, with linear interpolation.
+// Percentile is percentile(months, double), percentile(months, array<double>), percentile(duration, double), ..: The exact percentile (0 to 1, or an array of them) of the values, with linear interpolation.
 func Percentile(a1, a2 any) sluice.Column { return sluice.Call("percentile", a1, a2) }
 
-// PercentileCont is Percentile.
-func PercentileCont(a1, a2 any) sluice.Column { return sluice.Call("percentile_cont", a1, a2) }
+// PercentileCont is percentile_cont(months, double, boolean = false), percentile_cont(months, array<double>, boolean = false), percentile_cont(duration, double, boolean = false), ..: The exact percentile of the values in order, with linear interpolation: percentile_cont(p) WITHIN GROUP (ORDER BY x).
+func PercentileCont(a1, a2 any, more ...any) sluice.Column {
+	return sluice.Call("percentile_cont", append([]any{a1, a2}, more...)...)
+}
+
+// PercentileDisc is percentile_disc(double, double, boolean = false), percentile_disc(double, array<double>, boolean = false), percentile_disc(months, double, boolean = false), ..: The first value whose share of the values in order is at least the percentage: percentile_disc(p) WITHIN GROUP (ORDER BY x).
+func PercentileDisc(a1, a2 any, more ...any) sluice.Column {
+	return sluice.Call("percentile_disc", append([]any{a1, a2}, more...)...)
+}
 
 // Product is product(double): The product of all values.
 func Product(a1 any) sluice.Column { return sluice.Call("product", a1) }
@@ -145,6 +178,15 @@ func RegrR2(a1, a2 any) sluice.Column { return sluice.Call("regr_r2", a1, a2) }
 
 // RegrSlope is regr_slope(double, double): The slope of the line that fits the first argument best, given the second.
 func RegrSlope(a1, a2 any) sluice.Column { return sluice.Call("regr_slope", a1, a2) }
+
+// RegrSxx is regr_sxx(double, double): The sum of the squared differences of the second argument from its average, over pairs without NULL.
+func RegrSxx(a1, a2 any) sluice.Column { return sluice.Call("regr_sxx", a1, a2) }
+
+// RegrSxy is regr_sxy(double, double): The sum of the products of both differences, over pairs without NULL.
+func RegrSxy(a1, a2 any) sluice.Column { return sluice.Call("regr_sxy", a1, a2) }
+
+// RegrSyy is regr_syy(double, double): The sum of the squared differences of the first argument from its average, over pairs without NULL.
+func RegrSyy(a1, a2 any) sluice.Column { return sluice.Call("regr_syy", a1, a2) }
 
 // SingleValue is single_value(any): The value of the only row, NULL if there is none; more than one row is an error, as in a subquery used as a value.
 func SingleValue(a1 any) sluice.Column { return sluice.Call("single_value", a1) }
@@ -176,6 +218,12 @@ func Listagg(a1 any, more ...any) sluice.Column {
 
 // Sum is sum(numeric), sum(duration), sum(months): The sum: of integers a BIGINT, of a decimal one with ten digits more, else a DOUBLE.
 func Sum(a1 any) sluice.Column { return sluice.Call("sum", a1) }
+
+// TryAvg is try_avg(numeric), try_avg(duration), try_avg(months): Like avg, but NULL where that overflows.
+func TryAvg(a1 any) sluice.Column { return sluice.Call("try_avg", a1) }
+
+// TrySum is try_sum(numeric), try_sum(duration), try_sum(months): Like sum, but NULL where that overflows.
+func TrySum(a1 any) sluice.Column { return sluice.Call("try_sum", a1) }
 
 // VarPop is var_pop(double): The population variance.
 func VarPop(a1 any) sluice.Column { return sluice.Call("var_pop", a1) }

@@ -186,5 +186,21 @@ func TransformValues(a1, a2 any) sluice.Column { return sluice.Call("transform_v
 // TryElementAt is try_element_at(array<T>, int) -> T, try_element_at(map<K,V>, K) -> V: element_at, but NULL outside of the array.
 func TryElementAt(a1, a2 any) sluice.Column { return sluice.Call("try_element_at", a1, a2) }
 
+// VectorCosineSimilarity is vector_cosine_similarity(array<float>, array<float>) -> float: The cosine of the angle between two vectors; NULL if one has no length.
+func VectorCosineSimilarity(a1, a2 any) sluice.Column {
+	return sluice.Call("vector_cosine_similarity", a1, a2)
+}
+
+// VectorInnerProduct is vector_inner_product(array<float>, array<float>) -> float: The inner product of two vectors.
+func VectorInnerProduct(a1, a2 any) sluice.Column { return sluice.Call("vector_inner_product", a1, a2) }
+
+// VectorL2Distance is vector_l2_distance(array<float>, array<float>) -> float: The Euclidean distance of two vectors.
+func VectorL2Distance(a1, a2 any) sluice.Column { return sluice.Call("vector_l2_distance", a1, a2) }
+
+// VectorNorm is vector_norm(array<float>, float = 2.0) -> float: The length of a vector: of degree 2 if not given, 1, or infinity for the greatest element.
+func VectorNorm(a1 any, more ...any) sluice.Column {
+	return sluice.Call("vector_norm", append([]any{a1}, more...)...)
+}
+
 // ZipWith is zip_with(array<T>, array<U>, lambda) -> array<V>: The results of a lambda of the elements at the same place of two arrays, NULL where one is shorter.
 func ZipWith(a1, a2, a3 any) sluice.Column { return sluice.Call("zip_with", a1, a2, a3) }

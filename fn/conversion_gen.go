@@ -36,6 +36,3 @@ func Timestamp(a1 any) sluice.Column { return sluice.Call("timestamp", a1) }
 
 // Tinyint is tinyint(any) -> tinyint: CAST to TINYINT.
 func Tinyint(a1 any) sluice.Column { return sluice.Call("tinyint", a1) }
-
-// ToChar is to_char(any) -> string: A number as text.
-func ToChar(a1 any) sluice.Column { return sluice.Call("to_char", a1) }

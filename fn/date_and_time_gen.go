@@ -7,11 +7,22 @@ import "github.com/sluice-stream/sluice"
 // AddMonths is add_months(date, int) -> date: A date some months later; the day is cut to the month's last.
 func AddMonths(a1, a2 any) sluice.Column { return sluice.Call("add_months", a1, a2) }
 
+// ConvertTimezone is convert_timezone(string, string, timestamp_ntz) -> timestamp_ntz, convert_timezone(string, timestamp_ntz) -> timestamp_ntz: A wall clock of one zone (the session's if not given) as the wall clock of another.
+func ConvertTimezone(a1, a2 any, more ...any) sluice.Column {
+	return sluice.Call("convert_timezone", append([]any{a1, a2}, more...)...)
+}
+
 // CurrentDate is current_date() -> date: The date of now() in the session's zone.
 func CurrentDate() sluice.Column { return sluice.Call("current_date") }
 
 // Curdate is CurrentDate.
 func Curdate() sluice.Column { return sluice.Call("curdate") }
+
+// CurrentTime is current_time(int = 6) -> time: The time of day of now() in the session's zone, with a number of fraction digits (6 if not given).
+func CurrentTime(args ...any) sluice.Column { return sluice.Call("current_time", args...) }
+
+// Localtime is CurrentTime.
+func Localtime(args ...any) sluice.Column { return sluice.Call("localtime", args...) }
 
 // CurrentTimezone is current_timezone() -> string: The session's time zone.
 func CurrentTimezone() sluice.Column { return sluice.Call("current_timezone") }
@@ -19,16 +30,22 @@ func CurrentTimezone() sluice.Column { return sluice.Call("current_timezone") }
 // CurrentWatermark is current_watermark() -> timestamp: The watermark in force, NULL before there is one.
 func CurrentWatermark() sluice.Column { return sluice.Call("current_watermark") }
 
-// DateAdd is date_add(date, int) -> date: A date some days later.
-func DateAdd(a1, a2 any) sluice.Column { return sluice.Call("date_add", a1, a2) }
+// DateAdd is date_add(string, bigint, timestamp) -> timestamp, date_add(string, bigint, timestamp_ntz) -> timestamp_ntz, date_add(date, int) -> date: A date some days later; or a timestamp moved by a number of units (unit, number, timestamp).
+func DateAdd(a1, a2 any, more ...any) sluice.Column {
+	return sluice.Call("date_add", append([]any{a1, a2}, more...)...)
+}
 
 // Dateadd is DateAdd.
-func Dateadd(a1, a2 any) sluice.Column { return sluice.Call("dateadd", a1, a2) }
+func Dateadd(a1, a2 any, more ...any) sluice.Column {
+	return sluice.Call("dateadd", append([]any{a1, a2}, more...)...)
+}
 
 // Adddate is DateAdd.
-func Adddate(a1, a2 any) sluice.Column { return sluice.Call("adddate", a1, a2) }
+func Adddate(a1, a2 any, more ...any) sluice.Column {
+	return sluice.Call("adddate", append([]any{a1, a2}, more...)...)
+}
 
-// DateFormat is date_format(timestamp, string) -> string: A timestamp written with a pattern: y M d H h m s S a E D Q z Z X and 'text'.
+// DateFormat is date_format(timestamp, string) -> string, date_format(time, string) -> string: A timestamp written with a pattern: y M d H h m s S a E D Q z Z X and 'text'.
 func DateFormat(a1, a2 any) sluice.Column { return sluice.Call("date_format", a1, a2) }
 
 // DateFromUnixDate is date_from_unix_date(int) -> date: The date some days after 1970-01-01.
@@ -52,11 +69,15 @@ func Subdate(a1, a2 any) sluice.Column { return sluice.Call("subdate", a1, a2) }
 // DateTrunc is date_trunc(string, timestamp) -> timestamp, date_trunc(string, timestamp_ntz) -> timestamp_ntz: A timestamp cut to a unit: YEAR, QUARTER, MONTH, WEEK, DAY, HOUR, MINUTE, SECOND, MILLISECOND, MICROSECOND.
 func DateTrunc(a1, a2 any) sluice.Column { return sluice.Call("date_trunc", a1, a2) }
 
-// Datediff is datediff(date, date) -> int: The days from the second date to the first.
-func Datediff(a1, a2 any) sluice.Column { return sluice.Call("datediff", a1, a2) }
+// Datediff is datediff(string, timestamp, timestamp) -> bigint, datediff(string, timestamp_ntz, timestamp_ntz) -> bigint, datediff(date, date) -> int: The days from the second date to the first; or the whole units from a timestamp to a later one (unit, from, to).
+func Datediff(a1, a2 any, more ...any) sluice.Column {
+	return sluice.Call("datediff", append([]any{a1, a2}, more...)...)
+}
 
 // DateDiff is Datediff.
-func DateDiff(a1, a2 any) sluice.Column { return sluice.Call("date_diff", a1, a2) }
+func DateDiff(a1, a2 any, more ...any) sluice.Column {
+	return sluice.Call("date_diff", append([]any{a1, a2}, more...)...)
+}
 
 // Day is day(date) -> int: The day of the month.
 func Day(a1 any) sluice.Column { return sluice.Call("day", a1) }
@@ -81,7 +102,7 @@ func FromUnixtime(a1 any, more ...any) sluice.Column {
 // FromUtcTimestamp is from_utc_timestamp(timestamp, string) -> timestamp: A UTC time shown as the wall clock of a zone.
 func FromUtcTimestamp(a1, a2 any) sluice.Column { return sluice.Call("from_utc_timestamp", a1, a2) }
 
-// Hour is hour(timestamp) -> int, hour(timestamp_ntz) -> int: The hour.
+// Hour is hour(timestamp) -> int, hour(timestamp_ntz) -> int, hour(time) -> int: The hour.
 func Hour(a1 any) sluice.Column { return sluice.Call("hour", a1) }
 
 // LastDay is last_day(date) -> date: The last day of a date's month.
@@ -96,15 +117,28 @@ func MakeIntervalDays(args ...any) sluice.Column { return sluice.Call("make_inte
 // MakeDtInterval is MakeIntervalDays.
 func MakeDtInterval(args ...any) sluice.Column { return sluice.Call("make_dt_interval", args...) }
 
-// MakeTimestamp is make_timestamp(int, int, int, int, int, double) -> timestamp: The timestamp of a year, month, day, hour, minute and second in the session's zone.
-func MakeTimestamp(a1, a2, a3, a4, a5, a6 any) sluice.Column {
-	return sluice.Call("make_timestamp", a1, a2, a3, a4, a5, a6)
+// MakeTime is make_time(int, int, double) -> time: The time of an hour, minute and second.
+func MakeTime(a1, a2, a3 any) sluice.Column { return sluice.Call("make_time", a1, a2, a3) }
+
+// MakeTimestamp is make_timestamp(int, int, int, int, int, double) -> timestamp, make_timestamp(date) -> timestamp, make_timestamp(date, time) -> timestamp, ..: The timestamp of a year, month, day, hour, minute and second, or of a date and a time, in a zone (the session's if not given).
+func MakeTimestamp(a1 any, more ...any) sluice.Column {
+	return sluice.Call("make_timestamp", append([]any{a1}, more...)...)
+}
+
+// MakeTimestampLtz is MakeTimestamp.
+func MakeTimestampLtz(a1 any, more ...any) sluice.Column {
+	return sluice.Call("make_timestamp_ltz", append([]any{a1}, more...)...)
+}
+
+// MakeTimestampNtz is make_timestamp_ntz(int, int, int, int, int, double) -> timestamp_ntz, make_timestamp_ntz(date) -> timestamp_ntz, make_timestamp_ntz(date, time) -> timestamp_ntz: The timestamp without zone of a year, month, day, hour, minute and second, or of a date and a time.
+func MakeTimestampNtz(a1 any, more ...any) sluice.Column {
+	return sluice.Call("make_timestamp_ntz", append([]any{a1}, more...)...)
 }
 
 // MakeYmInterval is make_ym_interval(int = 0, int = 0) -> months: The interval of years and months.
 func MakeYmInterval(args ...any) sluice.Column { return sluice.Call("make_ym_interval", args...) }
 
-// Minute is minute(timestamp) -> int, minute(timestamp_ntz) -> int: The minute.
+// Minute is minute(timestamp) -> int, minute(timestamp_ntz) -> int, minute(time) -> int: The minute.
 func Minute(a1 any) sluice.Column { return sluice.Call("minute", a1) }
 
 // Month is month(date) -> int: The month, 1 to 12.
@@ -136,10 +170,10 @@ func Proctime() sluice.Column { return sluice.Call("proctime") }
 // Quarter is quarter(date) -> int: The quarter, 1 to 4.
 func Quarter(a1 any) sluice.Column { return sluice.Call("quarter", a1) }
 
-// Second is second(timestamp) -> int, second(timestamp_ntz) -> int: The second.
+// Second is second(timestamp) -> int, second(timestamp_ntz) -> int, second(time) -> int: The second.
 func Second(a1 any) sluice.Column { return sluice.Call("second", a1) }
 
-// TimeBucket is time_bucket(duration, timestamp) -> timestamp, time_bucket(duration, timestamp, timestamp) -> timestamp: The start of the bucket of a size that a timestamp falls into, counted from 1970 (or an origin).
+// TimeBucket is time_bucket(duration, timestamp) -> timestamp, time_bucket(duration, timestamp, timestamp) -> timestamp, time_bucket(months, timestamp) -> timestamp, ..: The start of the bucket of a size that a timestamp falls into, counted from 1970 (or an origin).
 func TimeBucket(a1, a2 any, more ...any) sluice.Column {
 	return sluice.Call("time_bucket", append([]any{a1, a2}, more...)...)
 }
@@ -148,6 +182,30 @@ func TimeBucket(a1, a2 any, more ...any) sluice.Column {
 func DateBin(a1, a2 any, more ...any) sluice.Column {
 	return sluice.Call("date_bin", append([]any{a1, a2}, more...)...)
 }
+
+// TimeDiff is time_diff(string, time, time) -> bigint: The whole units from the first time to the second.
+func TimeDiff(a1, a2, a3 any) sluice.Column { return sluice.Call("time_diff", a1, a2, a3) }
+
+// TimeFromMicros is time_from_micros(bigint) -> time: The time some microseconds after midnight.
+func TimeFromMicros(a1 any) sluice.Column { return sluice.Call("time_from_micros", a1) }
+
+// TimeFromMillis is time_from_millis(bigint) -> time: The time some milliseconds after midnight.
+func TimeFromMillis(a1 any) sluice.Column { return sluice.Call("time_from_millis", a1) }
+
+// TimeFromSeconds is time_from_seconds(decimal) -> time, time_from_seconds(double) -> time: The time some seconds after midnight.
+func TimeFromSeconds(a1 any) sluice.Column { return sluice.Call("time_from_seconds", a1) }
+
+// TimeToMicros is time_to_micros(time) -> bigint: Microseconds from midnight to a time.
+func TimeToMicros(a1 any) sluice.Column { return sluice.Call("time_to_micros", a1) }
+
+// TimeToMillis is time_to_millis(time) -> bigint: Milliseconds from midnight to a time.
+func TimeToMillis(a1 any) sluice.Column { return sluice.Call("time_to_millis", a1) }
+
+// TimeToSeconds is time_to_seconds(time): Seconds from midnight to a time.
+func TimeToSeconds(a1 any) sluice.Column { return sluice.Call("time_to_seconds", a1) }
+
+// TimeTrunc is time_trunc(string, time) -> time: A time cut to a unit: HOUR, MINUTE, SECOND, MILLISECOND or MICROSECOND.
+func TimeTrunc(a1, a2 any) sluice.Column { return sluice.Call("time_trunc", a1, a2) }
 
 // TimestampMicros is timestamp_micros(bigint) -> timestamp: The timestamp some microseconds after 1970.
 func TimestampMicros(a1 any) sluice.Column { return sluice.Call("timestamp_micros", a1) }
@@ -161,6 +219,12 @@ func ToTimestampMillis(a1 any) sluice.Column { return sluice.Call("to_timestamp_
 // TimestampSeconds is timestamp_seconds(bigint) -> timestamp, timestamp_seconds(double) -> timestamp: The timestamp some seconds after 1970.
 func TimestampSeconds(a1 any) sluice.Column { return sluice.Call("timestamp_seconds", a1) }
 
+// Timestampadd is timestampadd(string, bigint, timestamp) -> timestamp, timestampadd(string, bigint, timestamp_ntz) -> timestamp_ntz: A timestamp moved by a number of units.
+func Timestampadd(a1, a2, a3 any) sluice.Column { return sluice.Call("timestampadd", a1, a2, a3) }
+
+// Timestampdiff is timestampdiff(string, timestamp, timestamp) -> bigint, timestampdiff(string, timestamp_ntz, timestamp_ntz) -> bigint: The whole units from the first timestamp to the second.
+func Timestampdiff(a1, a2, a3 any) sluice.Column { return sluice.Call("timestampdiff", a1, a2, a3) }
+
 // ToDate is to_date(date) -> date, to_date(string) -> date, to_date(string, string) -> date: The date that a text stands for, read with a pattern if one is given, or a timestamp's.
 func ToDate(a1 any, more ...any) sluice.Column {
 	return sluice.Call("to_date", append([]any{a1}, more...)...)
@@ -169,6 +233,11 @@ func ToDate(a1 any, more ...any) sluice.Column {
 // Date is ToDate.
 func Date(a1 any, more ...any) sluice.Column {
 	return sluice.Call("date", append([]any{a1}, more...)...)
+}
+
+// ToTime is to_time(string) -> time, to_time(string, string) -> time: The time that a text stands for, read with a pattern if one is given.
+func ToTime(a1 any, more ...any) sluice.Column {
+	return sluice.Call("to_time", append([]any{a1}, more...)...)
 }
 
 // ToTimestamp is to_timestamp(timestamp) -> timestamp, to_timestamp(string) -> timestamp, to_timestamp(string, string) -> timestamp: The timestamp that a text stands for, read with a pattern if one is given.
@@ -181,14 +250,41 @@ func ToTimestampLtz(a1 any, more ...any) sluice.Column {
 	return sluice.Call("to_timestamp_ltz", append([]any{a1}, more...)...)
 }
 
-// ToTimestampNtz is to_timestamp_ntz(string) -> timestamp_ntz: The timestamp without zone that a text stands for.
-func ToTimestampNtz(a1 any) sluice.Column { return sluice.Call("to_timestamp_ntz", a1) }
+// ToTimestampNtz is to_timestamp_ntz(timestamp_ntz) -> timestamp_ntz, to_timestamp_ntz(string) -> timestamp_ntz, to_timestamp_ntz(string, string) -> timestamp_ntz: The timestamp without zone that a text stands for, read with a pattern if one is given.
+func ToTimestampNtz(a1 any, more ...any) sluice.Column {
+	return sluice.Call("to_timestamp_ntz", append([]any{a1}, more...)...)
+}
 
 // ToUtcTimestamp is to_utc_timestamp(timestamp, string) -> timestamp: The wall clock of a zone as a UTC time.
 func ToUtcTimestamp(a1, a2 any) sluice.Column { return sluice.Call("to_utc_timestamp", a1, a2) }
 
 // Trunc is trunc(date, string) -> date: A date cut to a unit: YEAR, QUARTER, MONTH or WEEK.
 func Trunc(a1, a2 any) sluice.Column { return sluice.Call("trunc", a1, a2) }
+
+// TryMakeTimestamp is try_make_timestamp(int, int, int, int, int, double) -> timestamp, try_make_timestamp(date) -> timestamp, try_make_timestamp(date, time) -> timestamp, ..: Like make_timestamp, but NULL where there is no such time.
+func TryMakeTimestamp(a1 any, more ...any) sluice.Column {
+	return sluice.Call("try_make_timestamp", append([]any{a1}, more...)...)
+}
+
+// TryMakeTimestampLtz is TryMakeTimestamp.
+func TryMakeTimestampLtz(a1 any, more ...any) sluice.Column {
+	return sluice.Call("try_make_timestamp_ltz", append([]any{a1}, more...)...)
+}
+
+// TryMakeTimestampNtz is try_make_timestamp_ntz(int, int, int, int, int, double) -> timestamp_ntz, try_make_timestamp_ntz(date) -> timestamp_ntz, try_make_timestamp_ntz(date, time) -> timestamp_ntz: Like make_timestamp_ntz, but NULL where there is no such time.
+func TryMakeTimestampNtz(a1 any, more ...any) sluice.Column {
+	return sluice.Call("try_make_timestamp_ntz", append([]any{a1}, more...)...)
+}
+
+// TryToDate is try_to_date(string) -> date, try_to_date(string, string) -> date: Like to_date, but NULL where the text cannot be read.
+func TryToDate(a1 any, more ...any) sluice.Column {
+	return sluice.Call("try_to_date", append([]any{a1}, more...)...)
+}
+
+// TryToTime is try_to_time(string) -> time, try_to_time(string, string) -> time: Like to_time, but NULL where the text cannot be read.
+func TryToTime(a1 any, more ...any) sluice.Column {
+	return sluice.Call("try_to_time", append([]any{a1}, more...)...)
+}
 
 // TryToTimestamp is try_to_timestamp(string) -> timestamp, try_to_timestamp(string, string) -> timestamp: Like to_timestamp, but NULL where the text cannot be read.
 func TryToTimestamp(a1 any, more ...any) sluice.Column {
@@ -198,16 +294,19 @@ func TryToTimestamp(a1 any, more ...any) sluice.Column {
 // UnixDate is unix_date(date) -> int: Days from 1970 to a date.
 func UnixDate(a1 any) sluice.Column { return sluice.Call("unix_date", a1) }
 
-// UnixMicros is unix_micros(timestamp) -> bigint: Microseconds from 1970 to a timestamp.
+// UnixMicros is unix_micros(timestamp) -> bigint, unix_micros(timestamp_ntz) -> bigint: Microseconds from 1970 to a timestamp.
 func UnixMicros(a1 any) sluice.Column { return sluice.Call("unix_micros", a1) }
 
-// UnixMillis is unix_millis(timestamp) -> bigint: Milliseconds from 1970 to a timestamp.
+// UnixMillis is unix_millis(timestamp) -> bigint, unix_millis(timestamp_ntz) -> bigint: Milliseconds from 1970 to a timestamp.
 func UnixMillis(a1 any) sluice.Column { return sluice.Call("unix_millis", a1) }
 
-// UnixSeconds is unix_seconds(timestamp) -> bigint: Seconds from 1970 to a timestamp.
+// UnixNanos is unix_nanos(timestamp), unix_nanos(timestamp_ntz): Nanoseconds from 1970 to a timestamp.
+func UnixNanos(a1 any) sluice.Column { return sluice.Call("unix_nanos", a1) }
+
+// UnixSeconds is unix_seconds(timestamp) -> bigint, unix_seconds(timestamp_ntz) -> bigint: Seconds from 1970 to a timestamp.
 func UnixSeconds(a1 any) sluice.Column { return sluice.Call("unix_seconds", a1) }
 
-// UnixTimestamp is unix_timestamp() -> bigint, unix_timestamp(timestamp) -> bigint, unix_timestamp(string, string = 'yyyy-MM-dd HH:mm:ss') -> bigint: Seconds from 1970 to now, to a timestamp, or to a text read with a pattern.
+// UnixTimestamp is unix_timestamp() -> bigint, unix_timestamp(timestamp) -> bigint, unix_timestamp(timestamp_ntz) -> bigint, ..: Seconds from 1970 to now, to a timestamp, or to a text read with a pattern.
 func UnixTimestamp(args ...any) sluice.Column { return sluice.Call("unix_timestamp", args...) }
 
 // ToUnixTimestamp is UnixTimestamp.

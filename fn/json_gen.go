@@ -4,6 +4,11 @@ package fn
 
 import "github.com/sluice-stream/sluice"
 
+// FromJson is from_json(string, string[, map<string,string>]) -> struct, array or map: The value of a JSON text, of a type given as text. What does not fit is NULL; a text that is no JSON gives a STRUCT of NULLs, or an error with the option mode FAILFAST.
+func FromJson(a1, a2 any, more ...any) sluice.Column {
+	return sluice.Call("from_json", append([]any{a1, a2}, more...)...)
+}
+
 // GetJsonObject is get_json_object(string, string) -> string: What lies at a path ($, .name, ['name'], [0], [*]) in a JSON text; NULL if nothing does.
 func GetJsonObject(a1, a2 any) sluice.Column { return sluice.Call("get_json_object", a1, a2) }
 
@@ -18,3 +23,16 @@ func JsonArrayLength(a1 any) sluice.Column { return sluice.Call("json_array_leng
 
 // JsonObjectKeys is json_object_keys(string) -> array<string>: The keys of a JSON object, in order; NULL if it is none.
 func JsonObjectKeys(a1 any) sluice.Column { return sluice.Call("json_object_keys", a1) }
+
+// JsonTuple is json_tuple(string, string...): The values of several top-level names of a JSON object, as the columns c0, c1 and so on.
+func JsonTuple(a1 any, more ...any) sluice.Column {
+	return sluice.Call("json_tuple", append([]any{a1}, more...)...)
+}
+
+// SchemaOfJson is schema_of_json(string) -> string: The type that from_json needs to read a JSON text like a constant one.
+func SchemaOfJson(a1 any) sluice.Column { return sluice.Call("schema_of_json", a1) }
+
+// ToJson is to_json(struct, array or map[, map<string,string>]) -> string: The JSON text of a nested value; NULL fields are left out.
+func ToJson(a1, a2 any, more ...any) sluice.Column {
+	return sluice.Call("to_json", append([]any{a1, a2}, more...)...)
+}

@@ -4,7 +4,7 @@ package fn
 
 import "github.com/sluice-stream/sluice"
 
-// Abs is abs(numeric): The absolute value.
+// Abs is abs(numeric), abs(months) -> months, abs(duration) -> duration: The absolute value.
 func Abs(a1 any) sluice.Column { return sluice.Call("abs", a1) }
 
 // Acos is acos(double) -> double: Arc cosine.
@@ -39,11 +39,15 @@ func Bround(a1 any, more ...any) sluice.Column {
 // Cbrt is cbrt(double) -> double: The cube root.
 func Cbrt(a1 any) sluice.Column { return sluice.Call("cbrt", a1) }
 
-// Ceil is ceil(bigint) -> bigint, ceil(decimal), ceil(double) -> bigint: The least whole number that is not less.
-func Ceil(a1 any) sluice.Column { return sluice.Call("ceil", a1) }
+// Ceil is ceil(bigint) -> bigint, ceil(decimal), ceil(decimal, int), ..: The least whole number that is not less.
+func Ceil(a1 any, more ...any) sluice.Column {
+	return sluice.Call("ceil", append([]any{a1}, more...)...)
+}
 
 // Ceiling is Ceil.
-func Ceiling(a1 any) sluice.Column { return sluice.Call("ceiling", a1) }
+func Ceiling(a1 any, more ...any) sluice.Column {
+	return sluice.Call("ceiling", append([]any{a1}, more...)...)
+}
 
 // Conv is conv(string, int, int) -> string: A number's digits converted from one base to another.
 func Conv(a1, a2, a3 any) sluice.Column { return sluice.Call("conv", a1, a2, a3) }
@@ -75,8 +79,10 @@ func Expm1(a1 any) sluice.Column { return sluice.Call("expm1", a1) }
 // Factorial is factorial(int) -> bigint: n! for n from 0 to 20, else NULL.
 func Factorial(a1 any) sluice.Column { return sluice.Call("factorial", a1) }
 
-// Floor is floor(bigint) -> bigint, floor(decimal), floor(double) -> bigint: The greatest whole number that is not greater.
-func Floor(a1 any) sluice.Column { return sluice.Call("floor", a1) }
+// Floor is floor(bigint) -> bigint, floor(decimal), floor(decimal, int), ..: The greatest whole number that is not greater.
+func Floor(a1 any, more ...any) sluice.Column {
+	return sluice.Call("floor", append([]any{a1}, more...)...)
+}
 
 // Gcd is gcd(bigint, bigint) -> bigint: The greatest common divisor.
 func Gcd(a1, a2 any) sluice.Column { return sluice.Call("gcd", a1, a2) }
@@ -105,7 +111,7 @@ func Pi() sluice.Column { return sluice.Call("pi") }
 // Pmod is pmod(numeric, numeric) -> numeric: The remainder that is not negative for a positive divisor.
 func Pmod(a1, a2 any) sluice.Column { return sluice.Call("pmod", a1, a2) }
 
-// Positive is positive(numeric): The argument itself.
+// Positive is positive(numeric), positive(months) -> months, positive(duration) -> duration: The argument itself.
 func Positive(a1 any) sluice.Column { return sluice.Call("positive", a1) }
 
 // Pow is pow(double, double) -> double: A number to a power.
@@ -140,7 +146,7 @@ func SampleDraw(a1 any) sluice.Column { return sluice.Call("sample_draw", a1) }
 // Sec is sec(double) -> double: Secant.
 func Sec(a1 any) sluice.Column { return sluice.Call("sec", a1) }
 
-// Sign is sign(double) -> double: -1, 0 or 1 by the sign, as DOUBLE.
+// Sign is sign(double) -> double, sign(months) -> double, sign(duration) -> double: -1, 0 or 1 by the sign, as DOUBLE.
 func Sign(a1 any) sluice.Column { return sluice.Call("sign", a1) }
 
 // Signum is Sign.
@@ -164,7 +170,7 @@ func Tanh(a1 any) sluice.Column { return sluice.Call("tanh", a1) }
 // Uuid is uuid() -> string: A random UUID, the same when a batch runs again.
 func Uuid() sluice.Column { return sluice.Call("uuid") }
 
-// WidthBucket is width_bucket(double, double, double, bigint) -> bigint: The number of the bucket, of count equal ones between low and high, that a value falls into.
+// WidthBucket is width_bucket(double, double, double, bigint) -> bigint, width_bucket(months, months, months, bigint) -> bigint, width_bucket(duration, duration, duration, bigint) -> bigint: The number of the bucket, of count equal ones between low and high, that a value falls into.
 func WidthBucket(a1, a2, a3, a4 any) sluice.Column {
 	return sluice.Call("width_bucket", a1, a2, a3, a4)
 }

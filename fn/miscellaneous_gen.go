@@ -4,16 +4,69 @@ package fn
 
 import "github.com/sluice-stream/sluice"
 
+// AesDecrypt is aes_decrypt(binary, binary, string = 'GCM', string = 'DEFAULT') -> binary, aes_decrypt(binary, binary, string, string, binary) -> binary: Bytes that aes_encrypt made, decrypted.
+func AesDecrypt(a1, a2 any, more ...any) sluice.Column {
+	return sluice.Call("aes_decrypt", append([]any{a1, a2}, more...)...)
+}
+
+// AesEncrypt is aes_encrypt(binary, binary, string = 'GCM', string = 'DEFAULT', binary = NULL, binary = NULL) -> binary: Bytes encrypted with AES: with a key of 16, 24 or 32 bytes, in the mode GCM, CBC or ECB, with an initialization vector (derived for each row if empty) and, for GCM, text to be authenticated too.
+func AesEncrypt(a1, a2 any, more ...any) sluice.Column {
+	return sluice.Call("aes_encrypt", append([]any{a1, a2}, more...)...)
+}
+
 // AssertTrue is assert_true(boolean, string = 'the condition is not true'): NULL where the condition is true, else an error.
 func AssertTrue(a1 any, more ...any) sluice.Column {
 	return sluice.Call("assert_true", append([]any{a1}, more...)...)
 }
 
+// BitmapBitPosition is bitmap_bit_position(bigint) -> bigint: The place of a number in its bitmap of 32768 bits.
+func BitmapBitPosition(a1 any) sluice.Column { return sluice.Call("bitmap_bit_position", a1) }
+
+// BitmapBucketNumber is bitmap_bucket_number(bigint) -> bigint: The number of the bitmap that a number belongs to.
+func BitmapBucketNumber(a1 any) sluice.Column { return sluice.Call("bitmap_bucket_number", a1) }
+
+// BitmapCount is bitmap_count(binary) -> bigint: How many bits of a bitmap are set.
+func BitmapCount(a1 any) sluice.Column { return sluice.Call("bitmap_count", a1) }
+
+// CurrentCatalog is current_catalog() -> string: The name of the catalog: there is one.
+func CurrentCatalog() sluice.Column { return sluice.Call("current_catalog") }
+
+// CurrentDatabase is current_database() -> string: The name of the schema: there is one.
+func CurrentDatabase() sluice.Column { return sluice.Call("current_database") }
+
+// CurrentSchema is CurrentDatabase.
+func CurrentSchema() sluice.Column { return sluice.Call("current_schema") }
+
+// CurrentPath is current_path() -> string: Where names of tables are looked up.
+func CurrentPath() sluice.Column { return sluice.Call("current_path") }
+
+// CurrentUser is current_user() -> string: The user of the session; a library and a shell have none of their own.
+func CurrentUser() sluice.Column { return sluice.Call("current_user") }
+
+// User is CurrentUser.
+func User() sluice.Column { return sluice.Call("user") }
+
+// SessionUser is CurrentUser.
+func SessionUser() sluice.Column { return sluice.Call("session_user") }
+
+// MonotonicallyIncreasingId is monotonically_increasing_id() -> bigint: A number that grows with the rows of a split and is the same when a batch runs again.
+func MonotonicallyIncreasingId() sluice.Column { return sluice.Call("monotonically_increasing_id") }
+
 // RaiseError is raise_error(string) -> string: Fails with the given message.
 func RaiseError(a1 any) sluice.Column { return sluice.Call("raise_error", a1) }
 
+// TryAesDecrypt is try_aes_decrypt(binary, binary, string = 'GCM', string = 'DEFAULT') -> binary, try_aes_decrypt(binary, binary, string, string, binary) -> binary: Like aes_decrypt, but NULL where the bytes cannot be decrypted.
+func TryAesDecrypt(a1, a2 any, more ...any) sluice.Column {
+	return sluice.Call("try_aes_decrypt", append([]any{a1, a2}, more...)...)
+}
+
 // Typeof is typeof(any) -> string: The type of a value.
 func Typeof(a1 any) sluice.Column { return sluice.Call("typeof", a1) }
+
+// Uniform is uniform(numeric, numeric[, bigint]) -> numeric: A random number between two constants, the same when a batch runs again.
+func Uniform(a1, a2 any, more ...any) sluice.Column {
+	return sluice.Call("uniform", append([]any{a1, a2}, more...)...)
+}
 
 // Version is version() -> string: The engine's name and version of the dialect.
 func Version() sluice.Column { return sluice.Call("version") }

@@ -24,6 +24,9 @@ func Chr(a1 any) sluice.Column { return sluice.Call("chr", a1) }
 // Char is Chr.
 func Char(a1 any) sluice.Column { return sluice.Call("char", a1) }
 
+// Collation is collation(string) -> string: The name of the order of strings: that of their bytes.
+func Collation(a1 any) sluice.Column { return sluice.Call("collation", a1) }
+
 // ConcatWs is concat_ws(string, any...) -> string: Strings (and arrays of strings) joined with a separator, leaving out NULLs.
 func ConcatWs(a1 any, more ...any) sluice.Column {
 	return sluice.Call("concat_ws", append([]any{a1}, more...)...)
@@ -32,8 +35,13 @@ func ConcatWs(a1 any, more ...any) sluice.Column {
 // Contains is contains(string, string) -> boolean: Whether a string holds another.
 func Contains(a1, a2 any) sluice.Column { return sluice.Call("contains", a1, a2) }
 
-// Decode is decode(binary, string) -> string: The string that bytes stand for in a character set.
-func Decode(a1, a2 any) sluice.Column { return sluice.Call("decode", a1, a2) }
+// Decode is decode(binary, string) -> string, decode(T, T, U, ...[, U]) -> U: The string that bytes stand for in a character set; or, with more arguments, the result that stands behind the first value equal to the first argument, or the last one.
+func Decode(a1, a2 any, more ...any) sluice.Column {
+	return sluice.Call("decode", append([]any{a1, a2}, more...)...)
+}
+
+// Elt is elt(int, string...) -> string: The n-th of the other arguments, from 1; an error outside of them.
+func Elt(a1 any, more ...any) sluice.Column { return sluice.Call("elt", append([]any{a1}, more...)...) }
 
 // Encode is encode(string, string) -> binary: A string's bytes in a character set: UTF-8, US-ASCII, ISO-8859-1, UTF-16, UTF-16BE or UTF-16LE.
 func Encode(a1, a2 any) sluice.Column { return sluice.Call("encode", a1, a2) }
@@ -44,7 +52,7 @@ func Endswith(a1, a2 any) sluice.Column { return sluice.Call("endswith", a1, a2)
 // FindInSet is find_in_set(string, string) -> int: The place of a string in a comma-separated list from 1, or 0.
 func FindInSet(a1, a2 any) sluice.Column { return sluice.Call("find_in_set", a1, a2) }
 
-// FormatNumber is format_number(double, int) -> string: A number with thousands separated by commas and a number of fraction digits.
+// FormatNumber is format_number(double, int) -> string, format_number(double, string) -> string: A number with thousands separated by commas and a number of fraction digits, or under a pattern of # 0 . and commas.
 func FormatNumber(a1, a2 any) sluice.Column { return sluice.Call("format_number", a1, a2) }
 
 // FormatString is format_string(string, any...) -> string: Arguments put into a pattern: %s, %d, %x, %f, %e, %c, %b, %%, with flags, width and precision.
@@ -57,19 +65,34 @@ func Printf(a1 any, more ...any) sluice.Column {
 	return sluice.Call("printf", append([]any{a1}, more...)...)
 }
 
+// FromBase32 is from_base32(string) -> binary: The bytes that base 32 text stands for.
+func FromBase32(a1 any) sluice.Column { return sluice.Call("from_base32", a1) }
+
 // Hex is hex(bigint) -> string, hex(string) -> string, hex(binary) -> string: A number, string or binary in hexadecimal digits.
 func Hex(a1 any) sluice.Column { return sluice.Call("hex", a1) }
+
+// Hmac is hmac(binary, binary, string = 'SHA-256') -> binary: The keyed digest of a message: with SHA-1, SHA-224, SHA-256, SHA-384 or SHA-512.
+func Hmac(a1, a2 any, more ...any) sluice.Column {
+	return sluice.Call("hmac", append([]any{a1, a2}, more...)...)
+}
 
 // Initcap is initcap(string) -> string: Each word's first letter in upper case, the others in lower.
 func Initcap(a1 any) sluice.Column { return sluice.Call("initcap", a1) }
 
-// Instr is instr(string, string) -> int: The position of a string in another from 1, or 0.
-func Instr(a1, a2 any) sluice.Column { return sluice.Call("instr", a1, a2) }
+// Instr is instr(string, string) -> int, instr(string, string, int, int = 1) -> int: The position of a string in another from 1, or 0.
+func Instr(a1, a2 any, more ...any) sluice.Column {
+	return sluice.Call("instr", append([]any{a1, a2}, more...)...)
+}
 
-// IsValidUtf8 is is_valid_utf8(string) -> boolean: Whether the bytes are valid UTF-8.
+// IsValidUtf8 is is_valid_utf8(binary) -> boolean, is_valid_utf8(string) -> boolean: Whether the bytes are valid UTF-8.
 func IsValidUtf8(a1 any) sluice.Column { return sluice.Call("is_valid_utf8", a1) }
 
-// Left is left(string, int) -> string: The first n characters.
+// JaroWinklerSimilarity is jaro_winkler_similarity(string, string) -> double: How alike two texts are, from 0 to 1, with more weight on what they begin with.
+func JaroWinklerSimilarity(a1, a2 any) sluice.Column {
+	return sluice.Call("jaro_winkler_similarity", a1, a2)
+}
+
+// Left is left(string, int) -> string, left(binary, int) -> binary: The first n characters.
 func Left(a1, a2 any) sluice.Column { return sluice.Call("left", a1, a2) }
 
 // Length is length(string) -> int, length(binary) -> int: How many characters a string has, or bytes a binary.
@@ -84,8 +107,10 @@ func CharacterLength(a1 any) sluice.Column { return sluice.Call("character_lengt
 // Len is Length.
 func Len(a1 any) sluice.Column { return sluice.Call("len", a1) }
 
-// Levenshtein is levenshtein(string, string) -> int: How many characters must be put in, taken out or changed to turn one string into the other.
-func Levenshtein(a1, a2 any) sluice.Column { return sluice.Call("levenshtein", a1, a2) }
+// Levenshtein is levenshtein(string, string) -> int, levenshtein(string, string, int) -> int: How many characters must be put in, taken out or changed to turn one string into the other.
+func Levenshtein(a1, a2 any, more ...any) sluice.Column {
+	return sluice.Call("levenshtein", append([]any{a1, a2}, more...)...)
+}
 
 // Locate is locate(string, string, int = 1) -> int: The position of the first argument in the second from 1 (or from a start), or 0.
 func Locate(a1, a2 any, more ...any) sluice.Column {
@@ -108,7 +133,7 @@ func Lower(a1 any) sluice.Column { return sluice.Call("lower", a1) }
 // Lcase is Lower.
 func Lcase(a1 any) sluice.Column { return sluice.Call("lcase", a1) }
 
-// Lpad is lpad(string, int, string = ' ') -> string: Padded on the left to a length, or cut to it.
+// Lpad is lpad(string, int, string = ' ') -> string, lpad(binary, int) -> binary, lpad(binary, int, binary) -> binary: Padded on the left to a length, or cut to it.
 func Lpad(a1, a2 any, more ...any) sluice.Column {
 	return sluice.Call("lpad", append([]any{a1, a2}, more...)...)
 }
@@ -118,10 +143,21 @@ func Ltrim(a1 any, more ...any) sluice.Column {
 	return sluice.Call("ltrim", append([]any{a1}, more...)...)
 }
 
+// LuhnCheck is luhn_check(string) -> boolean: Whether a text of digits ends with its own Luhn check digit.
+func LuhnCheck(a1 any) sluice.Column { return sluice.Call("luhn_check", a1) }
+
+// MakeValidUtf8 is make_valid_utf8(binary) -> string, make_valid_utf8(string) -> string: The bytes as a string, with what is no UTF-8 replaced by U+FFFD.
+func MakeValidUtf8(a1 any) sluice.Column { return sluice.Call("make_valid_utf8", a1) }
+
+// Mask is mask(string, string = 'X', string = 'x', string = 'n', string = NULL) -> string: A text with upper case letters, lower case letters, digits and the rest replaced by one character each; NULL keeps them.
+func Mask(a1 any, more ...any) sluice.Column {
+	return sluice.Call("mask", append([]any{a1}, more...)...)
+}
+
 // OctetLength is octet_length(string) -> int: How many bytes a string has.
 func OctetLength(a1 any) sluice.Column { return sluice.Call("octet_length", a1) }
 
-// Overlay is overlay(string, string, int, int = -1) -> string: A part of a string, from a position and of a length, replaced by another string.
+// Overlay is overlay(string, string, int, int = -1) -> string, overlay(binary, binary, int, int = -1) -> binary: A part of a string, from a position and of a length, replaced by another string.
 func Overlay(a1, a2, a3 any, more ...any) sluice.Column {
 	return sluice.Call("overlay", append([]any{a1, a2, a3}, more...)...)
 }
@@ -133,6 +169,11 @@ func ParseUrl(a1, a2 any, more ...any) sluice.Column {
 
 // Quote is quote(string) -> string: A string in single quotes, with those inside escaped.
 func Quote(a1 any) sluice.Column { return sluice.Call("quote", a1) }
+
+// Randstr is randstr(int, bigint = 0) -> string: A random text of letters and digits of a length, the same when a batch runs again.
+func Randstr(a1 any, more ...any) sluice.Column {
+	return sluice.Call("randstr", append([]any{a1}, more...)...)
+}
 
 // Repeat is repeat(string, int) -> string: A string n times.
 func Repeat(a1, a2 any) sluice.Column { return sluice.Call("repeat", a1, a2) }
@@ -148,7 +189,7 @@ func Reverse(a1 any) sluice.Column { return sluice.Call("reverse", a1) }
 // Right is right(string, int) -> string: The last n characters.
 func Right(a1, a2 any) sluice.Column { return sluice.Call("right", a1, a2) }
 
-// Rpad is rpad(string, int, string = ' ') -> string: Padded on the right to a length, or cut to it.
+// Rpad is rpad(string, int, string = ' ') -> string, rpad(binary, int) -> binary, rpad(binary, int, binary) -> binary: Padded on the right to a length, or cut to it.
 func Rpad(a1, a2 any, more ...any) sluice.Column {
 	return sluice.Call("rpad", append([]any{a1, a2}, more...)...)
 }
@@ -156,6 +197,11 @@ func Rpad(a1, a2 any, more ...any) sluice.Column {
 // Rtrim is rtrim(string) -> string, rtrim(string, string) -> string: Without blanks (or the given characters) at the end.
 func Rtrim(a1 any, more ...any) sluice.Column {
 	return sluice.Call("rtrim", append([]any{a1}, more...)...)
+}
+
+// Sentences is sentences(string, string = ”, string = ”) -> array<array<string>>: The words of each sentence of a text, without punctuation.
+func Sentences(a1 any, more ...any) sluice.Column {
+	return sluice.Call("sentences", append([]any{a1}, more...)...)
 }
 
 // Soundex is soundex(string) -> string: The Soundex code.
@@ -194,6 +240,27 @@ func Mid(a1, a2 any, more ...any) sluice.Column {
 // SubstringIndex is substring_index(string, string, int) -> string: What comes before the n-th delimiter, or after it counted from the end.
 func SubstringIndex(a1, a2, a3 any) sluice.Column { return sluice.Call("substring_index", a1, a2, a3) }
 
+// ToBase32 is to_base32(binary) -> string: Bytes in base 32.
+func ToBase32(a1 any) sluice.Column { return sluice.Call("to_base32", a1) }
+
+// ToBinary is to_binary(string, string = 'hex') -> binary: The bytes of a text in the form hex, base64 or utf-8.
+func ToBinary(a1 any, more ...any) sluice.Column {
+	return sluice.Call("to_binary", append([]any{a1}, more...)...)
+}
+
+// ToChar is to_char(any[, string]) -> string: A number under a pattern such as '$99G999D00S', a date or timestamp under one such as 'yyyy-MM-dd', or a binary as 'hex', 'base64' or 'utf-8'.
+func ToChar(a1 any, more ...any) sluice.Column {
+	return sluice.Call("to_char", append([]any{a1}, more...)...)
+}
+
+// ToVarchar is ToChar.
+func ToVarchar(a1 any, more ...any) sluice.Column {
+	return sluice.Call("to_varchar", append([]any{a1}, more...)...)
+}
+
+// ToNumber is to_number(string, string) -> decimal: The number that a text is under a pattern such as '$99G999D99S'.
+func ToNumber(a1, a2 any) sluice.Column { return sluice.Call("to_number", a1, a2) }
+
 // Translate is translate(string, string, string) -> string: Each character found in the second argument replaced by the one at its place in the third.
 func Translate(a1, a2, a3 any) sluice.Column { return sluice.Call("translate", a1, a2, a3) }
 
@@ -201,6 +268,25 @@ func Translate(a1, a2, a3 any) sluice.Column { return sluice.Call("translate", a
 func Trim(a1 any, more ...any) sluice.Column {
 	return sluice.Call("trim", append([]any{a1}, more...)...)
 }
+
+// TryParseUrl is try_parse_url(string, string) -> string, try_parse_url(string, string, string) -> string: Like parse_url, but NULL where the text is no URL.
+func TryParseUrl(a1, a2 any, more ...any) sluice.Column {
+	return sluice.Call("try_parse_url", append([]any{a1, a2}, more...)...)
+}
+
+// TryToBinary is try_to_binary(string, string = 'hex') -> binary: Like to_binary, but NULL where the text has not the form.
+func TryToBinary(a1 any, more ...any) sluice.Column {
+	return sluice.Call("try_to_binary", append([]any{a1}, more...)...)
+}
+
+// TryToNumber is try_to_number(string, string) -> decimal: Like to_number, but NULL where the text does not fit the pattern.
+func TryToNumber(a1, a2 any) sluice.Column { return sluice.Call("try_to_number", a1, a2) }
+
+// TryUrlDecode is try_url_decode(string) -> string: Like url_decode, but NULL where the text has a broken escape.
+func TryUrlDecode(a1 any) sluice.Column { return sluice.Call("try_url_decode", a1) }
+
+// TryValidateUtf8 is try_validate_utf8(binary) -> string, try_validate_utf8(string) -> string: The bytes as a string if they are valid UTF-8, else NULL.
+func TryValidateUtf8(a1 any) sluice.Column { return sluice.Call("try_validate_utf8", a1) }
 
 // Unbase64 is unbase64(string) -> binary: The bytes that base 64 text stands for.
 func Unbase64(a1 any) sluice.Column { return sluice.Call("unbase64", a1) }
@@ -219,6 +305,9 @@ func UrlDecode(a1 any) sluice.Column { return sluice.Call("url_decode", a1) }
 
 // UrlEncode is url_encode(string) -> string: A string escaped for a URL's query.
 func UrlEncode(a1 any) sluice.Column { return sluice.Call("url_encode", a1) }
+
+// ValidateUtf8 is validate_utf8(binary) -> string, validate_utf8(string) -> string: The bytes as a string if they are valid UTF-8, else an error.
+func ValidateUtf8(a1 any) sluice.Column { return sluice.Call("validate_utf8", a1) }
 
 // Concat is ||.
 func Concat(args ...any) sluice.Column { return sluice.Call("concat", args...) }
