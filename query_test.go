@@ -258,7 +258,7 @@ func TestWritersCheckWhatTheyAreTold(t *testing.T) {
 	s := openSession(t, Options{})
 	newStream(t, s, "ev")
 	must(t, s, "CREATE TABLE one (a BIGINT) WITH ('connector'='blackhole')")
-	pairs, err := s.SQL(t.Context(), "SELECT a.v FROM ev AS a JOIN ev AS b ON a.k = b.k")
+	pairs, err := s.SQL(t.Context(), "SELECT a.v FROM ev AS a LEFT JOIN ev AS b ON a.k = b.k")
 	if err != nil {
 		t.Fatal(err)
 	}
