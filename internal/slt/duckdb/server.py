@@ -97,6 +97,7 @@ def answer(con, sql):
 
 def main():
     con = duckdb.connect()
+    con.execute("SET enable_progress_bar = false")  # it would be printed among the answers
     con.execute("SET TimeZone = 'UTC'")
     for line in sys.stdin:
         try:
