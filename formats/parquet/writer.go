@@ -3,6 +3,7 @@ package parquet
 import (
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
@@ -21,9 +22,17 @@ var (
 		Values: []string{"zstd", "snappy", "gzip", "none"}, Doc: "How pages are compressed when a file is written."}
 	rowGroupRows = options.Option{Key: "parquet.row-group-rows", Kind: options.Int, Default: "1048576",
 		Doc: "Rows of a row group at most when a file is written; a row group ends before at 128 MiB."}
+	level = options.Option{Key: "parquet.compression-level", Kind: options.Int,
+		Doc: "Level of zstd or gzip when a file is written; the codec's own if it is not set."}
+	dictionary = options.Option{Key: "parquet.dictionary", Kind: options.Boolean, Default: "true",
+		Doc: "Whether columns with few different values are written as dictionaries."}
+	pageIndex = options.Option{Key: "parquet.page-index", Kind: options.Boolean, Default: "true",
+		Doc: "Whether written files tell the least and greatest value of each page."}
+	bloomColumns = options.Option{Key: "parquet.bloom-columns", Kind: options.Text,
+		Doc: "Columns, with commas, that written files have Bloom filters for."}
 	missingColumns = options.Option{Key: "parquet.missing-columns", Kind: options.Enum, Default: "fail",
 		Values: []string{"fail", "null"}, Doc: "What a declared column reads as that a file does not have."}
-	declared = []options.Option{compression, rowGroupRows, missingColumns}
+	declared = []options.Option{compression, rowGroupRows, level, dictionary, pageIndex, bloomColumns, missingColumns}
 )
 
 const rowGroupBytes = 128 << 20
@@ -50,8 +59,21 @@ func newWriter(w io.Writer, schema *arrow.Schema, c formats.Config, alloc memory
 		}
 	}
 	most := max(1, c.Options.Int(rowGroupRows))
-	props := apq.NewWriterProperties(apq.WithAllocator(alloc), apq.WithCompression(codecs[c.Options.Get(compression)]),
-		apq.WithMaxRowGroupLength(most), apq.WithStats(true), apq.WithVersion(apq.V2_LATEST), apq.WithCreatedBy("sluice"))
+	base := []apq.WriterProperty{apq.WithAllocator(alloc), apq.WithCompression(codecs[c.Options.Get(compression)]),
+		apq.WithMaxRowGroupLength(most), apq.WithStats(true), apq.WithVersion(apq.V2_LATEST), apq.WithCreatedBy("sluice"), apq.WithDictionaryDefault(c.Options.Bool(dictionary)), apq.WithPageIndexEnabled(c.Options.Bool(pageIndex))}
+	for name := range strings.SplitSeq(c.Options.Get(bloomColumns), ",") {
+		if name = strings.TrimSpace(name); name == "" {
+			continue
+		}
+		if len(schema.FieldIndices(name)) != 1 {
+			return nil, batch.UserErrorf("option 'parquet.bloom-columns': there is no column %q in the files", name)
+		}
+		base = append(base, apq.WithBloomFilterEnabledFor(name, true))
+	}
+	props := apq.NewWriterProperties(base...)
+	if c.Options.Get(level) != "" {
+		props = apq.NewWriterProperties(append(base, apq.WithCompressionLevel(int(c.Options.Int(level))))...)
+	}
 	out := &formats.Counter{W: w}
 	fw, err := pqarrow.NewFileWriter(schema, out, props, pqarrow.NewArrowWriterProperties(pqarrow.WithAllocator(alloc)))
 	if err != nil {
