@@ -22,6 +22,8 @@ type Apply struct {
 	Kind        JoinKind // Inner, LeftOuter, LeftSemi or LeftAnti
 	Params      []Param
 	On          expr.Expr // over the columns of both, Left's first; nil for none
+
+	memo memo
 }
 
 // Param is a value that Right takes from the row of Left. IDs start at 1.
@@ -33,7 +35,9 @@ type Param struct {
 func (*Apply) node() {}
 
 // Schema returns Left's columns and, unless it is a semi or anti join, Right's.
-func (n *Apply) Schema() *arrow.Schema {
+func (n *Apply) Schema() *arrow.Schema { return n.memo.get(n, n.schema) }
+
+func (n *Apply) schema() *arrow.Schema {
 	return (&Join{Left: n.Left, Right: n.Right, Kind: n.Kind}).Schema()
 }
 

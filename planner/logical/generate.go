@@ -25,6 +25,8 @@ type Generate struct {
 	// Keep are the input's columns that each row made carries, in this order; nil is
 	// all. Without it an array would be copied for each of its own elements.
 	Keep []int
+
+	memo memo
 }
 
 // GeneratePos says whether and how the elements are numbered.
@@ -57,7 +59,9 @@ func (*Range) node()    {}
 func (*LimitBy) node()  {}
 
 // Schema returns the input's columns and those made.
-func (n *Generate) Schema() *arrow.Schema {
+func (n *Generate) Schema() *arrow.Schema { return n.memo.get(n, n.schema) }
+
+func (n *Generate) schema() *arrow.Schema {
 	fields := slices.Clone(n.Input.Schema().Fields())
 	if n.Keep != nil {
 		fields = fields[:0]

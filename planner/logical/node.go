@@ -46,6 +46,8 @@ type Scan struct {
 	// Filters are conjuncts over the output columns that the source may use to
 	// skip data (row groups, partitions). They are applied again above.
 	Filters []expr.Expr
+
+	memo memo
 }
 
 // Values is a constant table.
@@ -65,6 +67,8 @@ type Project struct {
 	Input Node
 	Exprs []expr.Expr
 	Names []string
+
+	memo memo
 }
 
 // Watermark says that column Col of Input is event time and may be out of order by Delay.
@@ -94,6 +98,8 @@ type Window struct {
 	Size   time.Duration
 	Slide  time.Duration // Hop's slide, Cumulate's step
 	Offset time.Duration
+
+	memo memo
 }
 
 // Aggregate groups by Keys. Its columns are the keys, then the aggregates.
@@ -102,6 +108,8 @@ type Aggregate struct {
 	Keys  []expr.Expr
 	Names []string // of the keys
 	Aggs  []*expr.AggCall
+
+	memo memo
 }
 
 // Analytic adds a column to Input for each call of a window function. The calls
@@ -111,6 +119,8 @@ type Analytic struct {
 	Partition []expr.Expr
 	Order     []expr.SortKey
 	Calls     []*expr.AnalyticCall
+
+	memo memo
 }
 
 // JoinKind is the kind of a join.
@@ -135,10 +145,16 @@ type Join struct {
 	LeftKeys, RightKeys []expr.Expr
 	NullSafe            []bool    // keys compared with <=>; nil for none
 	Residual            expr.Expr // nil if none
+
+	memo memo
 }
 
 // Union is UNION ALL of inputs with equal types; the names are the first one's.
-type Union struct{ In []Node }
+type Union struct {
+	In []Node
+
+	memo memo
+}
 
 // Distinct removes duplicate rows.
 type Distinct struct{ Input Node }

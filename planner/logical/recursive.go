@@ -15,6 +15,8 @@ type Recursive struct {
 	All        bool
 	Name       string
 	Max        int // rounds that may add rows, if above zero
+
+	memo memo
 }
 
 // WorkTable is what the last round of the Recursive of the same ID gave.
@@ -28,7 +30,9 @@ func (*Recursive) node() {}
 func (*WorkTable) node() {}
 
 // Schema returns the seed's columns; the step's may be NULL where the seed's are not.
-func (n *Recursive) Schema() *arrow.Schema { return nullable(n.Seed.Schema()) }
+func (n *Recursive) Schema() *arrow.Schema { return n.memo.get(n, n.schema) }
+
+func (n *Recursive) schema() *arrow.Schema { return nullable(n.Seed.Schema()) }
 
 // Schema returns the declared columns.
 func (n *WorkTable) Schema() *arrow.Schema { return n.Out }

@@ -10,7 +10,9 @@ import (
 )
 
 // Schema returns the columns read.
-func (n *Scan) Schema() *arrow.Schema {
+func (n *Scan) Schema() *arrow.Schema { return n.memo.get(n, n.schema) }
+
+func (n *Scan) schema() *arrow.Schema {
 	if n.Columns == nil {
 		return n.Table.Schema
 	}
@@ -28,13 +30,17 @@ func (n *Values) Schema() *arrow.Schema { return n.Out }
 func (n *Filter) Schema() *arrow.Schema { return n.Input.Schema() }
 
 // Schema returns the computed columns.
-func (n *Project) Schema() *arrow.Schema { return ExprSchema(n.Exprs, n.Names) }
+func (n *Project) Schema() *arrow.Schema { return n.memo.get(n, n.schema) }
+
+func (n *Project) schema() *arrow.Schema { return ExprSchema(n.Exprs, n.Names) }
 
 // Schema returns the input's columns.
 func (n *Watermark) Schema() *arrow.Schema { return n.Input.Schema() }
 
 // Schema returns the input's columns and the window's three.
-func (n *Window) Schema() *arrow.Schema { return WindowSchema(n.Input.Schema(), n.Time.Type()) }
+func (n *Window) Schema() *arrow.Schema { return n.memo.get(n, n.schema) }
+
+func (n *Window) schema() *arrow.Schema { return WindowSchema(n.Input.Schema(), n.Time.Type()) }
 
 // WindowSchema adds the columns of a window over a column of type t.
 func WindowSchema(input *arrow.Schema, t arrow.DataType) *arrow.Schema {
@@ -46,7 +52,9 @@ func WindowSchema(input *arrow.Schema, t arrow.DataType) *arrow.Schema {
 }
 
 // Schema returns the keys, then the aggregates.
-func (n *Aggregate) Schema() *arrow.Schema {
+func (n *Aggregate) Schema() *arrow.Schema { return n.memo.get(n, n.schema) }
+
+func (n *Aggregate) schema() *arrow.Schema {
 	fields := make([]arrow.Field, 0, len(n.Keys)+len(n.Aggs))
 	for i, k := range n.Keys {
 		fields = append(fields, arrow.Field{Name: n.Names[i], Type: k.Type(), Nullable: k.Nullable()})
@@ -58,7 +66,9 @@ func (n *Aggregate) Schema() *arrow.Schema {
 }
 
 // Schema returns the input's columns, then the calls'.
-func (n *Analytic) Schema() *arrow.Schema {
+func (n *Analytic) Schema() *arrow.Schema { return n.memo.get(n, n.schema) }
+
+func (n *Analytic) schema() *arrow.Schema {
 	fields := append([]arrow.Field{}, n.Input.Schema().Fields()...)
 	for _, c := range n.Calls {
 		fields = append(fields, arrow.Field{Name: c.Name, Type: c.DT, Nullable: c.Null})
@@ -67,7 +77,9 @@ func (n *Analytic) Schema() *arrow.Schema {
 }
 
 // Schema returns Left's columns and, unless it is a semi or anti join, Right's.
-func (n *Join) Schema() *arrow.Schema {
+func (n *Join) Schema() *arrow.Schema { return n.memo.get(n, n.schema) }
+
+func (n *Join) schema() *arrow.Schema {
 	fields := append([]arrow.Field{}, n.Left.Schema().Fields()...)
 	if n.Kind == RightOuter || n.Kind == FullOuter {
 		for i := range fields {
@@ -85,7 +97,9 @@ func (n *Join) Schema() *arrow.Schema {
 }
 
 // Schema returns the first input's names; a column is nullable if it is in any input.
-func (n *Union) Schema() *arrow.Schema {
+func (n *Union) Schema() *arrow.Schema { return n.memo.get(n, n.schema) }
+
+func (n *Union) schema() *arrow.Schema {
 	fields := append([]arrow.Field{}, n.In[0].Schema().Fields()...)
 	for _, in := range n.In[1:] {
 		for i, f := range in.Schema().Fields() {
