@@ -29,7 +29,7 @@ SLTPKGS = $(or $(shell git grep --untracked -lE 'internal/slt"' -- 'test/*_test.
 
 BENCHPKGS = $(shell git grep --untracked -lE '^func Benchmark' -- '*_test.go' | xargs -r -n1 dirname | sort -u | sed 's,^,./,')
 
-.PHONY: help build demo test fmt vet lint staticcheck exhaustive unit short race foreign slt rewrite sim fuzz fuzz-sql fuzz-stream tpcds bench ci clean
+.PHONY: help build demo test fmt vet lint staticcheck exhaustive unit short race foreign slt rewrite sim fuzz fuzz-sql fuzz-stream tpcds nexmark bench ci clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -109,6 +109,9 @@ tpcds: ## Compare the 99 queries of TPC-DS with DuckDB; SF=n is the scale factor
 	@.work/tpcds/venv/bin/python -m pip install -q --disable-pip-version-check -r test/tpcds/requirements.txt
 	@rm -rf .work/tpcds/sf && .work/tpcds/venv/bin/python test/tpcds/prepare.py .work/tpcds/sf $(or $(SF),0.05)
 	SLUICE_TPCDS="$(CURDIR)/.work/tpcds/sf" go test -count=1 -timeout 0 ./test/tpcds $(ARGS)
+
+nexmark: ## Hold the queries of Nexmark to DuckDB; EVENTS=n (default 10000000)
+	@python=$$(tools/foreign); SLUICE_DUCKDB_PYTHON="$$python" go test -count=1 -timeout 0 -v ./test/nexmark -events $(or $(EVENTS),10000000) $(ARGS)
 
 bench: ## Run every benchmark once; bench/record keeps results
 	go test -run '^$$' -bench . -benchmem -benchtime 1x $(ARGS) $(BENCHPKGS)

@@ -198,7 +198,7 @@ FROM (
          WHEN LOWER(channel) = 'google' THEN '1'
          WHEN LOWER(channel) = 'facebook' THEN '2'
          WHEN LOWER(channel) = 'baidu' THEN '3'
-         WHEN REGEXP_EXTRACT(url, '(&|^)channel_id=([^&]*)', 2) <> '' THEN REGEXP_EXTRACT(url, '(&|^)channel_id=([^&]*)', 2)
+         ELSE NULLIF(REGEXP_EXTRACT(url, '(&|^)channel_id=([^&]*)', 2), '')
     END AS channel_id
   FROM bid
 ) AS c
