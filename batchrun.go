@@ -24,7 +24,7 @@ func (s *Session) runBatch(ctx context.Context, n logical.Node) (Reader, error) 
 	if name := s.unbounded(n); name != "" {
 		return nil, refused(batch.UserErrorf("table %q never ends: INSERT INTO a sink under `sluice run`, or CREATE STREAMING QUERY", name))
 	}
-	pq, err := s.planBatch(planner.Output{Node: n})
+	pq, err := s.planBatch(ctx, planner.Output{Node: n})
 	if err != nil {
 		return nil, err
 	}
@@ -53,7 +53,7 @@ func (s *Session) insertBatch(ctx context.Context, in insertDef, mode sinks.Mode
 		return 0, refused(batch.UserErrorf("table %s: connector '%s' cannot take %s output", table.Name, c.Name, mode))
 	}
 	name := table.Name + "#0"
-	pq, err := s.planBatch(planner.Output{Node: n, Sink: &physical.Sink{
+	pq, err := s.planBatch(ctx, planner.Output{Node: n, Sink: &physical.Sink{
 		Name: name, Table: table.Name, Schema: n.Schema(), Mode: string(mode), Keys: table.Keys,
 	}})
 	if err != nil {

@@ -15,24 +15,28 @@ import (
 // every task.
 const broadcastShare = 8
 
-// planBatch plans a query over what its tables hold now.
-func (s *Session) planBatch(out planner.Output) (*planner.Query, error) {
+// planBatch plans a query over what its tables hold now. Planning ends with the context.
+func (s *Session) planBatch(ctx context.Context, out planner.Output) (*planner.Query, error) {
 	set := s.set.snapshot()
 	o := planner.Options{
-		Zone: s.zone(), RecursionMax: int(set.Int(setRecursion)), SkipRules: s.set.skipRules(), Stats: s.tableStats(),
+		Zone: s.zone(), RecursionMax: int(set.Int(setRecursion)), SkipRules: s.set.skipRules(), Stats: s.tableStats(ctx),
 		BroadcastMax: set.Bytes(setBroadcast), ReduceFrom: set.Int(setReduce),
+		Interrupted: ctx.Err,
 	}
 	if limit := s.memory.Limit(); o.BroadcastMax == 0 && limit > 0 {
 		o.BroadcastMax = min(planner.BroadcastMax, limit/broadcastShare)
 	}
 	q, err := planner.Build([]planner.Output{out}, o)
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
 	return q, refused(err)
 }
 
 // explain prints the plan of a query: as a stream if it reads one and the
 // session runs pipelines, else as a batch.
 func (s *Session) explain(ctx context.Context, n logical.Node) (string, error) {
-	q, err := s.planBatch(planner.Output{Node: n})
+	q, err := s.planBatch(ctx, planner.Output{Node: n})
 	if err != nil {
 		return "", err
 	}

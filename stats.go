@@ -10,19 +10,19 @@ import (
 
 // tableStats asks connectors what tables hold, once for each table of a plan.
 // What cannot be told is not an error here: the query finds it when it reads.
-func (s *Session) tableStats() stats.Tables {
+func (s *Session) tableStats(ctx context.Context) stats.Tables {
 	known := map[*logical.Table]*batch.TableStats{}
 	return func(t *logical.Table) *batch.TableStats {
 		st, ok := known[t]
 		if !ok {
-			st = s.statsOf(t)
+			st = s.statsOf(ctx, t)
 			known[t] = st
 		}
 		return st
 	}
 }
 
-func (s *Session) statsOf(t *logical.Table) *batch.TableStats {
+func (s *Session) statsOf(ctx context.Context, t *logical.Table) *batch.TableStats {
 	c, err := s.reg.sources.Lookup(t.Connector)
 	if err != nil || c.Stats == nil {
 		return nil
@@ -34,7 +34,7 @@ func (s *Session) statsOf(t *logical.Table) *batch.TableStats {
 	}
 	spec := s.sourceSpec(t.Name, t, false)
 	spec.Options = spec.Options.Known(c.Options)
-	st, err := c.Stats(context.Background(), spec) // planning takes no context: what it reads is local and bounded
+	st, err := c.Stats(ctx, spec)
 	if err != nil || st.Rows == 0 {
 		return nil
 	}

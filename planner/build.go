@@ -36,6 +36,8 @@ type Options struct {
 	ReduceFrom int64
 	// SkipRules names rules that are not applied, for tests and for finding a rule's fault.
 	SkipRules map[string]bool
+	// Interrupted is asked while a plan is made; its error ends planning. Nil never ends it.
+	Interrupted func() error
 }
 
 // Sizes up to which a join's side is sent to all tasks if nothing else is said:
@@ -75,7 +77,7 @@ func Build(outputs []Output, opts Options) (*Query, error) {
 	if opts.BroadcastMax <= 0 {
 		b.opts.BroadcastMax = BroadcastMax
 	}
-	c := &rules.Context{Skip: opts.SkipRules, ReduceFrom: float64(opts.ReduceFrom)}
+	c := &rules.Context{Skip: opts.SkipRules, ReduceFrom: float64(opts.ReduceFrom), Interrupted: opts.Interrupted}
 	if opts.ReduceFrom <= 0 {
 		c.ReduceFrom = reduceFrom
 	}

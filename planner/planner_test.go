@@ -1,6 +1,7 @@
 package planner
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -266,5 +267,19 @@ func TestWindowsCloseTheGroupsOfJoins(t *testing.T) {
 		if !strings.Contains(s, "Recompute join-") || !strings.Contains(s, " until ") || strings.Contains(s, " final") != (mode == "append") {
 			t.Errorf("%s:\n%s", mode, s)
 		}
+	}
+}
+
+// TestInterrupted holds that a plan that nobody waits for is not made to its end.
+func TestInterrupted(t *testing.T) {
+	gone, asked := errors.New("gone"), 0
+	_, err := Build([]Output{{Node: scan(cities)}}, Options{Interrupted: func() error {
+		if asked++; asked == 3 {
+			return gone
+		}
+		return nil
+	}})
+	if !errors.Is(err, gone) || asked != 3 {
+		t.Errorf("asked %d times, planning ends with %v", asked, err)
 	}
 }

@@ -1,6 +1,9 @@
 package sql
 
 import (
+	"fmt"
+	"hash/maphash"
+
 	"github.com/sluice-stream/sluice/planner/expr"
 	"github.com/sluice-stream/sluice/planner/logical"
 	"github.com/sluice-stream/sluice/sql/ast"
@@ -18,22 +21,52 @@ type outputs struct {
 		at   int
 		wide bool
 	}
+	// at holds where expressions of a shape are, so that thousands of keys are not
+	// each compared with each.
+	at map[uint64][]int
 }
 
 func (o *outputs) add(e expr.Expr, name string) int {
+	if o.at == nil {
+		o.at = map[uint64][]int{}
+	}
+	h := shape(e)
+	o.at[h] = append(o.at[h], len(o.exprs))
 	o.exprs, o.names = append(o.exprs, e), append(o.names, name)
 	return len(o.exprs) - 1
 }
 
 // find returns the position of an expression, or -1.
 func (o *outputs) find(e expr.Expr) int {
-	for i, have := range o.exprs {
-		if same(have, e) {
+	for _, i := range o.at[shape(e)] {
+		if same(o.exprs[i], e) {
 			return i
 		}
 	}
 	return -1
 }
+
+// shape is a number that is equal for what same calls the same.
+func shape(e expr.Expr) uint64 {
+	h := maphash.Comparable(shapes, fmt.Sprintf("%T", e))
+	switch e := e.(type) {
+	case *expr.Column:
+		h = maphash.Comparable(shapes, e.Index)
+	case *expr.Literal:
+		if n, ok := e.Value.(int64); ok {
+			h ^= maphash.Comparable(shapes, n)
+		}
+	case *expr.Call:
+		h ^= maphash.Comparable(shapes, e.Func.Name)
+	default: // its kind and its parts
+	}
+	for _, c := range expr.Children(e) {
+		h = h*31 + shape(c)
+	}
+	return h
+}
+
+var shapes = maphash.MakeSeed()
 
 // over writes an expression over the output columns, if they are all that it needs.
 func (o *outputs) over(e expr.Expr) (expr.Expr, bool) {

@@ -1,11 +1,6 @@
 package expr
 
-import (
-	"fmt"
-	"strings"
-
-	"github.com/apache/arrow-go/v18/arrow"
-)
+import "github.com/apache/arrow-go/v18/arrow"
 
 // Expr is a typed expression over the columns of one input. It is sealed: a
 // switch over it lists Column, Literal, Call, Cast, Case, Logical, In, Field,
@@ -164,74 +159,4 @@ func (e *Logical) Nullable() bool {
 		}
 	}
 	return false
-}
-
-func (e *Column) String() string { return e.Name + "#" + fmt.Sprint(e.Index) }
-
-func (e *Call) String() string {
-	if e.Func.Infix != "" && len(e.Args) == 2 {
-		return "(" + e.Args[0].String() + " " + e.Func.Infix + " " + e.Args[1].String() + ")"
-	}
-	return e.Func.Name + "(" + join(e.Args, ", ") + ")"
-}
-
-func (e *Cast) String() string {
-	op := "CAST("
-	if e.Try {
-		op = "TRY_CAST("
-	}
-	return op + e.Arg.String() + " AS " + TypeName(e.DT) + ")"
-}
-
-func (e *Case) String() string {
-	var b strings.Builder
-	b.WriteString("CASE")
-	for _, w := range e.Whens {
-		b.WriteString(" WHEN " + w.Cond.String() + " THEN " + w.Then.String())
-	}
-	b.WriteString(" ELSE " + e.Else.String() + " END")
-	return b.String()
-}
-
-func (e *Logical) String() string {
-	op := " AND "
-	if e.Op == Or {
-		op = " OR "
-	}
-	return "(" + join(e.Args, op) + ")"
-}
-
-func (e *In) String() string {
-	var b strings.Builder
-	b.WriteString(e.Arg.String())
-	if e.Negated {
-		b.WriteString(" NOT")
-	}
-	b.WriteString(" IN (")
-	for i, l := range e.List {
-		if i > 0 {
-			b.WriteString(", ")
-		}
-		b.WriteString(l.String())
-	}
-	return b.String() + ")"
-}
-
-func (e *Field) String() string { return e.Arg.String() + "." + e.Name }
-func (e *Param) String() string { return e.Name }
-
-func (e *Lambda) String() string {
-	names := make([]string, len(e.Params))
-	for i, p := range e.Params {
-		names[i] = p.Name
-	}
-	return "(" + strings.Join(names, ", ") + ") -> " + e.Body.String()
-}
-
-func join[E Expr](args []E, sep string) string {
-	s := make([]string, len(args))
-	for i, a := range args {
-		s[i] = a.String()
-	}
-	return strings.Join(s, sep)
 }

@@ -1,6 +1,8 @@
 package expr
 
 import (
+	"strings"
+
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/memory"
 )
@@ -120,21 +122,25 @@ func (a *AggCall) Type() arrow.DataType { return a.Func.Result }
 
 // String prints the call as SQL-like text.
 func (a *AggCall) String() string {
-	s := a.Func.Name + "("
+	var b strings.Builder
+	b.WriteString(a.Func.Name + "(")
 	if a.Distinct {
-		s += "DISTINCT "
+		b.WriteString("DISTINCT ")
 	}
 	if len(a.Args) == 0 {
-		s += "*"
+		b.WriteByte('*')
 	}
-	s += join(a.Args, ", ") + ")"
+	writeList(&b, a.Args, ", ")
+	b.WriteByte(')')
 	if len(a.OrderBy) > 0 {
-		s += " ORDER BY " + SortKeys(a.OrderBy)
+		b.WriteString(" ORDER BY " + SortKeys(a.OrderBy))
 	}
 	if a.Filter != nil {
-		s += " FILTER (WHERE " + a.Filter.String() + ")"
+		b.WriteString(" FILTER (WHERE ")
+		write(&b, a.Filter)
+		b.WriteByte(')')
 	}
-	return s
+	return b.String()
 }
 
 // SortKey is one key of an ordering.
@@ -162,12 +168,12 @@ func (k SortKey) String() string {
 
 // SortKeys prints keys separated by commas.
 func SortKeys(keys []SortKey) string {
-	s := ""
+	var b strings.Builder
 	for i, k := range keys {
 		if i > 0 {
-			s += ", "
+			b.WriteString(", ")
 		}
-		s += k.String()
+		b.WriteString(k.String())
 	}
-	return s
+	return b.String()
 }

@@ -14,6 +14,8 @@ type Context struct {
 	Skip map[string]bool
 	// ReduceFrom is how many rows a side of a join must have to be reduced.
 	ReduceFrom float64
+	// Interrupted is asked before each rule; its error ends planning. Nil never ends it.
+	Interrupted func() error
 }
 
 // Rule rewrites a whole plan.
@@ -65,6 +67,11 @@ func Optimize(c *Context, n logical.Node) (logical.Node, error) {
 	for _, r := range Order() {
 		if c.Skip[r.ID] {
 			continue
+		}
+		if c.Interrupted != nil {
+			if err := c.Interrupted(); err != nil {
+				return nil, err
+			}
 		}
 		var err error
 		if n, err = r.Apply(c, n); err != nil {

@@ -62,6 +62,12 @@ var hostile = []struct {
 	{"10,000 joins", "SELECT count(*) FROM range(1) t0 " + list(10000, " ", func(i int) string { return fmt.Sprintf("JOIN range(1) t%d ON t%d.id = t%d.id", i+1, i+1, i) }), usage, "more than 128 tables"},
 	{"1,000 tables", "SELECT count(*) FROM " + list(1000, ", ", func(i int) string { return fmt.Sprintf("range(1) t%d", i) }), usage, "more than 128 tables"},
 	{"100 joins", "SELECT count(*) FROM range(1) t0 " + list(100, " ", func(i int) string { return fmt.Sprintf("JOIN range(1) t%d ON t%d.id = t%d.id", i+1, i+1, i) }), done, "\n1\n"},
+	{"200 windows", "SELECT " + list(200, ", ", func(i int) string { return fmt.Sprintf("sum(id) OVER (ORDER BY id + %d) w%d", i, i) }) + " FROM range(3)", done, "3,3,3"},
+	{"200 subqueries", "SELECT " + list(200, " + ", func(i int) string { return fmt.Sprintf("(SELECT max(id) + %d FROM range(3))", i) }) + " s", done, "20300"},
+	{"100 subqueries of a row", "SELECT " + list(100, " + ", func(i int) string {
+		return fmt.Sprintf("(SELECT max(id) + %d FROM range(3) b WHERE b.id = a.id)", i)
+	}) + " s FROM range(2) a", done, "5050"},
+	{"10,000 keys of ORDER BY", "SELECT id FROM range(3) ORDER BY " + list(10000, ", ", func(i int) string { return fmt.Sprintf("id + %d", i) }), done, "0\n1\n2"},
 	{"64 columns of CUBE", "SELECT count(*) FROM range(3) GROUP BY CUBE(" + list(64, ", ", func(i int) string { return fmt.Sprintf("id + %d", i) }) + ")", usage, "grouping sets"},
 	{"a recursion without end", "WITH RECURSIVE t AS (SELECT 1 a UNION ALL SELECT a + 1 FROM t) SELECT count(*) FROM t", failed, "recursion.max-rounds"},
 	{"the largest LIMIT", "SELECT * FROM range(3) ORDER BY id LIMIT 9223372036854775807", done, "\n2\n"},
