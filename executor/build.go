@@ -24,6 +24,9 @@ func (b *builder) build(n physical.Node, depth int) (Operator, error) {
 			return nil, err
 		}
 	}
+	if err := b.guardInputs(n, in); err != nil {
+		return nil, fmt.Errorf("build %s: %w", n, err)
+	}
 	op, err := b.operator(n, in)
 	if err != nil {
 		return nil, fmt.Errorf("build %s: %w", n, err)
@@ -48,6 +51,10 @@ func (b *builder) operator(n physical.Node, in []Operator) (Operator, error) {
 		return newLateFilter(n, in[0])
 	case *physical.Window:
 		return newWindow(n, in[0])
+	case *physical.Sessions:
+		return newSessions(n, in[0])
+	case *physical.OpenSessions:
+		return newOpenSessions(n, in[0])
 	case *physical.PartialAggregate:
 		return newPartialAggregate(n, in[0])
 	case *physical.FinalAggregate:

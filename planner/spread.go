@@ -40,7 +40,7 @@ func passedOn(spread [][]int, root physical.Node) [][]int {
 		return nil
 	}
 	switch n := root.(type) {
-	case *physical.Filter, *physical.Sort, *physical.Limit, *physical.TopN, *physical.Analytic, *physical.LimitBy:
+	case *physical.Filter, *physical.Sort, *physical.Limit, *physical.TopN, *physical.Analytic, *physical.LimitBy, *physical.Sessions:
 		return spread
 	case *physical.Project:
 		return throughProject(spread, n.Exprs)

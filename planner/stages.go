@@ -225,6 +225,9 @@ func (b *builder) watermark(n *logical.Watermark) (*fragment, error) {
 }
 
 func (b *builder) window(n *logical.Window) (*fragment, error) {
+	if n.Kind == logical.Session {
+		return b.session(n)
+	}
 	in, err := b.build(n.Input)
 	if err != nil {
 		return nil, err

@@ -100,6 +100,9 @@ func (x *exprBinder) aggArgs(c *ast.Call, name string) ([]expr.Expr, error) {
 		}
 	}
 	args, err := x.args(c, name)
+	if name == "mode" && c.OrderBy != nil && err == nil {
+		return x.modeOrder(c, args)
+	}
 	if err != nil || c.WithinGroup == nil {
 		return args, err
 	}
@@ -121,6 +124,21 @@ func (x *exprBinder) aggArgs(c *ast.Call, name string) ([]expr.Expr, error) {
 		return nil, unsupported(it.Expr.Position(), name+" WITHIN GROUP (ORDER BY .. DESC)")
 	}
 	return args, err
+}
+
+// modeOrder says which of several values as frequent as each other mode(x ORDER BY
+// x) takes. Another order has no meaning for it.
+func (x *exprBinder) modeOrder(c *ast.Call, args []expr.Expr) ([]expr.Expr, error) {
+	v, err := x.bind(c.OrderBy[0].Expr)
+	switch {
+	case err != nil:
+		return nil, err
+	case len(args) != 1 || len(c.OrderBy) > 1 || !same(v, args[0]):
+		return nil, ast.Errorf(c.OrderBy[0].Expr.Position(), "mode orders by its own argument alone")
+	case c.OrderBy[0].Desc:
+		args = append(args, expr.Bool(true), expr.Bool(true))
+	}
+	return args, nil
 }
 
 // nullTreatment makes IGNORE NULLS the second argument that first, last and
@@ -163,6 +181,8 @@ func (x *exprBinder) collect(c *ast.Call, call *expr.AggCall) (expr.Expr, error)
 	order := c.OrderBy
 	if name := call.Func.Name; c.WithinGroup != nil && (name == "listagg" || name == "string_agg") {
 		order = c.WithinGroup
+	} else if name == "mode" { // see modeOrder
+		order = nil
 	}
 	for _, it := range order {
 		v, err := inner.bind(it.Expr)
@@ -350,8 +370,10 @@ func outputName(e ast.Expr) string {
 	case *ast.Field:
 		return e.Name.Name
 	case *ast.Call:
-		if len(e.Name.Parts) == 1 && strings.EqualFold(e.Name.Parts[0].Name, "window") && e.Over == nil {
-			return "window"
+		for _, name := range []string{"window", "session_window"} {
+			if len(e.Name.Parts) == 1 && strings.EqualFold(e.Name.Parts[0].Name, name) && e.Over == nil {
+				return name
+			}
 		}
 	}
 	s := ast.SQL(e)

@@ -47,10 +47,12 @@ type binder struct {
 	ctes  *cteScope
 	views []string // the views being expanded, for cycles
 	// at says where a column reference stood, for errors found after binding.
-	at     map[*expr.Column]ast.Pos
-	params int // lambda parameters numbered so far
-	budget *budget
-	outer  []*frame // the queries around a subquery, the outermost first
+	at       map[*expr.Column]ast.Pos
+	params   int // lambda parameters numbered so far
+	draws    int // calls that draw numbers without a seed, see seeded
+	budget   *budget
+	outer    []*frame          // the queries around a subquery, the outermost first
+	sessions []*logical.Window // of session_window, until they have their keys
 	// correlations are the parameters numbered so far.
 	correlations int
 }

@@ -12,12 +12,6 @@ import (
 	"github.com/sluice-stream/sluice/sql/functions"
 )
 
-// unboundYet are functions that the registry cannot hold, because they change
-// how many rows there are or need the grouping; they have no plan yet.
-var unboundYet = map[string]bool{
-	"session_window": true,
-}
-
 // call binds a function call: a window, an aggregate, a function that the user
 // registered or one of the registry.
 func (x *exprBinder) call(c *ast.Call) (expr.Expr, error) {
@@ -43,8 +37,6 @@ func (x *exprBinder) call(c *ast.Call) (expr.Expr, error) {
 		return nil, ast.Errorf(c.Pos, "%s is a window function: it needs OVER (ORDER BY ..)", name)
 	case generatorName(c) != "":
 		return nil, ast.Errorf(c.Pos, "%s makes rows: it stands alone in a select list, in FROM or in LATERAL VIEW", name)
-	case unboundYet[name]:
-		return nil, unsupported(c.Pos, name)
 	case functions.IsAggregate(name):
 		return x.aggregate(c, name)
 	}
@@ -64,7 +56,28 @@ func (x *exprBinder) call(c *ast.Call) (expr.Expr, error) {
 	if err != nil {
 		return nil, err
 	}
-	return x.apply(c.Pos, name, args...)
+	return x.apply(c.Pos, name, x.seeded(name, args)...)
+}
+
+// unseeded says of functions that draw numbers how many arguments they have
+// without a seed.
+var unseeded = map[string]int{"rand": 0, "random": 0, "randn": 0, "uuid": 0, "shuffle": 1, "randstr": 1, "uniform": 2}
+
+// firstSeed is what the seeds of calls that have none in the text count from.
+const firstSeed = 1 << 62
+
+// seeded gives each further call that draws numbers a seed of its own: two calls
+// of rand() are two draws, not one expression.
+func (x *exprBinder) seeded(name string, args []expr.Expr) []expr.Expr {
+	n, draws := unseeded[name]
+	if !draws || len(args) != n {
+		return args
+	}
+	x.b.draws++
+	if x.b.draws > 1 {
+		args = append(args, expr.Int64(firstSeed+int64(x.b.draws)))
+	}
+	return args
 }
 
 // special binds the calls that need more than the values of their arguments.
@@ -72,6 +85,9 @@ func (x *exprBinder) special(c *ast.Call, name string) (expr.Expr, bool, error) 
 	switch name {
 	case "window":
 		v, err := x.window(c)
+		return v, true, err
+	case "session_window":
+		v, err := x.sessionWindow(c)
 		return v, true, err
 	case "grouping", "grouping_id":
 		v, err := x.grouping(c, name)

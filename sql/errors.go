@@ -63,7 +63,7 @@ func quotedList(names []string) string {
 }
 
 // specialFunctions are calls that the binder knows itself.
-var specialFunctions = []string{"window", "window_time", "try_cast", "cast", "extract", "struct", "grouping", "explode"}
+var specialFunctions = []string{"window", "session_window", "window_time", "try_cast", "cast", "extract", "struct", "grouping", "explode"}
 
 // unknownFunction says which function does not exist, and which one may be meant.
 func (x *exprBinder) unknownFunction(name ast.Name) error {

@@ -1,6 +1,7 @@
 package sql
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/sluice-stream/sluice/planner/expr"
@@ -115,10 +116,14 @@ func (b *binder) selectFrom(s *ast.Select, sc *scope, order []ast.OrderItem) (*s
 	if err := sel.expand(); err != nil {
 		return nil, err
 	}
+	sessions := len(b.sessions)
 	if err := sel.bindGroup(); err != nil {
 		return nil, err
 	}
 	if err := sel.bindItems(); err != nil {
+		return nil, err
+	}
+	if err := sel.cutSessions(sessions); err != nil {
 		return nil, err
 	}
 	having, err := sel.having()
@@ -301,8 +306,14 @@ func (sel *selection) isColumn(e ast.Expr) bool {
 // nameWindow lets the rest of the SELECT say window.start after GROUP BY
 // window(..), as in Spark.
 func (sel *selection) nameWindow(e expr.Expr) {
-	if i, _, err := sel.sc.lookup([]ast.Ident{{Name: "window"}}); i < 0 && err == nil {
-		sel.sc.add(scopeCol{name: "window", e: e, starless: true})
+	name := "window"
+	if start, _, ok := windowColumns(e); ok && slices.ContainsFunc(sel.b.sessions, func(w *logical.Window) bool {
+		return w.Input.Schema().NumFields() == start.(*expr.Column).Index
+	}) {
+		name = "session_window"
+	}
+	if i, _, err := sel.sc.lookup([]ast.Ident{{Name: name}}); i < 0 && err == nil {
+		sel.sc.add(scopeCol{name: name, e: e, starless: true})
 	}
 }
 

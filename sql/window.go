@@ -35,14 +35,16 @@ func (b *binder) tableFunc(t *ast.TableFunc) (*scope, error) {
 		return b.fileTable(t, name)
 	case name == "RANGE", name == "GENERATE_SERIES":
 		return b.rangeTable(t, name)
-	case name == "SESSION", name == "DROP_DUPLICATES", name == "STATE":
+	case name == "SESSION":
+		return b.sessionTable(t)
+	case name == "DROP_DUPLICATES", name == "STATE":
 		return nil, unsupported(t.Pos, "the table function "+name)
 	default:
 		err := ast.Errorf(t.Pos, "unknown table function %q", t.Call.Name.String())
 		if near := ast.Nearest(name, []string{"TUMBLE", "HOP", "CUMULATE", "SESSION"}); near != "" {
 			return nil, err.WithHint("did you mean %s?", near)
 		}
-		return nil, err.WithHint("there are TUMBLE, HOP and CUMULATE")
+		return nil, err.WithHint("there are TUMBLE, HOP, CUMULATE and SESSION")
 	}
 	if t.Ordinality || t.Call.Distinct || t.Call.OrderBy != nil || t.Call.Nulls != "" || t.Call.WithinGroup != nil {
 		return nil, ast.Errorf(t.Pos, "%s takes arguments alone: neither DISTINCT, ORDER BY nor WITH ORDINALITY", name)

@@ -73,6 +73,11 @@ func windowTimes(n *logical.Window) map[int]Time {
 		return out
 	}
 	width := n.Input.Schema().NumFields()
+	if n.Kind == logical.Session { // its rows come out on time, see the planner
+		out[width+1] = Time{OnTime: true}
+		out[width+2] = Time{Shift: 1, OnTime: true}
+		return out
+	}
 	size := n.Size.Microseconds()
 	if n.Kind != logical.Cumulate { // a cumulating window's start does not tell its end
 		out[width] = Time{Shift: size, OnTime: t.OnTime}

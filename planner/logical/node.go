@@ -87,6 +87,7 @@ const (
 	Tumble WindowKind = iota
 	Hop
 	Cumulate
+	Session
 )
 
 // Window adds three columns to Input: window_start, window_end and window_time
@@ -98,6 +99,10 @@ type Window struct {
 	Size   time.Duration
 	Slide  time.Duration // Hop's slide, Cumulate's step
 	Offset time.Duration
+	// A Session has no size: the rows of a partition that follow each other
+	// before the last one's End are in one window. End is above Time in every row.
+	End       expr.Expr
+	Partition []expr.Expr
 
 	memo memo
 }

@@ -198,6 +198,13 @@ func (n *Watermark) String() string {
 }
 
 func (n *Window) String() string {
+	if n.Kind == Session {
+		s := "Session " + n.Time.String() + " to " + n.End.String()
+		if len(n.Partition) > 0 {
+			s += " by [" + exprs(n.Partition, ", ") + "]"
+		}
+		return s
+	}
 	s := [...]string{"Tumble", "Hop", "Cumulate"}[n.Kind] + " " + n.Time.String() + " size " + n.Size.String()
 	if n.Kind != Tumble {
 		s += " slide " + n.Slide.String()

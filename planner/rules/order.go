@@ -97,11 +97,7 @@ func mapExprs(n logical.Node, f func(e exprT) exprT) logical.Node {
 	case *logical.Analytic:
 		return mapAnalytic(n, f)
 	case *logical.Window:
-		if t := f(n.Time); t != n.Time {
-			c := *n
-			c.Time = t
-			return &c
-		}
+		return mapWindow(n, f)
 	case *logical.Join:
 		return mapJoin(n, f)
 	case *logical.Generate:
@@ -197,4 +193,21 @@ func mapList(es []exprT, f func(exprT) exprT) ([]exprT, bool) {
 		return es, false
 	}
 	return out, true
+}
+
+func mapWindow(n *logical.Window, f func(exprT) exprT) logical.Node {
+	c := *n
+	c.Time = f(n.Time)
+	changed := c.Time != n.Time
+	if n.End != nil {
+		c.End = f(n.End)
+		changed = changed || c.End != n.End
+	}
+	if ps, moved := mapList(n.Partition, f); moved {
+		c.Partition, changed = ps, true
+	}
+	if !changed {
+		return n
+	}
+	return &c
 }

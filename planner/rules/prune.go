@@ -142,9 +142,20 @@ func pruneWindow(n *logical.Window, need []int) (logical.Node, map[int]int) {
 			below = append(below, w)
 		}
 	}
-	in, at := prune(n.Input, with(below, n.Time))
+	es := append([]exprT{n.Time}, n.Partition...)
+	if n.End != nil {
+		es = append(es, n.End)
+	}
+	in, at := prune(n.Input, with(below, es...))
 	c := *n
 	c.Input, c.Time = in, move(n.Time, at)
+	if n.End != nil {
+		c.End = move(n.End, at)
+	}
+	c.Partition = make([]exprT, len(n.Partition))
+	for i, p := range n.Partition {
+		c.Partition[i] = move(p, at)
+	}
 	out, now := map[int]int{}, in.Schema().NumFields()
 	for _, w := range need {
 		if w < width {

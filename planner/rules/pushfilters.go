@@ -21,7 +21,9 @@ func push(n logical.Node, conds []exprT) logical.Node {
 		return pushProject(n, conds)
 	case *logical.Window:
 		width := n.Input.Schema().NumFields()
-		below, above := split(conds, func(set map[int]bool) bool { return allIn(set, 0, width) })
+		below, above := split(conds, func(set map[int]bool) bool {
+			return allIn(set, 0, width) && (n.Kind != logical.Session || amongColumns(set, n.Partition))
+		})
 		c := *n
 		c.Input = push(n.Input, below)
 		return filter(&c, above)
@@ -174,4 +176,18 @@ func substitute(e exprT, es []exprT) exprT {
 		}
 		return x
 	})
+}
+
+// amongColumns says whether all columns of a set are among expressions that are
+// columns: whole partitions pass a condition over those, or none of their rows.
+func amongColumns(set map[int]bool, es []exprT) bool {
+	found := 0
+	seen := map[int]bool{}
+	for _, e := range es {
+		if c, ok := e.(*expr.Column); ok && set[c.Index] && !seen[c.Index] {
+			seen[c.Index] = true
+			found++
+		}
+	}
+	return found == len(set)
 }

@@ -1,0 +1,76 @@
+package executor
+
+import (
+	"encoding/binary"
+
+	"github.com/zeebo/xxh3"
+
+	"github.com/sluice-stream/sluice/batch"
+	"github.com/sluice-stream/sluice/executor/rowkey"
+	"github.com/sluice-stream/sluice/statestore"
+)
+
+// Keys of operators whose state lies in several parts, told apart by the byte
+// behind the key group: an index by the time at which something is due comes
+// first, [key group][0][time].. .
+
+// tagged puts a part's byte into a group's key, behind the key group.
+func tagged(group []byte, tag byte) []byte {
+	out := make([]byte, 0, len(group)+40)
+	out = append(out, group[0], tag)
+	return append(out, group[1:]...)
+}
+
+// timeWord appends a time so that its bytes order as the times do.
+func timeWord(dst []byte, t int64) []byte {
+	return binary.BigEndian.AppendUint64(dst, uint64(t)^1<<63)
+}
+
+func wordTime(b []byte) int64 { return int64(binary.BigEndian.Uint64(b) ^ 1<<63) }
+
+func spanKey(group []byte, start int64) []byte { return timeWord(tagged(group, sessionSpan), start) }
+
+func dueKey(group []byte, s openSpan) []byte {
+	key := make([]byte, 0, len(group)+24)
+	key = timeWord(append(key, group[0], sessionDue), s.end)
+	return timeWord(append(key, group[1:]...), s.start)
+}
+
+func rowKey(group []byte, t int64, row []byte) []byte {
+	sum := xxh3.Hash128(row).Bytes()
+	return append(timeWord(tagged(group, sessionRow), t), sum[:]...)
+}
+
+// dueTime reads the time of the first part's keys.
+func dueTime(key []byte) (batch.EventTime, error) {
+	if len(key) < 10 {
+		return 0, rowkey.ErrDamaged
+	}
+	return batch.EventTime(wordTime(key[2:])), nil
+}
+
+// loadBy is load for keys with an index by time in front.
+func (d *dues) loadBy(tc *TaskContext, txn statestore.Txn, due func(key []byte) (batch.EventTime, error)) error {
+	spec := &tc.Spec
+	first, end := batch.GroupsOf(spec.Task.Partition, max(spec.Parts, 1))
+	known := d.valid && d.version == spec.Base && d.first == first && d.end == end
+	d.first, d.end, d.version, d.valid = first, end, spec.Base+1, false
+	if known {
+		return nil
+	}
+	for g := first; g < end; g++ {
+		d.at[g] = batch.EndOfTime
+		if spec.Base == batch.None {
+			continue
+		}
+		err := txn.Scan([]byte{byte(g), 0}, []byte{byte(g), 1}, func(key []byte, _ []byte) (bool, error) {
+			var err error
+			d.at[g], err = due(key)
+			return false, err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
