@@ -68,8 +68,9 @@ func (r *FileReader) Text(ctx context.Context, paths ...string) *DataFrame {
 	return r.Format("text").Load(ctx, paths...)
 }
 
-// Load makes a DataFrame of files, directories and patterns. A fault is reported
-// when it is used.
+// Load makes a DataFrame of files, directories and patterns. Without a schema its
+// columns are those of all files together, by name: types widen where one holds the
+// values of both, and what a file lacks is NULL. A fault is reported when it is used.
 func (r *FileReader) Load(ctx context.Context, paths ...string) *DataFrame {
 	if len(paths) == 0 {
 		return &DataFrame{s: r.s, err: batch.UserErrorf("read files: no path is given")}

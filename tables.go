@@ -92,6 +92,7 @@ func (s *Session) complete(ctx context.Context, def *sql.TableDef) error {
 			return fmt.Errorf("find the columns of table %s: %w", def.Name, err)
 		}
 		def.Complete(schema)
+		def.Inferred = true
 		if err := sql.CheckTable(s.cat, def, s.bindOptions()); err != nil {
 			return refused(err)
 		}
@@ -101,7 +102,7 @@ func (s *Session) complete(ctx context.Context, def *sql.TableDef) error {
 		return nil // it may be declared for the sink alone
 	}
 	// What the source cannot take is told here and not where it is first read.
-	spec.Schema = def.Physical
+	spec.Schema, spec.Inferred = def.Physical, def.Inferred
 	if _, err := c.NewOpener(spec); err != nil {
 		return refused(err)
 	}
@@ -139,7 +140,7 @@ func (s *Session) Read(ctx context.Context, format, path string) *DataFrame {
 func tableOf(def *sql.TableDef) *logical.Table {
 	return &logical.Table{
 		Name: def.Name, Connector: def.Connector, Options: def.Options, Schema: def.Physical, Meta: def.Meta,
-		Stream: def.Stream, Data: def.Data,
+		Stream: def.Stream, Inferred: def.Inferred, Data: def.Data,
 	}
 }
 

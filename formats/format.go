@@ -40,8 +40,18 @@ type Piece struct {
 
 // Config is what a table says of its format.
 type Config struct {
-	Options options.Map
-	Zone    *time.Location // for timestamps written without a zone; nil is UTC
+	Options  options.Map
+	Zone     *time.Location // for timestamps written without a zone; nil is UTC
+	Inferred bool           // the columns are those of all files together: what one of them lacks is NULL
+}
+
+// NullMissing says whether a column that a file lacks is NULL or an error, by the
+// format's own option where it is set.
+func (c Config) NullMissing(o options.Option) bool {
+	if v, set := c.Options[o.Key]; set {
+		return v == "null"
+	}
+	return c.Inferred
 }
 
 // ReadSpec says what to return of a piece.
@@ -75,7 +85,8 @@ type Format struct {
 	Extensions []string         // with the dot, first the one that writers use
 	Options    []options.Option // keys carry the format's name, e.g. "csv.header"
 	Plain      bool             // a text stream that may be compressed as a whole
-	// Infer returns the schema that the bytes have.
+	// Infer returns the schema that the bytes have. A column that has no value is of
+	// type null: another file may know better.
 	Infer func(ctx context.Context, f File, c Config) (*arrow.Schema, error)
 	// Cut returns the pieces of a file in order, near target rows or bytes each.
 	Cut func(ctx context.Context, f File, c Config) ([]Piece, error)

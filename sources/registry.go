@@ -20,7 +20,10 @@ type Spec struct {
 	Stream  bool          // read as an unbounded stream; else all there is now
 	Dir     string        // the source's own folder in the checkpoint, "" if there is none
 	Zone    string        // the session's time zone
-	Where   Selection     // what a query over a bounded table wants of the rows
+	// Inferred says that Schema was found by the connector and not declared, so that
+	// what a part of the data lacks of it is NULL.
+	Inferred bool
+	Where    Selection // what a query over a bounded table wants of the rows
 }
 
 // Selection says which rows a query wants. A source may leave out the others.

@@ -52,6 +52,7 @@ type TableDef struct {
 	Keys      []string // PRIMARY KEY
 	Partition []string // PARTITIONED BY
 	Stream    bool     // as a source it is an unbounded stream in the context of this statement
+	Inferred  bool     // the connector has found the columns, nobody declared them
 	Data      any      // rows of a table made in Go
 	Text      string   // the CREATE TABLE statement, for SHOW CREATE TABLE
 }

@@ -3,6 +3,7 @@ package arrowipc
 import (
 	"context"
 	"fmt"
+	"time"
 	"unicode/utf8"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -92,15 +93,20 @@ func sameShape(a, b arrow.DataType) bool {
 	switch x := a.(type) {
 	case *arrow.StructType:
 		y, ok := b.(*arrow.StructType)
-		if !ok || x.NumFields() != y.NumFields() {
+		if !ok {
 			return false
 		}
-		for i := range x.NumFields() {
-			if x.Field(i).Name != y.Field(i).Name || !sameShape(x.Field(i).Type, y.Field(i).Type) {
+		shared := 0
+		for i := range y.NumFields() {
+			at, ok := x.FieldIdx(y.Field(i).Name)
+			if ok && !sameShape(x.Field(at).Type, y.Field(i).Type) {
 				return false
 			}
+			if ok {
+				shared++
+			}
 		}
-		return true
+		return shared > 0
 	case *arrow.MapType:
 		y, ok := b.(*arrow.MapType)
 		return ok && sameShape(x.KeyType(), y.KeyType()) && sameShape(x.ItemType(), y.ItemType())
@@ -114,7 +120,7 @@ func sameShape(a, b arrow.DataType) bool {
 	number := func(t arrow.DataType) bool {
 		return arrow.IsInteger(t.ID()) || arrow.IsFloating(t.ID()) || arrow.IsDecimal(t.ID())
 	}
-	return number(a) && number(b) || a.ID() == arrow.TIMESTAMP && b.ID() == arrow.TIMESTAMP ||
+	return number(a) && number(b) || b.ID() == arrow.TIMESTAMP && (a.ID() == arrow.TIMESTAMP || a.ID() == arrow.DATE32) ||
 		a.ID() == arrow.STRING && b.ID() == arrow.BINARY || a.ID() == arrow.BINARY && b.ID() == arrow.STRING
 }
 
@@ -178,7 +184,7 @@ func text(a arrow.Array, value func(int) string) error {
 }
 
 // convert gives a checked array the wanted type; the caller owns the result.
-func convert(ctx context.Context, a arrow.Array, want arrow.DataType, mem memory.Allocator) (arrow.Array, error) {
+func convert(ctx context.Context, a arrow.Array, want arrow.DataType, zone *time.Location, mem memory.Allocator) (arrow.Array, error) {
 	if arrow.TypeEqual(a.DataType(), want) {
 		return array.Concatenate([]arrow.Array{a}, mem) // a copy that the limit counts
 	}
@@ -186,25 +192,57 @@ func convert(ctx context.Context, a arrow.Array, want arrow.DataType, mem memory
 	case *array.Null:
 		return array.MakeArrayOfNull(mem, want, a.Len()), nil
 	case array.ExtensionArray:
-		return convert(ctx, x.Storage(), want, mem)
+		return convert(ctx, x.Storage(), want, zone, mem)
 	case *array.Dictionary:
 		values, err := compute.TakeArray(compute.WithAllocator(ctx, mem), x.Dictionary(), x.Indices())
 		if err != nil {
 			return nil, err
 		}
 		defer values.Release()
-		return convert(ctx, values, want, mem)
+		return convert(ctx, values, want, zone, mem)
 	case *array.Timestamp:
 		return micros(x, want, mem)
+	case *array.Date32:
+		if want.ID() == arrow.TIMESTAMP {
+			return midnights(x, want.(*arrow.TimestampType), zone, mem)
+		}
 	case *array.Struct, *array.Map, array.ListLike:
-		return convertNested(ctx, a, want, mem)
+		return convertNested(ctx, a, want, zone, mem)
 	}
 	switch want.(type) {
 	case *arrow.StringType, *arrow.BinaryType:
 		return convertBytes(a, want, mem)
 	}
-	return compute.CastArray(compute.WithAllocator(ctx, mem), a, compute.SafeCastOptions(want))
+	opts := compute.SafeCastOptions(want)
+	opts.AllowFloatTruncate = arrow.IsInteger(a.DataType().ID()) && arrow.IsFloating(want.ID()) // rounded, as by CAST
+	return compute.CastArray(compute.WithAllocator(ctx, mem), a, opts)
 }
+
+// midnights takes dates for the timestamps at which they begin, in the session's
+// zone where the column is an instant.
+func midnights(a *array.Date32, want *arrow.TimestampType, zone *time.Location, mem memory.Allocator) (arrow.Array, error) {
+	if zone == nil || want.TimeZone == "" {
+		zone = time.UTC
+	}
+	b := array.NewTimestampBuilder(mem, want)
+	defer b.Release()
+	b.Reserve(a.Len())
+	for i := range a.Len() {
+		d := int(a.Value(i))
+		switch {
+		case a.IsNull(i):
+			b.UnsafeAppendBoolToBitmap(false)
+		case d > maxDay || d < -maxDay:
+			return nil, fmt.Errorf("row %d: the date of day %d is out of the range of timestamps", i, d)
+		default:
+			b.UnsafeAppend(arrow.Timestamp(time.Date(1970, 1, 1+d, 0, 0, 0, 0, zone).UnixMicro()))
+		}
+	}
+	return b.NewArray(), nil
+}
+
+// maxDay bounds days from 1970 whose microseconds fit 64 bits.
+const maxDay = 106_751_990
 
 // micros rounds timestamps down to microseconds.
 func micros(a *array.Timestamp, want arrow.DataType, mem memory.Allocator) (arrow.Array, error) {
@@ -280,17 +318,26 @@ func convertBytes(a arrow.Array, want arrow.DataType, mem memory.Allocator) (arr
 }
 
 // convertNested converts the values below and puts the same offsets and NULLs over them.
-func convertNested(ctx context.Context, a arrow.Array, want arrow.DataType, mem memory.Allocator) (arrow.Array, error) {
+func convertNested(ctx context.Context, a arrow.Array, want arrow.DataType, zone *time.Location, mem memory.Allocator) (arrow.Array, error) {
 	switch a := a.(type) {
 	case *array.Struct:
 		st, ok := want.(*arrow.StructType)
-		if !ok || st.NumFields() != a.NumField() {
+		if !ok {
 			break
 		}
-		data := make([]arrow.ArrayData, a.NumField())
+		from := a.DataType().(*arrow.StructType)
+		data := make([]arrow.ArrayData, st.NumFields())
 		defer releaseData(data)
 		for i := range data {
-			c, err := convert(ctx, a.Field(i), st.Field(i).Type, mem)
+			at, ok := from.FieldIdx(st.Field(i).Name)
+			if !ok {
+				none := array.MakeArrayOfNull(mem, st.Field(i).Type, a.Len())
+				none.Data().Retain()
+				data[i] = none.Data()
+				none.Release()
+				continue
+			}
+			c, err := convert(ctx, a.Field(at), st.Field(i).Type, zone, mem)
 			if err != nil {
 				return nil, err
 			}
@@ -301,7 +348,7 @@ func convertNested(ctx context.Context, a arrow.Array, want arrow.DataType, mem 
 		// Fields come sliced to the struct's own rows, so the bitmap has to be too.
 		return rebuild(a, want, data, mem)
 	case *array.List, *array.LargeList, *array.FixedSizeList, *array.Map:
-		return convertList(ctx, a.(array.ListLike), want, mem)
+		return convertList(ctx, a.(array.ListLike), want, zone, mem)
 	}
 	return nil, fmt.Errorf("it is %s", a.DataType())
 }
@@ -342,7 +389,7 @@ func bitmap(a arrow.Array, mem memory.Allocator) *memory.Buffer {
 }
 
 // convertList makes a list, or a map, with offsets of 32 bits.
-func convertList(ctx context.Context, a array.ListLike, want arrow.DataType, mem memory.Allocator) (arrow.Array, error) {
+func convertList(ctx context.Context, a array.ListLike, want arrow.DataType, zone *time.Location, mem memory.Allocator) (arrow.Array, error) {
 	var elem arrow.DataType
 	switch t := want.(type) {
 	case *arrow.MapType:
@@ -352,7 +399,7 @@ func convertList(ctx context.Context, a array.ListLike, want arrow.DataType, mem
 	default:
 		return nil, fmt.Errorf("it is %s", a.DataType())
 	}
-	values, err := convert(ctx, a.ListValues(), elem, mem)
+	values, err := convert(ctx, a.ListValues(), elem, zone, mem)
 	if err != nil {
 		return nil, err
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
@@ -20,6 +21,7 @@ type reader struct {
 	f       formats.File
 	in      input
 	alloc   memory.Allocator
+	zone    *time.Location
 	schema  *arrow.Schema
 	columns []int // of the file, -1 for one that it does not have
 	next    int64
@@ -30,7 +32,7 @@ type reader struct {
 }
 
 func newReader(_ context.Context, f formats.File, p formats.Piece, s formats.ReadSpec) (_ formats.Reader, err error) {
-	r := &reader{f: f, alloc: s.Alloc, schema: s.Schema, next: p.From, to: p.To, maxRows: int64(s.MaxRows)}
+	r := &reader{f: f, alloc: s.Alloc, zone: s.Zone, schema: s.Schema, next: p.From, to: p.To, maxRows: int64(s.MaxRows)}
 	if r.maxRows <= 0 {
 		r.maxRows = formats.BatchRows
 	}
@@ -63,7 +65,7 @@ func (r *reader) bind(s formats.ReadSpec) error {
 				}
 			}
 		}
-		if at < 0 && s.Options.Get(optMissing) != "null" {
+		if at < 0 && !s.NullMissing(optMissing) {
 			return batch.UserErrorf("file %q has no column %q%s; it has %s; 'arrow.missing-columns' = 'null' reads NULL", r.f.Name, want.Name, options.Suggest(want.Name, names), shown(names))
 		}
 		if at >= 0 {
@@ -147,7 +149,7 @@ func (r *reader) load(ctx context.Context) (_ arrow.RecordBatch, err error) {
 		if err := check(in.Column(c)); err != nil {
 			return nil, batch.UserErrorf("batch %d of Arrow file %q, column %q: %w", at, r.f.Name, want.Name, err)
 		}
-		if cols[i], err = convert(ctx, in.Column(c), want.Type, r.alloc); err != nil {
+		if cols[i], err = convert(ctx, in.Column(c), want.Type, r.zone, r.alloc); err != nil {
 			return nil, batch.UserErrorf("batch %d of Arrow file %q, column %q: cannot read %s as %s: %w", at, r.f.Name, want.Name, in.Column(c).DataType(), want.Type, err)
 		}
 	}

@@ -248,7 +248,7 @@ func TestInfer(t *testing.T) {
 	for _, f := range s.Fields() {
 		got = append(got, f.Name+"="+f.Type.String())
 	}
-	want := "i=int32 l=int64 d=float64 s=utf8 dt=date32 ts=timestamp[us, tz=UTC] b=bool n=utf8 mix=utf8"
+	want := "i=int32 l=int64 d=float64 s=utf8 dt=date32 ts=timestamp[us, tz=UTC] b=bool n=null mix=utf8"
 	if g := strings.Join(got, " "); g != want {
 		t.Errorf("got  %s\nwant %s", g, want)
 	}

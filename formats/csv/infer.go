@@ -82,7 +82,7 @@ func schemaOf(f formats.File, names []string, types []arrow.DataType) (*arrow.Sc
 			return nil, batch.UserErrorf("file %q: the header has the column %q twice: declare the table's columns and set 'csv.header' = 'false'", f.Name, n)
 		}
 		seen[n] = true
-		fields[i] = arrow.Field{Name: n, Type: formats.Settle(t), Nullable: true}
+		fields[i] = arrow.Field{Name: n, Type: t, Nullable: true}
 	}
 	return arrow.NewSchema(fields, nil), nil
 }

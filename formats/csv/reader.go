@@ -24,6 +24,7 @@ type reader struct {
 	in      io.Closer
 	rows    records
 	width   int   // fields that a record has to have
+	short   bool  // the first record says how many of the declared columns the file has
 	columns []int // position in the record of each wanted column
 	add     []text.Appender
 	names   []string
@@ -110,6 +111,7 @@ func (r *reader) start(s formats.ReadSpec, c config) error {
 		return err
 	}
 	r.width = len(names)
+	r.short = !c.header && s.Inferred
 	alloc := s.Alloc
 	if alloc == nil {
 		alloc = memory.DefaultAllocator
@@ -133,7 +135,7 @@ func (r *reader) start(s formats.ReadSpec, c config) error {
 		if !ok {
 			at = missing
 		}
-		if !ok && !r.done && s.Options.Get(optMissing) != "null" {
+		if !ok && !r.done && !s.NullMissing(optMissing) {
 			return batch.UserErrorf("file %q has no column %q%s; its header is %s", r.f.Name, want.Name, suggest(want.Name, names), shown(names))
 		}
 		add, err := text.NewAppender(r.b.Field(i), c.times, false)
@@ -246,6 +248,9 @@ func (r *reader) Next(ctx context.Context) (arrow.RecordBatch, error) {
 
 // row appends the record in hand.
 func (r *reader) row() error {
+	if r.short {
+		r.width, r.short = min(r.width, len(r.rows.fields)), false
+	}
 	if n := len(r.rows.fields); n != r.width && !r.rows.c.badNull && !r.rows.c.pad {
 		what := "too many"
 		if n < r.width {

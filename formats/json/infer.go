@@ -55,7 +55,7 @@ func infer(ctx context.Context, f formats.File, c formats.Config) (_ *arrow.Sche
 	if !ok || st.NumFields() == 0 {
 		return nil, batch.UserErrorf("file %q has no fields to take columns from: declare the table's columns", f.Name)
 	}
-	return arrow.NewSchema(formats.Settle(st).(*arrow.StructType).Fields(), nil), nil
+	return arrow.NewSchema(st.Fields(), nil), nil
 }
 
 // typeOf tells the type of the checked value that starts at from.

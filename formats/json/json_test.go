@@ -225,7 +225,7 @@ func TestInfer(t *testing.T) {
 	for _, f := range s.Fields() {
 		got = append(got, f.Name+" "+f.Type.String())
 	}
-	want := "a float64; b utf8; c list<item: struct<x: int64 nullable, y: bool nullable>, nullable>; d utf8; e utf8; f utf8"
+	want := "a float64; b null; c list<item: struct<x: int64 nullable, y: bool nullable>, nullable>; d utf8; e utf8; f null"
 	if g := strings.Join(got, "; "); g != want {
 		t.Errorf("got %s", g)
 	}

@@ -20,7 +20,8 @@ func (c *column) bound(b []byte) any {
 	v := naturalBound(c.n, b)
 	switch c.want.ID() {
 	case arrow.INT8, arrow.INT16, arrow.INT32, arrow.INT64, arrow.DATE32, arrow.TIMESTAMP:
-		if x, ok := v.(int64); ok {
+		// A date that is read as a timestamp has bounds in days.
+		if x, ok := v.(int64); ok && (c.n.typ.ID() == arrow.TIMESTAMP) == (c.want.ID() == arrow.TIMESTAMP) {
 			return x
 		}
 	case arrow.FLOAT32, arrow.FLOAT64:

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/decimal128"
@@ -18,11 +19,11 @@ var errType = errors.New("cannot be read as declared")
 
 // newValues picks the reader of a leaf for the wanted type. It is the one
 // place that says which stored type may become which declared one.
-func newValues(n *node, want arrow.DataType, in file.ColumnChunkReader) (values, error) {
+func newValues(n *node, want arrow.DataType, zone *time.Location, in file.ColumnChunkReader) (values, error) {
 	refuse := fmt.Errorf("it holds %s and %w %s", n.typ, errType, want)
 	switch r := in.(type) {
 	case *file.Int32ColumnChunkReader:
-		return int32Values(n, want, r, refuse)
+		return int32Values(n, want, zone, r, refuse)
 	case *file.Int64ColumnChunkReader:
 		return int64Values(n, want, r, refuse)
 	case *file.Int96ColumnChunkReader:
@@ -76,8 +77,11 @@ func scaleTo(from *arrow.Decimal128Type, want arrow.DataType, refuse error) (dec
 	return decimalScale{up: to.Scale - from.Scale, precision: to.Precision}, nil
 }
 
-func int32Values(n *node, want arrow.DataType, r *file.Int32ColumnChunkReader, refuse error) (values, error) {
+func int32Values(n *node, want arrow.DataType, zone *time.Location, r *file.Int32ColumnChunkReader, refuse error) (values, error) {
 	if n.typ.ID() == arrow.DATE32 {
+		if tt, ok := want.(*arrow.TimestampType); ok && tt.Unit == arrow.Microsecond {
+			return &fixed[int32, int64]{in: r, size: 8, conv: midnights(tt.TimeZone == "", zone), cast: arrow.Int64Traits.CastFromBytes}, nil
+		}
 		if want.ID() != arrow.DATE32 {
 			return nil, refuse
 		}
@@ -151,9 +155,7 @@ func intValues[S stored](n *node, want arrow.DataType, r pageReader[S], refuse e
 		}
 		return &fixed[S, int64]{in: r, size: 8, conv: widen[S, int64], cast: arrow.Int64Traits.CastFromBytes}, nil
 	case arrow.FLOAT64:
-		if n.typ.ID() != arrow.INT64 {
-			return &fixed[S, float64]{in: r, size: 8, conv: widen[S, float64], cast: arrow.Float64Traits.CastFromBytes}, nil
-		}
+		return &fixed[S, float64]{in: r, size: 8, conv: widen[S, float64], cast: arrow.Float64Traits.CastFromBytes}, nil
 	case arrow.DECIMAL128:
 		from := &arrow.Decimal128Type{Precision: 19}
 		sc, err := scaleTo(from, want, refuse)
@@ -191,6 +193,25 @@ func narrow[S stored, D int8 | int16 | int32](src []S, dst []D) error {
 		dst[i] = d
 	}
 	return nil
+}
+
+// midnights takes dates for the timestamps at which they begin, in the session's
+// zone where the column is an instant.
+func midnights(local bool, zone *time.Location) func(src []int32, dst []int64) error {
+	const dayMicros, limit = 86_400_000_000, 106_751_990
+	return func(src []int32, dst []int64) error {
+		for i, d := range src {
+			if d > limit || d < -limit {
+				return fmt.Errorf("the date of day %d is out of the range of timestamps", d)
+			}
+			if local || zone == nil || zone == time.UTC {
+				dst[i] = int64(d) * dayMicros
+				continue
+			}
+			dst[i] = time.Date(1970, 1, 1+int(d), 0, 0, 0, 0, zone).UnixMicro()
+		}
+		return nil
+	}
 }
 
 func millisToMicros(src, dst []int64) error {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
@@ -23,6 +24,7 @@ type Reader struct {
 	leaves  []*leaf
 	alloc   memory.Allocator
 	maxRows int
+	zone    *time.Location
 
 	conds   []formats.Condition
 	filters []formats.RowFilter
@@ -44,14 +46,14 @@ func (f *File) NewReader(p formats.Piece, s formats.ReadSpec) (*Reader, error) {
 	if p.From < 0 || p.To < p.From || p.To > int64(f.r.NumRowGroups()) {
 		return nil, batch.UserErrorf("read Parquet file %q: it has %d row groups and not [%d, %d): was it replaced?", f.name, f.r.NumRowGroups(), p.From, p.To)
 	}
-	r := &Reader{f: f, schema: s.Schema, alloc: s.Alloc, group: int(p.From), end: int(p.To), maxRows: s.MaxRows}
+	r := &Reader{f: f, schema: s.Schema, alloc: s.Alloc, group: int(p.From), end: int(p.To), maxRows: s.MaxRows, zone: s.Zone}
 	if r.alloc == nil {
 		r.alloc = memory.DefaultAllocator
 	}
 	if r.maxRows <= 0 {
 		r.maxRows = formats.BatchRows
 	}
-	nullMissing := s.Options.Get(missingColumns) == "null"
+	nullMissing := s.NullMissing(missingColumns)
 	for _, want := range s.Schema.Fields() {
 		n := find(f.root, want.Name)
 		if n == nil && !nullMissing {
@@ -83,7 +85,7 @@ func (r *Reader) flatten(c *column) error {
 	if err != nil {
 		return err
 	}
-	v, err := newValues(c.n, c.want, in)
+	v, err := newValues(c.n, c.want, r.zone, in)
 	if err != nil {
 		return err
 	}
@@ -175,7 +177,7 @@ func (r *Reader) check(n *node, want arrow.DataType) error {
 	if err != nil {
 		return err
 	}
-	_, err = newValues(n, want, in)
+	_, err = newValues(n, want, r.zone, in)
 	return err
 }
 
@@ -358,16 +360,16 @@ func (r *Reader) openGroup() error {
 
 func (r *Reader) bindValues() error {
 	for _, c := range r.columns {
-		if err := c.bindValues(); err != nil {
+		if err := c.bindValues(r.zone); err != nil {
 			return r.fail(c.n.name, err)
 		}
 	}
 	return nil
 }
 
-func (c *column) bindValues() error {
+func (c *column) bindValues(zone *time.Location) error {
 	if c.leaf != nil {
-		v, err := newValues(c.n, c.want, c.leaf.in)
+		v, err := newValues(c.n, c.want, zone, c.leaf.in)
 		if err != nil {
 			return err
 		}
@@ -376,7 +378,7 @@ func (c *column) bindValues() error {
 		c.leaf.defs, c.leaf.reps = c.leaf.defs[:0], c.leaf.reps[:0]
 	}
 	for _, k := range c.kids {
-		if err := k.bindValues(); err != nil {
+		if err := k.bindValues(zone); err != nil {
 			return err
 		}
 	}

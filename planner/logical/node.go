@@ -30,6 +30,7 @@ type Table struct {
 	Schema    *arrow.Schema // physical and metadata columns, before computed ones
 	Meta      []Meta
 	Stream    bool // read as an unbounded stream
+	Inferred  bool // the connector has found the columns, nobody declared them
 	Data      any  // rows or source of a table made in Go (memory, DataFrame); nil for DDL tables
 }
 

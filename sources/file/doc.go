@@ -5,6 +5,15 @@
 // out. Directories named key=value give a column each. A directory that
 // Sluice's own file sink has written to is read by the sink's manifests alone.
 //
+// Columns that are not declared are those of all files together, by name: integers
+// widen (INT, BIGINT, DECIMAL, DOUBLE), decimals get digits, dates become timestamps,
+// structs get the fields of both, and what a file lacks is NULL. Types that nothing
+// holds are refused with both files. Of more than 4,096 Parquet or Arrow files, and
+// of more than 16 text files, so many are looked at, evenly spread. A stream keeps the
+// columns of its start: what later files have besides is left out, and a value that
+// does not fit stops it with the file's name. Declared columns have to be in each
+// file, unless the format's 'missing-columns' is 'null'.
+//
 // A file has to be whole when it appears: write it elsewhere (or under a name
 // that starts with _ or .) and rename it. 'min-file-age' helps where that
 // cannot be had. A file that changes after it was listed is an error that

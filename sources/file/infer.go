@@ -6,17 +6,24 @@ import (
 	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/sluice-stream/sluice/formats"
 	"github.com/sluice-stream/sluice/formats/text"
 )
 
-// inferFiles is how many files of a text format are looked at for its types.
-const inferFiles = 8
+// Bounds of how many files are looked at for their columns: of formats that say
+// what they hold, and of text, which is read for it. Of more files, so many are
+// taken, evenly spread over the list, the first and the last among them. What the
+// others have besides is left out, and what does not fit is an error that names them.
+const (
+	inferFooters = 4096
+	inferTexts   = 16
+	inferAtOnce  = 8
+)
 
-// infer returns the declared columns, or finds those of the files: of the
-// first Parquet file, or merged over the first text files, and of the
-// key=value directories.
+// infer returns the declared columns, or finds those of the files: by name over
+// all of them, and of the key=value directories.
 func (t *table) infer(ctx context.Context) (*arrow.Schema, error) {
 	if t.spec.Schema != nil && t.spec.Schema.NumFields() > len(t.spec.Meta) {
 		return t.spec.Schema, nil
@@ -28,23 +35,9 @@ func (t *table) infer(ctx context.Context) (*arrow.Schema, error) {
 	if len(es) == 0 {
 		return nil, t.userError("there is no file at %q yet to take columns from: declare the table's columns", t.path)
 	}
-	var fields []arrow.Field
-	for i, e := range es {
-		format, err := t.formatOf(e.Path)
-		if err != nil {
-			return nil, err
-		}
-		if i > 0 && (!format.Plain || i >= inferFiles) {
-			break
-		}
-		if e.Size == 0 && i+1 < len(es) {
-			continue
-		}
-		s, err := t.inferFile(ctx, format, e)
-		if err != nil {
-			return nil, err
-		}
-		fields = formats.MergeFields(fields, s.Fields())
+	fields, err := t.union(ctx, es)
+	if err != nil {
+		return nil, err
 	}
 	fields = t.partitionFields(fields, es)
 	if t.spec.Schema != nil {
@@ -52,6 +45,79 @@ func (t *table) infer(ctx context.Context) (*arrow.Schema, error) {
 		fields = append(append([]arrow.Field{}, t.spec.Schema.Fields()...), fields...)
 	}
 	return arrow.NewSchema(fields, nil), nil
+}
+
+// union gathers the columns of the files.
+func (t *table) union(ctx context.Context, es []entry) ([]arrow.Field, error) {
+	es, plain, err := t.sample(es)
+	if err != nil {
+		return nil, err
+	}
+	found := make([]*arrow.Schema, len(es))
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(inferAtOnce)
+	for i, e := range es {
+		g.Go(func() error {
+			format, err := t.formatOf(e.Path)
+			if err == nil {
+				found[i], err = t.inferFile(gctx, format, e)
+			}
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	unite := formats.Unite
+	if plain { // text holds whatever was written
+		unite = func(a, b arrow.DataType) (arrow.DataType, string, bool) { return formats.MergeType(a, b), "", true }
+	}
+	u := formats.NewUnion(unite)
+	for i, s := range found {
+		if c := u.Add(es[i].Path, s.Fields()); c != nil {
+			return nil, t.userError("column %q is %s in file %q and %s in file %q, and no type holds both: declare the table's columns, or make two tables",
+				c.Column, c.A, c.First, c.B, c.Second)
+		}
+	}
+	fields := u.Fields()
+	for i := range fields {
+		fields[i].Type = formats.Settle(fields[i].Type)
+	}
+	return fields, nil
+}
+
+// sample takes the files to look at. plain is true if all are text.
+func (t *table) sample(es []entry) (_ []entry, plain bool, err error) {
+	var footers, texts []entry
+	for _, e := range es {
+		format, err := t.formatOf(e.Path)
+		if err != nil {
+			return nil, false, err
+		}
+		switch {
+		case !format.Plain:
+			footers = append(footers, e)
+		case e.Size > 0:
+			texts = append(texts, e)
+		}
+	}
+	out := append(spread(footers, inferFooters), spread(texts, inferTexts)...)
+	if len(out) == 0 { // empty files: the format says what to do
+		out = es[:1]
+	}
+	return out, len(footers) == 0, nil
+}
+
+// spread takes at most n of the files, the first and the last among them.
+func spread(es []entry, n int) []entry {
+	if len(es) <= n {
+		return es
+	}
+	out := make([]entry, n)
+	for i := range out {
+		out[i] = es[i*(len(es)-1)/(n-1)]
+	}
+	return out
 }
 
 func (t *table) inferFile(ctx context.Context, format formats.Format, e entry) (s *arrow.Schema, err error) {

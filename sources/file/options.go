@@ -107,7 +107,7 @@ func newTable(reg *formats.Registry, spec sources.Spec) (*table, error) {
 	if err != nil {
 		return nil, t.userError("time zone %q: %v", spec.Zone, err)
 	}
-	t.config = formats.Config{Options: o, Zone: zone}
+	t.config = formats.Config{Options: o, Zone: zone, Inferred: spec.Inferred || spec.Schema == nil}
 	if err := formats.CheckBadRows(t.config); err != nil {
 		return nil, err
 	}
