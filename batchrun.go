@@ -75,6 +75,7 @@ type oneRun struct {
 	res  *resources
 	node *inproc.Node
 	rows atomic.Int64 // written to sinks
+	bad  atomic.Int64 // put into quarantine tables
 }
 
 func (s *Session) openBatch(ctx context.Context, pq *planner.Query, targets []target) (*oneRun, error) {
@@ -82,7 +83,11 @@ func (s *Session) openBatch(ctx context.Context, pq *planner.Query, targets []ta
 		return nil, err
 	}
 	r := &oneRun{s: s, id: newQueryID(), plan: pq}
-	var err error
+	bad, err := s.quarantine(pq, "batch", "")
+	if err != nil {
+		return nil, err
+	}
+	targets = append(targets, bad...)
 	if r.res, err = s.open(ctx, r.id, pq, targets, ""); err != nil {
 		return nil, err
 	}
@@ -97,12 +102,17 @@ func (s *Session) openBatch(ctx context.Context, pq *planner.Query, targets []ta
 }
 
 func (r *oneRun) options() driver.Options {
+	own := r.plan.Plan.OwnSinks()
 	return driver.Options{
 		Name: "batch", Query: r.id, Plan: r.plan.Plan, Sources: r.res.sources, Sinks: r.res.sinks,
 		Transport: r.node, Workers: []transport.NodeID{workerNode}, Parallelism: r.s.parallelism(),
 		Listener: driver.ListenerFunc(func(_ driver.Origin, e driver.Event) {
 			if t, ok := e.(driver.TaskFinished); ok {
 				for _, p := range t.Result.Prepared {
+					if own[p.Sink] {
+						r.bad.Add(p.Rows)
+						continue
+					}
 					r.rows.Add(p.Rows)
 				}
 			}

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/apache/arrow-go/v18/arrow"
+
 	"github.com/sluice-stream/sluice/batch"
 	"github.com/sluice-stream/sluice/internal/options"
 	"github.com/sluice-stream/sluice/internal/transport"
@@ -42,6 +44,7 @@ type target struct {
 	// connector is that of the table, looked up when the query was planned.
 	connector sinks.Connector
 	mode      sinks.Mode
+	schema    *arrow.Schema // of bad rows; nil for a result, whose query tells
 }
 
 // open makes the connectors of a planned query. dir is its checkpoint, "" for a
@@ -79,7 +82,10 @@ func (s *Session) open(ctx context.Context, id batch.QueryID, q *planner.Query, 
 		}
 	}
 	for i, t := range targets {
-		schema := q.Outputs[i].Node.Schema()
+		schema := t.schema
+		if schema == nil {
+			schema = q.Outputs[i].Node.Schema()
+		}
 		if t.connector.Name == memoryConnector {
 			schema = nullable(schema) // several queries write to one table
 		}

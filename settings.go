@@ -38,7 +38,7 @@ var (
 // Settings lists every key that SET takes, in order.
 func Settings() []options.Option {
 	out := []options.Option{
-		setParallelism, setMemory, setPolicy, setIdle, setCheckpoint, setRetain, setRetries, setZone, setDoubleQuoted, setRecursion, setTemp,
+		setParallelism, setMemory, setPolicy, setIdle, setCheckpoint, setRetain, setRetries, setZone, setDoubleQuoted, setRecursion, setTemp, setErrors, setErrorsTable,
 	}
 	slices.SortFunc(out, func(a, b options.Option) int { return strings.Compare(a.Key, b.Key) })
 	return out

@@ -113,6 +113,11 @@ func (s *Session) start(ctx context.Context, d *queryDef) (*Query, error) {
 		s.opts.Logger.Warn("unbounded state", "query", d.name, "reason", w)
 	}
 	dir, hash := s.dir(d), planHash(pq, targets)
+	bad, err := s.quarantine(pq, d.name, dir)
+	if err != nil {
+		return nil, err
+	}
+	targets = append(targets, bad...)
 	log, err := filelog.Open(filelog.Options{Dir: dir, Metadata: filelog.Metadata{
 		Name: d.name, PlanHash: hash, SQL: d.text, Sources: sourceNames(pq), Sinks: sinkNames(targets),
 		KeyGroups: batch.KeyGroups, Engine: Version,

@@ -16,6 +16,7 @@ type TaskSpec struct {
 	Inputs     []Input   `json:"inputs,omitempty"`
 	Reveal     bool      `json:"reveal"` // false on replay: output is computed, digested and thrown away
 	SinkPrefix string    `json:"sink_prefix,omitempty"`
+	Quarantine []string  `json:"quarantine,omitempty"` // sinks of bad rows that prepare output; the others only digest
 }
 
 // Input tells a task where the output of an upstream stage lies.
@@ -40,8 +41,18 @@ type Counters struct {
 	RowsOut     int64 `json:"rows_out"`
 	Late        int64 `json:"late"`
 	Quarantined int64 `json:"quarantined"`
-	StateRows   int64 `json:"state_rows"` // after the batch
-	StateBytes  int64 `json:"state_bytes"`
+	// Filtered and Used count the rows of RowsIn that a WHERE right above the scan
+	// has left out, and those that went on from there: into an aggregate, a join or
+	// the sink. RowsIn = Used + Filtered + LateEarly + BadEarly. They are for progress;
+	// the batch log does not keep them.
+	Filtered int64 `json:"filtered,omitempty"`
+	Used     int64 `json:"used,omitempty"`
+	// Of Late and Quarantined, the rows that are as they came in: those left out
+	// before rows are combined.
+	LateEarly  int64 `json:"late_early,omitempty"`
+	BadEarly   int64 `json:"quarantined_early,omitempty"`
+	StateRows  int64 `json:"state_rows"` // after the batch
+	StateBytes int64 `json:"state_bytes"`
 }
 
 // Add returns the field-wise sum.
@@ -49,6 +60,7 @@ func (c Counters) Add(o Counters) Counters {
 	return Counters{
 		RowsIn: c.RowsIn + o.RowsIn, BytesIn: c.BytesIn + o.BytesIn, RowsOut: c.RowsOut + o.RowsOut,
 		Late: c.Late + o.Late, Quarantined: c.Quarantined + o.Quarantined,
+		Filtered: c.Filtered + o.Filtered, Used: c.Used + o.Used, LateEarly: c.LateEarly + o.LateEarly, BadEarly: c.BadEarly + o.BadEarly,
 		StateRows: c.StateRows + o.StateRows, StateBytes: c.StateBytes + o.StateBytes,
 	}
 }

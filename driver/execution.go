@@ -337,6 +337,11 @@ func (x *execution) messageLocked(t taskRef, number int) transport.Run {
 		spec.Reveal = x.reveal(out.Sink)
 		spec.SinkPrefix = fmt.Sprintf("%d-%d-%d-%d", spec.Term, spec.Task.Batch, spec.Task.Partition, spec.Task.Attempt)
 	}
+	for _, q := range x.d.plan.Quarantines {
+		if x.reveal(q.Sink) && !slices.Contains(spec.Quarantine, q.Sink) {
+			spec.Quarantine = append(spec.Quarantine, q.Sink)
+		}
+	}
 	msg := transport.Run{}
 	for _, in := range r.plan.Inputs {
 		up := &x.mu.stages[in]
@@ -398,7 +403,7 @@ func (x *execution) finished(ctx context.Context, res batch.TaskResult) bool {
 func (x *execution) countersOf(t taskRef, c batch.Counters) batch.Counters {
 	stage := x.mu.stages[t.stage].plan
 	if stage.Static {
-		c.RowsIn, c.BytesIn = 0, 0
+		c.RowsIn, c.BytesIn, c.Filtered, c.Used, c.LateEarly, c.BadEarly = 0, 0, 0, 0, 0, 0
 	}
 	if _, ok := stage.Output.(physical.ToSink); !ok {
 		c.RowsOut = 0

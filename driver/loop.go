@@ -180,8 +180,11 @@ func (q *Query) committing(c microbatch.Committed, now time.Time, through uint64
 	t := q.follow(c.Batch)
 	t.prepared, t.counters = now, c.Counters
 	t.outRows = 0
+	own := q.opt.Plan.OwnSinks()
 	for _, p := range c.Prepared {
-		t.outRows += p.Rows
+		if !own[p.Sink] {
+			t.outRows += p.Rows
+		}
 	}
 	q.waiting = append(q.waiting, durable{through, func() {
 		t.committed = q.opt.Clock.Now()

@@ -162,8 +162,11 @@ func (q *Query) progress(id batch.ID, t *trace, now time.Time, since time.Durati
 		s.ProcessedRowsPerSecond = ratePerSecond(s.NumInputRows, took)
 		p.Sources = append(p.Sources, s)
 	}
+	own := q.opt.Plan.OwnSinks()
 	for _, s := range q.opt.Plan.Sinks {
-		p.Sink.Description = s.Name
+		if !own[s.Name] {
+			p.Sink.Description = s.Name
+		}
 	}
 	p.Sink.NumOutputRows = t.outRows
 	return p

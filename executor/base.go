@@ -70,8 +70,12 @@ func drain(ctx context.Context, in Operator, visit func(rec arrow.RecordBatch) e
 // rows it has seen, so that a function of the row's position does not depend on
 // how the rows were cut into batches.
 type computed struct {
-	ev *eval.Evaluator
-	kc expr.KernelContext
+	ev    *eval.Evaluator
+	kc    expr.KernelContext
+	exprs []expr.Expr
+	in    *arrow.Schema
+	each  []*eval.Evaluator // of each expression, once one could not be computed
+	unfit *unfit
 }
 
 func newComputed(exprs []expr.Expr, input *arrow.Schema) (*computed, error) {
@@ -79,10 +83,10 @@ func newComputed(exprs []expr.Expr, input *arrow.Schema) (*computed, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &computed{ev: ev}, nil
+	return &computed{ev: ev, exprs: exprs, in: input}, nil
 }
 
-func (c *computed) open(tc *TaskContext) { c.kc = kernelContext(tc) }
+func (c *computed) open(tc *TaskContext) { c.kc, c.unfit = kernelContext(tc), tc.unfit }
 
 // kernelContext is what functions may depend on in a task. NoTime is MinInt64,
 // which is also how kernels are told that there is no watermark.
@@ -93,6 +97,9 @@ func kernelContext(tc *TaskContext) expr.KernelContext {
 // run returns one array per expression; the caller owns them.
 func (c *computed) run(rec arrow.RecordBatch) ([]arrow.Array, error) {
 	out, err := c.ev.Run(&c.kc, rec)
+	if err != nil && c.unfit != nil && c.unfit.null && c.unfit.takes(err) {
+		out, err = c.runNull(rec)
+	}
 	c.kc.RowBase += rec.NumRows()
 	return out, err
 }

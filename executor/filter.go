@@ -21,6 +21,7 @@ type filter struct {
 	kc   expr.KernelContext
 	keep []int32
 	src  *scan // right below, with the same conditions; or nil
+	bad  int64 // rows for which the condition cannot be computed
 }
 
 func newFilter(n *physical.Filter, in Operator) (*filter, error) {
@@ -32,7 +33,7 @@ func newFilter(n *physical.Filter, in Operator) (*filter, error) {
 }
 
 func (f *filter) Open(ctx context.Context, tc *TaskContext) error {
-	f.kc = kernelContext(tc)
+	f.kc, f.bad = kernelContext(tc), 0
 	return f.base.Open(ctx, tc)
 }
 
@@ -46,11 +47,30 @@ func (f *filter) Next(ctx context.Context) (arrow.RecordBatch, error) {
 			return rec, nil
 		}
 		out, err := f.apply(rec)
+		if err != nil && f.tc.unfit.takes(err) {
+			out, err = f.applyFit(ctx, rec)
+		}
 		rec.Release()
 		if err != nil || out != nil {
 			return out, err
 		}
 	}
+}
+
+// applyFit is apply without the rows whose condition cannot be computed.
+func (f *filter) applyFit(ctx context.Context, rec arrow.RecordBatch) (arrow.RecordBatch, error) {
+	fit, err := f.tc.unfit.pick(ctx, f.tc, rec, func(rec arrow.RecordBatch) error {
+		_, err := f.cond.Select(&f.kc, rec, nil)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	defer fit.Release()
+	if !f.tc.unfit.null {
+		f.bad += rec.NumRows() - fit.NumRows()
+	}
+	return f.apply(fit)
 }
 
 // apply returns nil if no row is left.
@@ -83,6 +103,7 @@ func keepRows(tc *TaskContext, rec arrow.RecordBatch, keep []int32) (arrow.Recor
 type project struct {
 	base
 	cols *computed
+	bad  int64 // rows that cannot be computed
 }
 
 func newProject(n *physical.Project, in Operator) (*project, error) {
@@ -95,6 +116,7 @@ func newProject(n *physical.Project, in Operator) (*project, error) {
 
 func (p *project) Open(ctx context.Context, tc *TaskContext) error {
 	p.cols.open(tc)
+	p.bad = 0
 	return p.base.Open(ctx, tc)
 }
 
@@ -105,10 +127,22 @@ func (p *project) Next(ctx context.Context) (arrow.RecordBatch, error) {
 	}
 	defer rec.Release()
 	cols, err := p.cols.run(rec)
+	if err != nil && !p.tc.unfit.takes(err) {
+		return nil, err
+	}
+	if err == nil {
+		return newBatch(p.Schema(), cols, int(rec.NumRows())), nil
+	}
+	fit, err := p.cols.fit(ctx, p.tc, rec)
 	if err != nil {
 		return nil, err
 	}
-	return newBatch(p.Schema(), cols, int(rec.NumRows())), nil
+	defer fit.Release()
+	p.bad += rec.NumRows() - fit.NumRows()
+	if cols, err = p.cols.run(fit); err != nil {
+		return nil, err
+	}
+	return newBatch(p.Schema(), cols, int(fit.NumRows())), nil
 }
 
 // watermark notes the highest event time that it sees.

@@ -54,6 +54,10 @@ type TaskContext struct {
 	Tables *Tables
 	// Result collects what the task reports: counters, times, next due.
 	Result *batch.TaskResult
+	// bad takes rows that cannot be decoded or computed; nil takes none. unfit is what
+	// becomes of the latter; nil stops at the first.
+	bad   *quarantine
+	unfit *unfit
 	// Seed is of (query, batch, stage, partition), for functions such as rand().
 	Seed uint64
 }

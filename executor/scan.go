@@ -33,6 +33,7 @@ type scan struct {
 	conds    []*condition
 	exact    bool
 	returned int64 // rows that the reader in hand has returned
+	bad      int64 // rows that could not be decoded
 }
 
 func newScan(n *physical.Scan) *scan {
@@ -43,7 +44,7 @@ func (s *scan) Open(ctx context.Context, tc *TaskContext) error {
 	if err := errors.Join(s.base.Open(ctx, tc), s.closeReader()); err != nil {
 		return err
 	}
-	s.splits, s.dropped = s.splits[:0], 0
+	s.splits, s.dropped, s.bad = s.splits[:0], 0, 0
 	for _, sp := range tc.Spec.Splits {
 		if sp.Source == s.n.Source {
 			s.splits = append(s.splits, sp)
@@ -71,6 +72,7 @@ func (s *scan) Next(ctx context.Context) (arrow.RecordBatch, error) {
 				return nil, fmt.Errorf("open split %d of source %q: %w", s.split.Index, s.n.Source, err)
 			}
 			s.returned = 0
+			s.setAside(ctx)
 			s.where()
 			s.offer()
 		}

@@ -67,6 +67,8 @@ type Task struct {
 	router *router
 	hasher rowkey.Hasher
 	broken bool
+	chains [][]int // of operators, see chainsOf
+	guards []*guard
 
 	active *watched
 	nanos  func() int64
@@ -86,6 +88,7 @@ func Build(plan *physical.Plan, stage int) (*Task, error) {
 	if t.root, err = b.build(t.stage.Root, 0); err != nil {
 		return nil, fmt.Errorf("stage %d of plan %s: %w", stage, plan.Key, err)
 	}
+	t.chains = chainsOf(t.ops)
 	if to, ok := t.stage.Output.(physical.ToHash); ok {
 		if t.router, err = newRouter(to, t.root.Schema()); err != nil {
 			return nil, fmt.Errorf("stage %d of plan %s: %w", stage, plan.Key, err)
@@ -130,6 +133,7 @@ type attempt struct {
 	res  batch.TaskResult
 	txns []openShard
 	out  output
+	bad  *quarantine
 }
 
 type openShard struct {
@@ -148,6 +152,8 @@ func (t *Task) Run(ctx context.Context, env Env, spec batch.TaskSpec) (batch.Tas
 		Writer: a.writer, Spill: env.Spill, Tables: env.Tables, Charge: env.Charge, Budget: env.Budget, Pressure: env.Pressure, Result: &a.res, Seed: seedOf(spec.Task),
 	}
 	a.res = batch.TaskResult{Task: spec.Task, Term: spec.Term, NextDue: batch.EndOfTime}
+	a.bad = newQuarantine(a)
+	a.tc.bad, a.tc.unfit = a.bad, newUnfit(a)
 	err := a.guard(func() error { return a.run(ctx) })
 	if err != nil {
 		err = errors.Join(err, a.guard(func() error { a.discard(); return nil }))
@@ -214,6 +220,10 @@ func (a *attempt) run(ctx context.Context) error {
 	if err := a.out.finish(ctx, &a.res); err != nil {
 		return err
 	}
+	if err := a.bad.finish(ctx, &a.res); err != nil {
+		return err
+	}
+	a.t.reconcile(&a.res.Counters)
 	prepared := a.now()
 	if err := a.seal(ctx); err != nil {
 		return err
@@ -273,6 +283,7 @@ func (a *attempt) discard() {
 	if a.out != nil {
 		a.out.discard()
 	}
+	a.bad.discard()
 }
 
 func (a *attempt) fetch(ctx context.Context, in batch.Input) (sources.Reader, error) {

@@ -11,15 +11,7 @@ import (
 
 // BadRows is the option that says what becomes of text that cannot be read.
 var BadRows = options.Option{Key: "bad-rows", Kind: options.Enum, Default: "fail", Values: []string{"fail", "null", "quarantine"},
-	Doc: "What to do with a value that cannot be read: stop with an error that names it, or take NULL for it."}
-
-// CheckBadRows refuses what is declared and not built yet.
-func CheckBadRows(c Config) error {
-	if c.Options.Get(BadRows) == "quarantine" {
-		return batch.UserErrorf("option 'bad-rows' = 'quarantine' is not available in this version: use 'fail' or 'null'")
-	}
-	return nil
-}
+	Doc: "What to do with a value that cannot be read: stop with an error that names it, take NULL for it, or put the row as it stands into a table of bad rows."}
 
 // Limits on text files.
 const (

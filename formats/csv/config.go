@@ -58,9 +58,6 @@ func configFor(f formats.File, c formats.Config) (config, error) {
 }
 
 func newConfig(c formats.Config) (config, error) {
-	if err := formats.CheckBadRows(c); err != nil {
-		return config{}, err
-	}
 	o := config{header: c.Options.Bool(optHeader), trim: c.Options.Bool(optTrim), multiline: c.Options.Bool(optMultiline),
 		null: c.Options.Get(optNull), badNull: c.Options.Get(formats.BadRows) == "null", pad: c.Options.Get(optRagged) == "pad"}
 	one := func(opt options.Option, b *byte, empty bool) error {

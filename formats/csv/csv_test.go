@@ -121,7 +121,7 @@ func TestErrors(t *testing.T) {
 	if err != nil || got != "1|2|\n(null)|4|\n5|(null)|\n" {
 		t.Errorf("bad-rows null: %q %v", got, err)
 	}
-	for _, o := range []options.Map{{"csv.delimiter": "ab"}, {"csv.delimiter": `"`}, {"bad-rows": "quarantine"}, {"csv.timestamp-format": "QQ"}} {
+	for _, o := range []options.Map{{"csv.delimiter": "ab"}, {"csv.delimiter": `"`}, {"csv.timestamp-format": "QQ"}} {
 		if _, err := read(memFile("x", nil), s, o); err == nil {
 			t.Errorf("%v accepted", o)
 		}

@@ -33,6 +33,19 @@ type reader struct {
 	maxRows int
 	done    bool
 	failed  error
+
+	alloc      memory.Allocator
+	quarantine bool
+	aside      *formats.Aside // nil: nobody takes bad rows
+}
+
+var _ formats.Quarantiner = (*reader)(nil)
+
+// SetAside implements formats.Quarantiner.
+func (r *reader) SetAside(to formats.SetAside) {
+	if r.quarantine {
+		r.aside = formats.NewAside(r.f, r.from, to)
+	}
 }
 
 const window = 256 << 10
@@ -44,7 +57,7 @@ func open(f formats.File, from, to int64, c config) (*records, io.Closer, error)
 	}
 	r := &records{c: c, w: formats.NewWindow(in, window), next: 1}
 	if from == 0 {
-		if err := skipBOM(f, r.w); err != nil {
+		if err := r.skipBOM(f); err != nil {
 			return nil, nil, errors.Join(err, in.Close())
 		}
 	}
@@ -52,7 +65,8 @@ func open(f formats.File, from, to int64, c config) (*records, io.Closer, error)
 }
 
 // skipBOM passes over the mark of UTF-8 and refuses those of other encodings.
-func skipBOM(f formats.File, w *formats.Window) error {
+func (r *records) skipBOM(f formats.File) error {
+	w := r.w
 	for len(w.Bytes()) < 3 && !w.EOF() {
 		if err := w.Fill(); err != nil {
 			return err
@@ -60,6 +74,7 @@ func skipBOM(f formats.File, w *formats.Window) error {
 	}
 	if strings.HasPrefix(string(w.Bytes()[:min(3, len(w.Bytes()))]), "\ufeff") {
 		w.Advance(3)
+		r.at = 3
 		return nil
 	}
 	if b := w.Bytes(); len(b) >= 2 && (b[0] == 0xff && b[1] == 0xfe || b[0] == 0xfe && b[1] == 0xff) {
@@ -98,7 +113,7 @@ func newReader(_ context.Context, f formats.File, p formats.Piece, s formats.Rea
 	if err != nil {
 		return nil, err
 	}
-	r := &reader{f: f, from: p.From, in: in, rows: *rows, maxRows: s.MaxRows}
+	r := &reader{f: f, from: p.From, in: in, rows: *rows, maxRows: s.MaxRows, quarantine: formats.Quarantines(s.Config)}
 	if err := r.start(s, c); err != nil {
 		return nil, errors.Join(err, r.Close())
 	}
@@ -122,6 +137,7 @@ func (r *reader) start(s formats.ReadSpec, c config) error {
 	if names == nil && c.header {
 		r.done = true // an empty file has no rows, whatever its columns
 	}
+	r.alloc = alloc
 	r.b = array.NewRecordBuilder(alloc, s.Schema)
 	exact, folded := map[string]int{}, map[string]int{}
 	for i := len(names) - 1; i >= 0; i-- { // the first of several counts
@@ -211,7 +227,7 @@ func (r *reader) Next(ctx context.Context) (arrow.RecordBatch, error) {
 	if r.failed != nil {
 		return nil, r.failed
 	}
-	rows, bytes := 0, 0
+	rows, bytes, bad := 0, 0, 0
 	for rows < r.maxRows && bytes < formats.BatchBytes && !r.done {
 		if rows&1023 == 0 {
 			if err := ctx.Err(); err != nil {
@@ -220,6 +236,13 @@ func (r *reader) Next(ctx context.Context) (arrow.RecordBatch, error) {
 		}
 		ok, err := r.rows.step()
 		if err != nil {
+			if r.aside != nil && recoverable(err) && r.rows.resync() {
+				bytes += r.rows.size
+				err = r.setAside("", err)
+				if err == nil {
+					continue
+				}
+			}
 			r.failed = r.fail("", err)
 			return nil, r.failed
 		}
@@ -231,21 +254,63 @@ func (r *reader) Next(ctx context.Context) (arrow.RecordBatch, error) {
 		if r.rows.comment() || r.width != 1 && r.rows.blank() {
 			continue
 		}
-		if err := r.row(); err != nil {
+		kept, dropped, err := r.row(rows)
+		if err != nil {
 			r.failed = err
 			return nil, err
 		}
-		rows++
+		rows += kept
+		bad += dropped
 	}
-	if rows == 0 {
-		return nil, io.EOF
+	if rows == bad {
+		if r.done {
+			return nil, io.EOF
+		}
+		if rows == 0 {
+			return r.Next(ctx) // nothing but bad rows so far
+		}
 	}
 	if len(r.columns) == 0 {
-		return array.NewRecordBatch(r.b.Schema(), nil, int64(rows)), nil
+		return array.NewRecordBatch(r.b.Schema(), nil, int64(rows-bad)), nil
 	}
-	return r.b.NewRecordBatch(), nil
+	return r.aside.Clean(r.b.NewRecordBatch(), r.alloc)
 }
 
+// recoverable reports whether reading can go on behind the line of an error.
+func recoverable(err error) bool { return errors.Is(err, errQuote) || errors.Is(err, errAfter) }
+
+// setAside puts the record in hand into the quarantine.
+func (r *reader) setAside(where string, err error) error {
+	raw := []byte(strings.TrimRight(string(r.rows.w.Bytes()[:r.rows.size]), "\r\n"))
+	reason := err.Error()
+	if where != "" {
+		reason = where + ": " + reason
+	}
+	return r.aside.Add(raw, r.rows.line, r.rows.at, reason)
+}
+
+// row appends the record in hand as row i of the batch. It tells how many rows went
+// into the builders, and how many of these are bad and to be taken out again.
+func (r *reader) row(i int) (rows, bad int, err error) {
+	if err := r.fieldCount(); err != nil {
+		if r.aside == nil {
+			return 0, 0, r.fail("", err)
+		}
+		return 0, 0, r.setAside("", err)
+	}
+	where, err := r.values()
+	if err == nil {
+		return 1, 0, nil
+	}
+	if r.aside == nil {
+		return 0, 0, r.fail(where, err)
+	}
+	r.aside.Drop(i)
+	return 1, 1, r.setAside(where, err)
+}
+
+// fieldCount checks the number of fields.
+func (r *reader) fieldCount() error {
 // row appends the record in hand.
 func (r *reader) row() error {
 	if r.short {
@@ -256,8 +321,14 @@ func (r *reader) row() error {
 		if n < r.width {
 			what = "too few"
 		}
-		return r.fail("", fmt.Errorf("%s fields: %d where %d are expected, in %s", what, n, r.width, text.Quote(r.record())))
+		return fmt.Errorf("%s fields: %d where %d are expected, in %s", what, n, r.width, text.Quote(r.record()))
 	}
+	return nil
+}
+
+// values appends the columns of the record in hand. Under quarantine all builders
+// have got a value, also of a bad row.
+func (r *reader) values() (where string, bad error) {
 	for i, at := range r.columns {
 		if at >= len(r.rows.fields) {
 			r.b.Field(i).AppendNull()
@@ -274,10 +345,17 @@ func (r *reader) row() error {
 				r.b.Field(i).AppendNull()
 				continue
 			}
-			return r.fail(fmt.Sprintf(", column %q (field %d)", r.names[i], at+1), fmt.Errorf("cannot read %s as %s: %w", text.Quote(v), r.types[i], err))
+			if bad == nil {
+				where = fmt.Sprintf(", column %q (field %d)", r.names[i], at+1)
+				bad = fmt.Errorf("cannot read %s as %s: %w", text.Quote(v), r.types[i], err)
+			}
+			if r.aside == nil {
+				return where, bad
+			}
+			r.b.Field(i).AppendNull()
 		}
 	}
-	return nil
+	return where, bad
 }
 
 func (r *reader) record() []byte {

@@ -1,6 +1,7 @@
 package csv
 
 import (
+	"bytes"
 	"errors"
 
 	"github.com/sluice-stream/sluice/formats"
@@ -26,12 +27,14 @@ type records struct {
 	line   int64 // line on which the record in hand starts, counted from 1
 	next   int64 // line behind it
 	size   int   // bytes of the record in hand with its line end
+	at     int64 // offset of the record in hand in the piece
 	clean  []byte
 }
 
 // step makes the next record the one in hand; false at the end.
 func (r *records) step() (bool, error) {
 	r.w.Advance(r.size)
+	r.at += int64(r.size)
 	r.size = 0
 	for {
 		b := r.w.Bytes()
@@ -52,6 +55,22 @@ func (r *records) step() (bool, error) {
 			return false, err
 		}
 	}
+}
+
+// resync makes the line at which no record could be read the one in hand, so that
+// reading goes on behind it; false if it has no end in sight.
+func (r *records) resync() bool {
+	b := r.w.Bytes()
+	n := bytes.IndexByte(b, '\n') + 1
+	if n == 0 {
+		if !r.w.EOF() || len(b) == 0 {
+			return false
+		}
+		n = len(b)
+	}
+	r.fields, r.size = r.fields[:0], n
+	r.line, r.next = r.next, r.next+1
+	return true
 }
 
 // scan finds the fields of the record that b starts with and returns its

@@ -23,12 +23,10 @@ var (
 type config struct {
 	times   text.TimeFormat
 	badNull bool
+	note    bool // the first value that cannot be read is noted, and the row is bad
 }
 
 func newConfig(c formats.Config) (config, error) {
-	if err := formats.CheckBadRows(c); err != nil {
-		return config{}, err
-	}
 	times, err := text.NewTimeFormat(c.Options.Get(optTime), c.Zone)
 	if err != nil {
 		return config{}, batch.UserErrorf("option 'json.timestamp-format': %w", err)
@@ -36,7 +34,8 @@ func newConfig(c formats.Config) (config, error) {
 	if times, err = times.WithDates(c.Options.Get(optDate)); err != nil {
 		return config{}, batch.UserErrorf("option 'json.date-format': %w", err)
 	}
-	return config{times: times, badNull: c.Options.Get(formats.BadRows) == "null"}, nil
+	aside := formats.Quarantines(c)
+	return config{times: times, badNull: aside || c.Options.Get(formats.BadRows) == "null", note: aside}, nil
 }
 
 // New returns the format for a registry.

@@ -36,12 +36,13 @@ func (e *SyntaxError) Unwrap() error { return e.Err }
 // Decoder turns JSON objects into rows, for files and for messages alike. It
 // is used by one goroutine.
 type Decoder struct {
-	b    *array.RecordBuilder
-	root *object
-	line scanner
-	tmp  []byte
-	rows int
-	opts config
+	b     *array.RecordBuilder
+	root  *object
+	line  scanner
+	tmp   []byte
+	rows  int
+	opts  config
+	wrong error // of the row in hand, under quarantine
 }
 
 // decode appends the value at a span. The syntax was checked.
@@ -97,7 +98,11 @@ func newObject(fields []arrow.Field, bs []array.Builder, o config, path string) 
 // the builders may hold half a row. Under 'bad-rows' = 'null' there is none: a
 // value that cannot be read is NULL, and a line with broken syntax a row of NULLs.
 func (d *Decoder) Append(line []byte) error {
+	d.wrong = nil
 	err := d.append(line)
+	if err != nil && d.opts.note {
+		return err // nothing was appended
+	}
 	if err != nil && d.opts.badNull {
 		// Only syntax is left to fail, before anything was appended.
 		for _, n := range d.root.null {
@@ -108,8 +113,18 @@ func (d *Decoder) Append(line []byte) error {
 	if err == nil {
 		d.rows++
 	}
+	if d.wrong != nil {
+		return &valueError{d.wrong}
+	}
 	return err
 }
+
+// valueError is, under quarantine, a row whose syntax is right: it was appended,
+// with NULL for what cannot be read.
+type valueError struct{ err error }
+
+func (e *valueError) Error() string { return e.err.Error() }
+func (e *valueError) Unwrap() error { return e.err }
 
 func (d *Decoder) append(line []byte) error {
 	d.line = scanner{b: line}
@@ -216,8 +231,11 @@ func newDecode(b array.Builder, o config, path string) (decode, error) {
 		return put, err
 	}
 	return func(d *Decoder, v span) error {
-		if put(d, v) != nil {
+		if err := put(d, v); err != nil {
 			b.AppendNull()
+			if o.note && d.wrong == nil {
+				d.wrong = err
+			}
 		}
 		return nil
 	}, nil

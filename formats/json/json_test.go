@@ -121,9 +121,6 @@ func TestErrors(t *testing.T) {
 			t.Errorf("bad-rows null: %s %v", got, err)
 		}
 	}
-	if _, err := read(memFile("x", nil), testSchema, options.Map{"bad-rows": "quarantine"}); err == nil || !strings.Contains(err.Error(), "not available") {
-		t.Error(err)
-	}
 }
 
 // TestRandomAgainstStd decodes random objects; encoding/json is the oracle.

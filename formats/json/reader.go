@@ -7,6 +7,7 @@ import (
 	"io"
 
 	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/memory"
 
 	"github.com/sluice-stream/sluice/batch"
 	"github.com/sluice-stream/sluice/formats"
@@ -21,6 +22,7 @@ type lines struct {
 	// the object in hand, and what of an array was read.
 	values bool
 	more   int64
+	at     int64 // offset of the line in hand in the piece
 	array  arrayState
 }
 
@@ -33,6 +35,7 @@ func (l *lines) next() ([]byte, error) {
 	}
 	for {
 		l.w.Advance(l.size)
+		l.at += int64(l.size)
 		l.size = 0
 		b := l.w.Bytes()
 		n := bytes.IndexByte(b, '\n')
@@ -75,6 +78,20 @@ type reader struct {
 	d       *Decoder
 	maxRows int
 	failed  error
+	done    bool
+	alloc   memory.Allocator
+
+	quarantine bool
+	aside      *formats.Aside // nil: nobody takes bad rows
+}
+
+var _ formats.Quarantiner = (*reader)(nil)
+
+// SetAside implements formats.Quarantiner.
+func (r *reader) SetAside(to formats.SetAside) {
+	if r.quarantine {
+		r.aside = formats.NewAside(r.f, r.from, to)
+	}
 }
 
 func newReader(_ context.Context, f formats.File, p formats.Piece, s formats.ReadSpec) (formats.Reader, error) {
@@ -90,9 +107,12 @@ func newReader(_ context.Context, f formats.File, p formats.Piece, s formats.Rea
 		d.Release()
 		return nil, err
 	}
-	r := &reader{f: f, from: p.From, in: in, d: d, maxRows: s.MaxRows, lines: lines{w: formats.NewWindow(in, window)}}
+	r := &reader{f: f, from: p.From, in: in, d: d, maxRows: s.MaxRows, alloc: s.Alloc, quarantine: formats.Quarantines(s.Config), lines: lines{w: formats.NewWindow(in, window)}}
 	if r.maxRows <= 0 {
 		r.maxRows = formats.BatchRows
+	}
+	if r.alloc == nil {
+		r.alloc = memory.DefaultAllocator
 	}
 	if p.From == 0 {
 		if r.lines.values, err = multiline(f, s.Config); err != nil {
@@ -115,21 +135,41 @@ func (r *reader) Next(ctx context.Context) (arrow.RecordBatch, error) {
 		}
 		line, err := r.lines.next()
 		if err == nil && line == nil {
+			r.done = true
 			break
 		}
 		if err == nil {
 			size += len(line)
-			err = r.d.Append(line)
+			if err = r.d.Append(line); err != nil && r.aside != nil {
+				err = r.setAside(line, err)
+			}
 		}
 		if err != nil {
 			r.failed = r.fail(err)
 			return nil, r.failed
 		}
 	}
+	if r.d.Rows() == 0 && !r.done {
+		return r.Next(ctx) // nothing but bad lines so far
+	}
 	if r.d.Rows() == 0 {
 		return nil, io.EOF
 	}
-	return r.d.Flush(), nil
+	return r.aside.Clean(r.d.Flush(), r.alloc)
+}
+
+// setAside puts the line in hand into the quarantine. A value that cannot be read
+// has left a row in the builders.
+func (r *reader) setAside(line []byte, err error) error {
+	var value *valueError
+	if errors.As(err, &value) {
+		r.aside.Drop(r.d.Rows() - 1)
+	}
+	at := r.lines.at
+	if r.lines.values {
+		at = -1
+	}
+	return r.aside.Add(bytes.TrimRight(line, "\r\n"), r.lines.line, at, err.Error())
 }
 
 // fail names file and line.

@@ -30,8 +30,8 @@ func New() formats.Format {
 	return formats.Format{
 		Name: "text", Doc: "Plain text: a column with a row for each line.", Extensions: []string{".text", ".log"},
 		Options: declared, Plain: true,
-		Infer: func(_ context.Context, _ formats.File, c formats.Config) (*arrow.Schema, error) {
-			return arrow.NewSchema([]arrow.Field{{Name: "value", Type: arrow.BinaryTypes.String, Nullable: true}}, nil), formats.CheckBadRows(c)
+		Infer: func(context.Context, formats.File, formats.Config) (*arrow.Schema, error) {
+			return arrow.NewSchema([]arrow.Field{{Name: "value", Type: arrow.BinaryTypes.String, Nullable: true}}, nil), nil
 		},
 		Cut: func(_ context.Context, f formats.File, c formats.Config) ([]formats.Piece, error) {
 			if c.Options.Bool(optWhole) {
@@ -58,16 +58,26 @@ type reader struct {
 	b       *array.BinaryBuilder
 	maxRows int
 	done    error
+
+	quarantine bool
+	aside      *formats.Aside // nil: nobody takes bad rows
+	at         int64          // offset of the line in hand in the piece
+}
+
+var _ formats.Quarantiner = (*reader)(nil)
+
+// SetAside implements formats.Quarantiner.
+func (r *reader) SetAside(to formats.SetAside) {
+	if r.quarantine {
+		r.aside = formats.NewAside(r.f, r.from, to)
+	}
 }
 
 func newReader(_ context.Context, f formats.File, p formats.Piece, s formats.ReadSpec) (formats.Reader, error) {
 	if p.From < 0 || p.To > f.Size || p.From > p.To {
 		return nil, batch.UserErrorf("read file %q: it has %d bytes and not [%d, %d): was it replaced?", f.Name, f.Size, p.From, p.To)
 	}
-	if err := formats.CheckBadRows(s.Config); err != nil {
-		return nil, err
-	}
-	r := &reader{f: f, from: p.From, schema: s.Schema, maxRows: s.MaxRows, whole: s.Options.Bool(optWhole), badNull: s.Options.Get(formats.BadRows) == "null"}
+	r := &reader{f: f, from: p.From, quarantine: formats.Quarantines(s.Config), schema: s.Schema, maxRows: s.MaxRows, whole: s.Options.Bool(optWhole), badNull: s.Options.Get(formats.BadRows) == "null"}
 	if r.maxRows <= 0 {
 		r.maxRows = formats.BatchRows
 	}
@@ -104,6 +114,7 @@ func newReader(_ context.Context, f formats.File, p formats.Piece, s formats.Rea
 // next returns the next line without its end; false behind the last.
 func (r *reader) next() ([]byte, bool, error) {
 	r.w.Advance(r.size)
+	r.at += int64(r.size)
 	r.size = 0
 	b := r.w.Bytes()
 	n := -1
@@ -163,6 +174,13 @@ func (r *reader) Next(ctx context.Context) (arrow.RecordBatch, error) {
 		}
 		rows++
 		size += len(line)
+		if r.aside != nil && r.b != nil && r.text && !utf8.Valid(line) {
+			rows--
+			if err := r.aside.Add(line, r.line, r.at, "not valid UTF-8"); err != nil {
+				return nil, r.fail(err)
+			}
+			continue
+		}
 		switch {
 		case r.b == nil:
 		case !r.text || utf8.Valid(line):
@@ -172,6 +190,9 @@ func (r *reader) Next(ctx context.Context) (arrow.RecordBatch, error) {
 		default:
 			return nil, r.fail(errors.New("not valid UTF-8: declare the column BINARY to take any bytes"))
 		}
+	}
+	if rows == 0 && r.done == nil {
+		return r.Next(ctx) // nothing but bad lines so far
 	}
 	if rows == 0 {
 		return nil, io.EOF

@@ -16,6 +16,12 @@ type Plan struct {
 	Stream  bool   // run batch by batch with state; else once over everything
 	// Watermarks are the delays by source; nil for a query without event time.
 	Watermarks []WatermarkDelay
+	// Quarantines say where bad rows go to. They are no part of the plan's text or
+	// key: a query that a bad row has stopped goes on with a quarantine.
+	Quarantines []Quarantine
+	// Errors says what becomes of rows that cannot be computed: "" and fail, null, quarantine.
+	Errors string
+	Name   string // of the query, for its quarantine
 }
 
 // Source is a table that the plan scans.

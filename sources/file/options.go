@@ -27,7 +27,7 @@ var (
 	optRecursive = options.Option{Key: "recursive", Kind: options.Boolean, Default: "true", Doc: "Whether directories inside the directory are read too."}
 	optPoll      = options.Option{Key: "poll-interval", Kind: options.Duration, Default: "1s", Doc: "How often a stream looks for new files where the system does not tell of them."}
 	optMinAge    = options.Option{Key: "min-file-age", Kind: options.Duration, Default: "0s", Doc: "How long a file must not have changed before a stream takes it."}
-	declared     = []options.Option{optPath, optFormat, optMaxFiles, optMaxBytes, optRecursive, optPoll, optMinAge, formats.BadRows}
+	declared     = []options.Option{optPath, optFormat, optMaxFiles, optMaxBytes, optRecursive, optPoll, optMinAge, formats.BadRows, formats.QuarantineTable}
 )
 
 // Connector returns the source over the formats it can read. logs is the file
@@ -107,6 +107,7 @@ func newTable(reg *formats.Registry, spec sources.Spec) (*table, error) {
 	if err != nil {
 		return nil, t.userError("time zone %q: %v", spec.Zone, err)
 	}
+	t.config = formats.Config{Options: o, Zone: zone}
 	t.config = formats.Config{Options: o, Zone: zone, Inferred: spec.Inferred || spec.Schema == nil}
 	if err := formats.CheckBadRows(t.config); err != nil {
 		return nil, err

@@ -299,9 +299,6 @@ func TestErrors(t *testing.T) {
 	sp = spec(in+"/*.parquet", false, "", nil)
 	_, err = rows(t, open1(t, nil, sp), sp, batch.Range{End: tableEnd}, nil)
 	wantErr(err, `cut.parquet": 6 bytes are too few`)
-	sp = spec(in, false, "", options.Map{"bad-rows": "quarantine"})
-	_, err = Connector(nil, registry).New(ctx, sp)
-	wantErr(err, "not available")
 	if os.Getuid() != 0 {
 		put(t, in+"/secret.json", "{}", 0)
 		_ = os.Chmod(in+"/secret.json", 0)

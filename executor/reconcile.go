@@ -1,0 +1,95 @@
+package executor
+
+import (
+	"context"
+
+	"github.com/sluice-stream/sluice/batch"
+	"github.com/sluice-stream/sluice/sources"
+)
+
+// setAside tells the reader in hand where rows go to that cannot be decoded. They
+// have come in, too.
+func (s *scan) setAside(ctx context.Context) {
+	r, ok := s.reader.(sources.Quarantiner)
+	if !ok {
+		return
+	}
+	put := s.tc.bad.of(s.n.Source)
+	if put == nil {
+		return
+	}
+	r.SetAside(func(row batch.BadRow) error {
+		s.bad++
+		s.tc.Result.Counters.RowsIn++
+		return put(ctx, row)
+	})
+}
+
+// chainsOf lists for every scan the operators above it, from the scan upward, that
+// take rows one by one: what comes in there can be followed row by row.
+func chainsOf(ops []*watched) [][]int {
+	var out [][]int
+	for i, w := range ops {
+		if _, ok := w.op.(*scan); !ok {
+			continue
+		}
+		chain := []int{i}
+		for at := i - 1; at >= 0; at-- {
+			top := ops[chain[len(chain)-1]]
+			if ops[at].stats.Depth != top.stats.Depth-1 {
+				continue
+			}
+			if !rowByRow(ops[at].op) {
+				break
+			}
+			chain = append(chain, at)
+		}
+		out = append(out, chain)
+	}
+	return out
+}
+
+func rowByRow(op Operator) bool {
+	switch op.(type) {
+	case *filter, *project, *watermark, *lateFilter:
+		return true
+	}
+	return false
+}
+
+// reconcile tells where the rows that came in have gone to.
+func (t *Task) reconcile(c *batch.Counters) {
+	in := c.RowsIn
+	for _, chain := range t.chains {
+		s := t.ops[chain[0]].op.(*scan)
+		in -= s.bad + t.ops[chain[0]].stats.Rows
+		c.BadEarly += s.bad
+	}
+	if len(t.chains) > 0 {
+		c.Filtered += in // by the readers of the scans
+	}
+	for _, chain := range t.chains {
+		rows := t.ops[chain[0]].stats.Rows
+		for _, at := range chain[1:] {
+			w := t.ops[at]
+			lost := rows - w.stats.Rows
+			rows = w.stats.Rows
+			switch op := w.op.(type) {
+			case *filter:
+				c.Filtered += lost - op.bad
+				c.BadEarly += op.bad
+			case *project:
+				c.BadEarly += op.bad
+			case *lateFilter:
+				c.LateEarly += lost
+			}
+		}
+		for _, g := range t.guards {
+			if g.in[0] == Operator(t.ops[chain[len(chain)-1]]) {
+				c.BadEarly += g.bad
+				rows -= g.bad
+			}
+		}
+		c.Used += rows
+	}
+}
