@@ -311,8 +311,6 @@ func (r *reader) row(i int) (rows, bad int, err error) {
 
 // fieldCount checks the number of fields.
 func (r *reader) fieldCount() error {
-// row appends the record in hand.
-func (r *reader) row() error {
 	if r.short {
 		r.width, r.short = min(r.width, len(r.rows.fields)), false
 	}

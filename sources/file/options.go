@@ -109,9 +109,6 @@ func newTable(reg *formats.Registry, spec sources.Spec) (*table, error) {
 	}
 	t.config = formats.Config{Options: o, Zone: zone}
 	t.config = formats.Config{Options: o, Zone: zone, Inferred: spec.Inferred || spec.Schema == nil}
-	if err := formats.CheckBadRows(t.config); err != nil {
-		return nil, err
-	}
 	for _, m := range spec.Meta {
 		want, ok := metaTypes[m.Key]
 		if !ok {
