@@ -7,8 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/tidwall/btree"
-
 	"github.com/sluice-stream/sluice/batch"
 	"github.com/sluice-stream/sluice/statestore"
 	"github.com/sluice-stream/sluice/statestore/checkpoint"
@@ -114,8 +112,8 @@ func (s *Store) writeSnapshot(ctx context.Context, name batch.Shard, v *version)
 	h := checkpoint.Header{Kind: checkpoint.Snapshot, Shard: name, Version: v.id, Base: batch.None, Rows: int64(v.tree.Len())}
 	return s.dir.Write(ctx, h, func(put checkpoint.Put) error {
 		var err error
-		v.tree.Scan(func(k string, c cell) bool {
-			err = put(bytesOf(k), bytesOf(c.value), false)
+		v.tree.Scan(func(r *row) bool {
+			err = put(bytesOf(r.key()), bytesOf(r.value()), false)
 			return err == nil
 		})
 		return err
@@ -125,9 +123,14 @@ func (s *Store) writeSnapshot(ctx context.Context, name batch.Shard, v *version)
 func (s *Store) writeChanges(ctx context.Context, name batch.Shard, v *version, base batch.ID, keys []string) (statestore.Part, error) {
 	h := checkpoint.Header{Kind: checkpoint.Changes, Shard: name, Version: v.id, Base: base, Rows: int64(len(keys))}
 	return s.dir.Write(ctx, h, func(put checkpoint.Put) error {
+		at := cursor{t: v.tree}
 		for _, k := range keys {
-			c, ok := v.tree.Get(k)
-			if err := put(bytesOf(k), bytesOf(c.value), !ok); err != nil {
+			var value []byte
+			r := at.get(k)
+			if r != nil {
+				value = bytesOf(r.value())
+			}
+			if err := put(bytesOf(k), value, r == nil); err != nil {
 				return err
 			}
 		}
@@ -152,7 +155,8 @@ func (s *Store) Restore(ctx context.Context, name batch.Shard, id batch.ID, from
 	if err != nil {
 		return fmt.Errorf("restore version %d of shard %s: %w", id, name, err)
 	}
-	t := &txn{store: s, shard: sh, base: batch.None, next: id, tree: btree.NewMap[string, cell](degree)}
+	t := &txn{store: s, shard: sh, base: batch.None, next: id, tree: newTree()}
+	t.at.t = t.tree
 	part := batch.None
 	for _, m := range from {
 		var err error

@@ -7,8 +7,6 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/tidwall/btree"
-
 	"github.com/sluice-stream/sluice/batch"
 	"github.com/sluice-stream/sluice/internal/memory"
 	"github.com/sluice-stream/sluice/internal/vfsx"
@@ -18,11 +16,6 @@ import (
 
 // ErrNoVersion is wrapped when a version is asked for that is not kept.
 var ErrNoVersion = errors.New("state version is not kept")
-
-// degree is half the rows of a tree node. Smaller nodes make a batch that
-// touches keys all over the state copy less; 16 costs a lookup one level more
-// than the library's 32.
-const degree = 16
 
 // Options configure a store. Without a Dir it keeps no checkpoints.
 type Options struct {
@@ -53,15 +46,6 @@ type Store struct {
 }
 
 var _ statestore.Store = (*Store)(nil)
-
-// cell is a row's value and the version that wrote it last, by which a
-// transaction sees that it has noted the key as changed already.
-type cell struct {
-	value string
-	ver   batch.ID
-}
-
-type tree = btree.Map[string, cell]
 
 // version is sealed state.
 type version struct {
@@ -177,12 +161,13 @@ func (s *Store) Begin(_ context.Context, name batch.Shard, base batch.ID) (state
 	switch {
 	case ok:
 		v := sh.mu.versions[i]
-		t.tree, t.state = v.tree.Copy(), v.state
+		t.tree, t.state = v.tree.copy(), v.state
 	case base == batch.None:
-		t.tree = btree.NewMap[string, cell](degree)
+		t.tree = newTree()
 	default:
 		return nil, fmt.Errorf("begin batch %d on shard %s: %w: %d of %s", base+1, name, ErrNoVersion, base, sh.keptLocked())
 	}
+	t.at.t = t.tree
 	return t, nil
 }
 
@@ -238,8 +223,8 @@ func (sh *shard) forgetLocked() {
 	sh.mu.gen++
 }
 
-// rowOverhead is what a row takes in the tree besides its key and value: two
-// string headers, the version and its share of half-full nodes.
+// rowOverhead is what a row takes in the tree besides its key and value: a string
+// header, the key's length and head, the version and its share of half-full nodes.
 const rowOverhead = 72
 
 func (s *Store) chargeLocked(sh *shard, v statestore.Version) error {

@@ -19,6 +19,7 @@ type txn struct {
 	base  batch.ID
 	next  batch.ID
 	tree  *tree // nil after Seal and Discard
+	at    cursor
 	state statestore.Version
 	track bool // note changed keys
 
@@ -41,11 +42,11 @@ func (t *txn) Get(keys [][]byte, visit func(i int, value []byte) error) error {
 		return err
 	}
 	for i, k := range keys {
-		c, ok := t.tree.Get(text(k))
-		if !ok {
+		r := t.at.get(text(k))
+		if r == nil {
 			continue
 		}
-		if err := visit(i, bytesOf(c.value)); err != nil {
+		if err := visit(i, bytesOf(r.value())); err != nil {
 			return err
 		}
 	}
@@ -60,12 +61,13 @@ func (t *txn) Scan(start, end []byte, visit func(key, value []byte) (bool, error
 	t.scanning = true
 	defer func() { t.scanning = false }()
 	var err error
-	t.tree.Ascend(text(start), func(k string, c cell) bool {
+	t.at.scan(text(start), func(r *row) bool {
+		k := r.key()
 		if end != nil && k >= text(end) {
 			return false
 		}
 		var more bool
-		more, err = visit(bytesOf(k), bytesOf(c.value))
+		more, err = visit(bytesOf(k), bytesOf(r.value()))
 		return more && err == nil
 	})
 	return err
@@ -76,47 +78,50 @@ func (t *txn) Put(key, value []byte) error {
 	if err := t.changeable(key); err != nil {
 		return err
 	}
-	old, existed := t.tree.Get(text(key))
+	leaf := t.at.seek(text(key))
+	i, existed := leaf.place(text(key))
+	noted := false
 	if existed {
-		if old.value == text(value) {
+		old := &leaf.rows[i]
+		if old.value() == text(value) {
 			return nil // nothing to write, nothing to checkpoint
 		}
-		t.state.Digest = t.state.Digest.Sub(t.hash(key, bytesOf(old.value)))
-		t.state.Bytes += int64(len(value) - len(old.value))
+		t.state.Digest = t.state.Digest.Sub(t.hash(key, bytesOf(old.value())))
+		t.state.Bytes += int64(len(value) - len(old.value()))
+		noted = old.ver == t.next
 	} else {
 		t.state.Rows++
 		t.state.Bytes += int64(len(key) + len(value))
 	}
 	t.state.Digest = t.state.Digest.Add(t.hash(key, value))
-	c := cell{value: string(value), ver: t.next}
-	k := string(key)
-	t.tree.Set(k, c)
-	t.note(k, existed && old.ver == t.next)
+	r := newRow(key, value, t.next)
+	t.at.put(i, r, existed)
+	if t.track && !noted {
+		t.changed = append(t.changed, r.key())
+	}
 	return nil
 }
 
-// Delete removes a row; one that is not there is no error.
+// Delete removes a row; one that is not there is no error. A key that is deleted
+// and put again is noted twice; Checkpoint sorts that out.
 func (t *txn) Delete(key []byte) error {
 	if err := t.changeable(key); err != nil {
 		return err
 	}
-	old, existed := t.tree.Delete(text(key))
+	leaf := t.at.seek(text(key))
+	i, existed := leaf.place(text(key))
 	if !existed {
 		return nil
 	}
-	t.state.Digest = t.state.Digest.Sub(t.hash(key, bytesOf(old.value)))
+	old := leaf.rows[i]
+	t.state.Digest = t.state.Digest.Sub(t.hash(key, bytesOf(old.value())))
 	t.state.Rows--
-	t.state.Bytes -= int64(len(key) + len(old.value))
-	t.note(string(key), old.ver == t.next)
-	return nil
-}
-
-// note remembers a changed key, unless this transaction has written it before.
-// A key deleted and put again is noted twice; Checkpoint sorts that out.
-func (t *txn) note(key string, noted bool) {
-	if t.track && !noted {
-		t.changed = append(t.changed, key)
+	t.state.Bytes -= int64(len(old.text))
+	t.at.remove(i)
+	if t.track && old.ver != t.next {
+		t.changed = append(t.changed, string(key))
 	}
+	return nil
 }
 
 // hash is that of a row: the key's length keeps ("a","bc") and ("ab","c") apart.
@@ -140,7 +145,7 @@ func (t *txn) Seal(context.Context) (statestore.Version, error) {
 }
 
 // Discard throws the changes away. After Seal it does nothing.
-func (t *txn) Discard() { t.tree, t.changed, t.scratch = nil, nil, nil }
+func (t *txn) Discard() { t.tree, t.at, t.changed, t.scratch = nil, cursor{}, nil, nil }
 
 func (t *txn) usable(what string) error {
 	switch {
