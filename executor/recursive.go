@@ -133,7 +133,9 @@ func (r *recursive) round(ctx context.Context) error {
 		w.rows = r.last
 	}
 	r.reads = r.in[1]
-	return r.in[1].Open(ctx, r.tc)
+	tc := *r.tc // random numbers are others in every round
+	tc.Seed += uint64(r.rounds) * 0x9E3779B97F4A7C15
+	return r.in[1].Open(ctx, &tc)
 }
 
 // fresh returns the rows that have not come out before; nil if there is none.

@@ -405,7 +405,52 @@ func (x *exprBinder) cast(e *ast.Cast) (expr.Expr, error) {
 	if err != nil {
 		return nil, err
 	}
+	if w, ok, err := x.unitCast(e, v, dt); ok || err != nil {
+		return w, err
+	}
 	return cast(e.Pos, v, dt, e.Try)
+}
+
+// unitCast casts numbers to intervals and back by the unit that the type ends
+// with: 10 is INTERVAL '10' DAY as an INTERVAL DAY. A value does not know its units
+// any more, so the way back is for literals.
+func (x *exprBinder) unitCast(e *ast.Cast, v expr.Expr, dt arrow.DataType) (expr.Expr, bool, error) {
+	id := v.Type().ID()
+	if i, ok := e.X.(*ast.Interval); ok && (dt.ID() >= arrow.INT8 && dt.ID() <= arrow.INT64 || dt.ID() == arrow.DECIMAL128) {
+		a, err := i.Amount()
+		if err != nil || a.From != a.To || a.To == "SECOND" || a.To == "MONTH" {
+			return nil, false, nil
+		}
+		one, _ := ast.ParseInterval("1 " + a.To)
+		n := a.Micros / max(one.Micros, 1)
+		if a.YearMonth {
+			n = a.Months / one.Months
+		}
+		w, err := cast(e.Pos, expr.Int64(n), dt, e.Try)
+		return w, true, err
+	}
+	number := id >= arrow.INT8 && id <= arrow.INT64 || id == arrow.DECIMAL128
+	unit := e.Type.To
+	if unit == "" {
+		unit = e.Type.From
+	}
+	if e.Type.Name != "INTERVAL" || !number || unit == "MONTH" || unit == "SECOND" || unit == "" {
+		return nil, false, nil
+	}
+	whole, err := cast(e.Pos, v, expr.TypeInt64, e.Try)
+	if err != nil {
+		return nil, true, err
+	}
+	one, err := intervalLiteral(&ast.Interval{Pos: e.Pos, Parts: []ast.IntervalPart{{Value: "1", Unit: unit}}})
+	if err != nil {
+		return nil, true, err
+	}
+	op := "*"
+	if e.Try {
+		op = "try_multiply"
+	}
+	w, err := x.apply(e.Pos, op, one, whole)
+	return w, true, err
 }
 
 // index binds a[i] on an array (from zero) and m[k] on a map.

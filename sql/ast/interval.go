@@ -270,8 +270,11 @@ func rangeAmount(p IntervalPart) (Amount, error) {
 	}
 	bad := fmt.Errorf("%q does not fit INTERVAL %s TO %s", p.Value, p.Unit, p.To)
 	s := strings.TrimSpace(p.Value)
-	neg := strings.HasPrefix(s, "-")
-	s = strings.TrimLeft(s, "+-")
+	neg := false
+	for s != "" && (s[0] == '-' || s[0] == '+') { // two signs are the operator's and the text's own
+		neg = neg != (s[0] == '-')
+		s = s[1:]
+	}
 	var fields []string
 	if from.month {
 		fields = strings.Split(s, "-")

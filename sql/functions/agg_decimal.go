@@ -13,7 +13,9 @@ import (
 	"github.com/sluice-stream/sluice/planner/expr/vec"
 )
 
-// decSums is sum and avg of decimals, exact in 128 bits.
+// decSums is sum and avg of decimals. A sum that leaves 128 bits goes on, modulo
+// 2^128, with a count of how often it wrapped, so that it may come back and does
+// not depend on the order of rows.
 type decSums struct {
 	alloc  memory.Allocator
 	in     dec.Type // of the argument
@@ -22,6 +24,7 @@ type decSums struct {
 	state  []arrow.DataType
 	sum    []dec.Num
 	count  []int64
+	wraps  []int32 // of each group, upwards less downwards; nil if no sum has wrapped
 	result arrow.DataType
 	rows   int64 // see bounded
 }
@@ -30,7 +33,7 @@ func newDecSums(dt arrow.DataType, avg bool) *expr.Aggregate {
 	in, _ := dec.Of(dt)
 	out := dec.Bounded(in.P+10, in.S)
 	if avg {
-		out = dec.Adjust(in.P+4, in.S+4)
+		out = dec.Bounded(in.P+4, in.S+4)
 	}
 	a := &expr.Aggregate{
 		State: []arrow.DataType{expr.Decimal(38, in.S), expr.TypeInt64}, Result: out.Arrow(), Invertible: true, EmptyNull: true,
@@ -41,7 +44,12 @@ func newDecSums(dt arrow.DataType, avg bool) *expr.Aggregate {
 	return a
 }
 
-func (s *decSums) Resize(n int) { s.sum, s.count = grow(s.sum, n), grow(s.count, n) }
+func (s *decSums) Resize(n int) {
+	s.sum, s.count = grow(s.sum, n), grow(s.count, n)
+	if s.wraps != nil {
+		s.wraps = grow(s.wraps, n)
+	}
+}
 
 func (s *decSums) Update(groups []uint32, args []expr.Vec, sel []int32, n int) error {
 	return s.add(groups, args, sel, n, false)
@@ -54,14 +62,17 @@ func (s *decSums) Retract(groups []uint32, args []expr.Vec, sel []int32, n int) 
 func (s *decSums) add(groups []uint32, args []expr.Vec, sel []int32, n int, back bool) error {
 	v := vec.Load[dec.Num](args[0])
 	if sel == nil && !back && !args[0].Const && args[0].Arr.NullN() == 0 {
-		return s.all(groups, v.Vals[:n])
+		s.all(groups, v.Vals[:n])
+		return nil
 	}
 	s.rows = boundedRows // of unknown size
 	return eachRow(groups, args[:1], sel, n, func(g uint32, i int) error {
 		if back {
-			return s.put(g, v.At(i).Negate(), -1)
+			s.put(g, v.At(i).Negate(), -1)
+			return nil
 		}
-		return s.put(g, v.At(i), 1)
+		s.put(g, v.At(i), 1)
+		return nil
 	})
 }
 
@@ -70,10 +81,10 @@ func (s *decSums) add(groups []uint32, args []expr.Vec, sel []int32, n int, back
 const smallDigits = 18
 
 // all adds every row of a column without NULLs.
-func (s *decSums) all(groups []uint32, vals []dec.Num) error {
+func (s *decSums) all(groups []uint32, vals []dec.Num) {
 	if s.in.P <= smallDigits || s.bounded(vals) {
 		s.small(groups, vals)
-		return nil
+		return
 	}
 	var g uint32
 	for k, v := range vals {
@@ -83,12 +94,12 @@ func (s *decSums) all(groups []uint32, vals []dec.Num) error {
 		t := s.sum[g].Add(v)
 		// The sign is wrong only after an addition of two numbers of one sign.
 		if (s.sum[g].HighBits()^t.HighBits())&(v.HighBits()^t.HighBits()) < 0 {
-			return s.put(g, v, 1)
+			s.put(g, v, 1)
+			continue
 		}
 		s.sum[g] = t
 		s.count[g]++
 	}
-	return nil
 }
 
 // boundedRows is how many values of less than 2^95 add up to less than 2^127.
@@ -132,23 +143,34 @@ func (s *decSums) small(groups []uint32, vals []dec.Num) {
 	}
 }
 
-func (s *decSums) put(g uint32, v dec.Num, count int64) error {
+func (s *decSums) put(g uint32, v dec.Num, count int64) {
 	t := s.sum[g].Add(v)
-	if s.sum[g].Sign() == v.Sign() && v.Sign() != 0 && t.Sign() != v.Sign() {
-		return batch.UserErrorf("[ARITHMETIC_OVERFLOW] the sum has more than %d digits", dec.MaxPrecision)
+	if (s.sum[g].HighBits()^t.HighBits())&(v.HighBits()^t.HighBits()) < 0 {
+		s.wrap(g, int32(carry(v.HighBits())))
 	}
 	s.sum[g] = t
 	s.count[g] += count
-	return nil
 }
+
+func (s *decSums) wrap(g uint32, by int32) {
+	if s.wraps == nil {
+		s.wraps = make([]int32, len(s.sum))
+	}
+	s.wraps[g] += by
+}
+
+// wrapUnit is what one wrap of a sum adds to the count in its state: no group has as many rows.
+const wrapUnit = 1 << 48
 
 func (s *decSums) Merge(groups []uint32, state []arrow.Array) error {
 	s.rows = boundedRows
 	sums, counts := vec.Values[dec.Num](state[0]), vec.Values[int64](state[1])
 	for k, c := range counts {
-		if err := s.put(group0(groups, k), sums[k], c); err != nil {
-			return err
+		wraps := (c + wrapUnit/2) >> 48
+		if wraps != 0 {
+			s.wrap(group0(groups, k), int32(wraps))
 		}
+		s.put(group0(groups, k), sums[k], c-wraps*wrapUnit)
 	}
 	return nil
 }
@@ -159,6 +181,11 @@ func (s *decSums) State(first, end int) ([]arrow.Array, error) {
 	cb, count := vec.NewFixed[int64](s.alloc, n)
 	copy(sum, s.sum[first:end])
 	copy(count, s.count[first:end])
+	if s.wraps != nil {
+		for i, w := range s.wraps[first:end] {
+			count[i] += int64(w) * wrapUnit
+		}
+	}
 	return []arrow.Array{
 		vec.NewMask(s.alloc, n).Array(s.state[0], sb), vec.NewMask(s.alloc, n).Array(s.state[1], cb),
 	}, nil
@@ -174,6 +201,8 @@ func (s *decSums) Final(first, end int) (arrow.Array, error) {
 		case s.count[first+i] == 0:
 			m.SetNull(i)
 			continue
+		case s.wraps != nil && s.wraps[first+i] != 0:
+			fits = false
 		case s.avg:
 			v, fits = dec.DivScaled(v, dec.FromI64(s.count[first+i]), dec.Type{P: 38, S: s.in.S}, dec.Type{P: 20}, s.out)
 		default:
@@ -189,6 +218,8 @@ func (s *decSums) Final(first, end int) (arrow.Array, error) {
 	return m.Array(s.result, buf), nil
 }
 
-func (s *decSums) Bytes() int64 { return int64(cap(s.sum))*16 + int64(cap(s.count))*8 }
-func (s *decSums) Reset()       { s.sum, s.count, s.rows = s.sum[:0], s.count[:0], 0 }
-func (s *decSums) Release()     { s.sum, s.count = nil, nil }
+func (s *decSums) Bytes() int64 {
+	return int64(cap(s.sum))*16 + int64(cap(s.count))*8 + int64(cap(s.wraps))*4
+}
+func (s *decSums) Reset()   { s.sum, s.count, s.wraps, s.rows = s.sum[:0], s.count[:0], nil, 0 }
+func (s *decSums) Release() { s.sum, s.count, s.wraps = nil, nil, nil }

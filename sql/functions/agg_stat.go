@@ -54,18 +54,36 @@ func statAggregates() []*Entry {
 }
 
 // moment holds the central moments of a group, updated by Welford's and merged
-// by Chan's and Pebay's formulas, which stay exact where sums of powers do not.
+// by Chan's and Pebay's formulas, which stay exact where sums of powers do not. The
+// means are of what values differ from the group's first one, which is small where
+// the values are large and close to each other.
 type moment struct {
 	n, mean, m2, m3, m4 float64
 	ymean, y2, cxy      float64
+	base, ybase         float64 // what the means count from
+}
+
+// baseOf is where to count from if the first value is v.
+func baseOf(v float64) float64 {
+	if math.IsInf(v, 0) || math.IsNaN(v) {
+		return 0
+	}
+	return v
 }
 
 func (a *moment) add(x float64, powers int) {
+	if a.n == 0 {
+		a.base = baseOf(x)
+	}
+	x -= a.base
 	n1 := a.n
 	a.n++
 	d := x - a.mean
 	dn := d / a.n
 	t := d * dn * n1
+	if math.IsInf(x, 0) {
+		t = math.NaN()
+	}
 	a.mean += dn
 	if powers == 4 {
 		dn2 := dn * dn
@@ -76,6 +94,10 @@ func (a *moment) add(x float64, powers int) {
 }
 
 func (a *moment) addPair(x, y float64) {
+	if a.n == 0 {
+		a.base, a.ybase = baseOf(x), baseOf(y)
+	}
+	x, y = x-a.base, y-a.ybase
 	a.n++
 	dx := x - a.mean
 	a.mean += dx / a.n
@@ -95,8 +117,8 @@ func (a *moment) merge(b *moment) {
 		return
 	}
 	n := a.n + b.n
-	d, dy := b.mean-a.mean, b.ymean-a.ymean
-	r := moment{n: n}
+	d, dy := b.base-a.base+(b.mean-a.mean), b.ybase-a.ybase+(b.ymean-a.ymean)
+	r := moment{n: n, base: a.base, ybase: a.ybase}
 	r.mean = a.mean + d*b.n/n
 	r.ymean = a.ymean + dy*b.n/n
 	ab := a.n * b.n
@@ -107,6 +129,12 @@ func (a *moment) merge(b *moment) {
 	r.m4 = a.m4 + b.m4 + d*d*d*d*ab*(a.n*a.n-ab+b.n*b.n)/(n*n*n) +
 		6*d*d*(a.n*a.n*b.m2+b.n*b.n*a.m2)/(n*n) + 4*d*(a.n*b.m3-b.n*a.m3)/n
 	*a = r
+}
+
+// settled counts the means from zero, as the state and results do.
+func (a moment) settled() moment {
+	a.mean, a.ymean, a.base, a.ybase = a.base+a.mean, a.ybase+a.ymean, 0, 0
+	return a
 }
 
 // fields lists the parts in the order of the state columns.
@@ -165,6 +193,8 @@ func (s *moments) Merge(groups []uint32, state []arrow.Array) error {
 		for c, at := range s.cols {
 			*f[at] = vec.Values[float64](state[c])[k]
 		}
+		b.base, b.ybase = baseOf(b.mean), baseOf(b.ymean)
+		b.mean, b.ymean = b.mean-b.base, b.ymean-b.ybase
 		s.m[group0(groups, k)].merge(&b)
 	}
 	return nil
@@ -175,7 +205,8 @@ func (s *moments) State(first, end int) ([]arrow.Array, error) {
 	for c, at := range s.cols {
 		buf, vals := vec.NewFixed[float64](s.alloc, end-first)
 		for i := range vals {
-			vals[i] = *s.m[first+i].fields()[at]
+			m := s.m[first+i].settled()
+			vals[i] = *m.fields()[at]
 		}
 		out[c] = vec.NewMask(s.alloc, end-first).Array(expr.TypeDouble, buf)
 	}
@@ -188,7 +219,8 @@ func (s *moments) Final(first, end int) (arrow.Array, error) {
 	for i := range vals {
 		v, ok := 0.0, false
 		if s.m[first+i].n > 0 {
-			v, ok = s.final(&s.m[first+i])
+			g := s.m[first+i].settled()
+			v, ok = s.final(&g)
 		}
 		if vals[i] = v; !ok {
 			m.SetNull(i)
@@ -197,6 +229,6 @@ func (s *moments) Final(first, end int) (arrow.Array, error) {
 	return m.Array(expr.TypeDouble, buf), nil
 }
 
-func (s *moments) Bytes() int64 { return int64(cap(s.m)) * 64 }
+func (s *moments) Bytes() int64 { return int64(cap(s.m)) * 80 }
 func (s *moments) Reset()       { s.m = s.m[:0] }
 func (s *moments) Release()     { s.m = nil }

@@ -49,7 +49,14 @@ func valueAggregates() []*Entry {
 				if err != nil {
 					return nil, err
 				}
-				return newJoined(sep.Value.(string)), nil
+				return newJoined(expr.TypeString, sep.Value.(string)), nil
+			}),
+			asig("binary, binary = ''", func(t *Types) (*expr.Aggregate, error) {
+				sep, err := t.constant(1)
+				if err != nil {
+					return nil, err
+				}
+				return newJoined(expr.TypeBinary, string(sep.Value.([]byte))), nil
 			})),
 		agg("mode", "The value that occurs most often; the least of them if there are several.", "mode(col1) FROM VALUES (1), (2), (2)", "2",
 			asig("any, boolean = false, boolean = false", func(t *Types) (*expr.Aggregate, error) {
@@ -304,15 +311,16 @@ func (c *collected) Release() { c.list, c.sets, c.bytes = nil, nil, 0 }
 // joined is string_agg.
 type joined struct {
 	alloc memory.Allocator
+	dt    arrow.DataType // STRING or BINARY
 	sep   string
 	buf   [][]byte
 	some  []bool
 	bytes int64
 }
 
-func newJoined(sep string) *expr.Aggregate {
-	a := &expr.Aggregate{State: []arrow.DataType{expr.TypeString}, Result: expr.TypeString, EmptyNull: true}
-	a.New = acc(func(alloc memory.Allocator) *joined { return &joined{alloc: alloc, sep: sep} })
+func newJoined(dt arrow.DataType, sep string) *expr.Aggregate {
+	a := &expr.Aggregate{State: []arrow.DataType{dt}, Result: dt, EmptyNull: true}
+	a.New = acc(func(alloc memory.Allocator) *joined { return &joined{alloc: alloc, dt: dt, sep: sep} })
 	return a
 }
 
@@ -361,7 +369,7 @@ func (j *joined) Final(first, end int) (arrow.Array, error) {
 		}
 		o.End(append(o.Begin(), b...))
 	}
-	return o.Array(expr.TypeString, m)
+	return o.Array(j.dt, m)
 }
 
 func (j *joined) Bytes() int64 { return j.bytes + int64(cap(j.buf))*25 }

@@ -79,6 +79,10 @@ func rank(dt arrow.DataType) int {
 
 func isInstant(dt arrow.DataType) bool { return dt.ID() == arrow.DATE32 || dt.ID() == arrow.TIMESTAMP }
 
+func isSpan(dt arrow.DataType) bool {
+	return dt.ID() == arrow.INTERVAL_MONTHS || dt.ID() == arrow.DURATION
+}
+
 func isNested(dt arrow.DataType) bool {
 	return dt.ID() == arrow.LIST || dt.ID() == arrow.MAP || dt.ID() == arrow.STRUCT
 }
@@ -90,6 +94,8 @@ func castCost(e expr.Expr, to arrow.DataType) int {
 	switch {
 	case arrow.TypeEqual(from, to):
 		return 0
+	case from.ID() == arrow.NULL && isSpan(to):
+		return 2
 	case from.ID() == arrow.NULL:
 		return 1
 	case isDecimal(from) && isDecimal(to):
@@ -111,6 +117,9 @@ func castCost(e expr.Expr, to arrow.DataType) int {
 	case from.ID() == arrow.STRING:
 		if isNested(to) || !cast.Allowed(from, to) {
 			return never
+		}
+		if isSpan(to) { // where a number will do, a text is one
+			return 22
 		}
 		return 20
 	case to.ID() == arrow.STRING:

@@ -52,7 +52,7 @@ func maths() []*Entry {
 			"round(2.345, 2)", "2.35", roundSig(false)),
 		fn("bround", "Rounds half to the even digit.", "bround(2.5, 0)", "2", roundSig(true)),
 		real("rint", "The nearest whole number as DOUBLE, half to even.", "rint(2.5)", "2.0", math.RoundToEven),
-		fn("pow|power", "A number to a power.", "pow(2, 10)", "1024.0", sig("double, double -> double", p2(math.Pow))).safe().tight(),
+		fn("pow|power", "A number to a power.", "pow(2, 10)", "1024.0", sig("double, double -> double", p2(power))).safe().tight(),
 		real("sqrt", "The square root; NaN of a negative number.", "sqrt(16)", "4.0", math.Sqrt),
 		real("cbrt", "The cube root.", "cbrt(27)", "3.0", math.Cbrt),
 		real("exp", "e to a power.", "exp(0)", "1.0", math.Exp),
@@ -100,6 +100,15 @@ func maths() []*Entry {
 func passOn(_ *expr.KernelContext, args []expr.Vec, _ int) (arrow.Array, error) {
 	args[0].Arr.Retain()
 	return args[0].Arr, nil
+}
+
+// power is NaN for a NaN that is an exponent or a base, and for one to an infinite
+// power, as in Java; C has 1 there.
+func power(x, y float64) float64 {
+	if x == 1 && math.IsNaN(y) || (x == 1 || x == -1) && math.IsInf(y, 0) {
+		return math.NaN()
+	}
+	return math.Pow(x, y)
 }
 
 func absKernels() numericKernels {
@@ -400,7 +409,7 @@ func digitOf(c byte) int {
 }
 
 func widthBucket(x, lo, hi float64, n int64) (int64, error) {
-	if n <= 0 || lo == hi || math.IsNaN(x) || math.IsInf(lo, 0) || math.IsInf(hi, 0) {
+	if n <= 0 || n == math.MaxInt64 || lo == hi || math.IsNaN(x) || math.IsNaN(lo) || math.IsNaN(hi) || math.IsInf(lo, 0) || math.IsInf(hi, 0) {
 		return 0, vec.ErrNull
 	}
 	if lo > hi {

@@ -21,7 +21,8 @@ func randoms() []*Entry {
 			"sample_draw(1) < 1", "true", sig("bigint -> double", repeatable)).lax().safe().tight().perRow(),
 		fn("randn", "A number drawn from the standard normal distribution.", "abs(randn(1)) < 20", "true",
 			sig(" -> double", perRowKernel(normal)), sig("bigint -> double", perRowKernel(normal))).lax().safe().tight().perRow(),
-		fn("uuid", "A random UUID, the same when a batch runs again.", "length(uuid())", "36", sig(" -> string", expr.Kernel(uuids))).lax().safe().tight().perRow(),
+		fn("uuid", "A random UUID, the same when a batch runs again.", "length(uuid())", "36",
+			sig(" -> string", expr.Kernel(uuids)), sig("bigint -> string", expr.Kernel(uuids))).lax().safe().tight().perRow(),
 	}
 }
 
@@ -33,12 +34,17 @@ func mix(x uint64) uint64 {
 	return x ^ x>>31
 }
 
+// seedOf is the seed of a call: its argument's, if it has one.
+func seedOf(kc *expr.KernelContext, args []expr.Vec) uint64 {
+	if len(args) > 0 && args[0].Arr.Len() > 0 && args[0].Arr.IsValid(0) {
+		return mix(kc.Seed ^ mix(uint64(vec.Values[int64](args[0].Arr)[0])))
+	}
+	return kc.Seed
+}
+
 func perRowKernel(f func(seed uint64) float64) expr.Kernel {
 	return func(kc *expr.KernelContext, args []expr.Vec, n int) (arrow.Array, error) {
-		seed := kc.Seed
-		if len(args) > 0 && args[0].Arr.Len() > 0 && args[0].Arr.IsValid(0) {
-			seed = mix(seed ^ mix(uint64(vec.Values[int64](args[0].Arr)[0])))
-		}
+		seed := seedOf(kc, args)
 		buf, out := vec.NewFixed[float64](kc.Alloc, n)
 		for i := range out {
 			out[i] = f(mix(seed + uint64(kc.RowBase) + uint64(i)))
@@ -61,11 +67,11 @@ func normal(x uint64) float64 {
 	return math.Sqrt(-2*math.Log(u)) * math.Cos(2*math.Pi*v)
 }
 
-func uuids(kc *expr.KernelContext, _ []expr.Vec, n int) (arrow.Array, error) {
-	o := vec.NewStrOut(kc.Alloc, n)
+func uuids(kc *expr.KernelContext, args []expr.Vec, n int) (arrow.Array, error) {
+	o, seed := vec.NewStrOut(kc.Alloc, n), seedOf(kc, args)
 	for i := range n {
 		var b [16]byte
-		hi := mix(kc.Seed ^ 0x5851F42D4C957F2D + uint64(kc.RowBase) + uint64(i))
+		hi := mix(seed ^ 0x5851F42D4C957F2D + uint64(kc.RowBase) + uint64(i))
 		lo := mix(hi)
 		for k := range 8 {
 			b[k], b[8+k] = byte(hi>>(8*k)), byte(lo>>(8*k))

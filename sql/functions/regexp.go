@@ -53,7 +53,7 @@ func regexps() []*Entry {
 				}, nil
 			}))),
 		fn("regexp_count", "How often a regular expression matches.", "regexp_count('a1b2', '[0-9]')", "2",
-			sig("string, string -> int", withRegexp2(func(re *regexp.Regexp, s string) (int32, error) { return int32(len(re.FindAllStringIndex(s, -1))), nil }))),
+			sig("string, string -> int", withRegexp2(func(re *regexp.Regexp, s string) (int32, error) { return int32(len(matches(re, s))), nil }))),
 		fn("regexp_instr", "The position of the first match from 1, or 0.", "regexp_instr('abc1', '[0-9]')", "4",
 			sig("string, string -> int", withRegexp2(func(re *regexp.Regexp, s string) (int32, error) {
 				m := re.FindStringIndex(s)
@@ -65,7 +65,7 @@ func regexps() []*Entry {
 		fn("regexp_substr", "The first match, or NULL.", "regexp_substr('abc12', '[0-9]+')", "12",
 			sig("string, string -> string", withRegexp2(func(re *regexp.Regexp, s string) (string, error) {
 				m := re.FindStringIndex(s)
-				if m == nil {
+				if m == nil || m[0] == m[1] {
 					return "", vec.ErrNull
 				}
 				return s[m[0]:m[1]], nil
@@ -107,10 +107,44 @@ func withRegexp2[R vec.Value](f func(re *regexp.Regexp, s string) (R, error)) ex
 	})
 }
 
+// matches finds all matches as Java does: unlike Go, an empty match may stand
+// right behind another one.
+func matches(re *regexp.Regexp, s string) [][]int {
+	all := re.FindAllStringSubmatchIndex(s, -1)
+	if !re.MatchString("") { // seldom: nothing else can be empty but what looks at its surroundings
+		return all
+	}
+	out := make([][]int, 0, len(all)+1)
+	for i, m := range all {
+		out = append(out, m)
+		if m[0] == m[1] || i+1 < len(all) && all[i+1][0] == m[1] {
+			continue
+		}
+		if e := emptyAt(re, s, m[1]); e != nil {
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
+// emptyAt returns the match that is empty at a place, right behind one that is not.
+func emptyAt(re *regexp.Regexp, s string, at int) []int {
+	m := re.FindStringSubmatchIndex(s[at:])
+	if m == nil || m[0] != 0 || m[1] != 0 {
+		return nil
+	}
+	for i := range m {
+		if m[i] >= 0 {
+			m[i] += at
+		}
+	}
+	return m
+}
+
 // replaceAll follows Java's replacement syntax: $1 or ${name}, \ escapes.
 func replaceAll(dst []byte, re *regexp.Regexp, s, by string) []byte {
 	at := 0
-	for _, m := range re.FindAllStringSubmatchIndex(s, -1) {
+	for _, m := range matches(re, s) {
 		dst = append(dst, s[at:m[0]]...)
 		for i := 0; i < len(by); i++ {
 			switch c := by[i]; {
@@ -342,8 +376,13 @@ func extractAll(kc *expr.KernelContext, args []expr.Vec, n int) (arrow.Array, er
 		if k < 0 || k > re.NumSubexp() {
 			return batch.UserErrorf("the pattern has %d groups, not %d", re.NumSubexp(), k)
 		}
-		for _, m := range re.FindAllStringSubmatch(s.At(i), -1) {
-			add(m[k])
+		text := s.At(i)
+		for _, m := range matches(re, text) {
+			if m[2*k] < 0 {
+				add("")
+				continue
+			}
+			add(text[m[2*k]:m[2*k+1]])
 		}
 		return nil
 	})
@@ -356,6 +395,10 @@ func splitKernel(kc *expr.KernelContext, args []expr.Vec, n int) (arrow.Array, e
 	defer p.Release()
 	return stringLists(kc, args, n, func(i int, add func(string)) error {
 		pat, limit := p.At(i), int(lim.At(i))
+		if s.At(i) == "" {
+			add("")
+			return nil
+		}
 		if limit <= 0 {
 			limit = -1
 		}

@@ -112,6 +112,8 @@ func defaultLiteral(text, pat string) *expr.Literal {
 		return expr.NullOf(namedTypes[pat])
 	case text == "true" || text == "false":
 		return expr.Bool(text == "true")
+	case pat == "binary":
+		return &expr.Literal{Value: []byte(strings.Trim(text, "'")), DT: expr.TypeBinary}
 	case strings.HasPrefix(text, "'"):
 		return expr.Text(strings.Trim(text, "'"))
 	case strings.Contains(text, "."):

@@ -220,7 +220,12 @@ func decode(dst []byte, s, set string) ([]byte, error) {
 	case "UTF-8", "UTF8":
 		return append(dst, strings.ToValidUTF8(s, "\uFFFD")...), nil
 	case "US-ASCII", "ISO-8859-1":
+		ascii := strings.EqualFold(set, "US-ASCII")
 		for i := 0; i < len(s); i++ {
+			if ascii && s[i] >= utf8.RuneSelf {
+				dst = utf8.AppendRune(dst, utf8.RuneError)
+				continue
+			}
 			dst = utf8.AppendRune(dst, rune(s[i]))
 		}
 		return dst, nil
