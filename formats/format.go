@@ -25,8 +25,9 @@ const (
 // compression that its extension tells.
 type File struct {
 	io.ReaderAt
-	Name string
-	Size int64
+	Name    string
+	Size    int64
+	Version int64 // another one when the bytes are others, such as a time of change; 0 is unknown
 }
 
 // Piece is a part of a file that can be read alone: row groups of Parquet,

@@ -7,8 +7,6 @@ import (
 	"runtime/debug"
 
 	"github.com/apache/arrow-go/v18/arrow"
-	"github.com/apache/arrow-go/v18/arrow/memory"
-	apq "github.com/apache/arrow-go/v18/parquet"
 	"github.com/apache/arrow-go/v18/parquet/file"
 
 	"github.com/sluice-stream/sluice/batch"
@@ -44,14 +42,7 @@ func Open(f formats.File) (_ *File, err error) {
 	if err := checkFooter(f); err != nil {
 		return nil, batch.UserErrorf("read the footer of Parquet file %q: %w", f.Name, err)
 	}
-	// Page buffers come from Go's allocator: after a recovered panic nobody
-	// could release them, and their size is capped below.
-	props := apq.NewReaderProperties(memory.DefaultAllocator)
-	props.BufferedStreamEnabled = true
-	props.BufferSize = readAhead
-	props.MaxCompressedPageSize = f.Size
-	props.MaxUncompressedPageSize = min(maxPagePlain, max(freePagePlain, f.Size*maxPageRatio))
-	r, err := file.NewParquetReader(io.NewSectionReader(f, 0, f.Size), file.WithReadProps(props))
+	r, err := file.NewParquetReader(io.NewSectionReader(f, 0, f.Size), file.WithReadProps(readProps(f)))
 	if err != nil {
 		return nil, batch.UserErrorf("read the footer of Parquet file %q: %w", f.Name, err)
 	}
@@ -142,32 +133,33 @@ func where() string {
 
 // New returns the format for a registry.
 func New() formats.Format {
+	kept := &footers{}
 	return formats.Format{
 		Name: "parquet", Doc: "Apache Parquet files.", Extensions: []string{".parquet", ".parq", ".pq"},
 		Options: declared,
 		Infer: func(_ context.Context, f formats.File, _ formats.Config) (*arrow.Schema, error) {
-			fl, err := Open(f)
+			fl, err := kept.open(f)
 			if err != nil {
 				return nil, err
 			}
 			return fl.Schema(), nil
 		},
 		Cut: func(_ context.Context, f formats.File, _ formats.Config) ([]formats.Piece, error) {
-			fl, err := Open(f)
+			fl, err := kept.open(f)
 			if err != nil {
 				return nil, err
 			}
 			return fl.Pieces(), nil
 		},
 		Stats: func(_ context.Context, f formats.File, _ formats.Config) (formats.Stats, error) {
-			fl, err := Open(f)
+			fl, err := kept.open(f)
 			if err != nil {
 				return formats.Stats{}, err
 			}
 			return fl.Estimate()
 		},
 		NewReader: func(_ context.Context, f formats.File, p formats.Piece, s formats.ReadSpec) (formats.Reader, error) {
-			fl, err := Open(f)
+			fl, err := kept.open(f)
 			if err != nil {
 				return nil, err
 			}

@@ -359,7 +359,7 @@ func (s *source) cut(ctx context.Context, name string, e entry) (out []batch.Spl
 }
 
 func asFile(f *os.File, e entry) formats.File {
-	return formats.File{ReaderAt: f, Name: e.Path, Size: e.Size}
+	return formats.File{ReaderAt: f, Name: e.Path, Size: e.Size, Version: e.MTime}
 }
 
 // Release lets the log forget files.
