@@ -53,6 +53,8 @@ func (b *builder) operator(n physical.Node, in []Operator) (Operator, error) {
 		return newWindow(n, in[0])
 	case *physical.Sessions:
 		return newSessions(n, in[0])
+	case *physical.IntervalJoin:
+		return newIntervalJoin(n, in)
 	case *physical.OpenSessions:
 		return newOpenSessions(n, in[0])
 	case *physical.PartialAggregate:

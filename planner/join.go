@@ -55,6 +55,9 @@ func buildStatic(j *physical.HashJoin, l *fragment) *physical.HashJoin {
 // streamJoin keeps both sides. A static side is read with the first batch and
 // has no changes afterwards.
 func (b *builder) streamJoin(n *logical.Join, j *physical.HashJoin, l, r *fragment) *fragment {
+	if f := b.intervalJoin(n, l, r); f != nil {
+		return f
+	}
 	keys := [][]expr.Expr{n.LeftKeys, n.RightKeys}
 	name, c := b.operatorName("join", n), closing{key: -1}
 	if !l.static && !r.static {

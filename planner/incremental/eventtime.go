@@ -79,17 +79,20 @@ func windowTimes(n *logical.Window) map[int]Time {
 		return out
 	}
 	size := n.Size.Microseconds()
+	// The last instant of a window is one before its end.
+	late := max(0, t.Shift-1)
 	if n.Kind != logical.Cumulate { // a cumulating window's start does not tell its end
-		out[width] = Time{Shift: size, OnTime: t.OnTime}
+		out[width] = Time{Shift: size + late, OnTime: t.OnTime}
 	}
-	out[width+1] = Time{OnTime: t.OnTime}
-	out[width+2] = Time{Shift: 1, OnTime: t.OnTime}
+	out[width+1] = Time{Shift: late, OnTime: t.OnTime}
+	out[width+2] = Time{Shift: 1 + late, OnTime: t.OnTime}
 	return out
 }
 
 // joinTimes takes the sides that are never filled up with NULL.
 func joinTimes(n *logical.Join) map[int]Time {
-	out := EventTimes(n.Left)
+	out, right := EventTimes(n.Left), EventTimes(n.Right)
+	intervalTimes(n, out, right)
 	switch n.Kind {
 	case logical.LeftSemi, logical.LeftAnti, logical.LeftOuter:
 		return out
@@ -100,7 +103,7 @@ func joinTimes(n *logical.Join) map[int]Time {
 	case logical.Inner, logical.Cross:
 	}
 	lw := n.Left.Schema().NumFields()
-	for i, t := range EventTimes(n.Right) {
+	for i, t := range right {
 		out[i+lw] = t
 	}
 	return out
