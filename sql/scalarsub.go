@@ -211,13 +211,68 @@ func (x *exprBinder) inValue(e *ast.In) (expr.Expr, error) {
 		// One value of several may be unknown: ask for rows that are not
 		// certainly different.
 		var close expr.Expr
-		close, err = x.anyRow(e.Pos, &logical.Filter{Input: sub.node, Cond: expr.AndAll(maybe)}, ps)
+		if len(params) == 0 { // else its rows are others for every row outside
+			close, err = x.byNulls(e.Pos, keys, equal, sub.node, ps)
+		}
+		if err == nil && close == nil {
+			close, err = x.anyRow(e.Pos, &logical.Filter{Input: sub.node, Cond: expr.AndAll(maybe)}, ps)
+		}
 		if err == nil {
 			out, err = choose(expr.Bool(false), expr.When{Cond: hit, Then: expr.Bool(true)},
 				expr.When{Cond: close, Then: expr.NullOf(expr.TypeBool)})
 		}
 	}
 	return x.negated(e.Pos, e.Not, out, err)
+}
+
+// nullPatternsMax bounds the joins that byNulls makes: of three values that can all be NULL.
+const nullPatternsMax = 27
+
+// byNulls is true where a row of the subquery is not certainly different: some of
+// its values are equal and of the others one side is NULL. Each pattern of NULLs
+// is a join by the values that are compared, which a comparison of all rows with
+// all others is not. It gives nil where the patterns are too many.
+func (x *exprBinder) byNulls(pos ast.Pos, keys [][2]expr.Expr, equal []expr.Expr, sub logical.Node, ps []logical.Param) (expr.Expr, error) {
+	type pattern struct{ rows, left []expr.Expr } // conditions on the pair, and on the row outside alone
+	all := []pattern{{}}
+	for i, k := range keys {
+		var next []pattern
+		for _, p := range all {
+			next = append(next, pattern{append(p.rows[:len(p.rows):len(p.rows)], equal[i]), p.left})
+			for side, to := range []*[]expr.Expr{&p.left, &p.rows} {
+				if !k[side].Nullable() {
+					continue
+				}
+				null, err := x.apply(pos, "is_null", k[side])
+				if err != nil {
+					return nil, err
+				}
+				old := *to
+				*to = append(old[:len(old):len(old)], null)
+				next = append(next, p)
+				*to = old
+			}
+		}
+		if all = next; len(all) > nullPatternsMax {
+			return nil, nil
+		}
+	}
+	var any []expr.Expr
+	for _, p := range all[1:] { // the first has all values equal
+		node := sub
+		if len(p.rows) > 0 {
+			node = &logical.Filter{Input: sub, Cond: expr.AndAll(p.rows)}
+		}
+		found, err := x.anyRow(pos, node, ps)
+		if err == nil && len(p.left) > 0 {
+			found, err = x.apply(pos, "and", append(p.left, found)...)
+		}
+		if err != nil {
+			return nil, err
+		}
+		any = append(any, found)
+	}
+	return x.apply(pos, "or", any...)
 }
 
 // inNulls says what x IN (query) is where no row is equal, from the number of
