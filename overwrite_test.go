@@ -35,6 +35,27 @@ func TestInsertOverwrite(t *testing.T) {
 	same(t, "partitions", query(t, s, "SELECT * FROM p ORDER BY k"), "1|x", "3|y", "4|z")
 }
 
+// TestAStreamStopsAtAnOverwrite: a stream of files only grows. An overwrite refuses it at
+// its start, and stops it where it runs; what it has put out before stays.
+func TestAStreamStopsAtAnOverwrite(t *testing.T) {
+	s, dir := openSession(t, Options{}), filepath.Join(t.TempDir(), "out")
+	must(t, s, fmt.Sprintf("CREATE TABLE o (k BIGINT) WITH ('connector'='filesystem', 'path'='%s', 'poll-interval'='1h')", dir))
+	must(t, s, "INSERT INTO o VALUES (1), (2)")
+	q := start(t, s.Table("o").WriteToMemory("seen").Name("seen"))
+	if err := q.ProcessAllAvailable(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	same(t, "before", query(t, s, "SELECT * FROM seen ORDER BY k"), "1", "2")
+	must(t, s, "INSERT OVERWRITE o VALUES (3)")
+	wantError(t, q.ProcessAllAvailable(t.Context()), "was overwritten (INSERT OVERWRITE")
+	same(t, "behind it", query(t, s, "SELECT * FROM seen ORDER BY k"), "1", "2")
+	_, err := s.Table("o").WriteToMemory("more").Name("more").Start(t.Context())
+	wantError(t, err, "start the query anew")
+	same(t, "as a table", query(t, s, "SELECT * FROM o"), "3")
+	must(t, s, fmt.Sprintf("CREATE TABLE found WITH ('connector'='filesystem', 'path'='%s')", dir))
+	same(t, "with columns of its files", query(t, s, "SELECT * FROM found"), "3")
+}
+
 // TestReadersSeeOldOrNewWhileATableIsOverwritten: every version has rows of one kind.
 func TestReadersSeeOldOrNewWhileATableIsOverwritten(t *testing.T) {
 	s, dir := openSession(t, Options{}), filepath.Join(t.TempDir(), "out")

@@ -159,3 +159,25 @@ func TestFilesThatDoNotFit(t *testing.T) {
 	// And an option may make a file that lacks a found column an error.
 	refused("CREATE OR REPLACE TABLE m WITH ('connector'='filesystem', 'format'='parquet', 'path'='"+dir+"/{0,3}', 'parquet.missing-columns'='fail'); SELECT a FROM m", `no column "a"`)
 }
+
+// TestAStreamKeepsTheColumnsOfItsStart: later files are read by them, or refused by name.
+func TestAStreamKeepsTheColumnsOfItsStart(t *testing.T) {
+	s, dir := openSession(t, Options{}), t.TempDir()
+	add := func(name, text string) {
+		t.Helper()
+		must(t, s, fmt.Sprintf("CREATE OR REPLACE TABLE w WITH ('connector'='filesystem', 'format'='parquet', 'path'='%s/%s') AS %s", dir, name, text))
+	}
+	add("1", "SELECT 1 AS a, 'x' AS b")
+	must(t, s, "CREATE TABLE f WITH ('connector'='filesystem', 'format'='parquet', 'path'='"+dir+"/*', 'poll-interval'='1h')")
+	q := start(t, s.Table("f").WriteToMemory("seen").Name("seen"))
+	process(t, q)
+	add("2", "SELECT CAST(2 AS BIGINT) AS a, 'left out' AS more") // lacks b, and a is wider but fits
+	process(t, q)
+	same(t, "two files", query(t, s, "SELECT * FROM seen ORDER BY a"), "1|x", "2|NULL")
+	add("3", "SELECT CAST(30000000000 AS BIGINT) AS a")
+	err := q.ProcessAllAvailable(t.Context())
+	wantError(t, err, dir+"/3/")
+	wantError(t, err, `column "a"`)
+	wantError(t, err, "out of the declared type's range")
+	same(t, "as a table", query(t, s, "SELECT max(a), count(more) FROM parquet.`"+dir+"/*`"), "30000000000|1")
+}

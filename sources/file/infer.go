@@ -28,7 +28,9 @@ func (t *table) infer(ctx context.Context) (*arrow.Schema, error) {
 	if t.spec.Schema != nil && t.spec.Schema.NumFields() > len(t.spec.Meta) {
 		return t.spec.Schema, nil
 	}
-	es, err := t.list(ctx, time.Now())
+	once := *t
+	once.spec.Stream = false // a table of files that cannot be a stream has columns too
+	es, err := once.list(ctx, time.Now())
 	if err != nil {
 		return nil, err
 	}

@@ -159,8 +159,10 @@ func (l *lister) root(ctx context.Context, root string, glob bool) error {
 	if held == nil {
 		return l.dir(ctx, root)
 	}
-	if l.t.spec.Stream && (held.Compacted || len(held.Gone) > 0) {
-		return l.t.userError("directory %q is written by a file sink with 'compaction' on, or by INSERT OVERWRITE: a stream of its files would miss rows or double them", root)
+	if l.t.spec.Stream {
+		if err := l.t.onlyGrows(root, held); err != nil {
+			return err
+		}
 	}
 	if err := l.dir(ctx, root); err != nil {
 		return err
@@ -175,6 +177,22 @@ func (l *lister) root(ctx context.Context, root string, glob bool) error {
 		return l.t.pathError(root, err)
 	}
 	l.again = l.again || newest != held.Newest
+	return nil
+}
+
+// onlyGrows refuses a directory whose rows were replaced or moved: a stream of its
+// files would double rows, or keep those that are gone. It is asked at each listing,
+// so that a stream stops at an overwrite that came while it ran; what the batches
+// before it have put out stays.
+func (t *table) onlyGrows(root string, held *manifest.Listing) error {
+	switch {
+	case held.Newest != "" && len(held.Gone) > 0: // the first one may have found nothing to replace
+		return t.userError("directory %q was overwritten (INSERT OVERWRITE, or a table that a batch replaced: commit %q) and cannot be a stream of files, whose rows only grow: read it as a table (SELECT, or as the static side of a join), or let INSERT INTO write what is new to a directory of its own and start the query anew over that", root, held.Newest)
+	case held.Compacted:
+		return t.userError("directory %q is written by a file sink with 'compaction' on and cannot be a stream of files, since its rows move from file to file: switch 'compaction' off for a new directory, or read it as a table", root)
+	case len(held.Gone) > 0:
+		return t.userError("directory %q has had files replaced and cannot be a stream of files, whose rows only grow: read it as a table, or start the query over another directory", root)
+	}
 	return nil
 }
 
