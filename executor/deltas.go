@@ -54,12 +54,15 @@ type deltas struct {
 	arena []byte
 	rows  []deltaRow
 	vals  rowkey.Rows
+
+	sorter keySorter
+	spare  []deltaRow
 }
 
 func (d *deltas) reset() { d.arena, d.rows = d.arena[:0], d.rows[:0] }
 
 func (d *deltas) bytes() int64 {
-	return int64(cap(d.arena)) + 40*int64(cap(d.rows)) + d.vals.Bytes()
+	return int64(cap(d.arena)) + 40*int64(cap(d.rows)+cap(d.spare)) + 16*int64(cap(d.sorter.items)+cap(d.sorter.spare)) + d.vals.Bytes()
 }
 
 // add takes the rows of cols: prefix gives the group of row i, tag follows it in the key.
@@ -90,23 +93,18 @@ func (d *deltas) tag(r *deltaRow) byte     { return d.arena[r.group] }
 // net sorts the changes by key and adds up those of one row; rows that come out
 // even are dropped.
 func (d *deltas) net() {
-	slices.SortFunc(d.rows, func(a, b deltaRow) int {
-		if c := bytes.Compare(d.key(&a), d.key(&b)); c != 0 {
-			return c
-		}
-		return int(a.order - b.order)
-	})
-	out := d.rows[:0]
-	for i := 0; i < len(d.rows); {
-		r := d.rows[i]
-		for i++; i < len(d.rows) && bytes.Equal(d.key(&r), d.key(&d.rows[i])); i++ {
-			r.count += d.rows[i].count
+	order := d.sorter.order(len(d.rows), func(i int32) []byte { return d.key(&d.rows[i]) })
+	out := slices.Grow(d.spare[:0], len(d.rows))
+	for i := 0; i < len(order); {
+		r := d.rows[order[i].i]
+		for i++; i < len(order) && bytes.Equal(d.key(&r), d.key(&d.rows[order[i].i])); i++ {
+			r.count += d.rows[order[i].i].count
 		}
 		if r.count != 0 {
 			out = append(out, r)
 		}
 	}
-	d.rows = out
+	d.rows, d.spare = out, d.rows
 }
 
 // each visits the changes group by group.

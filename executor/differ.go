@@ -2,7 +2,6 @@ package executor
 
 import (
 	"io"
-	"slices"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
@@ -15,8 +14,8 @@ import (
 
 // differ subtracts one multiset of rows from another.
 type differ struct {
-	codec  *rowkey.ValueCodec
-	deltas deltas
+	codec *rowkey.ValueCodec
+	rows  digests
 }
 
 func newDiffer(types []arrow.DataType) (differ, error) {
@@ -27,21 +26,14 @@ func newDiffer(types []arrow.DataType) (differ, error) {
 // run returns the rows of before that are gone, as Delete, and then those of
 // after that are new, as Insert, both in their order; nil if nothing changed.
 func (d *differ) run(alloc memory.Allocator, before, after []arrow.RecordBatch, out *arrow.Schema) (arrow.RecordBatch, error) {
-	d.deltas.reset()
+	d.rows.reset()
 	var chunks [][]arrow.Array
-	var ones []int32
-	n := 0
 	for s, recs := range [][]arrow.RecordBatch{before, after} {
 		sign := int32(2*s - 1)
 		for _, rec := range recs {
-			ones = ones[:0]
-			for range rec.NumRows() {
-				ones = append(ones, sign)
-			}
-			if err := d.deltas.add(d.codec, rec.Columns(), ones, func(int) []byte { return nil }, 0); err != nil {
+			if err := d.rows.add(d.codec, rec.Columns(), int(rec.NumRows()), sign); err != nil {
 				return nil, err
 			}
-			n += len(ones)
 			chunks = append(chunks, rec.Columns())
 		}
 	}
@@ -61,37 +53,20 @@ func (d *differ) run(alloc memory.Allocator, before, after []arrow.RecordBatch, 
 	return newBatch(out, append(cols, ops8(alloc, ops)), len(rows)), nil
 }
 
-// changed lists what is left of the rows after those on both sides are gone.
+// changed lists what is left of the rows after those on both sides are gone. What
+// is too much on one side are its first rows there.
 func (d *differ) changed() (rows []int32, ops []batch.Op) {
-	all := d.deltas.rows
-	slices.SortFunc(all, func(a, b deltaRow) int {
-		if c := slices.Compare(d.deltas.key(&a), d.deltas.key(&b)); c != 0 {
-			return c
+	for i := range d.rows.keys {
+		e, count := d.rows.find(&d.rows.keys[i]), d.rows.counts[i]
+		if e.net == 0 || (e.net > 0) != (count > 0) {
+			continue
 		}
-		return int(a.order - b.order)
-	})
-	left := all[:0]
-	for i := 0; i < len(all); {
-		from := i
-		var net int32
-		for ; i < len(all) && slices.Equal(d.deltas.key(&all[from]), d.deltas.key(&all[i])); i++ {
-			net += all[i].count
-		}
-		// What is too much on one side are its first rows there.
-		for _, r := range all[from:i] {
-			if net != 0 && (net > 0) == (r.count > 0) {
-				left = append(left, r)
-				net -= r.count
-			}
-		}
-	}
-	slices.SortFunc(left, func(a, b deltaRow) int { return int(a.order - b.order) })
-	for _, r := range left {
+		e.net -= count
 		op := batch.Insert
-		if r.count < 0 {
+		if count < 0 {
 			op = batch.Delete
 		}
-		rows, ops = append(rows, r.order), append(ops, op)
+		rows, ops = append(rows, int32(i)), append(ops, op)
 	}
 	return rows, ops
 }

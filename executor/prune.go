@@ -30,22 +30,13 @@ func (r *recompute) prune(txn statestore.Txn, out []arrow.RecordBatch) error {
 	r.out.reset()
 	width := len(r.types[0])
 	for _, rec := range out {
-		ones := r.signs[:0]
-		for range rec.NumRows() {
-			ones = append(ones, 1)
-		}
-		r.signs = ones
-		if err := r.out.add(r.codecs[0], rec.Columns()[:width], ones, func(int) []byte { return nil }, 0); err != nil {
+		if err := r.out.add(r.codecs[0], rec.Columns()[:width], int(rec.NumRows()), 1); err != nil {
 			return err
 		}
 	}
-	r.out.net()
-	came := make(map[[16]byte]int64, len(r.out.rows))
-	for i := range r.out.rows {
-		came[[16]byte(r.out.key(&r.out.rows[i])[1:])] = int64(r.out.rows[i].count)
-	}
+	var value []byte
 	for _, c := range r.candidates {
-		keep := min(c.have, came[[16]byte(c.key[len(c.key)-16:])])
+		keep := min(c.have, int64(r.out.of((*digest)(c.key[len(c.key)-16:]))))
 		if keep == c.before {
 			continue
 		}
@@ -53,7 +44,8 @@ func (r *recompute) prune(txn statestore.Txn, out []arrow.RecordBatch) error {
 		if keep == 0 {
 			err = txn.Delete(c.key)
 		} else {
-			err = txn.Put(c.key, append(binary.AppendUvarint(nil, uint64(keep)), c.value...))
+			value = append(binary.AppendUvarint(value[:0], uint64(keep)), c.value...)
+			err = txn.Put(c.key, value)
 		}
 		if err != nil {
 			return err

@@ -45,7 +45,7 @@ type recompute struct {
 	arena  []byte // of writes and candidates
 
 	candidates []candidate // if what does not come out is dropped
-	out        deltas      // what came out of them
+	out        digests     // what came out of them
 
 	diff differ
 	dues dues
