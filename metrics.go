@@ -18,6 +18,7 @@ var (
 	metricIn       = desc("input_rows_total", "Rows read by committed batches.", "query")
 	metricOut      = desc("output_rows_total", "Rows written by committed batches.", "query")
 	metricLate     = desc("late_rows_total", "Rows dropped because they came after the watermark.", "query")
+	metricBad      = desc("quarantined_rows_total", "Rows that could not be decoded or computed and were put into a quarantine table.", "query")
 	metricPhase    = desc("batch_phase_seconds", "Duration of each phase of the last batch.", "query", "phase")
 	metricLag      = desc("watermark_lag_seconds", "Time between now and the watermark.", "query")
 	metricRows     = desc("state_rows", "Rows of state after the last batch.", "query", "operator")
@@ -30,7 +31,7 @@ var (
 	metricCommits  = desc("last_committed_batch", "ID of the newest committed batch.", "query")
 	metricRetries  = desc("reveal_tries", "Failed tries to show the last committed batch.", "query")
 	allMetricDescs = []*prometheus.Desc{
-		metricBatches, metricIn, metricOut, metricLate, metricPhase, metricLag, metricRows, metricBytes, metricUp,
+		metricBatches, metricIn, metricOut, metricLate, metricBad, metricPhase, metricLag, metricRows, metricBytes, metricUp,
 		metricRate, metricMemory, metricPeak, metricLimit, metricCommits, metricRetries,
 	}
 )
@@ -65,6 +66,7 @@ func (m *metrics) query(ch chan<- prometheus.Metric, q *Query) {
 	put(metricIn, prometheus.CounterValue, float64(t.RowsIn))
 	put(metricOut, prometheus.CounterValue, float64(t.RowsOut))
 	put(metricLate, prometheus.CounterValue, float64(t.Late))
+	put(metricBad, prometheus.CounterValue, float64(t.Quarantined))
 	up := 0.0
 	if q.running() {
 		up = 1

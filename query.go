@@ -24,6 +24,8 @@ type Totals struct {
 	RowsIn  int64 `json:"rowsIn"`
 	RowsOut int64 `json:"rowsOut"`
 	Late    int64 `json:"late"`
+	// Quarantined rows could not be decoded or computed, and are in a table.
+	Quarantined int64 `json:"quarantined"`
 }
 
 // Query is a running or ended streaming query.
@@ -38,7 +40,7 @@ type Query struct {
 	node *inproc.Node
 	drv  *driver.Query
 
-	totals   struct{ batches, in, out, late atomic.Int64 }
+	totals   struct{ batches, in, out, late, bad atomic.Int64 }
 	lastData atomic.Int64 // when a batch with rows was last committed, Unix nanoseconds
 	seen     atomic.Bool  // the error has been handed out
 	clean    sync.Once
@@ -52,6 +54,7 @@ func (q *Query) on(_ driver.Origin, e driver.Event) {
 		q.totals.in.Add(c.Counters.RowsIn)
 		q.totals.out.Add(c.Counters.RowsOut)
 		q.totals.late.Add(c.Counters.Late)
+		q.totals.bad.Add(c.Counters.Quarantined)
 		if c.Counters.RowsIn > 0 {
 			q.lastData.Store(time.Now().UnixNano())
 		}
@@ -140,6 +143,7 @@ func (q *Query) Status() string {
 func (q *Query) Totals() Totals {
 	return Totals{
 		Batches: q.totals.batches.Load(), RowsIn: q.totals.in.Load(), RowsOut: q.totals.out.Load(), Late: q.totals.late.Load(),
+		Quarantined: q.totals.bad.Load(),
 	}
 }
 

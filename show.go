@@ -296,6 +296,9 @@ func (s *Session) pipeline(ctx context.Context) bool {
 
 // explainStatement answers EXPLAIN: the plan of the statement, which is not run.
 func (s *Session) explainStatement(ctx context.Context, st *ast.Explain) (*Result, error) {
+	if st.Name != nil {
+		return s.explainQuery(ctx, st)
+	}
 	if st.Stmt == nil {
 		return nil, ast.Errorf(st.Pos, "EXPLAIN %s is not supported in this version; EXPLAIN a statement", st.Mode)
 	}

@@ -92,4 +92,8 @@ type TaskResult struct {
 	Prepared []Prepared       `json:"prepared,omitempty"`
 	OutRows  []int64          `json:"out_rows,omitempty"` // rows written to each partition of the outgoing exchange
 	Millis   map[string]int64 `json:"millis,omitempty"`   // durations by phase, for progress only
+	Ops      []OpWork         `json:"ops,omitempty"`      // of a streaming query's operators, parents first
+	State    []StateWork      `json:"state,omitempty"`
+	LateBy   []LateWork       `json:"late_by,omitempty"`
+	Spread   TimeSpread       `json:"spread"`
 }

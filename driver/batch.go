@@ -66,7 +66,8 @@ type oneShot struct {
 	recv   sync.WaitGroup
 	client int // stage whose rows the reader returns; -1 if there is none
 
-	next   int // task whose rows come next
+	shown  bool // bad rows are committed
+	next   int  // task whose rows come next
 	cur    sources.Reader
 	closed bool
 }
@@ -150,6 +151,24 @@ func (b *oneShot) commit(res microbatch.Result) error {
 	return nil
 }
 
+// commitBad shows the bad rows of a query whose result was read to its end, and
+// returns io.EOF.
+func (b *oneShot) commitBad() error {
+	if len(b.d.plan.Sinks) == 0 {
+		return io.EOF
+	}
+	<-b.x.ended
+	res, err := b.x.outcome()
+	if err == nil {
+		err = b.commit(res)
+	}
+	if err != nil {
+		b.shown = false // Close throws away what was prepared
+		return err
+	}
+	return io.EOF
+}
+
 // end stops everything and waits for it.
 func (b *oneShot) end() error {
 	b.stop()
@@ -162,6 +181,10 @@ func (b *oneShot) Next(ctx context.Context) (arrow.RecordBatch, error) {
 	for {
 		if b.cur == nil {
 			if err := b.open(ctx); err != nil {
+				if errors.Is(err, io.EOF) && !b.shown {
+					b.shown = true
+					return nil, b.commitBad()
+				}
 				return nil, err
 			}
 		}
@@ -208,6 +231,11 @@ func (b *oneShot) Close() error {
 	b.x.giveUp(errClosed)
 	<-b.x.ended
 	_, _ = b.x.outcome() // the reader has been told of what went wrong
+	if !b.shown {
+		for _, r := range b.x.adopted() {
+			b.d.discard(context.WithoutCancel(b.ctx), r)
+		}
+	}
 	return errors.Join(err, b.end())
 }
 

@@ -42,6 +42,8 @@ type execution struct {
 		grace    func() bool // stops the timer that ends a cancelled run
 		watch    func() bool // stops the timer that looks for overdue tasks
 		perSrc   map[string]int64
+		late     []batch.LateWork
+		spread   batch.TimeSpread
 		results  []batch.TaskResult // adopted ones with prepared output
 	}
 }
@@ -67,6 +69,8 @@ type stageRun struct {
 	input    batch.Input        // for the stages that read it
 	counters batch.Counters
 	done     []bool // of the client's stage
+	trace    StageTrace
+	state    []batch.StateWork
 }
 
 // work is what is run: the splits of each Splits stage, and the stages whose
@@ -419,6 +423,12 @@ func (x *execution) countLocked(t taskRef, a attempt, res batch.TaskResult) {
 		r.rows += n
 	}
 	r.counters = r.counters.Add(res.Counters)
+	r.trace.note(&res, x.d.clock.Now().Sub(a.since))
+	r.state = batch.AddState(r.state, res.State)
+	x.mu.late = batch.AddLate(x.mu.late, res.LateBy...)
+	if !r.plan.Static {
+		x.mu.spread.Add(res.Spread)
+	}
 	if len(res.Prepared) > 0 {
 		x.mu.results = append(x.mu.results, res)
 	}

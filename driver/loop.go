@@ -259,7 +259,7 @@ func (q *Query) shown(id batch.ID) {
 	}
 	q.lastTrigger = t.triggered
 	p := q.progress(id, t, now, since)
-	q.keep(p)
+	q.keep(p, t.stages)
 	q.listen.send(BatchRevealed{Progress: p})
 }
 

@@ -26,6 +26,8 @@ type Progress struct {
 	ProcessedRowsPerSecond float64            `json:"processedRowsPerSecond"`
 	LateRows               int64              `json:"lateRows"`
 	QuarantinedRows        int64              `json:"quarantinedRows"`
+	Balance                RowBalance         `json:"rowBalance"`
+	ObservedMetrics        map[string]any     `json:"observedMetrics"`
 	NoData                 bool               `json:"noData,omitempty"` // the batch was run because the watermark made something due
 	Phases                 map[string]float64 `json:"phases,omitempty"` // the same durations in ms with fractions
 }
@@ -33,32 +35,62 @@ type Progress struct {
 // EventTimeProgress holds times in RFC 3339; empty if there are none.
 type EventTimeProgress struct {
 	Max       string `json:"max,omitempty"` // highest event time in the batch
+	Min       string `json:"min,omitempty"`
+	Avg       string `json:"avg,omitempty"`
 	Watermark string `json:"watermark,omitempty"`
 }
 
 // StateProgress describes the state of a stage's operators.
 type StateProgress struct {
-	OperatorName            string `json:"operatorName"`
-	NumRowsTotal            int64  `json:"numRowsTotal"`
-	MemoryUsedBytes         int64  `json:"memoryUsedBytes"`
-	NumRowsDroppedWatermark int64  `json:"numRowsDroppedByWatermark"`
+	OperatorName            string           `json:"operatorName"`
+	NumRowsTotal            int64            `json:"numRowsTotal"`
+	NumRowsUpdated          int64            `json:"numRowsUpdated"` // rows that the batch put
+	NumRowsRemoved          int64            `json:"numRowsRemoved"` // rows that the batch deleted
+	AllUpdatesTimeMs        int64            `json:"allUpdatesTimeMs"`
+	AllRemovalsTimeMs       int64            `json:"allRemovalsTimeMs"`
+	CommitTimeMs            int64            `json:"commitTimeMs"` // making the new version, summed over the partitions
+	MemoryUsedBytes         int64            `json:"memoryUsedBytes"`
+	NumRowsDroppedWatermark int64            `json:"numRowsDroppedByWatermark"`
+	NumShufflePartitions    int64            `json:"numShufflePartitions"`
+	NumStateStoreInstances  int64            `json:"numStateStoreInstances"`
+	CustomMetrics           map[string]int64 `json:"customMetrics"`
 }
 
 // SourceProgress describes what a source gave to the batch.
 type SourceProgress struct {
-	Description            string     `json:"description"`
-	StartOffset            OffsetText `json:"startOffset"`
-	EndOffset              OffsetText `json:"endOffset"`
-	LatestOffset           OffsetText `json:"latestOffset"`
-	NumInputRows           int64      `json:"numInputRows"`
-	InputRowsPerSecond     float64    `json:"inputRowsPerSecond"`
-	ProcessedRowsPerSecond float64    `json:"processedRowsPerSecond"`
+	Description            string            `json:"description"`
+	StartOffset            OffsetText        `json:"startOffset"`
+	EndOffset              OffsetText        `json:"endOffset"`
+	LatestOffset           OffsetText        `json:"latestOffset"`
+	NumInputRows           int64             `json:"numInputRows"`
+	InputRowsPerSecond     float64           `json:"inputRowsPerSecond"`
+	ProcessedRowsPerSecond float64           `json:"processedRowsPerSecond"`
+	Metrics                map[string]string `json:"metrics"`
 }
 
 // SinkProgress describes what went out.
 type SinkProgress struct {
-	Description   string `json:"description"`
-	NumOutputRows int64  `json:"numOutputRows"`
+	Description   string            `json:"description"`
+	NumOutputRows int64             `json:"numOutputRows"`
+	Metrics       map[string]string `json:"metrics"`
+}
+
+// RowBalance tells where the rows that came in have gone to: In = Used + Filtered +
+// Late + Quarantined. It ends where rows are combined: Used are those that an
+// aggregate, a join or the sink has got.
+type RowBalance struct {
+	In          int64 `json:"in"`
+	Used        int64 `json:"used"`
+	Filtered    int64 `json:"filtered"` // by WHERE, right behind the source
+	Late        int64 `json:"late"`
+	Quarantined int64 `json:"quarantined"`
+}
+
+// Balanced reports whether no row is missing.
+func (b RowBalance) Balanced() bool { return b.In == b.Used+b.Filtered+b.Late+b.Quarantined }
+
+func balanceOf(c batch.Counters) RowBalance {
+	return RowBalance{In: c.RowsIn, Used: c.Used, Filtered: c.Filtered, Late: c.LateEarly, Quarantined: c.BadEarly}
 }
 
 // OffsetText is an offset that prints as JSON where it is JSON.
@@ -94,6 +126,17 @@ const (
 	phaseTotal    = "triggerExecution" // from the trigger until the commit is durable
 )
 
+// Phases explains the keys of Progress.DurationMs, in the order in which they happen.
+var Phases = []struct{ Key, Doc string }{
+	{phaseLatest, "asking the sources how far they can be read"},
+	{phaseWAL, "making the plan durable"},
+	{phasePlanning, "cutting what is to be read into splits"},
+	{phaseRun, "the tasks: reading, computing, preparing output and state"},
+	{phaseCommit, "making the commit durable"},
+	{phaseTotal, "from the trigger until the commit is durable"},
+	{phaseReveal, "showing the output in the sinks"},
+}
+
 // trace follows a batch from its plan until its output is shown.
 type trace struct {
 	ranges    []batch.Range
@@ -109,6 +152,8 @@ type trace struct {
 	states    []StateProgress
 	rows      map[string]int64 // by source
 	outRows   int64
+	stages    []StageTrace
+	spread    batch.TimeSpread
 }
 
 func ratePerSecond(rows int64, d time.Duration) float64 {
@@ -133,6 +178,7 @@ func (q *Query) progress(id batch.ID, t *trace, now time.Time, since time.Durati
 		BatchID: int64(id), BatchDuration: now.Sub(t.triggered).Milliseconds(), DurationMs: map[string]int64{}, Phases: map[string]float64{},
 		EventTime: EventTimeProgress{Watermark: timeText(t.watermark)}, StateOperators: t.states, Sources: []SourceProgress{},
 		NumInputRows: t.counters.RowsIn, LateRows: t.counters.Late, QuarantinedRows: t.counters.Quarantined, NoData: t.noData,
+		Balance: balanceOf(t.counters), ObservedMetrics: map[string]any{},
 	}
 	if p.StateOperators == nil {
 		p.StateOperators = []StateProgress{}
@@ -146,11 +192,14 @@ func (q *Query) progress(id batch.ID, t *trace, now time.Time, since time.Durati
 		top = max(top, s.Max)
 	}
 	p.EventTime.Max = timeText(top)
+	if s := t.spread; s.Count > 0 {
+		p.EventTime.Min, p.EventTime.Avg = timeText(s.Min), timeText(batch.EventTime(s.Sum/float64(s.Count)))
+	}
 	took := now.Sub(t.triggered)
 	p.InputRowsPerSecond = ratePerSecond(p.NumInputRows, since)
 	p.ProcessedRowsPerSecond = ratePerSecond(p.NumInputRows, took)
 	for _, g := range t.ranges {
-		s := SourceProgress{Description: g.Source, StartOffset: OffsetText(g.Start), EndOffset: OffsetText(g.End), LatestOffset: OffsetText(g.End)}
+		s := SourceProgress{Description: g.Source, StartOffset: OffsetText(g.Start), EndOffset: OffsetText(g.End), LatestOffset: OffsetText(g.End), Metrics: map[string]string{}}
 		if g.Pin != "" {
 			s.EndOffset, s.LatestOffset = OffsetText(g.Pin), OffsetText(g.Pin)
 		}
@@ -168,6 +217,6 @@ func (q *Query) progress(id batch.ID, t *trace, now time.Time, since time.Durati
 			p.Sink.Description = s.Name
 		}
 	}
-	p.Sink.NumOutputRows = t.outRows
+	p.Sink.NumOutputRows, p.Sink.Metrics = t.outRows, map[string]string{}
 	return p
 }

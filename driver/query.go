@@ -65,7 +65,8 @@ type Query struct {
 
 	recent struct {
 		sync.Mutex
-		list []Progress // oldest first
+		list   []Progress   // oldest first
+		traces []BatchTrace // of the same batches
 	}
 }
 
@@ -352,11 +353,13 @@ func (q *Query) Progress() (Progress, bool) {
 	return Progress{}, false
 }
 
-func (q *Query) keep(p Progress) {
+func (q *Query) keep(p Progress, stages []StageTrace) {
 	q.recent.Lock()
 	defer q.recent.Unlock()
 	if len(q.recent.list) == progressKept {
 		q.recent.list = slices.Delete(q.recent.list, 0, 1)
+		q.recent.traces = slices.Delete(q.recent.traces, 0, 1)
 	}
+	q.recent.traces = append(q.recent.traces, BatchTrace{Stages: stages})
 	q.recent.list = append(q.recent.list, p)
 }

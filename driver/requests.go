@@ -137,6 +137,7 @@ func (q *Query) checkpoint(ctx context.Context, id batch.ID) {
 		for _, m := range ms {
 			size += m.Bytes
 		}
+		q.noteUpload(id, q.opt.Clock.Now().Sub(at))
 		q.listen.send(Checkpointed{Batch: id, Bytes: size, Took: q.opt.Clock.Now().Sub(at)})
 		q.post(microbatch.CheckpointDone{Batch: id, Manifests: ms})
 	})
@@ -298,7 +299,7 @@ func (r *runner) do(ctx context.Context, run microbatch.Run) {
 	}
 	r.keep(x)
 	ended := q.opt.Clock.Now()
-	states, rows := x.states(), x.rowsBySource()
+	states, rows, stages, spread := x.states(), x.rowsBySource(), x.stageTraces(), x.spread()
 	q.postNoting(microbatch.BatchDone{Batch: p.Batch, Attempt: run.Attempt, Result: res}, func() {
 		t := q.traces[p.Batch]
 		if t == nil && run.Mode == microbatch.Live {
@@ -306,7 +307,7 @@ func (r *runner) do(ctx context.Context, run microbatch.Run) {
 			t.ranges, t.watermark, t.noData = p.Ranges, p.Watermark, p.NoData
 		}
 		if t != nil {
-			t.times, t.states, t.rows = res.Times, states, rows
+			t.times, t.states, t.rows, t.stages, t.spread = res.Times, states, rows, stages, spread
 			t.phases[phasePlanning] += cut.Sub(began)
 			t.phases[phaseRun] += ended.Sub(cut)
 		}

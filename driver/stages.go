@@ -59,19 +59,27 @@ func (x *execution) rowsBySource() map[string]int64 {
 	return maps.Clone(x.mu.perSrc)
 }
 
-// states describes the state of each stage that keeps some. Counters come by
-// task, so the operators of one stage are counted together.
+// states describes the state of each operator that keeps some.
 func (x *execution) states() []StateProgress {
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	late := map[string]int64{}
+	for _, l := range x.mu.late {
+		late[l.Operator] += l.Rows
+	}
 	var out []StateProgress
 	for i := range x.mu.stages {
 		r := &x.mu.stages[i]
-		if len(r.plan.Stateful) == 0 {
-			continue
+		if len(r.plan.Stateful) > 0 && len(r.state) == 0 && r.tasks > 0 { // a worker that tells sums alone
+			r.state = []batch.StateWork{{Operator: strings.Join(r.plan.Stateful, "+"), Rows: r.counters.StateRows, Bytes: r.counters.StateBytes}}
 		}
-		out = append(out, StateProgress{OperatorName: strings.Join(r.plan.Stateful, "+"), NumRowsTotal: r.counters.StateRows,
-			MemoryUsedBytes: r.counters.StateBytes, NumRowsDroppedWatermark: r.counters.Late})
+		for _, s := range r.state {
+			out = append(out, StateProgress{
+				OperatorName: s.Operator, NumRowsTotal: s.Rows, NumRowsUpdated: s.Updated, NumRowsRemoved: s.Removed,
+				MemoryUsedBytes: s.Bytes, CommitTimeMs: s.CommitNanos / 1e6, NumRowsDroppedWatermark: late[s.Operator],
+				NumShufflePartitions: int64(r.tasks), NumStateStoreInstances: int64(r.tasks), CustomMetrics: map[string]int64{},
+			})
+		}
 	}
 	return out
 }

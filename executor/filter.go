@@ -172,18 +172,33 @@ func (w *watermark) Next(ctx context.Context) (arrow.RecordBatch, error) {
 		return nil, fmt.Errorf("watermark of %s: column %s is %s, not a timestamp", w.n.Source,
 			rec.Schema().Field(w.n.Col).Name, rec.Column(w.n.Col).DataType())
 	}
-	seen := w.max
-	nulls := times.NullN() > 0
-	for i, v := range times.TimestampValues() {
-		if batch.EventTime(v) > seen && !(nulls && times.IsNull(i)) {
-			seen = batch.EventTime(v)
-		}
-	}
+	seen, spread := spreadOf(times)
+	w.tc.Result.Spread.Add(spread)
 	if seen > w.max {
 		w.max = seen
 		w.report()
 	}
 	return rec, nil
+}
+
+// spreadOf finds the highest time of a column, and how the times are spread.
+func spreadOf(times *array.Timestamp) (batch.EventTime, batch.TimeSpread) {
+	vs := times.TimestampValues()
+	high, low, sum, count := arrow.Timestamp(batch.NoTime), arrow.Timestamp(batch.EndOfTime), 0.0, len(vs)
+	if times.NullN() == 0 {
+		for _, v := range vs {
+			high, low, sum = max(high, v), min(low, v), sum+float64(v)
+		}
+		return batch.EventTime(high), batch.TimeSpread{Count: int64(count), Min: batch.EventTime(low), Sum: sum}
+	}
+	count = 0
+	for i, v := range vs {
+		if times.IsValid(i) {
+			high, low, sum = max(high, v), min(low, v), sum+float64(v)
+			count++
+		}
+	}
+	return batch.EventTime(high), batch.TimeSpread{Count: int64(count), Min: batch.EventTime(low), Sum: sum}
 }
 
 // report keeps one entry per source in the task's result.
@@ -204,6 +219,8 @@ type lateFilter struct {
 	end   *computed
 	shift int64
 	keep  []int32
+	// operator is what the rows are late for, for the counts in progress.
+	operator string
 }
 
 func newLateFilter(n *physical.LateFilter, in Operator) (*lateFilter, error) {
@@ -211,7 +228,7 @@ func newLateFilter(n *physical.LateFilter, in Operator) (*lateFilter, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &lateFilter{base: base{node: n, in: []Operator{in}}, end: end, shift: n.Shift}, nil
+	return &lateFilter{base: base{node: n, in: []Operator{in}}, end: end, shift: n.Shift, operator: n.Operator}, nil
 }
 
 func (f *lateFilter) Open(ctx context.Context, tc *TaskContext) error {
@@ -249,6 +266,9 @@ func (f *lateFilter) apply(rec arrow.RecordBatch) (arrow.RecordBatch, error) {
 			f.keep = append(f.keep, int32(i))
 		}
 	}
-	f.tc.Result.Counters.Late += rec.NumRows() - int64(len(f.keep))
+	if late := rec.NumRows() - int64(len(f.keep)); late > 0 {
+		f.tc.Result.Counters.Late += late
+		f.tc.Result.LateBy = batch.AddLate(f.tc.Result.LateBy, batch.LateWork{Operator: f.operator, Rows: late})
+	}
 	return keepRows(f.tc, rec, f.keep)
 }

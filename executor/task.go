@@ -138,7 +138,7 @@ type attempt struct {
 
 type openShard struct {
 	shard batch.Shard
-	txn   statestore.Txn
+	txn   *countedTxn
 }
 
 // Run runs one spec. An error leaves nothing behind: no sealed state of its own
@@ -228,6 +228,9 @@ func (a *attempt) run(ctx context.Context) error {
 	if err := a.seal(ctx); err != nil {
 		return err
 	}
+	if a.t.plan.Stream {
+		a.res.Ops = a.t.opWork()
+	}
 	if a.env.Nanos != nil {
 		a.res.Millis = map[string]int64{"compute": (computed - start) / 1e6, "prepare": (prepared - computed) / 1e6, "seal": (a.now() - prepared) / 1e6}
 	}
@@ -265,6 +268,7 @@ func (a *attempt) newOutput(ctx context.Context) (output, error) {
 // seal makes the new state versions, after which the task has succeeded.
 func (a *attempt) seal(ctx context.Context) error {
 	for _, s := range a.txns {
+		start := a.now()
 		v, err := s.txn.Seal(ctx)
 		if err != nil {
 			return fmt.Errorf("seal state %s: %w", s.shard, err)
@@ -272,6 +276,8 @@ func (a *attempt) seal(ctx context.Context) error {
 		a.res.Shards = append(a.res.Shards, batch.ShardDigest{Shard: s.shard, Digest: v.Digest})
 		a.res.Counters.StateRows += v.Rows
 		a.res.Counters.StateBytes += v.Bytes
+		a.res.State = append(a.res.State, batch.StateWork{Operator: s.shard.Operator, Rows: v.Rows, Bytes: v.Bytes,
+			Updated: s.txn.updated, Removed: s.txn.removed, CommitNanos: a.now() - start})
 	}
 	return nil
 }
@@ -319,8 +325,9 @@ func (a *attempt) state(ctx context.Context, operator string) (statestore.Txn, e
 	if err != nil {
 		return nil, fmt.Errorf("start version %d of state %s: %w", spec.Base+1, shard, err)
 	}
-	a.txns = append(a.txns, openShard{shard: shard, txn: txn})
-	return txn, nil
+	counted := &countedTxn{Txn: txn}
+	a.txns = append(a.txns, openShard{shard: shard, txn: counted})
+	return counted, nil
 }
 
 func (a *attempt) writer(ctx context.Context, sink string, schema *arrow.Schema) (sinks.Writer, error) {

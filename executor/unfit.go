@@ -1,6 +1,7 @@
 package executor
 
 import (
+	"bytes"
 	"context"
 	"errors"
 
@@ -98,8 +99,9 @@ func (u *unfit) find(ctx context.Context, rec arrow.RecordBatch, from, to int64,
 
 // firstObject cuts the brackets of an array of one.
 func firstObject(b []byte) []byte {
+	b = bytes.TrimSpace(b)
 	if len(b) >= 2 && b[0] == '[' {
-		return b[1 : len(b)-1]
+		return bytes.TrimSpace(b[1 : len(b)-1])
 	}
 	return b
 }

@@ -1,0 +1,92 @@
+package batch
+
+// What a task tells about its work, for progress and EXPLAIN BATCH. No decision
+// depends on it, and no log keeps it.
+
+// OpWork is the work of one operator in a task, or summed over tasks.
+type OpWork struct {
+	Name  string `json:"name"`
+	Depth int    `json:"depth"` // in the tree; the root is 0
+	Rows  int64  `json:"rows"`  // handed on
+	Bytes int64  `json:"bytes"`
+	Nanos int64  `json:"nanos"` // here and below
+}
+
+// StateWork is what became of one operator's state.
+type StateWork struct {
+	Operator    string `json:"operator"`
+	Rows        int64  `json:"rows"` // after the batch
+	Bytes       int64  `json:"bytes"`
+	Updated     int64  `json:"updated"` // rows put
+	Removed     int64  `json:"removed"` // rows deleted
+	CommitNanos int64  `json:"commit_nanos"`
+}
+
+// LateWork counts the late rows that one operator has left out.
+type LateWork struct {
+	Operator string `json:"operator"`
+	Rows     int64  `json:"rows"`
+}
+
+// TimeSpread describes the event times of the rows of a source in a batch.
+type TimeSpread struct {
+	Count int64     `json:"count"` // of rows that have a time
+	Min   EventTime `json:"min"`
+	Sum   float64   `json:"sum"` // of the times, in microseconds
+}
+
+// Add takes in another part of the batch.
+func (t *TimeSpread) Add(o TimeSpread) {
+	if o.Count == 0 {
+		return
+	}
+	if t.Count == 0 || o.Min < t.Min {
+		t.Min = o.Min
+	}
+	t.Count += o.Count
+	t.Sum += o.Sum
+}
+
+// AddState adds the work of another task on the same operators.
+func AddState(sum []StateWork, more []StateWork) []StateWork {
+next:
+	for _, m := range more {
+		for i := range sum {
+			if s := &sum[i]; s.Operator == m.Operator {
+				s.Rows, s.Bytes, s.Updated, s.Removed = s.Rows+m.Rows, s.Bytes+m.Bytes, s.Updated+m.Updated, s.Removed+m.Removed
+				s.CommitNanos += m.CommitNanos
+				continue next
+			}
+		}
+		sum = append(sum, m)
+	}
+	return sum
+}
+
+// AddLate adds late rows by operator.
+func AddLate(sum []LateWork, more ...LateWork) []LateWork {
+next:
+	for _, m := range more {
+		for i := range sum {
+			if sum[i].Operator == m.Operator {
+				sum[i].Rows += m.Rows
+				continue next
+			}
+		}
+		sum = append(sum, m)
+	}
+	return sum
+}
+
+// AddOps adds the work of another task of the same stage.
+func AddOps(sum []OpWork, more []OpWork) []OpWork {
+	if sum == nil {
+		return append(sum, more...)
+	}
+	for i := range min(len(sum), len(more)) {
+		sum[i].Rows += more[i].Rows
+		sum[i].Bytes += more[i].Bytes
+		sum[i].Nanos += more[i].Nanos
+	}
+	return sum
+}
