@@ -64,7 +64,8 @@ func filter(n logical.Node, conds []exprT) logical.Node {
 }
 
 // pushProject replaces columns by what computes them. An expression that is not
-// the same each time it runs must not run twice, so it stops the condition.
+// the same each time it runs must not run twice, and one that takes long should
+// not, so it stops the condition.
 func pushProject(n *logical.Project, conds []exprT) logical.Node {
 	var below, above []exprT
 	for _, c := range conds {
@@ -72,7 +73,7 @@ func pushProject(n *logical.Project, conds []exprT) logical.Node {
 		expr.Columns(c, set)
 		ok := expr.Deterministic(c)
 		for i := range set {
-			ok = ok && expr.Deterministic(n.Exprs[i])
+			ok = ok && expr.Deterministic(n.Exprs[i]) && !isCostly(n.Exprs[i])
 		}
 		if ok {
 			below = append(below, substitute(c, n.Exprs))

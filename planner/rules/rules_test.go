@@ -116,6 +116,17 @@ Filter (x#0 < 5)
     Scan t [s, a, b, ts]`)
 }
 
+// A condition on what takes long to compute stays where it is known already.
+func TestCostlyExpressionsAreComputedOnce(t *testing.T) {
+	extract := &expr.Call{Func: &expr.Function{Name: "regexp_extract"}, Args: []expr.Expr{col(0)}, DT: expr.TypeInt64}
+	p := &logical.Project{Input: scan(), Exprs: []expr.Expr{extract}, Names: []string{"x"}}
+	f := &logical.Filter{Input: p, Cond: less(&expr.Column{Name: "x", DT: expr.TypeInt64}, expr.Int64(3))}
+	expect(t, apply(t, PushFilters, f), `
+Filter (x#0 < 3)
+  Project regexp_extract(s#0) AS x
+    Scan t [s, a, b, ts]`)
+}
+
 func TestAFilterPassesKeysAndWindowsButNotResults(t *testing.T) {
 	w := &logical.Window{Input: scan(), Time: col(3), Size: time.Hour}
 	end := w.Schema().Field(5)

@@ -23,7 +23,7 @@ func regexps() []*Entry {
 			sig("string, string -> boolean", withRegexp2(func(re *regexp.Regexp, s string) (bool, error) { return re.MatchString(s), nil }))),
 		fn("regexp_extract", "The group (1 if not given, 0 for all) of the first match, or the empty string.", "regexp_extract('100-200', '([0-9]+)-([0-9]+)', 2)", "200",
 			sig("string, string, int = 1 -> string", vec.Map3(func(*expr.KernelContext) (vec.F3[string, string, int32, string], error) {
-				var c regexpCache
+				var c guidedCache
 				return func(s, p string, g int32) (string, error) {
 					re, err := c.get(p)
 					if err != nil {
@@ -91,6 +91,24 @@ func (c *regexpCache) get(p string) (*regexp.Regexp, error) {
 	}
 	c.text, c.re = strings.Clone(p), re
 	return re, nil
+}
+
+// guidedCache keeps the last pattern as regexpCache does.
+type guidedCache struct {
+	text string
+	p    *guidedRegexp
+}
+
+func (c *guidedCache) get(text string) (*guidedRegexp, error) {
+	if c.p != nil && c.text == text {
+		return c.p, nil
+	}
+	p, err := compileGuided(text)
+	if err != nil {
+		return nil, batch.UserErrorf("[INVALID_PARAMETER_VALUE.PATTERN] '%s': %w", text, err)
+	}
+	c.text, c.p = strings.Clone(text), p
+	return p, nil
 }
 
 func withRegexp2[R vec.Value](f func(re *regexp.Regexp, s string) (R, error)) expr.Kernel {
