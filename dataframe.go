@@ -257,11 +257,51 @@ func (d *DataFrame) DropDuplicates(columns ...string) *DataFrame {
 	if len(columns) == 0 {
 		return d.Distinct()
 	}
+	if names, ok := plainNames(columns); ok {
+		return d.firsts(names)
+	}
 	keys := make([]any, len(columns))
 	for i, c := range columns {
 		keys[i] = Col(c)
 	}
 	return d.Qualify(Call("row_number").Over(PartitionBy(keys...).OrderBy(keys...)).Eq(1))
+}
+
+// DropDuplicatesWithinWatermark keeps the first row of those that are equal in the
+// columns and come within the delay of the watermark after it, so that a stream
+// forgets a key with its first row's time and that delay.
+func (d *DataFrame) DropDuplicatesWithinWatermark(columns ...string) *DataFrame {
+	names, ok := plainNames(columns)
+	if !ok || len(names) == 0 {
+		return d.derive(func() (*ast.Query, error) {
+			return nil, batch.UserErrorf("DropDuplicatesWithinWatermark(%q) needs the names of columns", columns)
+		})
+	}
+	return d.firsts(names, &ast.Literal{Kind: ast.LitString, Text: "within watermark"})
+}
+
+// plainNames reads names of columns; false if one has more than one part.
+func plainNames(columns []string) ([]ast.Ident, bool) {
+	var out []ast.Ident
+	for _, c := range columns {
+		col, ok := Col(c).e.(*ast.Column)
+		if !ok || len(col.Parts) != 1 {
+			return nil, false
+		}
+		out = append(out, col.Parts[0])
+	}
+	return out, true
+}
+
+func (d *DataFrame) firsts(names []ast.Ident, more ...ast.Expr) *DataFrame {
+	return d.derive(func() (*ast.Query, error) {
+		q, err := d.asQuery()
+		if err != nil {
+			return nil, err
+		}
+		args := append([]ast.Expr{&ast.TableArg{Query: q}, &ast.Descriptor{Columns: names}}, more...)
+		return &ast.Query{Body: all(&ast.TableFunc{Call: &ast.Call{Name: name1("DROP_DUPLICATES"), Args: args}})}, nil
+	})
 }
 
 // OrderBy sorts by columns, each with Asc, Desc, NullsFirst or NullsLast.

@@ -30,6 +30,7 @@ type queryDef struct {
 	inserts    []insertDef
 	trigger    microbatch.Trigger
 	mode       sinks.Mode
+	final      bool   // EMIT AFTER WATERMARK
 	checkpoint string // as written; "" for one by name
 }
 
@@ -70,7 +71,7 @@ func (s *Session) planStream(d *queryDef) (*planner.Query, []target, error) {
 		}
 		name := fmt.Sprintf("%s#%d", in.table.Name, i)
 		outs = append(outs, planner.Output{Node: in.node, Sink: &physical.Sink{
-			Name: name, Table: in.table.Name, Schema: in.node.Schema(), Mode: string(d.mode), Keys: in.table.Keys,
+			Name: name, Table: in.table.Name, Schema: in.node.Schema(), Mode: string(d.mode), Final: d.final, Keys: in.table.Keys,
 		}})
 		targets = append(targets, target{name: name, table: in.table, connector: c, mode: d.mode})
 	}

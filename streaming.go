@@ -133,17 +133,16 @@ func clauses(d *queryDef, c *ast.StreamingClauses) error {
 	if c.Late != nil && c.Late.Kind != "DROP" {
 		return ast.Errorf(c.Late.Pos, "LATE %s is not supported in this version; late rows are dropped and counted (LATE DROP)", c.Late.Kind)
 	}
+	if c.Trigger != nil {
+		t, err := trigger(c.Trigger.Kind, c.Trigger.Value)
+		if err != nil {
+			return ast.Errorf(c.Trigger.Pos, "%s", err.Error())
+		}
+		d.trigger = t
+	}
 	if c.Emit != nil {
-		return ast.Errorf(c.Emit.Pos, "EMIT is not supported in this version; results come out by OUTPUT MODE")
+		return emits(d, c)
 	}
-	if c.Trigger == nil {
-		return nil
-	}
-	t, err := trigger(c.Trigger.Kind, c.Trigger.Value)
-	if err != nil {
-		return ast.Errorf(c.Trigger.Pos, "%s", err.Error())
-	}
-	d.trigger = t
 	return nil
 }
 

@@ -206,6 +206,9 @@ func (b *builder) distinct(n *logical.Distinct) (*fragment, error) {
 		return b.recomputeAggregate(agg, in, "changelog", -1, incremental.Time{})
 	}
 	name := b.operatorName("distinct", agg)
+	if end, _ := incremental.EndKey(agg); end >= 0 && b.mode != "complete" {
+		return b.firstRows(&logical.Dedup{Input: n.Input, Keys: positions(len(keys))}, in), nil
+	}
 	f := b.spread(in.wrap(partial(in.root, agg)), columns(keys, names))
 	f.state = append(f.state, name)
 	b.query.Verdicts = append(b.query.Verdicts, incremental.Verdict{

@@ -111,6 +111,9 @@ func (b *builder) output(out Output) error {
 	if out.Sink != nil && out.Sink.Mode != "" {
 		b.mode = out.Sink.Mode
 	}
+	if out.Sink != nil && out.Sink.Final {
+		b.mode = "append"
+	}
 	f, err := b.build(out.Node)
 	if err != nil {
 		return err

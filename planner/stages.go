@@ -109,6 +109,8 @@ func (b *builder) build(n logical.Node) (*fragment, error) {
 		return b.analytic(n)
 	case *logical.Distinct:
 		return b.distinct(n)
+	case *logical.Dedup:
+		return b.dedup(n)
 	case *logical.Join:
 		return b.join(n)
 	case *logical.Union:

@@ -37,7 +37,9 @@ func (b *binder) tableFunc(t *ast.TableFunc) (*scope, error) {
 		return b.rangeTable(t, name)
 	case name == "SESSION":
 		return b.sessionTable(t)
-	case name == "DROP_DUPLICATES", name == "STATE":
+	case name == "DROP_DUPLICATES":
+		return b.dropDuplicates(t)
+	case name == "STATE":
 		return nil, unsupported(t.Pos, "the table function "+name)
 	default:
 		err := ast.Errorf(t.Pos, "unknown table function %q", t.Call.Name.String())

@@ -45,6 +45,7 @@ type Sink struct {
 	Mode   string        // append, update, complete, changelog
 	Keys   []string      // of an upsert
 	OneRow bool          // the result is one row, which an upsert replaces
+	Final  bool          // only what cannot change any more comes out, whatever the mode
 }
 
 // Stage is a tree of operators that runs as tasks.

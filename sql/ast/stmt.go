@@ -106,8 +106,8 @@ type Late struct {
 	Until Expr
 }
 
-// Emit says when results leave. Kind is ON WINDOW CLOSE, ON UPDATE, CHANGES
-// or EVERY.
+// Emit says when results leave. Kind is ON WINDOW CLOSE, ON UPDATE, CHANGES,
+// EVERY or ROWS; Every is the length of time or the number of rows.
 type Emit struct {
 	Pos
 	Kind  string

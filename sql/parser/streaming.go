@@ -131,11 +131,18 @@ func (p *parser) emit(pos ast.Pos) *ast.Emit {
 		e.Kind = "ON UPDATE"
 	case p.accept("CHANGES"):
 		e.Kind = "CHANGES"
+	case p.accept("AFTER"):
+		e.Kind = "ROWS"
+		e.Every = p.exprAt(precBitOr)
+		p.expect("ROWS")
 	case p.accept("EVERY"):
 		e.Kind = "EVERY"
 		e.Every = p.exprAt(precBitOr)
+		if p.accept("BEFORE") { // what comes out early is replaced when the window closes
+			p.expect("WATERMARK")
+		}
 	default:
-		p.fail("ON WINDOW CLOSE", "ON UPDATE", "CHANGES", "EVERY")
+		p.fail("ON WINDOW CLOSE", "AFTER WATERMARK", "ON UPDATE", "CHANGES", "EVERY")
 	}
 	return e
 }
