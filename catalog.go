@@ -10,6 +10,7 @@ import (
 	"github.com/sluice-stream/sluice/planner/expr"
 	"github.com/sluice-stream/sluice/planner/logical"
 	"github.com/sluice-stream/sluice/sql"
+	"github.com/sluice-stream/sluice/sql/ast"
 	"github.com/sluice-stream/sluice/sql/functions"
 )
 
@@ -24,6 +25,8 @@ type catalog struct {
 		relations  map[string]*sql.Relation // by lower-case name
 		scalars    map[string]ScalarFunc
 		aggregates map[string]AggregateFunc
+		functions  map[string]*ast.CreateFunction // see Definitions
+		variables  map[string]*variable
 		schemas    schemas
 	}
 }
@@ -33,6 +36,8 @@ func newCatalog() *catalog {
 	c.mu.relations = map[string]*sql.Relation{}
 	c.mu.scalars = map[string]ScalarFunc{}
 	c.mu.aggregates = map[string]AggregateFunc{}
+	c.mu.functions = map[string]*ast.CreateFunction{}
+	c.mu.variables = map[string]*variable{}
 	c.mu.schemas.names = map[string]string{}
 	return c
 }
@@ -119,6 +124,9 @@ func (c *catalog) Functions() []string {
 		names = append(names, n)
 	}
 	for n := range c.mu.aggregates {
+		names = append(names, n)
+	}
+	for n := range c.mu.functions {
 		names = append(names, n)
 	}
 	slices.Sort(names)

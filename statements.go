@@ -35,10 +35,21 @@ func (s *Session) execute(ctx context.Context, stmt ast.Stmt) (*Result, error) {
 	case *ast.Use:
 		return s.useStatement(st)
 	case *ast.Drop:
-		if st.Kind == "SCHEMA" {
+		switch st.Kind {
+		case "SCHEMA":
 			return s.dropSchemaStatement(st)
+		case "FUNCTION", "VARIABLE":
+			return s.dropDefinition(st)
 		}
 		return s.dropRelation(st)
+	case *ast.CreateFunction:
+		return s.createFunction(st)
+	case *ast.DeclareVariable:
+		return s.declareVariable(ctx, st)
+	case *ast.SetVariable:
+		return s.setVariable(ctx, st)
+	case *ast.ExecuteImmediate:
+		return s.executeImmediate(ctx, st)
 	case *ast.Set:
 		return s.setStatement(st)
 	case *ast.SetTimeZone:
@@ -105,7 +116,11 @@ func (s *Session) textRows(names []string, rows [][]string) *Result {
 
 // selectRows runs a query over what its tables hold now.
 func (s *Session) selectRows(ctx context.Context, st *ast.QueryStmt) (*Result, error) {
-	n, err := sql.BindQuery(s.cat, st.Query, s.bindOptions())
+	return s.selectWith(ctx, st, s.bindOptions())
+}
+
+func (s *Session) selectWith(ctx context.Context, st *ast.QueryStmt, opts sql.Options) (*Result, error) {
+	n, err := sql.BindQuery(s.cat, st.Query, opts)
 	if err != nil {
 		return nil, refused(err)
 	}

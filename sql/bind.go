@@ -51,6 +51,7 @@ type binder struct {
 	params   int // lambda parameters numbered so far
 	draws    int // calls that draw numbers without a seed, see seeded
 	budget   *budget
+	macros   []string          // names of the SQL functions that are being bound inside each other
 	outer    []*frame          // the queries around a subquery, the outermost first
 	sessions []*logical.Window // of session_window, until they have their keys
 	// correlations are the parameters numbered so far.

@@ -3,6 +3,7 @@ package sql
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -28,7 +29,15 @@ func (x *exprBinder) call(c *ast.Call) (expr.Expr, error) {
 		}
 	}
 	if len(c.Name.Parts) > 1 {
+		if def := x.b.function(c.Name); def != nil {
+			return x.callMacro(c, def)
+		}
 		return nil, ast.Errorf(c.Pos, "unknown function %q", c.Name.String()).WithHint("functions have no schema in front")
+	}
+	if _, builtin := functions.Lookup(name); !builtin {
+		if def := x.b.function(c.Name); def != nil {
+			return x.callMacro(c, def)
+		}
 	}
 	switch {
 	case c.Over != nil:
@@ -150,9 +159,12 @@ func (x *exprBinder) registered(c *ast.Call, name string, aggOnly bool) (expr.Ex
 // args binds the arguments of a call in order. The types of a lambda's
 // parameters come from the arguments before it.
 func (x *exprBinder) args(c *ast.Call, name string) ([]expr.Expr, error) {
-	out := make([]expr.Expr, len(c.Args))
-	for i, a := range c.Args {
-		var err error
+	list, err := x.positional(c, name)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]expr.Expr, len(list))
+	for i, a := range list {
 		switch a := a.(type) {
 		case *ast.Star:
 			err = ast.Errorf(a.Pos, "%s(*) has no meaning; only count takes *", name)
@@ -173,6 +185,51 @@ func (x *exprBinder) args(c *ast.Call, name string) ([]expr.Expr, error) {
 		if err != nil {
 			return nil, err
 		}
+	}
+	return out, nil
+}
+
+// parameterNames are those of the functions whose arguments may have names, as in Spark.
+var parameterNames = map[string][]string{
+	"mask":             {"str", "upperChar", "lowerChar", "digitChar", "otherChar"},
+	"count_min_sketch": {"column", "epsilon", "confidence", "seed"},
+}
+
+// positional puts arguments with names in their places; one that is left out
+// between others is its default.
+func (x *exprBinder) positional(c *ast.Call, name string) ([]ast.Expr, error) {
+	names := parameterNames[name]
+	first := slices.IndexFunc(c.Args, func(a ast.Expr) bool { _, ok := a.(*ast.NamedArg); return ok })
+	if names == nil || first < 0 {
+		return c.Args, nil
+	}
+	out := slices.Clone(c.Args[:first])
+	for _, a := range c.Args[first:] {
+		n, ok := a.(*ast.NamedArg)
+		if !ok {
+			return nil, ast.Errorf(a.Position(), "%s: an argument without a name stands behind one with a name", name)
+		}
+		i := slices.IndexFunc(names, func(p string) bool { return strings.EqualFold(p, n.Name.Name) })
+		switch {
+		case i < 0:
+			return nil, ast.Errorf(n.Pos, "%s has no argument %q", name, n.Name.Name).WithHint("there are %s", strings.Join(names, ", "))
+		case i < len(out) && out[i] != nil:
+			return nil, ast.Errorf(n.Pos, "%s: the argument %s is given twice", name, names[i])
+		}
+		for len(out) <= i {
+			out = append(out, nil)
+		}
+		out[i] = n.X
+	}
+	for i, a := range out {
+		if a != nil {
+			continue
+		}
+		d, ok := functions.Default(name, i)
+		if !ok {
+			return nil, ast.Errorf(c.Pos, "%s needs the argument %s", name, names[i])
+		}
+		out[i] = boundArg{Column: &ast.Column{Pos: c.Pos, Parts: []ast.Ident{{Pos: c.Pos, Name: names[i]}}}, e: d}
 	}
 	return out, nil
 }

@@ -20,6 +20,12 @@ func (b *binder) computed(e expr.Expr) expr.Expr {
 	})
 }
 
+// Constant computes an expression without columns; false if that fails.
+func Constant(e expr.Expr, zone string) (*expr.Literal, bool) {
+	l, ok := newBinder(nil, Options{Zone: zone}).computed(e).(*expr.Literal)
+	return l, ok
+}
+
 func (b *binder) foldCall(e *expr.Call) expr.Expr {
 	if e.Func.Volatility != expr.Immutable || len(e.Args) == 0 {
 		return e

@@ -37,6 +37,7 @@ type exprBinder struct {
 	// that an alias counts first (HAVING).
 	ungrouped func(e expr.Expr) bool
 	lambda    *lambdaScope
+	macro     *macro // of the SQL function whose body this is; nil elsewhere
 	// cell is what the rows of an aggregate have to meet, besides its FILTER.
 	cell ast.Expr
 }
@@ -178,6 +179,9 @@ func (x *exprBinder) column(e *ast.Column) (expr.Expr, error) {
 			return x.fields(l.param, e.Parts[1:])
 		}
 	}
+	if x.macro != nil {
+		return x.inMacro(e)
+	}
 	i, used, err := x.sc.lookup(e.Parts)
 	if x.aliasFirst && x.alias != nil && !(i >= 0 && x.repeated != nil && x.repeated(first)) {
 		if v := x.alias(first); v != nil && (len(e.Parts) == 1 || hasFields(v, e.Parts[1:])) {
@@ -209,7 +213,21 @@ func (x *exprBinder) column(e *ast.Column) (expr.Expr, error) {
 	if len(e.Parts) == 1 && strings.EqualFold(first, "grouping__id") && x.group != nil { // Hive's name for it
 		return x.grouping(&ast.Call{Pos: e.Pos, Name: ast.Name{Pos: e.Pos, Parts: e.Parts}}, "grouping_id")
 	}
+	if v, used := x.b.variable(e.Parts); v != nil {
+		return x.fields(v, e.Parts[used:])
+	}
 	return nil, unknownColumn(x.sc, e.Parts)
+}
+
+// inMacro binds a name in the body of an SQL function: a parameter or a variable.
+func (x *exprBinder) inMacro(e *ast.Column) (expr.Expr, error) {
+	if v, used := x.macro.lookup(e.Parts); v != nil {
+		return x.fields(v, e.Parts[used:])
+	}
+	if v, used := x.b.variable(e.Parts); v != nil {
+		return x.fields(v, e.Parts[used:])
+	}
+	return nil, ast.Errorf(e.Pos, "there is no parameter %q", dotted(e.Parts))
 }
 
 // outerColumn binds a name that was said to be of a query around this one.

@@ -28,6 +28,13 @@ func (b *binder) param(e *ast.Column) (expr.Expr, int, error) {
 		if f.lateral {
 			continue
 		}
+		if m := f.bind.macro; m != nil { // what is around a call, its body does not see
+			v, used := m.lookup(e.Parts)
+			if v == nil {
+				return nil, 0, nil
+			}
+			return b.paramFor(f, v, e.Parts[used-1].Name), used, nil
+		}
 		col, used, err := f.sc.lookup(e.Parts)
 		if err != nil {
 			return nil, 0, err

@@ -26,6 +26,9 @@ var windowFuncs = map[string]struct {
 func (b *binder) tableFunc(t *ast.TableFunc) (*scope, error) {
 	name := strings.ToUpper(t.Call.Name.Parts[len(t.Call.Name.Parts)-1].Name)
 	f, ok := windowFuncs[name]
+	if def := b.function(t.Call.Name); def != nil && !ok {
+		return b.tableMacro(t, def)
+	}
 	switch {
 	case ok && len(t.Call.Name.Parts) == 1:
 	case generatorName(t.Call) != "":

@@ -62,7 +62,9 @@ func (p *printer) stmt(s Stmt) {
 		p.name(s.Name)
 		p.flag(s.Cascade, " CASCADE")
 	default:
-		p.command(s)
+		if !p.definition(s) {
+			p.command(s)
+		}
 	}
 }
 

@@ -90,6 +90,24 @@ func IsAggregate(name string) bool {
 	return ok && e.Agg
 }
 
+// Default is what stands for argument i of a function if it is left out.
+func Default(name string, i int) (expr.Expr, bool) {
+	e, ok := Lookup(name)
+	if !ok {
+		return nil, false
+	}
+	sigs := e.sigs
+	for _, a := range e.aggSigs {
+		sigs = append(sigs[:len(sigs):len(sigs)], a.Sig)
+	}
+	for _, s := range sigs {
+		if i < len(s.params) && s.params[i].def != nil {
+			return s.params[i].def, true
+		}
+	}
+	return nil, false
+}
+
 // Names lists all names and aliases in order, for suggestions and SHOW FUNCTIONS.
 func Names() []string {
 	out := make([]string, 0, len(byName))

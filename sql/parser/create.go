@@ -12,6 +12,8 @@ func (p *parser) create() ast.Stmt {
 		return p.createTable(&ast.CreateTable{Pos: pos, OrReplace: replace, Temporary: temp})
 	case p.accept("VIEW"):
 		return p.createView(&ast.CreateView{Pos: pos, OrReplace: replace, Temporary: temp})
+	case p.accept("FUNCTION"):
+		return p.createFunction(&ast.CreateFunction{Pos: pos, OrReplace: replace, Temporary: temp})
 	case !temp && p.accept("MATERIALIZED"):
 		p.expect("VIEW")
 		return p.createView(&ast.CreateView{Pos: pos, OrReplace: replace, Materialized: true})
@@ -27,7 +29,7 @@ func (p *parser) create() ast.Stmt {
 		}
 		return s
 	}
-	p.fail("TABLE", "VIEW", "MATERIALIZED VIEW", "STREAMING QUERY", "SCHEMA")
+	p.fail("TABLE", "VIEW", "FUNCTION", "MATERIALIZED VIEW", "STREAMING QUERY", "SCHEMA")
 	return nil
 }
 

@@ -132,6 +132,9 @@ func (l *lexer) next() bool {
 		l.quoted(1, l.peek(1), false, tokString)
 	case (c == 'x' || c == 'X') && (l.peek(1) == '\'' || l.peek(1) == '"' && !l.quotedIDs):
 		l.quoted(1, l.peek(1), false, tokBinary)
+	case (c == 'x' || c == 'X') && l.quoteBehindBlanks() > 0:
+		n := l.quoteBehindBlanks()
+		l.quoted(n, l.peek(n), false, tokBinary)
 	case isDigit(c) || c == '.' && isDigit(l.peek(1)) && !l.afterName():
 		l.number()
 	case isWordStart(c):
@@ -146,6 +149,19 @@ func (l *lexer) next() bool {
 		l.operator()
 	}
 	return true
+}
+
+// quoteBehindBlanks is how far behind the character here a string starts, with
+// nothing but blanks between; 0 if none does.
+func (l *lexer) quoteBehindBlanks() int {
+	n := 1
+	for l.peek(n) == ' ' {
+		n++
+	}
+	if l.peek(n) == '\'' {
+		return n
+	}
+	return 0
 }
 
 // afterName says that the token before ends a value, with no space between, so

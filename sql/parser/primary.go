@@ -40,7 +40,7 @@ func (p *parser) primary() ast.Expr {
 		if e := p.keywordExpr(t); e != nil {
 			return e
 		}
-		if !reserved[t.word] || (t.word == "LEFT" || t.word == "RIGHT") && p.peek(1).is("(") {
+		if !reserved[t.word] || operandWords[t.word] || t.word == "LIKE" && p.peek(1).is("(") {
 			return p.nameOrCall()
 		}
 	default: // the end, or a character that starts nothing
@@ -175,7 +175,7 @@ func (p *parser) lambdaAhead() bool {
 	n := 1
 	for {
 		t := p.peek(n)
-		if t.kind != tokWord && t.kind != tokQuoted || t.kind == tokWord && reserved[t.word] {
+		if t.kind != tokWord && t.kind != tokQuoted || t.kind == tokWord && reserved[t.word] && !operandWords[t.word] {
 			return false
 		}
 		switch nx := p.peek(n + 1); {
@@ -194,14 +194,24 @@ func (p *parser) lambda() ast.Expr {
 	defer p.leave()
 	l := &ast.Lambda{Pos: p.pos()}
 	if p.accept("(") {
-		l.Params = p.identList("a parameter of the lambda")
+		l.Params = []ast.Ident{p.lambdaParam()}
+		for p.accept(",") {
+			l.Params = append(l.Params, p.lambdaParam())
+		}
 		p.expect(")")
 	} else {
-		l.Params = []ast.Ident{p.ident("a parameter of the lambda")}
+		l.Params = []ast.Ident{p.lambdaParam()}
 	}
 	p.expect("->")
 	l.Body = p.argValue()
 	return l
+}
+
+func (p *parser) lambdaParam() ast.Ident {
+	if operandWords[p.tok().word] {
+		return p.anyIdent("a parameter of the lambda")
+	}
+	return p.ident("a parameter of the lambda")
 }
 
 // star reads * and what changes the list of columns; the qualifier was read already.

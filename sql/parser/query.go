@@ -302,6 +302,12 @@ func (p *parser) selectItem() ast.SelectItem {
 	return it
 }
 
+// endsItem says whether a token can stand behind an item of a select list alone, so
+// that even a reserved word before it is a name.
+func (p *parser) endsItem(t *token) bool {
+	return t.kind == tokEOF || t.is(",") || t.is(")") || t.is(";") || t.is("FROM") || t.is("|>")
+}
+
 // aliasAfterAs reads the name behind AS, where nothing but a name can stand: in
 // quotes of any kind, as other dialects write it, or a word such as NULL.
 func (p *parser) aliasAfterAs() ast.Ident {
@@ -312,6 +318,10 @@ func (p *parser) aliasAfterAs() ast.Ident {
 		return ast.Ident{Pos: t.pos, Name: t.text, Quoted: true}
 	case t.is("TRUE"), t.is("FALSE"), t.is("NULL"):
 		return p.anyIdent("a name after AS")
+	case t.kind == tokWord && reserved[t.word] && !t.is("FROM") && p.endsItem(p.peek(1)):
+		id := p.anyIdent("a name after AS")
+		id.Quoted = true
+		return id
 	}
 	return p.ident("a name after AS")
 }

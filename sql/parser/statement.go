@@ -35,7 +35,12 @@ func (p *parser) statement() ast.Stmt {
 	case "DESCRIBE", "DESC":
 		return p.describe()
 	case "SET":
+		if p.setsVariable() {
+			return p.setVariable()
+		}
 		return p.set()
+	case "DECLARE":
+		return p.declare()
 	case "RESET":
 		return p.reset()
 	case "EXPLAIN":
@@ -46,7 +51,9 @@ func (p *parser) statement() ast.Stmt {
 		return &ast.StatementSet{Pos: t.pos, Inserts: p.insertBlock()}
 	case "EXECUTE":
 		p.advance()
-		p.expect("STATEMENT")
+		if p.expectOne("STATEMENT", "IMMEDIATE") == "IMMEDIATE" {
+			return p.executeImmediate(t.pos)
+		}
 		p.expect("SET")
 		return &ast.StatementSet{Pos: t.pos, Inserts: p.insertBlock()}
 	case "REFRESH":
@@ -76,8 +83,8 @@ const rowsChange = "rows of a table are not changed in place; write a new table 
 var refused = map[string]string{
 	"UPDATE": rowsChange, "DELETE": rowsChange, "MERGE": rowsChange,
 	"TRUNCATE": "drop the table, or write it anew by INSERT OVERWRITE",
-	"CALL":     "there are no procedures", "DECLARE": "there are no variables of a session; parameters are given by the program",
-	"GRANT": "who may read a table is decided where its data is", "REVOKE": "who may read a table is decided where its data is",
+	"CALL":     "there are no procedures",
+	"GRANT":    "who may read a table is decided where its data is", "REVOKE": "who may read a table is decided where its data is",
 	"ANALYZE": "statistics come from the files when they are read", "MSCK": "partitions are found when they are read",
 	"REPAIR": "partitions are found when they are read", "LOAD": "write CREATE TABLE .. WITH ('path' = ..) and INSERT INTO",
 	"CACHE": "write CREATE TABLE .. AS SELECT", "UNCACHE": "nothing is cached", "CLEAR": "nothing is cached",
@@ -153,7 +160,7 @@ func (p *parser) drop() ast.Stmt {
 		p.expect("VIEW")
 		d.Kind = "MATERIALIZED VIEW"
 	} else {
-		d.Kind = p.expectOne("TABLE", "VIEW", "FUNCTION", "SCHEMA", "DATABASE", "STREAMING QUERY", "MATERIALIZED VIEW")
+		d.Kind = p.expectOne("TABLE", "VIEW", "FUNCTION", "VARIABLE", "SCHEMA", "DATABASE", "STREAMING QUERY", "MATERIALIZED VIEW")
 	}
 	if d.Kind == "DATABASE" {
 		d.Kind = "SCHEMA"

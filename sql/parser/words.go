@@ -10,6 +10,9 @@ var reserved = set(
 	"WITH",
 )
 
+// operandWords are reserved for joins, and names where an operand has to stand.
+var operandWords = set("LEFT", "RIGHT")
+
 // notAlias are words that may be names but, without AS, start a clause.
 var notAlias = set(
 	"ANTI", "ASOF", "CLUSTER", "DISTRIBUTE", "EMIT", "FETCH", "MATCH_RECOGNIZE", "MATCH_CONDITION", "MINUS",
