@@ -23,6 +23,7 @@ const (
 	batchQuarantine  = "quarantine"
 	streamQuarantine = "_quarantine" // behind the query's name
 	quarantineDir    = "quarantine"  // in the query's checkpoint
+	quarantineSink   = "#quarantine" // behind the table's name
 )
 
 const policyQuarantine = "quarantine"
@@ -107,7 +108,7 @@ func (s *Session) quarantineTable(name, query, dir string) (target, physical.Qua
 	if rel.Table == nil {
 		return target{}, physical.Quarantine{}, refused(batch.UserErrorf("%q is a view and cannot take bad rows", name))
 	}
-	q := physical.Quarantine{Sink: rel.Table.Name + "#quarantine"}
+	q := physical.Quarantine{Sink: rel.Table.Name + quarantineSink}
 	var fields []arrow.Field
 	for _, c := range rel.Table.Columns {
 		at := physical.QuarantineSchema.FieldIndices(strings.ToLower(c.Name))

@@ -194,3 +194,65 @@ func scanRows(t *testing.T, s *Session, stmt string) []string {
 	}
 	return rows
 }
+
+// TestReplayQuarantine lets bad rows come again once their table takes them: each
+// once, however often the statement is given and wherever a crash cuts it off.
+func TestReplayQuarantine(t *testing.T) {
+	dir := t.TempDir()
+	open := func(ragged, policy string) *Session {
+		s := openSession(t, Options{})
+		must(t, s, fmt.Sprintf(`SET 'errors.policy' = '%[3]s';
+CREATE TABLE src (id INT, k STRING) WITH ('connector'='filesystem','path'='%[1]s/in','format'='csv','bad-rows'='quarantine','csv.ragged-rows'='%[2]s');
+CREATE TABLE dst (id INT, q INT) WITH ('connector'='filesystem','path'='%[1]s/out','format'='csv');
+CREATE STREAMING QUERY q TRIGGER AVAILABLE NOW CHECKPOINT '%[1]s/ck' AS INSERT INTO dst SELECT id, 10 DIV id FROM src WHERE k <> 'z'`, dir, ragged, policy))
+		if err := s.AwaitAll(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	putFile(t, filepath.Join(dir, "in", "a.csv"), "id,k\n1,a\n2\nx,b\n0,c\n")
+	s := open("fail", "quarantine")
+	if got := fmt.Sprint(scanRows(t, s, "SELECT * FROM dst")); got != "[[1 10]]" {
+		t.Fatalf("before: %s", got)
+	}
+	s = open("pad", "null")
+	must(t, s, "REPLAY QUARANTINE FOR q WHERE reason LIKE '%too few%'")
+	cutOff(t, dir)
+	must(t, s, "REPLAY QUARANTINE FOR q; REPLAY QUARANTINE FOR q; START STREAMING QUERY q")
+	if err := s.AwaitAll(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	// The row of one field has no k now, which is not <> 'z'; that of 0 has no
+	// quotient; x is no number still.
+	if got := fmt.Sprint(scanRows(t, s, "SELECT * FROM dst ORDER BY id")); got != "[[0 NULL] [1 10]]" {
+		t.Errorf("after: %s", got)
+	}
+	if got := fmt.Sprint(scanRows(t, s, "SELECT batch_id, CAST(raw AS STRING) FROM q_quarantine ORDER BY batch_id, 2")); got != `[[0 2] [0 x,b] [0 {"id":0,"k":"c"}] [1 x,b]]` {
+		t.Errorf("bad rows: %s", got)
+	}
+	notes, err := os.ReadDir(filepath.Join(dir, "ck", replayDir))
+	if err != nil || len(notes) != 3 {
+		t.Fatalf("%d notes, %v", len(notes), err)
+	}
+	_, err = tryRows(t, s, "REPLAY QUARANTINE FOR nobody")
+	wantError(t, err, "no streaming query")
+}
+
+// cutOff leaves the only replay as a crash does between its note and its file.
+func cutOff(t *testing.T, dir string) {
+	t.Helper()
+	for pattern, to := range map[string]func(string) error{
+		filepath.Join(dir, "in", "replay-*"): os.Remove,
+		filepath.Join(dir, "ck", replayDir, "*"+notePlaced): func(name string) error {
+			return os.Rename(name, strings.TrimSuffix(name, notePlaced)+noteOpen)
+		},
+	} {
+		names, err := filepath.Glob(pattern)
+		if err != nil || len(names) != 1 {
+			t.Fatalf("%s: %v %v", pattern, names, err)
+		}
+		if err := to(names[0]); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -62,6 +62,8 @@ func (s *Session) execute(ctx context.Context, stmt ast.Stmt) (*Result, error) {
 		return s.describe(st)
 	case *ast.Explain:
 		return s.explainStatement(ctx, st)
+	case *ast.ReplayQuarantine:
+		return s.replayQuarantine(ctx, st)
 	default:
 		return nil, ast.Errorf(stmt.Position(), "this statement is not supported in this version")
 	}
