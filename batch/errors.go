@@ -50,6 +50,10 @@ func ExternalError(err error, retry bool) error {
 	return &Error{Kind: External, Retry: retry, Err: err}
 }
 
+// ErrGivenUp is what a reader is told who follows rows of a task while they are made,
+// when the attempt that made them was given up. Another attempt may make them again.
+var ErrGivenUp = errors.New("the attempt at it was given up")
+
 // KindOf returns the kind of the outermost *Error in err's chain, else Internal.
 func KindOf(err error) (k Kind, retry bool) {
 	var e *Error

@@ -69,6 +69,8 @@ type oneShot struct {
 	shown  bool // bad rows are committed
 	next   int  // task whose rows come next
 	cur    sources.Reader
+	live   context.Context // ends when the attempt that cur reads has failed
+	number int             // of that attempt
 	closed bool
 }
 
@@ -176,7 +178,7 @@ func (b *oneShot) end() error {
 	return b.d.undeploy()
 }
 
-// Next returns the next rows, task by task.
+// Next returns the next rows, task by task, each while it is made.
 func (b *oneShot) Next(ctx context.Context) (arrow.RecordBatch, error) {
 	for {
 		if b.cur == nil {
@@ -188,31 +190,56 @@ func (b *oneShot) Next(ctx context.Context) (arrow.RecordBatch, error) {
 				return nil, err
 			}
 		}
-		rec, err := b.cur.Next(ctx)
-		if err == nil {
-			return rec, nil
+		rec, err := b.read(ctx)
+		if rec != nil || err != nil {
+			return rec, err
 		}
-		cerr := b.cur.Close()
-		b.cur = nil
-		if !errors.Is(err, io.EOF) {
-			return nil, errors.Join(err, cerr)
-		}
-		if cerr != nil {
-			return nil, cerr
-		}
-		b.next++
-		b.x.consumed(b.ctx, b.next)
 	}
 }
 
-// open waits for the next task and reads its output.
+// read returns the next rows of the task that is read; nil if it has ended or is
+// to be read from its start again.
+func (b *oneShot) read(ctx context.Context) (arrow.RecordBatch, error) {
+	live, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(b.live, cancel)()
+	rec, err := b.cur.Next(live)
+	switch {
+	case err == nil && b.x.give(b.client, b.next, b.number):
+		return rec, nil
+	case err == nil: // of an attempt that failed meanwhile
+		rec.Release()
+	case ctx.Err() != nil:
+		return nil, context.Cause(ctx)
+	case errors.Is(err, io.EOF):
+		// The task has made all its rows; now it must be done.
+		if err := b.x.awaitEnd(ctx, b.client, b.next, b.number); err == nil {
+			b.next++
+			b.x.consumed(b.ctx, b.next)
+		} else if !errors.Is(err, batch.ErrGivenUp) {
+			return nil, err
+		}
+	case b.live.Err() == nil && !errors.Is(err, batch.ErrGivenUp):
+		return nil, err
+	default:
+		if err := b.x.awaitEnd(ctx, b.client, b.next, b.number); err != nil && !errors.Is(err, batch.ErrGivenUp) {
+			return nil, err
+		}
+	}
+	err = b.cur.Close()
+	b.cur = nil
+	return nil, err
+}
+
+// open waits until the next task is under way and reads its output.
 func (b *oneShot) open(ctx context.Context) error {
-	node, err := b.x.awaitTask(ctx, b.client, b.next)
+	at, err := b.x.awaitTask(ctx, b.client, b.next)
 	if err != nil {
 		return err
 	}
-	ref := transport.StreamRef{Key: b.d.key, Batch: 0, Stage: b.client, Task: b.next}
-	if b.cur, err = b.d.tr.Fetch(ctx, node, ref); err != nil {
+	b.live, b.number = at.live, at.number
+	ref := transport.StreamRef{Key: b.d.key, Batch: 0, Stage: b.client, Task: b.next, Follow: true, Attempt: b.x.first + b.number}
+	if b.cur, err = b.d.tr.Fetch(ctx, at.node, ref); err != nil {
 		return fmt.Errorf("read the rows of task %d: %w", b.next, err)
 	}
 	return nil
@@ -240,43 +267,3 @@ func (b *oneShot) Close() error {
 }
 
 var errClosed = errors.New("the reader was closed")
-
-// consumed lets tasks run on, up to the window ahead of the reader.
-func (x *execution) consumed(ctx context.Context, tasks int) {
-	x.mu.Lock()
-	x.mu.read = tasks
-	sends := x.takeLocked()
-	x.mu.Unlock()
-	x.send(ctx, sends)
-}
-
-// awaitTask returns where the output of a task of the client's stage lies, once
-// it is done; io.EOF after the last one.
-func (x *execution) awaitTask(ctx context.Context, stage, task int) (transport.NodeID, error) {
-	for {
-		x.mu.Lock()
-		r := &x.mu.stages[stage]
-		err, over := x.mu.err, x.mu.over
-		done := task < len(r.done) && r.done[task]
-		last := task >= len(r.done)
-		var node transport.NodeID
-		if done {
-			node = r.nodes[task]
-		}
-		x.mu.Unlock()
-		switch {
-		case err != nil:
-			return "", err
-		case done:
-			return node, nil
-		case last || over: // a stage that was skipped has no rows
-			return "", io.EOF
-		}
-		select {
-		case <-x.moved:
-		case <-x.ended:
-		case <-ctx.Done():
-			return "", context.Cause(ctx)
-		}
-	}
-}

@@ -37,7 +37,8 @@ type execution struct {
 		load     map[transport.NodeID]int
 		tries    map[taskRef]int // beyond the first
 		read     int             // tasks of the client's stage that were consumed
-		err      error           // the run is given up
+		follow   following
+		err      error // the run is given up
 		over     bool
 		grace    func() bool // stops the timer that ends a cancelled run
 		watch    func() bool // stops the timer that looks for overdue tasks
@@ -307,6 +308,9 @@ func (x *execution) takeLocked() []order {
 		number := x.mu.tries[t]
 		x.mu.underWay[t] = attempt{number: number, node: node, since: x.d.clock.Now()}
 		x.mu.load[node]++
+		if x.mu.stages[t.stage].done != nil {
+			x.movedLocked()
+		}
 		out = append(out, order{ref: t, node: node, msg: x.messageLocked(t, number)})
 	}
 	x.mu.ready = waiting
@@ -437,10 +441,7 @@ func (x *execution) countLocked(t taskRef, a attempt, res batch.TaskResult) {
 	}
 	if r.done != nil {
 		r.done[t.partition] = true
-		select {
-		case x.moved <- struct{}{}:
-		default:
-		}
+		x.movedLocked()
 	}
 }
 
@@ -457,7 +458,7 @@ func (x *execution) failed(ctx context.Context, f transport.Failed) {
 	}
 	_, retry := batch.KindOf(f.Err)
 	cancelled := x.mu.err != nil
-	again := retry && !cancelled && a.number+1 < x.d.opt.TaskAttemptsMax && ctx.Err() == nil
+	again := retry && !cancelled && !x.givenLocked(t) && a.number+1 < x.d.opt.TaskAttemptsMax && ctx.Err() == nil
 	if again {
 		x.mu.tries[t] = a.number + 1
 		x.mu.ready = append(x.mu.ready, t)
@@ -470,6 +471,7 @@ func (x *execution) failed(ctx context.Context, f transport.Failed) {
 	if !again {
 		x.giveUp(fmt.Errorf("stage %d, partition %d: %w", f.Task.Stage, f.Task.Partition, f.Err))
 	}
+	x.unfollow(t)
 	x.send(ctx, sends)
 }
 
@@ -484,6 +486,7 @@ func (x *execution) giveUp(err error) {
 		return
 	}
 	x.mu.err, x.mu.ready = err, nil
+	x.unfollowLocked()
 	cancels := make([]order, 0, len(x.mu.underWay))
 	for t, a := range x.mu.underWay {
 		cancels = append(cancels, order{node: a.node, ref: t, msg: transport.Run{Spec: batch.TaskSpec{Task: x.taskID(t, a.number)}}})

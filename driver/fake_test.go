@@ -253,6 +253,8 @@ type fakeWorker struct {
 	fault func(batch.TaskSpec) error
 	// hold makes matching tasks wait for their Cancel.
 	hold func(batch.TaskSpec) bool
+	// cut, if it returns something, is what a reader gets that follows a task.
+	cut func(transport.StreamRef) (arrow.RecordBatch, error)
 	// mute makes it not answer a Cancel either.
 	mute bool
 
@@ -262,6 +264,7 @@ type fakeWorker struct {
 	parts int
 	held  map[batch.TaskID]batch.Term
 	rows  map[exchangeKey][]int64
+	came  chan struct{}    // closed when rows were added
 	runs  []batch.TaskSpec // of stages that are not the counting one
 	keep  bool             // remember runs
 }
@@ -287,7 +290,7 @@ func startWorkerAt(t testing.TB, net *inproc.Network, id transport.NodeID, fs vf
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &fakeWorker{node: node, store: store, held: map[batch.TaskID]batch.Term{}, rows: map[exchangeKey][]int64{}, keep: true}
+	w := &fakeWorker{node: node, store: store, held: map[batch.TaskID]batch.Term{}, rows: map[exchangeKey][]int64{}, came: make(chan struct{}), keep: true}
 	node.Serve(w.serve)
 	w.wg.Go(w.loop)
 	return w
@@ -369,6 +372,8 @@ func (w *fakeWorker) runTask(ctx context.Context, run transport.Run) (batch.Task
 		}
 		w.mu.Lock()
 		w.rows[exchangeKey{s.Task.Batch, s.Task.Stage, s.Task.Partition}] = rows
+		close(w.came)
+		w.came = make(chan struct{})
 		w.mu.Unlock()
 		res.Counters.RowsIn = int64(len(rows))
 		res.OutRows = []int64{int64(len(rows))}
@@ -512,11 +517,47 @@ func (w *fakeWorker) serve(_ context.Context, ref transport.StreamRef) (sources.
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	rows, ok := w.rows[exchangeKey{ref.Batch, ref.Stage, ref.Task}]
+	if ref.Follow {
+		return &numberFollower{w: w, ref: ref}, nil
+	}
 	if !ok {
 		return nil, fmt.Errorf("no output of batch %d, stage %d, task %d", ref.Batch, ref.Stage, ref.Task)
 	}
 	return &numberReader{rows: slices.Clone(rows)}, nil
 }
+
+// numberFollower waits for the rows of a task.
+type numberFollower struct {
+	w    *fakeWorker
+	ref  transport.StreamRef
+	rows *numberReader
+}
+
+func (f *numberFollower) Next(ctx context.Context) (arrow.RecordBatch, error) {
+	for f.rows == nil {
+		if f.w.cut != nil {
+			if rec, err := f.w.cut(f.ref); rec != nil || err != nil {
+				return rec, err
+			}
+		}
+		f.w.mu.Lock()
+		rows, ok := f.w.rows[exchangeKey{f.ref.Batch, f.ref.Stage, f.ref.Task}]
+		came := f.w.came
+		f.w.mu.Unlock()
+		if ok {
+			f.rows = &numberReader{rows: slices.Clone(rows)}
+			break
+		}
+		select {
+		case <-came:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	return f.rows.Next(ctx)
+}
+
+func (f *numberFollower) Close() error { return nil }
 
 type numberReader struct{ rows []int64 }
 

@@ -21,7 +21,38 @@ type output interface {
 	discard()
 }
 
-// toExchange hands rows to later stages, or to the client.
+// toClient hands rows to the client, who reads them while they are made.
+type toClient struct {
+	tc    *TaskContext
+	w     *exchange.LiveWriter
+	rows  int64
+	small coalescer
+}
+
+func (o *toClient) write(ctx context.Context, rec arrow.RecordBatch) error {
+	first := o.rows == 0
+	o.rows += rec.NumRows()
+	if first { // somebody waits for it, however few rows it has
+		return o.w.Append(ctx, rec)
+	}
+	return o.small.add(o.tc, rec, func(rec arrow.RecordBatch) error { return o.w.Append(ctx, rec) })
+}
+
+func (o *toClient) finish(ctx context.Context, res *batch.TaskResult) error {
+	if err := o.small.flush(o.tc, func(rec arrow.RecordBatch) error { return o.w.Append(ctx, rec) }); err != nil {
+		return err
+	}
+	res.Counters.RowsOut += o.rows
+	res.OutRows = []int64{o.rows}
+	return o.w.Commit()
+}
+
+func (o *toClient) discard() {
+	o.small.drop()
+	o.w.Discard()
+}
+
+// toExchange hands rows to later stages.
 type toExchange struct {
 	tc    *TaskContext
 	w     *exchange.Writer

@@ -51,6 +51,9 @@ type Env struct {
 	Budget int64
 	// Pressure reports that memory is short; nil never does.
 	Pressure func() bool
+	// Yield says that the task waits for who reads its rows, until it calls what
+	// Yield returned: another may run in its place. Nil: none does.
+	Yield func() (resume func())
 	// Nanos is a monotonic clock for the times of operators; nil measures none.
 	Nanos func() int64
 }
@@ -259,7 +262,12 @@ func (a *attempt) newOutput(ctx context.Context) (output, error) {
 		var err error
 		o.w, err = a.writer(ctx, to.Sink, a.t.root.Schema())
 		return o, err
-	case physical.ToOne, physical.ToAll, physical.ToClient:
+	case physical.ToClient:
+		if !a.t.plan.Stream {
+			return &toClient{tc: a.tc, w: a.env.Outputs.LiveWriter(ref, spec.Task.Attempt, a.env.Yield)}, nil
+		}
+		return &toExchange{tc: a.tc, w: a.env.Outputs.Writer(ref, a.t.stage.Static)}, nil
+	case physical.ToOne, physical.ToAll:
 		return &toExchange{tc: a.tc, w: a.env.Outputs.Writer(ref, a.t.stage.Static)}, nil
 	}
 	return nil, fmt.Errorf("stage %d has no output", a.t.stage.ID)

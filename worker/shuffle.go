@@ -36,6 +36,10 @@ func (w *Worker) fetch(ctx context.Context, run transport.Run, in batch.Input, p
 
 // serve answers other nodes, and whoever reads what a plan gives its client.
 func (w *Worker) serve(_ context.Context, ref transport.StreamRef) (sources.Reader, error) {
+	out := exchange.Ref{Key: ref.Key, Batch: ref.Batch, Stage: ref.Stage, Task: ref.Task}
+	if ref.Follow { // perhaps before the plan and the task are here
+		return w.outputs.Follow(out, ref.Attempt)
+	}
 	p, err := w.plan(ref.Key)
 	if err != nil {
 		return nil, err
@@ -46,7 +50,7 @@ func (w *Worker) serve(_ context.Context, ref transport.StreamRef) (sources.Read
 			parts = max(p.d.Parts, 1)
 		}
 	}
-	return w.outputs.Reader(exchange.Ref{Key: ref.Key, Batch: ref.Batch, Stage: ref.Stage, Task: ref.Task}, ref.Partition, parts)
+	return w.outputs.Reader(out, ref.Partition, parts)
 }
 
 // Read returns the rows that a stage with output to the client made in a batch,

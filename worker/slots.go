@@ -67,6 +67,12 @@ func (w *Worker) slot() {
 		case <-w.ready:
 		}
 		w.mu.Lock()
+		if w.mu.surplus > 0 {
+			w.mu.surplus--
+			w.mu.Unlock()
+			w.ready <- struct{}{} // it is another slot's
+			return
+		}
 		j := w.mu.queue[0]
 		w.mu.queue[0] = nil
 		if w.mu.queue = w.mu.queue[1:]; len(w.mu.queue) == 0 {
@@ -74,6 +80,25 @@ func (w *Worker) slot() {
 		}
 		w.mu.Unlock()
 		w.runJob(j)
+	}
+}
+
+// yield gives the place of a task that waits for its reader to another slot, which
+// ends some time after the task goes on. Else a reader that nobody reads would keep
+// other queries from running.
+func (w *Worker) yield() (resume func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.mu.surplus > 0 {
+		w.mu.surplus--
+	} else {
+		w.wg.Add(1) // the task's own slot counts as well: nobody has waited to the end
+		go w.slot()
+	}
+	return func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.mu.surplus++
 	}
 }
 
@@ -142,6 +167,7 @@ func (w *Worker) env(p *plan, t *tree, j *job) executor.Env {
 		Outputs: w.outputs,
 		Tables:  p.tables,
 		Nanos:   w.nanos,
+		Yield:   w.yield,
 		Opener:  func(source string) (sources.Opener, error) { return w.conn.Opener(key, source) },
 		Writers: func(sink string) (sinks.WriterFactory, error) { return w.conn.Writers(key, sink) },
 		Fetch: func(ctx context.Context, spec *batch.TaskSpec, in batch.Input, part, parts int) (sources.Reader, error) {

@@ -95,6 +95,8 @@ type Worker struct {
 		plans map[string]*plan
 		queue []*job
 		jobs  map[batch.TaskID]*job // queued and running
+		// surplus is how many slots are to end, since tasks that yielded went on.
+		surplus int
 	}
 }
 

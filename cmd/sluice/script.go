@@ -60,7 +60,9 @@ func (r *script) run(ctx context.Context, text string, cancels bool, show func(c
 	defer stop()
 	err := r.s.Run(ctx, text, func(res *sluice.Result) error {
 		err := show(ctx, res)
-		if err == nil && r.stopped.Load() {
+		// A script that was cancelled ends with the next statement, if there is one,
+		// which says that something was left undone.
+		if err == nil && r.stopped.Load() && ctx.Err() == nil {
 			err = errStopping
 		}
 		return err

@@ -56,10 +56,13 @@ type Outputs struct {
 
 	mu struct {
 		sync.Mutex
-		done   map[Ref]*output
-		static map[stageKey]bool
-		bytes  int64
-		closed bool
+		done      map[Ref]*output
+		static    map[stageKey]bool
+		live      map[attempt]*live
+		bytes     int64
+		liveBytes int64         // of live outputs, part of bytes
+		room      chan struct{} // closed when a live output may take more; nil if nobody waits
+		closed    bool
 	}
 }
 
@@ -89,6 +92,7 @@ func New(opt Options) *Outputs {
 	o := &Outputs{opt: opt.withDefaults()}
 	o.mu.done = map[Ref]*output{}
 	o.mu.static = map[stageKey]bool{}
+	o.mu.live = map[attempt]*live{}
 	return o
 }
 
@@ -100,12 +104,16 @@ func (o *Outputs) Bytes() int64 {
 }
 
 // Reader returns partition p of parts of a task's output. With parts 0 it is all
-// of it. The output stays readable until the reader is closed, pruned or not.
+// of it; what was made for the client is read once. The output stays readable until the reader is closed, pruned or not.
 func (o *Outputs) Reader(ref Ref, p, parts int) (sources.Reader, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	out := o.mu.done[ref]
 	if out == nil {
+		if l, made := o.madeLocked(ref); l != nil {
+			l.followed = true
+			return &follower{outputs: o, ref: made, out: l}, nil
+		}
 		return nil, fmt.Errorf("output of task %d of stage %d in batch %d of plan %s is not here", ref.Task, ref.Stage, ref.Batch, ref.Key)
 	}
 	out.refs++
@@ -174,6 +182,11 @@ func (o *Outputs) dropLocked(which func(Ref) bool) {
 		if which(ref) {
 			delete(o.mu.done, ref)
 			o.releaseLocked(out)
+		}
+	}
+	for ref, l := range o.mu.live {
+		if which(ref.Ref) {
+			o.giveUpLocked(ref, l)
 		}
 	}
 }

@@ -122,6 +122,10 @@ type StreamRef struct {
 	Stage     int
 	Task      int // the writing task
 	Partition int // of the exchange; 0 for one and all
+	// Follow reads the rows of Attempt while they are made, which it waits for. Else
+	// what is read is done.
+	Follow  bool
+	Attempt int
 }
 
 // Transport is one node's way to the others.
