@@ -88,6 +88,7 @@ type TaskResult struct {
 	Counters Counters         `json:"counters"`
 	Times    []SourceTime     `json:"times,omitempty"`
 	NextDue  EventTime        `json:"next_due"` // earliest window end in state, EndOfTime if none
+	NextWake EventTime        `json:"next_wake,omitempty"` // earliest timer by the clock, 0 if none
 	Shards   []ShardDigest    `json:"shards,omitempty"`
 	Prepared []Prepared       `json:"prepared,omitempty"`
 	OutRows  []int64          `json:"out_rows,omitempty"` // rows written to each partition of the outgoing exchange

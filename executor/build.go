@@ -94,18 +94,28 @@ func (b *builder) operator(n physical.Node, in []Operator) (Operator, error) {
 		return w, nil
 	case *physical.Recursive:
 		return newRecursive(n, in[0], in[1], b.work[n.ID])
-	case *physical.Recompute:
-		return newRecompute(n, in, b.work)
-	case *physical.MarkFirst:
-		return newMarkFirst(n, in[0])
-	case *physical.Consolidate:
-		return newConsolidate(n, in[0])
 	case *physical.Range:
 		return newRange(n), nil
 	case *physical.ExchangeRead:
 		return newExchangeRead(n), nil
 	}
-	return nil, fmt.Errorf("no operator for a %T", n)
+	return b.stateful(n, in)
+}
+
+// stateful makes the operators that only the plan of a stream has, and Process.
+func (b *builder) stateful(n physical.Node, in []Operator) (Operator, error) {
+	switch n := n.(type) {
+	case *physical.Recompute:
+		return newRecompute(n, in, b.work)
+	case *physical.Process:
+		return newProcess(n, in)
+	case *physical.MarkFirst:
+		return newMarkFirst(n, in[0])
+	case *physical.Consolidate:
+		return newConsolidate(n, in[0])
+	default:
+		return nil, fmt.Errorf("no operator for a %T", n)
+	}
 }
 
 // shared reports whether every task that reads a stage's output reads all of it.

@@ -16,6 +16,9 @@ import (
 // log's framing adds length and checksum.
 const codecVersion = 1
 
+// wakeVersion is the version of a Committed record with a NextWake, which comes last.
+const wakeVersion = 2
+
 const (
 	kindStarted byte = iota + 1
 	kindPlanned
@@ -40,6 +43,9 @@ func AppendRecord(dst []byte, r Record) []byte {
 		e.b = append(e.b, kindPlanned)
 		e.planned(r)
 	case Committed:
+		if r.NextWake != 0 {
+			e.b[len(dst)] = wakeVersion
+		}
 		e.b = append(e.b, kindCommitted)
 		e.committed(r)
 	case Checkpointed:
@@ -58,7 +64,7 @@ func DecodeRecord(b []byte) (Record, error) {
 	if len(b) < 2 {
 		return nil, fmt.Errorf("%w: %d bytes", ErrBadRecord, len(b))
 	}
-	if b[0] != codecVersion {
+	if b[0] != codecVersion && (b[0] != wakeVersion || b[1] != kindCommitted) {
 		return nil, fmt.Errorf("%w: format version %d, this program reads %d", ErrBadRecord, b[0], codecVersion)
 	}
 	d := decoder{b: b[2:]}
@@ -69,7 +75,11 @@ func DecodeRecord(b []byte) (Record, error) {
 	case kindPlanned:
 		r = d.planned()
 	case kindCommitted:
-		r = d.committed()
+		c := d.committed()
+		if b[0] == wakeVersion {
+			c.NextWake = d.time()
+		}
+		r = c
 	case kindCheckpointed:
 		r = d.checkpointed()
 	default:
@@ -200,6 +210,9 @@ func (e *encoder) committed(r Committed) {
 	}
 	e.i(int64(r.NextWatermark))
 	e.i(int64(r.NextDue))
+	if r.NextWake != 0 {
+		e.i(int64(r.NextWake))
+	}
 }
 
 func (e *encoder) checkpointed(r Checkpointed) {

@@ -22,6 +22,7 @@ func sampleRecords() []Record {
 			Marks:    []Mark{{Source: "a", Partition: "p0", Max: 5, Seen: 6}}, NextWatermark: 8, NextDue: batch.EndOfTime},
 		Checkpointed{Batch: 7, Term: 4, Prev: 5, Manifests: []Manifest{{Shard: batch.Shard{Operator: "agg", EndGroup: 256}, Ref: "r", Bytes: 12, Digest: batch.Digest{Lo: 1}}}, Identity: id},
 		Committed{Batch: 0, Term: 1},
+		Committed{Batch: 8, Term: 4, NextDue: batch.EndOfTime, NextWake: 77},
 		Planned{Batch: 0, Term: 1},
 	}
 }

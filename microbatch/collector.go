@@ -16,6 +16,7 @@ type Result struct {
 	Counters batch.Counters
 	Times    []batch.SourceTime // by source, then partition; the highest of all tasks
 	NextDue  batch.EventTime
+	NextWake batch.EventTime // 0 if no timer by the clock is set
 }
 
 // Collector adopts exactly one result for each task of an attempt at a batch.
@@ -77,6 +78,9 @@ func (c *Collector) Result() (Result, bool) {
 		res.Counters = res.Counters.Add(r.Counters)
 		res.Times = append(res.Times, r.Times...)
 		res.NextDue = min(res.NextDue, r.NextDue)
+		if r.NextWake != 0 && (res.NextWake == 0 || r.NextWake < res.NextWake) {
+			res.NextWake = r.NextWake
+		}
 	}
 	slices.SortStableFunc(res.Prepared, func(a, b batch.Prepared) int {
 		return cmp.Or(cmp.Compare(a.Sink, b.Sink), cmp.Compare(a.Partition, b.Partition))

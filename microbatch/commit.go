@@ -96,7 +96,7 @@ func (m *Machine) commit(f *flight) {
 	m.noteTimes(f.plan.Now, f.result.Times)
 	c := Committed{
 		Batch: f.plan.Batch, Term: m.term, Prepared: f.result.Prepared, Shards: f.result.Shards,
-		Counters: f.result.Counters, Marks: append([]Mark(nil), m.marks...), NextDue: f.result.NextDue,
+		Counters: f.result.Counters, Marks: append([]Mark(nil), m.marks...), NextDue: f.result.NextDue, NextWake: f.result.NextWake,
 	}
 	c.NextWatermark, _ = m.watermark() // never under that of the batch before
 	m.lastDone = &c

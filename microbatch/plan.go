@@ -154,7 +154,7 @@ func (m *Machine) planEnd(at batch.EventTime) error {
 // unclosed reports whether a batch that closes every window would put out
 // anything. A query without any input still has an answer: count(*) is 0.
 func (m *Machine) unclosed() bool {
-	return m.lastPlan == nil || m.lastDone != nil && m.lastDone.NextDue != batch.EndOfTime
+	return m.lastPlan == nil || m.lastDone != nil && (m.lastDone.NextDue != batch.EndOfTime || m.lastDone.NextWake != 0)
 }
 
 func stay(s *sourceState) batch.Offset { return s.pos }

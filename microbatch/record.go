@@ -75,6 +75,9 @@ type Committed struct {
 	// left in state.
 	NextWatermark batch.EventTime `json:"next_watermark"`
 	NextDue       batch.EventTime `json:"next_due"`
+	// NextWake is the earliest timer by the clock in state: a batch without data
+	// fires it. 0 if there is none.
+	NextWake batch.EventTime `json:"next_wake,omitempty"`
 }
 
 // Manifest names a part of a checkpoint.

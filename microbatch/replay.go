@@ -224,6 +224,9 @@ func compare(c Committed, r Result) error {
 	if c.NextDue != r.NextDue {
 		return fmt.Errorf("the next window is due at %s, committed was %s", r.NextDue, c.NextDue)
 	}
+	if c.NextWake != r.NextWake {
+		return fmt.Errorf("the next timer by the clock is at %s, committed was %s", r.NextWake, c.NextWake)
+	}
 	for _, list := range [][]batch.Prepared{c.Prepared, r.Prepared} {
 		for _, p := range list {
 			wasRows, wasSum := SinkSum(c.Prepared, p.Sink)

@@ -70,6 +70,9 @@ func (m *Machine) wakeAt() batch.EventTime {
 	if m.cur == nil {
 		soon(m.check.dueAt(m))
 		soon(m.nextIdle())
+		if m.lastDone != nil && m.lastDone.NextWake != 0 && m.trig.free() {
+			soon(m.lastDone.NextWake)
+		}
 	}
 	return at
 }

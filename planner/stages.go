@@ -22,7 +22,9 @@ type builder struct {
 	counts map[string]int   // scans by table, for source names
 	sent   map[string]int   // stages that may be read again, by what they compute and where it goes
 	shares map[int]int      // stages of plans that are used in several places, by ID
-	mode   string           // of the output being planned
+	// processors are the stages of processors with several outputs.
+	processors map[*logical.ProcessDef]*fragment
+	mode       string // of the output being planned
 	// above counts the stateful operators between here and the output: only the
 	// topmost one's mode is the output's, the others emit closed windows.
 	above int
@@ -121,6 +123,8 @@ func (b *builder) build(n logical.Node) (*fragment, error) {
 		return b.limit(n)
 	case *logical.Generate:
 		return b.generate(n)
+	case *logical.Process:
+		return b.process(n)
 	case *logical.LimitBy:
 		return b.limitBy(n)
 	case *logical.Recursive:

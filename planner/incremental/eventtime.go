@@ -35,7 +35,7 @@ func EventTimes(n logical.Node) map[int]Time {
 		return joinTimes(n)
 	case *logical.Union:
 		return unionTimes(n)
-	case *logical.Scan, *logical.Values, *logical.Range, *logical.WorkTable, *logical.Recursive:
+	case *logical.Scan, *logical.Values, *logical.Range, *logical.WorkTable, *logical.Recursive, *logical.Process:
 		return map[int]Time{}
 	default:
 		return EventTimes(n.Inputs()[0])

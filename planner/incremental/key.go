@@ -19,6 +19,8 @@ func Key(n logical.Node) (key []int, ok bool) {
 		return projectKey(n)
 	case *logical.Filter, *logical.Sort, *logical.Limit, *logical.Analytic, *logical.Watermark:
 		return Key(n.Inputs()[0])
+	case *logical.Process:
+		return processKey(n)
 	case *logical.LimitBy:
 		return limitByKey(n)
 	case *logical.Join:
@@ -34,6 +36,22 @@ func upTo(n int) []int {
 		out[i] = i
 	}
 	return out
+}
+
+// processKey takes the keys and what tells the rows of one key apart, where a
+// processor replaces its rows by them.
+func processKey(n *logical.Process) ([]int, bool) {
+	switch {
+	case n.Def.Single:
+		return upTo(len(n.Keys)), true
+	case !n.Def.Update || n.Output > 0:
+		return nil, false
+	}
+	out := upTo(len(n.Keys))
+	for _, c := range n.Def.UpdateBy {
+		out = append(out, len(n.Keys)+c)
+	}
+	return out, true
 }
 
 // projectKey finds the input's key among the columns passed on.

@@ -1,0 +1,359 @@
+package executor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"strings"
+
+	"github.com/apache/arrow-go/v18/arrow"
+
+	"github.com/sluice-stream/sluice/batch"
+	limits "github.com/sluice-stream/sluice/internal/memory"
+	"github.com/sluice-stream/sluice/planner/expr"
+	"github.com/sluice-stream/sluice/planner/logical"
+	"github.com/sluice-stream/sluice/planner/physical"
+	"github.com/sluice-stream/sluice/statestore"
+)
+
+// process runs code of the user's over the rows of each key: first the initial
+// rows, once, then those of the batch, then the timers that are due. In a plan
+// that runs once each key is taken to its end before the next, with a store of its
+// own that is thrown away: the end of time fires all of its timers.
+type process struct {
+	base
+	n     *physical.Process
+	user  logical.Processor // nil until the first batch, and after a fault
+	ctx   *logical.ProcessContext
+	state *processState
+	out   *processOutput
+	input []*keyedRows
+
+	ready []arrow.RecordBatch
+	done  bool
+}
+
+func newProcess(n *physical.Process, in []Operator) (*process, error) {
+	p := &process{base: base{node: n, in: in}, n: n}
+	var err error
+	if p.state, err = newProcessState(typesOf(n.Keys[0])); err != nil {
+		return nil, fmt.Errorf("key of processor %q: %w", n.Def.Name, err)
+	}
+	for i, op := range in {
+		var order expr.Expr
+		if i == 0 {
+			order = n.Order
+		}
+		rows, err := newKeyedRows(n.Keys[i], order, op.Schema())
+		if err != nil {
+			return nil, err
+		}
+		p.input = append(p.input, rows)
+	}
+	p.out, err = newProcessOutput(n, p.state)
+	return p, err
+}
+
+func (p *process) Open(ctx context.Context, tc *TaskContext) error {
+	p.ready, p.done = release(p.ready), false
+	for _, in := range p.input {
+		in.open(tc)
+	}
+	p.out.open(tc)
+	return p.base.Open(ctx, tc)
+}
+
+func (p *process) Close() error {
+	p.ready = release(p.ready)
+	for _, in := range p.input {
+		in.reset()
+		in.mem.set(0)
+	}
+	p.out.reset()
+	return errors.Join(p.drop(), p.base.Close())
+}
+
+// drop ends the user's code. After a fault it is not known what it holds, so that
+// the next attempt starts with a new one.
+func (p *process) drop() error {
+	if p.user == nil {
+		return nil
+	}
+	user := p.user
+	p.user = nil
+	return p.guard("Close", user.Close)
+}
+
+func (p *process) Next(ctx context.Context) (arrow.RecordBatch, error) {
+	if !p.done {
+		p.done = true
+		if err := p.compute(ctx); err != nil {
+			p.out.reset()
+			return nil, errors.Join(fmt.Errorf("processor %q: %w", p.n.Def.Name, err), p.drop())
+		}
+	}
+	return popBatch(&p.ready)
+}
+
+func (p *process) compute(ctx context.Context) error {
+	if err := p.begin(); err != nil {
+		return err
+	}
+	defer func() {
+		for _, in := range p.input {
+			in.reset()
+		}
+	}()
+	run := p.once
+	if p.n.Operator != "" {
+		run = p.stream
+	}
+	if err := run(ctx); err != nil {
+		return err
+	}
+	var err error
+	p.ready, err = p.out.finish()
+	return err
+}
+
+// gather takes the rows of an input, by key.
+func (p *process) gather(ctx context.Context, i int) error {
+	if err := drain(ctx, p.in[i], p.input[i].add); err != nil {
+		return err
+	}
+	return p.input[i].sort()
+}
+
+// begin starts the user's code if it does not run, and tells it of the batch.
+func (p *process) begin() error {
+	spec := &p.tc.Spec
+	about := logical.ProcessBatch{ID: spec.Task.Batch, Now: spec.Now, Watermark: spec.Watermark}
+	p.state.now = spec.Now
+	if p.user != nil {
+		p.ctx.Batch = about
+		return nil
+	}
+	p.state.forget()
+	p.ctx = &logical.ProcessContext{
+		State: p.state, Timers: p.state, Out: p.out, Input: p.in[0].Schema(), Keys: p.state.keys.types, Batch: about,
+		Key: func() []byte { return p.state.key[1:] },
+	}
+	if len(p.in) > 1 {
+		p.ctx.Initial = p.in[1].Schema()
+	}
+	user := p.n.Def.New()
+	if user == nil {
+		return batch.UserErrorf("its function made no processor")
+	}
+	p.user = user
+	return p.guard("Open", func() error { return user.Open(p.ctx) })
+}
+
+// stream runs a batch of a stream over the store.
+func (p *process) stream(ctx context.Context) error {
+	txn, err := p.tc.State(ctx, p.n.Operator)
+	if err != nil {
+		return err
+	}
+	if err := p.state.open(p.tc, txn); err != nil {
+		return err
+	}
+	if err := p.state.expire(); err != nil {
+		return err
+	}
+	if p.n.Initials {
+		if err := p.initial(ctx, txn); err != nil {
+			return err
+		}
+	}
+	if err := p.gather(ctx, 0); err != nil {
+		return err
+	}
+	if err := p.input[0].each(func(key []byte, rec arrow.RecordBatch, from, to int) error { return p.rows(key, rec, from, to, false) }); err != nil {
+		return err
+	}
+	event, clock := p.tc.Spec.Close, p.tc.Spec.Now
+	if event == batch.EndOfTime {
+		p.ctx.Batch.Ended = true
+		clock = batch.EndOfTime
+	}
+	for g := p.state.first; g < p.state.end; g++ {
+		if err := p.fire(g, event, clock); err != nil {
+			return err
+		}
+	}
+	p.state.report(p.tc.Result)
+	return nil
+}
+
+// initial hands on the initial rows, if that has not been done. A row of its own
+// for each key group says that it has.
+func (p *process) initial(ctx context.Context, txn statestore.Txn) error {
+	loaded := false
+	mark := func(g int) []byte { return []byte{byte(g), sectionMeta, 0} }
+	if err := txn.Get([][]byte{mark(p.state.first)}, func(int, []byte) error { loaded = true; return nil }); err != nil || loaded {
+		return err
+	}
+	for g := p.state.first; g < p.state.end; g++ {
+		if err := txn.Put(mark(g), nil); err != nil {
+			return err
+		}
+	}
+	if err := p.gather(ctx, 1); err != nil {
+		return err
+	}
+	return p.input[1].each(func(key []byte, rec arrow.RecordBatch, from, to int) error { return p.rows(key, rec, from, to, true) })
+}
+
+// once takes each key to its end.
+func (p *process) once(ctx context.Context) error {
+	for i := range p.input {
+		if err := p.gather(ctx, i); err != nil {
+			return err
+		}
+	}
+	var a, b *keyedRows = p.input[0], nil
+	if len(p.input) > 1 {
+		b = p.input[1]
+	}
+	store := &oneKeyStore{}
+	store.clear()
+	if err := p.state.open(p.tc, store); err != nil {
+		return err
+	}
+	return eachOfBoth(b, a, func(key []byte, initial, rows keySpan) error {
+		store.clear()
+		p.ctx.Batch.Ended = false
+		for _, s := range []struct {
+			keySpan
+			in      *keyedRows
+			initial bool
+		}{{initial, b, true}, {rows, a, false}} {
+			if s.to > s.from {
+				if err := p.rows(key, s.in.rec, s.from, s.to, s.initial); err != nil {
+					return err
+				}
+			}
+		}
+		p.ctx.Batch.Ended = true
+		if err := p.fire(int(key[0]), batch.EndOfTime, batch.EndOfTime); err != nil {
+			return err
+		}
+		if !p.n.Def.Update {
+			return nil
+		}
+		return p.out.kept(store)
+	})
+}
+
+func (p *process) rows(key []byte, rec arrow.RecordBatch, from, to int, initial bool) error {
+	if err := p.state.take(key); err != nil {
+		return err
+	}
+	what := "Process"
+	if initial {
+		what = "Initial"
+	}
+	return p.guard(what, func() error { return p.user.Rows(rec, from, to, initial) })
+}
+
+// timersMax bounds how many timers that are due may come of one, each set by the
+// one before.
+const timersMax = 100_000
+
+// fire fires the timers of a key group that are due, those by event time first.
+func (p *process) fire(g int, event, clock batch.EventTime) error {
+	for range timersMax {
+		some, err := p.fireKind(g, false, event)
+		if err != nil {
+			return err
+		}
+		more, err := p.fireKind(g, true, clock)
+		if err != nil {
+			return err
+		}
+		if !some && !more {
+			return nil
+		}
+	}
+	return p.endless()
+}
+
+// fireKind fires timers in the order of time, also those that are set meanwhile.
+func (p *process) fireKind(g int, clock bool, limit batch.EventTime) (bool, error) {
+	due, err := p.state.due(g, clock, limit)
+	if err != nil || due == nil {
+		return false, err
+	}
+	defer p.state.fired()
+	for due.Len() > 0 {
+		t := due.next()
+		if there, err := p.state.takeTimer(t, clock); err != nil {
+			return false, err
+		} else if !there {
+			continue // another one has removed it
+		}
+		if t.depth > timersMax {
+			return false, p.endless()
+		}
+		if err := p.guard("OnTimer", func() error { return p.user.Timer(t.at, clock) }); err != nil {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+func (p *process) endless() error {
+	return batch.UserErrorf("key %s: its timers set others that are due at once, more than %d times; "+
+		"a processor with periodic timers must stop setting them when the input has ended", p.state.keyText(), timersMax)
+}
+
+// guard runs code of the user's. What goes wrong in it is the query's fault and
+// is not tried again; a panic is an error, too.
+func (p *process) guard(what string, f func() error) (err error) {
+	where := func() string {
+		if what == "Open" || what == "Close" {
+			return what
+		}
+		return fmt.Sprintf("%s of key %s", what, p.state.keyText())
+	}
+	defer func() {
+		r := recover()
+		if r == nil {
+			return
+		}
+		if e, ok := r.(error); ok {
+			var limit *limits.LimitError
+			if errors.As(e, &limit) {
+				panic(r) // of the engine's memory: the task has words for it
+			}
+			err = batch.UserErrorf("%s: panic: %w\n%s", where(), e, debug.Stack())
+			return
+		}
+		err = batch.UserErrorf("%s: panic: %v\n%s", where(), r, debug.Stack())
+	}()
+	if err := f(); err != nil {
+		return batch.UserErrorf("%s: %w", where(), err)
+	}
+	return nil
+}
+
+// keyText prints the key in hand.
+func (s *processState) keyText() string {
+	if len(s.key) == 0 {
+		return "[]"
+	}
+	bs := newBuilders(s.alloc, s.keys.types)
+	defer releaseBuilders(bs)
+	if err := s.keys.enc.Decode(s.key[1:], bs); err != nil {
+		return fmt.Sprintf("%x", s.key)
+	}
+	cols := finish(bs)
+	texts := make([]string, len(cols))
+	for i, c := range cols {
+		texts[i] = strings.Clone(c.ValueStr(0))
+		c.Release()
+	}
+	return "[" + strings.Join(texts, ", ") + "]"
+}
