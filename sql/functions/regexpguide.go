@@ -4,6 +4,7 @@ import (
 	"regexp"
 	"regexp/syntax"
 	"strings"
+	"unicode/utf8"
 )
 
 // guidedRegexp is a compiled regular expression that may know a text which all its
@@ -31,7 +32,7 @@ func compileGuided(p string) (*guidedRegexp, error) {
 // more than one: else the match that begins first need not have the first text.
 func (p *guidedRegexp) guide(text string) {
 	tree, err := syntax.Parse(text, syntax.Perl)
-	if err != nil || tree.Op != syntax.OpConcat || looksAround(tree) {
+	if err != nil || tree.Op != syntax.OpConcat || looksAround(tree) || strings.ContainsRune(text, utf8.RuneError) {
 		return
 	}
 	low, high := 0, 0
@@ -51,10 +52,11 @@ func (p *guidedRegexp) guide(text string) {
 		return
 	}
 	p.min, p.max = low, high
-	p.start, err = regexp.Compile(`\A(?:` + tree.String() + `)`)
+	// At a later place the character before is taken in, so that what asks for the
+	// beginning of the text does not find one.
+	p.start, err = regexp.Compile(`\A(?:` + text + `)`)
 	if err == nil {
-		neverBegin(tree)
-		p.later, err = regexp.Compile(`\A(?:` + tree.String() + `)`)
+		p.later, err = regexp.Compile(`\A(?s:.)(?:` + text + `)`)
 	}
 	if err != nil {
 		p.text = ""
@@ -113,16 +115,6 @@ func width(t *syntax.Regexp) (low, high int, ok bool) {
 	}
 }
 
-// neverBegin makes what asks for the beginning of the text match nothing.
-func neverBegin(t *syntax.Regexp) {
-	if t.Op == syntax.OpBeginText {
-		t.Op = syntax.OpNoMatch
-	}
-	for _, sub := range t.Sub {
-		neverBegin(sub)
-	}
-}
-
 // FindStringSubmatchIndex is that of the regular expression.
 func (p *guidedRegexp) FindStringSubmatchIndex(s string) []int {
 	if p.text == "" {
@@ -135,16 +127,20 @@ func (p *guidedRegexp) FindStringSubmatchIndex(s string) []int {
 		}
 		i += from
 		for at := max(0, i-p.max); at <= i-p.min; at++ {
-			re := p.later
-			if at == 0 {
-				re = p.start
+			if !utf8.RuneStart(s[at]) {
+				continue // no match begins within a character
 			}
-			if m := re.FindStringSubmatchIndex(s[at:]); m != nil {
+			re, back := p.later, 1
+			if at == 0 {
+				re, back = p.start, 0
+			}
+			if m := re.FindStringSubmatchIndex(s[at-back:]); m != nil {
 				for k := range m {
 					if m[k] >= 0 {
-						m[k] += at
+						m[k] += at - back
 					}
 				}
+				m[0] = at
 				return m
 			}
 		}
