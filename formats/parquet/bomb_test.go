@@ -45,7 +45,7 @@ func TestPageHeader(t *testing.T) {
 	b = append(b, 0x11, 0, 0)                 // 3: sorted; ends
 	w := thriftWalk{b: append(b, "page"...)}
 	h, err := w.pageHeader()
-	if want := (pageHeader{kind: 2, plain: 100, packed: 40, values: 1e12, dictionary: true}); err != nil || h != want || string(w.b) != "page" {
+	if want := (pageHeader{kind: 2, plain: 100, packed: 40, values: 1e12, dictionary: true, crc: 7, hasCRC: true}); err != nil || h != want || string(w.b) != "page" {
 		t.Errorf("%+v %v, left %q", h, err, w.b)
 	}
 	for i := range b {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"sync"
 
@@ -18,7 +19,12 @@ import (
 
 // windowBytes is how much of a column chunk is read at once. Most chunks of
 // analytical files are smaller: they cost one call of the system.
-const windowBytes = 1 << 20
+// A reader that jumps over pages begins with less behind each jump, and reads twice
+// as much each time that it goes on.
+const (
+	windowBytes = 1 << 20
+	jumpBytes   = 64 << 10
+)
 
 // chunk reads the pages of one column chunk, one header after the other. A
 // page's bytes are only read and unpacked when they are asked for.
@@ -31,11 +37,13 @@ type chunk struct {
 	head    pageHeader
 	body    int64 // where the page in hand has its bytes
 	limit   int64 // of a page unpacked
+	ahead   int64 // how much is read at once
 }
 
 func (c *chunk) open(f formats.File, md *metadata.ColumnChunkMetaData) {
 	c.f, c.codec, c.window = f, md.Compression(), c.window[:0]
 	c.at, c.end = chunkRange(f, md)
+	c.ahead = windowBytes
 	c.limit = min(maxPagePlain, max(freePagePlain, f.Size*maxPageRatio))
 }
 
@@ -44,7 +52,8 @@ func (c *chunk) bytes(at, n int64) ([]byte, error) {
 	if at >= c.from && at+n <= c.from+int64(len(c.window)) {
 		return c.window[at-c.from : at-c.from+n], nil
 	}
-	size := max(n, min(windowBytes, c.end-at))
+	size := max(n, min(c.ahead, c.end-at))
+	c.ahead = min(2*c.ahead, windowBytes)
 	if int64(cap(c.window)) < size {
 		putBuffer(c.window)
 		c.window = getBuffer(int(size))
@@ -97,11 +106,22 @@ func (c *chunk) header() error {
 	return nil
 }
 
+// jump goes on with the page that begins at a place behind the one in hand.
+func (c *chunk) jump(at int64) {
+	if at > c.from+int64(len(c.window)) {
+		c.ahead = jumpBytes
+	}
+	c.at = at
+}
+
 // load returns the page in hand, unpacked, in a buffer of its own.
 func (c *chunk) load() ([]byte, error) {
 	raw, err := c.bytes(c.body, c.head.packed)
 	if err != nil {
 		return nil, err
+	}
+	if c.head.hasCRC && crc32.ChecksumIEEE(raw) != c.head.crc {
+		return nil, fmt.Errorf("the page at byte %d is damaged: its checksum is not that of its header", c.body)
 	}
 	// Padded, so that short strings can be copied by words.
 	page := getBuffer(int(c.head.plain) + copyPad)[:c.head.plain]

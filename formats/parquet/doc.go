@@ -12,7 +12,9 @@
 // are then skipped by bounds and Bloom filters, ranges of rows by the page index,
 // and single rows by asking the conditions of the columns that they look at
 // before any other column is decoded: of a dictionary's values once, else of the
-// rows. Pages of which nothing is wanted are not unpacked.
+// rows. Pages of which nothing is wanted are not unpacked, and many of them in a row are
+// jumped over by the index of pages. Checksums of pages are verified where a file has
+// them; those of nested columns are not, which the library reads.
 //
 // Invariants:
 //

@@ -1,24 +1,24 @@
 package parquet
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"slices"
+	"sync"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/memory"
 	apq "github.com/apache/arrow-go/v18/parquet"
 	"github.com/apache/arrow-go/v18/parquet/metadata"
-
-	"github.com/sluice-stream/sluice/formats"
 )
 
 // flatColumn reads a column that is not nested, straight from its pages into
 // the buffers of an array. The rows that it holds are those of the batch in hand.
 type flatColumn interface {
 	// bind starts the column chunk of a row group, which has that many rows.
-	bind(f formats.File, md *metadata.ColumnChunkMetaData, rows int64) error
+	bind(f *File, md *metadata.ColumnChunkMetaData, rows int64) error
 	// begin makes room for a batch of at most n rows.
 	begin(n int, alloc memory.Allocator)
 	read(n int) error
@@ -68,6 +68,8 @@ type flat[T any] struct {
 	ch    chunk
 	left  int64 // rows of the chunk behind the page in hand
 	total int64 // rows of the chunk
+	owed  int   // rows to be passed over before the next one is read
+	index func() []pagePlace
 
 	dict     []T
 	hasDict  bool
@@ -102,12 +104,13 @@ func newFlat[T any](n *node, want arrow.DataType, st store[T]) flatColumn {
 	return &flat[T]{n: n, want: want, st: st}
 }
 
-func (f *flat[T]) bind(in formats.File, md *metadata.ColumnChunkMetaData, rows int64) error {
+func (f *flat[T]) bind(in *File, md *metadata.ColumnChunkMetaData, rows int64) error {
 	f.endPage()
 	f.freeSpare()
 	f.dropDictionary()
-	f.rows, f.left, f.total = 0, rows, rows
-	f.ch.open(in, md)
+	f.rows, f.left, f.total, f.owed = 0, rows, rows, 0
+	f.ch.open(in.in, md)
+	f.index = sync.OnceValue(func() []pagePlace { return in.pagePlaces(md, rows) })
 	return nil
 }
 
@@ -396,6 +399,11 @@ func sameBytes(a, b []byte) bool {
 
 // step finds how many of the next n rows the page in hand has.
 func (f *flat[T]) step(n int) (int, error) {
+	if f.owed > 0 {
+		if err := f.settle(); err != nil {
+			return 0, err
+		}
+	}
 	if f.rows == 0 {
 		if err := f.page(); err != nil {
 			return 0, err
@@ -484,7 +492,27 @@ func spreadRows[T any](v []T, bits []byte, at, m int) {
 	}
 }
 
+// skip passes over rows. It is put off until a row behind them is wanted: then pages
+// between are jumped over by the file's index of pages, and behind the last row that
+// is wanted nothing is read at all.
 func (f *flat[T]) skip(n int) error {
+	f.owed += n
+	return nil
+}
+
+// jumpRows is from how many rows on the index of pages is asked: reading it is a call
+// of the system, too.
+const jumpRows = 16 << 10
+
+func (f *flat[T]) settle() error {
+	n := f.owed
+	f.owed = 0
+	if n > f.rows+jumpRows {
+		var err error
+		if n, err = f.jump(n); err != nil {
+			return err
+		}
+	}
 	for n > 0 {
 		k, err := f.step(n)
 		if err != nil {
@@ -501,6 +529,40 @@ func (f *flat[T]) skip(n int) error {
 		f.rows, f.row, n = f.rows-k, f.row+k, n-k
 	}
 	return nil
+}
+
+// jump goes to the page that has the n-th row from here, if the file has an index that
+// knows it and it is not the next one, and returns how many rows are still to be passed.
+func (f *flat[T]) jump(n int) (int, error) {
+	if f.left == f.total && f.rows == 0 { // the dictionary comes before the first page
+		f.ch.ahead = jumpBytes
+		if err := f.page(); err != nil {
+			return n, err
+		}
+	}
+	target := f.total - f.left - int64(f.rows) + int64(n)
+	places := f.index()
+	i, there := slices.BinarySearchFunc(places, target, func(p pagePlace, row int64) int { return cmp.Compare(p.row, row) })
+	if !there {
+		i--
+	}
+	if i <= 0 || places[i].at <= f.ch.at || places[i].at >= f.ch.end {
+		return n, nil
+	}
+	f.endPage()
+	f.ch.jump(places[i].at)
+	f.rows, f.left = 0, f.total-places[i].row
+	if err := f.page(); err != nil {
+		return n, err
+	}
+	end := f.total
+	if i+1 < len(places) {
+		end = places[i+1].row
+	}
+	if f.ch.body < places[i].at || int64(f.rows) != end-places[i].row {
+		return n, fmt.Errorf("page at byte %d has %d rows, and the index of pages says %d", places[i].at, f.rows, end-places[i].row)
+	}
+	return int(target - places[i].row), nil
 }
 
 // pass steps over m values of the page.

@@ -27,7 +27,7 @@ func (c *column) pageIndex(f *File, md *metadata.ColumnChunkMetaData, rows int64
 		return nil
 	}
 	first, err := (&thriftWalk{b: oi}).offsetIndex()
-	if err != nil || len(first) < 2 || first[0] != 0 {
+	if err != nil || len(first) < 2 || first[0].row != 0 {
 		return nil
 	}
 	x, err := (&thriftWalk{b: ci}).columnIndex()
@@ -37,9 +37,9 @@ func (c *column) pageIndex(f *File, md *metadata.ColumnChunkMetaData, rows int64
 	out := make([]pageStats, len(first))
 	for i := range out {
 		p := &out[i]
-		p.from, p.to, p.stats.Nulls = first[i], rows, -1
+		p.from, p.to, p.stats.Nulls = first[i].row, rows, -1
 		if i+1 < len(first) {
-			p.to = first[i+1]
+			p.to = first[i+1].row
 		}
 		if p.to <= p.from {
 			return nil
@@ -72,22 +72,48 @@ func (f *File) indexBytes(at *metadata.IndexLocation) []byte {
 	return b
 }
 
-// offsetIndex returns the first row of each page.
-func (w *thriftWalk) offsetIndex() (first []int64, err error) {
+// pagePlace is where a page begins, and its first row.
+type pagePlace struct{ at, row int64 }
+
+// pagePlaces reads where the pages of a column chunk are; nil if there is no index, or
+// none that makes sense.
+func (f *File) pagePlaces(md *metadata.ColumnChunkMetaData, rows int64) []pagePlace {
+	b := f.indexBytes(md.GetOffsetIndexLocation())
+	if b == nil {
+		return nil
+	}
+	places, err := (&thriftWalk{b: b}).offsetIndex()
+	if err != nil || len(places) < 2 || places[0].row != 0 || places[len(places)-1].row >= rows {
+		return nil
+	}
+	for i, p := range places[1:] {
+		if p.row <= places[i].row || p.at <= places[i].at {
+			return nil
+		}
+	}
+	return places
+}
+
+// offsetIndex returns the place and the first row of each page.
+func (w *thriftWalk) offsetIndex() (first []pagePlace, err error) {
 	err = w.fields(func(id int, t byte) error {
 		if id != 1 || t != 9 {
 			return w.field(t)
 		}
 		return w.each(func(byte) error {
-			row := int64(-1)
+			p := pagePlace{-1, -1}
 			err := w.fields(func(id int, t byte) (err error) {
-				if id != 3 {
+				switch id {
+				case 1:
+					p.at, err = w.signed()
+				case 3:
+					p.row, err = w.signed()
+				default:
 					return w.field(t)
 				}
-				row, err = w.signed()
 				return err
 			})
-			first = append(first, row)
+			first = append(first, p)
 			return err
 		})
 	})

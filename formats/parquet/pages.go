@@ -35,6 +35,8 @@ type pageHeader struct {
 	defBytes      int64 // of a page of version 2, in front of the values
 	repBytes      int64
 	dictionary    bool
+	crc           uint32
+	hasCRC        bool
 	loose         bool // the values of a page of version 2 are not compressed
 }
 
@@ -113,6 +115,10 @@ func (w *thriftWalk) pageHeader() (h pageHeader, err error) {
 			h.plain, err = w.signed()
 		case 3:
 			h.packed, err = w.signed()
+		case 4:
+			var v int64
+			v, err = w.signed()
+			h.crc, h.hasCRC = uint32(v), true
 		case 5:
 			return w.fields(h.data(w))
 		case 7:

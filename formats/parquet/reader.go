@@ -346,7 +346,7 @@ func (r *Reader) openGroup() error {
 		}
 		md, err := g.MetaData().ColumnChunk(c.n.column)
 		if err == nil {
-			err = c.flat.bind(r.f.in, md, rows)
+			err = c.flat.bind(r.f, md, rows)
 		}
 		if err != nil {
 			return r.fail(c.n.name, err)
