@@ -16,7 +16,7 @@ func refuseAppend(n logical.Node) error {
 			return false
 		}
 		switch x.(type) {
-		case *logical.Aggregate, *logical.Join, *logical.Analytic, *logical.Limit, *logical.LimitBy, *logical.Distinct, *logical.Recursive:
+		case *logical.Aggregate, *logical.Join, *logical.Analytic, *logical.Match, *logical.Limit, *logical.LimitBy, *logical.Distinct, *logical.Recursive:
 			what = x
 			return false
 		default:

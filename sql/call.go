@@ -17,6 +17,11 @@ import (
 // registered or one of the registry.
 func (x *exprBinder) call(c *ast.Call) (expr.Expr, error) {
 	name := strings.ToLower(c.Name.Parts[len(c.Name.Parts)-1].Name)
+	if x.match != nil && len(c.Name.Parts) == 1 {
+		if v, ok, err := x.match.call(x, c, name); ok || err != nil {
+			return v, err
+		}
+	}
 	if name != "count" || len(c.Args) != 1 || !isStar(c.Args[0]) || c.Args[0].(*ast.Star).Except != nil || c.Distinct {
 		args, err := x.spread(c.Args)
 		if err != nil {

@@ -37,7 +37,9 @@ type exprBinder struct {
 	// that an alias counts first (HAVING).
 	ungrouped func(e expr.Expr) bool
 	lambda    *lambdaScope
-	macro     *macro // of the SQL function whose body this is; nil elsewhere
+	// match is the MATCH_RECOGNIZE whose rows the expression is about; nil elsewhere.
+	match *matchExprs
+	macro *macro // of the SQL function whose body this is; nil elsewhere
 	// cell is what the rows of an aggregate have to meet, besides its FILTER.
 	cell ast.Expr
 }
@@ -178,6 +180,9 @@ func (x *exprBinder) column(e *ast.Column) (expr.Expr, error) {
 		if strings.EqualFold(l.param.Name, first) {
 			return x.fields(l.param, e.Parts[1:])
 		}
+	}
+	if x.match != nil {
+		return x.match.column(x, e)
 	}
 	if x.macro != nil {
 		return x.inMacro(e)

@@ -74,7 +74,7 @@ func (b *binder) table(t ast.Table) (*scope, error) {
 	case *ast.LateralView:
 		return b.lateralView(t)
 	case *ast.MatchRecognize:
-		return nil, unsupported(t.Pos, "MATCH_RECOGNIZE")
+		return b.matchRecognize(t)
 	}
 	return nil, unsupported(t.Position(), "this table")
 }

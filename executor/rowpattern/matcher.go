@@ -25,6 +25,7 @@ type Rows struct {
 	First, End int
 	Limit      int  // rows from here on cannot be judged yet
 	Closed     bool // no row comes behind End
+	Cut        bool // rows before First are known no more
 	// Within is how much later than the first row of a match the last one is at most,
 	// exclusive; 0 is no bound. Times are the rows', and rows to come are later than Now.
 	Within int64
@@ -305,7 +306,7 @@ func (m *Matcher) follow(pc, at int, path int32, s *State) error {
 			}
 			pc = in.b
 		case opStart:
-			if at != m.rows.First {
+			if at != m.rows.First || m.rows.Cut {
 				return nil
 			}
 			pc = in.a

@@ -153,6 +153,30 @@ func (s *MatchSpec) reach(e Expr, before, behind int) (int, int) {
 	return before, behind
 }
 
+// Ends reports whether the pattern asks where a partition ends.
+func (p *MatchPattern) Ends() bool { return p.has(PatternEnd) }
+
+func (p *MatchPattern) has(op MatchOp) bool {
+	for _, it := range p.Items {
+		if it.has(op) {
+			return true
+		}
+	}
+	return p.Op == op
+}
+
+// Remembers reports whether later matches of a partition depend on rows and
+// matches that are long over: on their number, on the partition's start, or on
+// rows before a match.
+func (s *MatchSpec) Remembers() bool {
+	for _, x := range s.Slots {
+		if x.Kind == SlotNumber || x.Offset < 0 {
+			return true
+		}
+	}
+	return s.Pattern.has(PatternStart)
+}
+
 // Bounded says how many rows a match can have at most, -1 for no bound.
 func (p *MatchPattern) Bounded() int {
 	switch p.Op {
@@ -299,6 +323,18 @@ func (s *MatchSlot) text(vars []string) string {
 		text = fmt.Sprintf("SHIFT(%s, %d)", text, s.Offset)
 	}
 	return text
+}
+
+// Slot returns the position of a slot, which is added if there is no equal one.
+func (s *MatchSpec) Slot(x MatchSlot) int {
+	text := x.text(s.Vars)
+	for i := range s.Slots {
+		if s.Slots[i].text(s.Vars) == text && TypeName(s.Slots[i].DT) == TypeName(x.DT) {
+			return i
+		}
+	}
+	s.Slots = append(s.Slots, x)
+	return len(s.Slots) - 1
 }
 
 // expression prints an expression over the slots.

@@ -31,6 +31,8 @@ func EventTimes(n logical.Node) map[int]Time {
 			out[i] = t
 		}
 		return out
+	case *logical.Match:
+		return matchTimes(n)
 	case *logical.Join:
 		return joinTimes(n)
 	case *logical.Union:
@@ -122,6 +124,22 @@ func unionTimes(n *logical.Union) map[int]Time {
 			}
 			t.OnTime = t.OnTime && o.OnTime
 			out[i] = t
+		}
+	}
+	return out
+}
+
+// matchTimes keeps the time of a partition, which closes with it. The times of
+// rows are no event time any more: a match comes out when it is decided.
+func matchTimes(n *logical.Match) map[int]Time {
+	out, in := map[int]Time{}, EventTimes(n.Input)
+	for at, c := range n.Spec.Cols {
+		for _, p := range n.Partition {
+			if col, ok := p.(*expr.Column); ok && col.Index == c {
+				if t, ok := in[c]; ok {
+					out[at] = Time{Shift: t.Shift, OnTime: true}
+				}
+			}
 		}
 	}
 	return out

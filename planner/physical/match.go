@@ -24,6 +24,7 @@ type Match struct {
 // out once nothing can change it. It keeps the rows that a match can still need.
 type StatefulMatch struct {
 	Match
+	Shift    int64 // microseconds; a row is complete once its time and Shift are at or before the watermark
 	Operator string
 }
 
@@ -40,5 +41,9 @@ func (n *Match) String() string {
 }
 
 func (n *StatefulMatch) String() string {
-	return "Stateful" + n.Match.String() + " " + n.Operator
+	s := "Stateful" + n.Match.String() + " " + n.Operator
+	if n.Shift != 0 {
+		s += fmt.Sprintf(" + %dus", n.Shift)
+	}
+	return s
 }

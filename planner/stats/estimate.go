@@ -103,6 +103,8 @@ func (e *Estimator) other(n logical.Node) *Rel {
 		}
 	case *logical.Recursive:
 		out.Rows, out.Guess = out.Rows*10, true
+	case *logical.Match:
+		return e.matched(n, below)
 	default: // a row for each row
 	}
 	g, isGenerate := n.(*logical.Generate)
@@ -294,4 +296,22 @@ func (r *Rel) limited(count float64) *Rel {
 		return r
 	}
 	return r.scaled(count)
+}
+
+// matched guesses that a match takes some rows, and knows of its columns what is
+// known of the input's.
+func (e *Estimator) matched(n *logical.Match, below *Rel) *Rel {
+	schema := n.Schema()
+	out := &Rel{Rows: below.Rows, Guess: true, Cols: make([]Col, schema.NumFields())}
+	if !n.Spec.AllRows {
+		out.Rows = max(1, below.Rows/4)
+	}
+	for i, c := range n.Spec.Cols {
+		if c >= 0 {
+			out.Cols[i] = below.Cols[c]
+		} else {
+			out.Cols[i].Width = widthOf(schema.Field(i).Type)
+		}
+	}
+	return out
 }

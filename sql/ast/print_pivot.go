@@ -66,7 +66,7 @@ func (p *printer) matchRecognize(t *MatchRecognize) {
 	case "ONE":
 		p.w("ONE ROW PER MATCH ")
 	case "ALL":
-		p.w("ALL ROWS PER MATCH ")
+		p.w("ALL ROWS PER MATCH ", map[string]string{"SHOW": "SHOW EMPTY MATCHES ", "OMIT": "OMIT EMPTY MATCHES ", "UNMATCHED": "WITH UNMATCHED ROWS "}[t.Empty])
 	}
 	p.afterMatch(t)
 	p.w("PATTERN (")
@@ -114,6 +114,8 @@ func (p *printer) pattern(x Pattern) {
 	switch x := x.(type) {
 	case *PatternVar:
 		p.ident(x.Name)
+	case *PatternAnchor:
+		p.w(map[bool]string{false: "^", true: "$"}[x.End])
 	case *PatternExclude:
 		p.w("{- ")
 		p.pattern(x.X)
@@ -129,6 +131,9 @@ func (p *printer) pattern(x Pattern) {
 			p.w("?")
 		}
 	case *PatternSeq:
+		if len(x.Items) == 0 {
+			p.w("()")
+		}
 		sep := map[string]string{"": " ", "ALT": " | ", "PERMUTE": ", "}[x.Op]
 		if x.Op == "PERMUTE" {
 			p.w("PERMUTE(")
@@ -150,7 +155,7 @@ func (p *printer) subpattern(x Pattern) {
 	paren := false
 	switch x := x.(type) {
 	case *PatternSeq:
-		paren = x.Op != "PERMUTE"
+		paren = x.Op != "PERMUTE" && len(x.Items) > 0
 	case *PatternRepeat:
 		paren = true
 	default: // a variable or what stands in brackets of its own

@@ -136,6 +136,7 @@ type MatchRecognize struct {
 	OrderBy     []OrderItem
 	Measures    []SelectItem
 	RowsPer     string // "", ONE, ALL
+	Empty       string // of ALL: "", SHOW, OMIT, UNMATCHED
 	AfterMatch  string // "", PAST LAST ROW, NEXT ROW, FIRST, LAST, VAR
 	AfterVar    *Ident
 	Pattern     Pattern
@@ -168,7 +169,13 @@ type PatternVar struct {
 	Name Ident
 }
 
-// PatternSeq is a b c, or with Alt a | b | c, or with Permute PERMUTE(a, b, c).
+// PatternAnchor is ^, the start of the partition, or $, its end.
+type PatternAnchor struct {
+	Pos
+	End bool
+}
+
+// PatternSeq is a b c, () without items, or with Alt a | b | c, or with Permute PERMUTE(a, b, c).
 type PatternSeq struct {
 	Pos
 	Op    string // "", ALT, PERMUTE
@@ -202,6 +209,7 @@ func (*Unpivot) node()        {}
 func (*LateralView) node()    {}
 func (*MatchRecognize) node() {}
 func (*PatternVar) node()     {}
+func (*PatternAnchor) node()  {}
 func (*PatternSeq) node()     {}
 func (*PatternRepeat) node()  {}
 func (*PatternExclude) node() {}
@@ -219,6 +227,7 @@ func (*LateralView) table()    {}
 func (*MatchRecognize) table() {}
 
 func (*PatternVar) pattern()     {}
+func (*PatternAnchor) pattern()  {}
 func (*PatternSeq) pattern()     {}
 func (*PatternRepeat) pattern()  {}
 func (*PatternExclude) pattern() {}

@@ -1,10 +1,16 @@
 package parser
 
-import "github.com/sluice-stream/sluice/sql/ast"
+import (
+	"strings"
+
+	"github.com/sluice-stream/sluice/sql/ast"
+)
 
 // matchRecognize reads the row-pattern clause.
 func (p *parser) matchRecognize(in ast.Table) ast.Table {
 	n := &ast.MatchRecognize{Pos: p.expect("MATCH_RECOGNIZE"), Input: in}
+	p.matches++
+	defer func() { p.matches-- }()
 	p.expect("(")
 	if p.accept("PARTITION", "BY") {
 		n.PartitionBy = p.exprList()
@@ -20,6 +26,14 @@ func (p *parser) matchRecognize(in ast.Table) ast.Table {
 		n.RowsPer = "ONE"
 	case p.accept("ALL", "ROWS", "PER", "MATCH"):
 		n.RowsPer = "ALL"
+		switch {
+		case p.accept("SHOW", "EMPTY", "MATCHES"):
+			n.Empty = "SHOW"
+		case p.accept("OMIT", "EMPTY", "MATCHES"):
+			n.Empty = "OMIT"
+		case p.accept("WITH", "UNMATCHED", "ROWS"):
+			n.Empty = "UNMATCHED"
+		}
 	}
 	if p.accept("AFTER", "MATCH") {
 		p.afterMatch(n)
@@ -95,7 +109,7 @@ func (p *parser) patternAlt() ast.Pattern {
 func (p *parser) patternSeq() ast.Pattern {
 	pos := p.pos()
 	items := []ast.Pattern{p.patternTerm()}
-	for p.at("(", "{-") || p.tok().kind == tokWord || p.tok().kind == tokQuoted {
+	for p.at("(", "{-", "^", "$") || p.tok().kind == tokWord || p.tok().kind == tokQuoted {
 		items = append(items, p.patternTerm())
 	}
 	if len(items) == 1 {
@@ -108,7 +122,15 @@ func (p *parser) patternSeq() ast.Pattern {
 func (p *parser) patternTerm() ast.Pattern {
 	var x ast.Pattern
 	switch pos := p.pos(); {
+	case p.accept("^"):
+		return &ast.PatternAnchor{Pos: pos}
+	case p.accept("$"):
+		return &ast.PatternAnchor{Pos: pos, End: true}
 	case p.accept("("):
+		if p.accept(")") {
+			x = &ast.PatternSeq{Pos: pos}
+			break
+		}
 		x = p.patternAlt()
 		p.expect(")")
 	case p.accept("{-"):
@@ -158,4 +180,26 @@ func (p *parser) patternRange(r *ast.PatternRepeat) {
 	if r.Max >= 0 && r.Max < r.Min || r.Max == 0 {
 		p.failf(r.Pos, "a pattern cannot repeat from %d to %d times", r.Min, r.Max)
 	}
+}
+
+// semantics reads FINAL or RUNNING before a call, which becomes its argument.
+func (p *parser) semantics(name ast.Ident) ast.Expr {
+	t := p.tok()
+	if p.matches == 0 || t.kind != tokWord || !p.peek(1).is("(") || !wordIs(name, "FINAL", "RUNNING") {
+		return nil
+	}
+	switch t.word {
+	case "IN", "AND", "OR", "NOT", "AS", "IS", "LIKE", "BETWEEN", "DEFINE", "PATTERN", "SUBSET":
+		return nil
+	}
+	return &ast.Call{Pos: name.Pos, Name: ast.Name{Pos: name.Pos, Parts: []ast.Ident{name}}, Args: []ast.Expr{p.nameOrCall()}}
+}
+
+func wordIs(id ast.Ident, words ...string) bool {
+	for _, w := range words {
+		if strings.EqualFold(id.Name, w) {
+			return true
+		}
+	}
+	return false
 }

@@ -34,6 +34,7 @@ type parser struct {
 	i        int
 	depth    int
 	params   int
+	matches  int      // MATCH_RECOGNIZE clauses around
 	expected []string // what was looked for at toks[i]
 }
 

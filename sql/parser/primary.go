@@ -300,6 +300,11 @@ func (p *parser) nameOrCall() ast.Expr {
 	if p.tok().is("(") {
 		return p.call(ast.Name{Pos: parts[0].Pos, Parts: parts})
 	}
+	if len(parts) == 1 {
+		if x := p.semantics(parts[0]); x != nil {
+			return x
+		}
+	}
 	if len(parts) == 1 && first.kind == tokWord && niladic[first.word] {
 		return &ast.Call{Pos: parts[0].Pos, Name: ast.Name{Pos: parts[0].Pos, Parts: parts}}
 	}
