@@ -78,6 +78,10 @@ func (b *builder) operator(n physical.Node, in []Operator) (Operator, error) {
 		return newUnion(n, in), nil
 	case *physical.Analytic:
 		return newAnalytic(n, in[0])
+	case *physical.Match:
+		return newMatch(n, in[0])
+	case *physical.StatefulMatch:
+		return newStatefulMatch(n, in[0])
 	case *physical.Sort:
 		return newSorter(n, in[0])
 	case *physical.TopN:

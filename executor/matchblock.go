@@ -211,6 +211,19 @@ func (s *matchSearch) match(p int, rows rowpattern.Rows, at *matchState) error {
 // untie orders rows that are equal in all order keys by their columns, so that the
 // result does not depend on how they came. marks says where peers start.
 func (s *matchSearch) untie(alloc memory.Allocator, cols []arrow.Array, marks []uint8) ([]arrow.Array, error) {
+	idx, err := s.untied(alloc, cols, marks)
+	if err != nil {
+		return nil, err
+	}
+	if slices.IsSorted(idx) {
+		return retained(cols), nil
+	}
+	return gather.Columns(alloc, cols, idx)
+}
+
+// untied returns the positions of the rows in that order.
+func (s *matchSearch) untied(alloc memory.Allocator, cols []arrow.Array, marks []uint8) ([]int32, error) {
+	idx := seq(0, len(marks))
 	var tied []int32
 	for i := range marks {
 		if marks[i] == 0 || i+1 < len(marks) && marks[i+1] == 0 {
@@ -218,7 +231,7 @@ func (s *matchSearch) untie(alloc memory.Allocator, cols []arrow.Array, marks []
 		}
 	}
 	if len(tied) == 0 || s.ties == nil {
-		return retained(cols), nil
+		return idx, nil
 	}
 	some, err := gather.Columns(alloc, cols, tied)
 	if err != nil {
@@ -228,28 +241,19 @@ func (s *matchSearch) untie(alloc memory.Allocator, cols []arrow.Array, marks []
 	if err := s.ties.Encode(some, len(tied), &s.tied); err != nil {
 		return nil, err
 	}
-	order := make([]int32, len(tied)) // positions in tied
-	for i := range order {
-		order[i] = int32(i)
-	}
-	moved := false
+	order := seq(0, len(tied)) // positions in tied
 	for from := 0; from < len(tied); {
 		end := from + 1
-		for end < len(tied) && marks[tied[end]] == 0 && tied[end] == tied[end-1]+1 {
+		for end < len(tied) && marks[tied[end]] == 0 {
 			end++
 		}
 		slices.SortStableFunc(order[from:end], func(a, b int32) int { return bytes.Compare(s.tied.Row(int(a)), s.tied.Row(int(b))) })
-		moved = moved || !slices.IsSorted(order[from:end])
 		from = end
 	}
-	if !moved {
-		return retained(cols), nil
-	}
-	idx := seq(0, len(marks))
 	for i, o := range order {
 		idx[tied[i]] = tied[o]
 	}
-	return gather.Columns(alloc, cols, idx)
+	return idx, nil
 }
 
 func retained(cols []arrow.Array) []arrow.Array {

@@ -109,6 +109,8 @@ func (b *builder) build(n logical.Node) (*fragment, error) {
 		return b.aggregate(n)
 	case *logical.Analytic:
 		return b.analytic(n)
+	case *logical.Match:
+		return b.match(n)
 	case *logical.Distinct:
 		return b.distinct(n)
 	case *logical.Dedup:
