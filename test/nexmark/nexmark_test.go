@@ -71,13 +71,31 @@ func TestQueries(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			compare(t, "as a batch", sorted(rows), want)
+			compare(t, "as a batch", summed(q, sorted(rows)), want)
 			for i, size := range sizes() {
 				got := stream(t, q, size, i%2 == 1)
-				compare(t, fmt.Sprintf("streamed by %d events", size), got, want)
+				compare(t, fmt.Sprintf("streamed by %d events", size), summed(q, got), want)
 			}
 		})
 	}
+}
+
+// summed adds up the counts of each bidder for q12, whose windows are of the wall clock.
+func summed(q Query, rows [][]string) [][]string {
+	if q.Name != "q12" {
+		return rows
+	}
+	var out [][]string
+	for _, r := range rows {
+		if n := len(out); n > 0 && out[n-1][0] == r[0] {
+			a, _ := strconv.Atoi(out[n-1][1])
+			b, _ := strconv.Atoi(r[1])
+			out[n-1][1] = strconv.Itoa(a + b)
+			continue
+		}
+		out = append(out, []string{r[0], r[1]})
+	}
+	return out
 }
 
 // sizes of micro-batches in events.

@@ -101,6 +101,18 @@ WHERE rownum <= 1;
 SELECT auction, bidder, price, dateTime, extra, DATE_FORMAT(dateTime, 'yyyy-MM-dd') AS dt, DATE_FORMAT(dateTime, 'HH:mm') AS hm
 FROM bid;
 
+-- q11 append
+-- The bids of each session of a bidder.
+SELECT bidder, COUNT(*) AS bid_count, window_start, window_end
+FROM TABLE(SESSION(TABLE bid PARTITION BY bidder, DESCRIPTOR(dateTime), INTERVAL '10' SECOND))
+GROUP BY bidder, window_start, window_end;
+
+-- q12 update
+-- The bids of each bidder in ten seconds of processing time.
+SELECT bidder, COUNT(*) AS bid_count, window_start, window_end
+FROM TABLE(TUMBLE(TABLE (SELECT bidder, PROCTIME() AS p_time FROM bid), DESCRIPTOR(p_time), INTERVAL '10' SECOND))
+GROUP BY bidder, window_start, window_end;
+
 -- q13 append
 -- Bids with what a side table says of them.
 SELECT b.auction, b.bidder, b.price, b.dateTime, s.value
