@@ -1,8 +1,6 @@
 package sql
 
 import (
-	"github.com/apache/arrow-go/v18/arrow/memory"
-
 	"github.com/sluice-stream/sluice/planner/expr"
 )
 
@@ -14,7 +12,7 @@ func (b *binder) computed(e expr.Expr) expr.Expr {
 		case *expr.Cast:
 			return b.fold(e)
 		case *expr.Call:
-			return b.foldCall(e)
+			return expr.FoldCall(e, b.kernelContext().Zone)
 		}
 		return e
 	})
@@ -24,43 +22,4 @@ func (b *binder) computed(e expr.Expr) expr.Expr {
 func Constant(e expr.Expr, zone string) (*expr.Literal, bool) {
 	l, ok := newBinder(nil, Options{Zone: zone}).computed(e).(*expr.Literal)
 	return l, ok
-}
-
-func (b *binder) foldCall(e *expr.Call) expr.Expr {
-	if e.Func.Volatility != expr.Immutable || len(e.Args) == 0 {
-		return e
-	}
-	args := make([]expr.Vec, len(e.Args))
-	defer func() {
-		for _, a := range args {
-			if a.Arr != nil {
-				a.Arr.Release()
-			}
-		}
-	}()
-	for i, a := range e.Args {
-		l, ok := a.(*expr.Literal)
-		if !ok {
-			return e
-		}
-		if l.Value == nil && e.Func.Strict {
-			return expr.NullOf(e.DT)
-		}
-		arr, err := l.Array(memory.DefaultAllocator)
-		if err != nil {
-			return e
-		}
-		args[i] = expr.Vec{Arr: arr, Const: true}
-	}
-	kc := b.kernelContext()
-	kc.Result = e.DT
-	out, err := e.Func.Kernel(kc, args, 1)
-	if err != nil {
-		return e
-	}
-	defer out.Release()
-	if l, ok := expr.LiteralOf(out, 0); ok {
-		return l
-	}
-	return e
 }

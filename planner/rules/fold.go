@@ -1,8 +1,6 @@
 package rules
 
 import (
-	"github.com/apache/arrow-go/v18/arrow/memory"
-
 	"github.com/sluice-stream/sluice/planner/expr"
 	"github.com/sluice-stream/sluice/planner/logical"
 )
@@ -27,49 +25,11 @@ func FoldConstants(n logical.Node) (logical.Node, error) {
 func fold(e exprT) exprT {
 	switch e := e.(type) {
 	case *expr.Call:
-		return foldCall(e)
+		return expr.FoldCall(e, noZone)
 	case *expr.Logical:
 		return foldLogical(e)
 	case *expr.Case:
 		return foldCase(e)
-	}
-	return e
-}
-
-func foldCall(e *expr.Call) exprT {
-	if e.Func.Volatility != expr.Immutable || len(e.Args) == 0 {
-		return e
-	}
-	args := make([]expr.Vec, len(e.Args))
-	defer func() {
-		for _, a := range args {
-			if a.Arr != nil {
-				a.Arr.Release()
-			}
-		}
-	}()
-	for i, a := range e.Args {
-		l, ok := a.(*expr.Literal)
-		if !ok {
-			return e
-		}
-		if l.Value == nil && e.Func.Strict {
-			return expr.NullOf(e.DT)
-		}
-		arr, err := l.Array(memory.DefaultAllocator)
-		if err != nil {
-			return e
-		}
-		args[i] = expr.Vec{Arr: arr, Const: true}
-	}
-	kc := &expr.KernelContext{Alloc: memory.DefaultAllocator, Result: e.DT, Zone: noZone}
-	out, err := e.Func.Kernel(kc, args, 1)
-	if err != nil {
-		return e
-	}
-	defer out.Release()
-	if l, ok := expr.LiteralOf(out, 0); ok {
-		return l
 	}
 	return e
 }
