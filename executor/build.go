@@ -55,6 +55,8 @@ func (b *builder) operator(n physical.Node, in []Operator) (Operator, error) {
 		return newSessions(n, in[0])
 	case *physical.IntervalJoin:
 		return newIntervalJoin(n, in)
+	case *physical.Versions:
+		return newVersions(n, in, b.work)
 	case *physical.FirstWithin:
 		return newFirstWithin(n, in[0])
 	case *physical.OpenSessions:

@@ -161,6 +161,9 @@ func (b *builder) filter(n *logical.Filter) (*fragment, error) {
 	if f, err := b.ranked(n); f != nil || err != nil {
 		return f, err
 	}
+	if f, err := b.versions(n); f != nil || err != nil {
+		return f, err
+	}
 	in, err := b.build(n.Input)
 	if err != nil {
 		return nil, err

@@ -33,6 +33,8 @@ func EventTimes(n logical.Node) map[int]Time {
 		return out
 	case *logical.Match:
 		return matchTimes(n)
+	case *logical.Analytic:
+		return versionTimes(n, EventTimes(n.Input))
 	case *logical.Join:
 		return joinTimes(n)
 	case *logical.Union:
@@ -111,13 +113,16 @@ func joinTimes(n *logical.Join) map[int]Time {
 	return out
 }
 
-// unionTimes keeps what all inputs agree on.
+// unionTimes keeps what all inputs agree on that have more than NULL there.
 func unionTimes(n *logical.Union) map[int]Time {
 	out := EventTimes(n.In[0])
 	for _, in := range n.In[1:] {
 		other := EventTimes(in)
 		for i, t := range out {
 			o, ok := other[i]
+			if p, is := in.(*logical.Project); is && isNull(p.Exprs[i]) {
+				continue
+			}
 			if !ok || o.Shift != t.Shift {
 				delete(out, i)
 				continue
