@@ -129,7 +129,7 @@ func (a *aggregator) states(cols []arrow.Array, first, end int) ([]arrow.Array, 
 		s, err := acc.State(first, end)
 		if err != nil {
 			gather.Release(cols)
-			return nil, fmt.Errorf("partial result of %s: %w", a.aggs[i], err)
+			return nil, fmt.Errorf("partial result of %s: %w", a.aggs[i].Blamed(), err)
 		}
 		cols = append(cols, s...)
 	}
@@ -142,7 +142,7 @@ func (a *aggregator) finals(cols []arrow.Array, first, end int) ([]arrow.Array, 
 		f, err := acc.Final(first, end)
 		if err != nil {
 			gather.Release(cols)
-			return nil, fmt.Errorf("result of %s: %w", a.aggs[i], err)
+			return nil, fmt.Errorf("result of %s: %w", a.aggs[i].Blamed(), err)
 		}
 		cols = append(cols, f)
 	}

@@ -196,6 +196,9 @@ func (x *exprBinder) collect(c *ast.Call, call *expr.AggCall) (expr.Expr, error)
 		call.OrderBy = append(call.OrderBy, k)
 	}
 	call.Name = outputName(c)
+	if len(x.b.views) == 0 && len(x.b.macros) == 0 {
+		call.At = expr.Place{Line: c.Pos.Line, Col: c.Pos.Col}
+	}
 	print := call.String()
 	for i, s := range x.aggs.exprs {
 		if s == print {

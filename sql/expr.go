@@ -160,7 +160,34 @@ func (x *exprBinder) scalar(pos ast.Pos, name string, args ...ast.Expr) (expr.Ex
 // apply applies a function of the registry.
 func (x *exprBinder) apply(pos ast.Pos, name string, args ...expr.Expr) (expr.Expr, error) {
 	e, err := functions.Scalar(name, args)
+	if err == nil {
+		x.b.place(pos, e)
+	}
 	return e, at(pos, err)
+}
+
+// place notes where what was just made stands, with what it inserted around its
+// arguments. A view and a function have texts of their own, which the user's is not.
+func (b *binder) place(pos ast.Pos, e expr.Expr) {
+	if len(b.views) > 0 || len(b.macros) > 0 {
+		return
+	}
+	here := expr.Place{Line: pos.Line, Col: pos.Col}
+	expr.Walk(e, func(e expr.Expr) bool {
+		switch e := e.(type) {
+		case *expr.Call:
+			if e.At == (expr.Place{}) {
+				e.At = here
+				return true
+			}
+		case *expr.Cast:
+			if e.At == (expr.Place{}) {
+				e.At = here
+				return true
+			}
+		}
+		return false
+	})
 }
 
 // negated applies NOT if the predicate was written with it.
@@ -431,7 +458,11 @@ func (x *exprBinder) cast(e *ast.Cast) (expr.Expr, error) {
 	if w, ok, err := x.unitCast(e, v, dt); ok || err != nil {
 		return w, err
 	}
-	return cast(e.Pos, v, dt, e.Try)
+	out, err := cast(e.Pos, v, dt, e.Try)
+	if err == nil {
+		x.b.place(e.Pos, out)
+	}
+	return out, err
 }
 
 // unitCast casts numbers to intervals and back by the unit that the type ends

@@ -168,13 +168,23 @@ func (f *frame) compute(id int, nd *node) (expr.Vec, error) {
 	}
 }
 
-// blame adds the expression to a kernel's error.
+// blame adds the expression, and where it stands in the user's text, to a kernel's error.
 func blame(err error, e expr.Expr) error {
 	s := e.String()
 	if len(s) > errText {
 		s = s[:errText] + "..."
 	}
-	return fmt.Errorf("%w (in %s)", err, s)
+	var at expr.Place
+	switch e := e.(type) {
+	case *expr.Call:
+		at = e.At
+	case *expr.Cast:
+		at = e.At
+	}
+	if at.Line == 0 {
+		return fmt.Errorf("%w (in %s)", err, s)
+	}
+	return fmt.Errorf("%w (in %s, at %d:%d)", err, s, at.Line, at.Col)
 }
 
 func (f *frame) call(nd *node, e *expr.Call) (expr.Vec, error) {

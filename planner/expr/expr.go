@@ -38,7 +38,13 @@ type Call struct {
 	Args []Expr
 	DT   arrow.DataType
 	Null bool
+	At   Place
 }
+
+// Place is where an expression stands in the text of the statement, for errors of
+// values; zero for what has no text there. It is no part of what an expression is:
+// equal expressions may stand at different places.
+type Place struct{ Line, Col int32 }
 
 // Cast converts Arg to DT. With Try a value that cannot be converted becomes
 // NULL, else it is an error (ANSI).
@@ -46,6 +52,7 @@ type Cast struct {
 	Arg Expr
 	DT  arrow.DataType
 	Try bool
+	At  Place
 }
 
 // Case is searched CASE: the first When whose condition is true. A simple CASE

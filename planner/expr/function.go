@@ -1,6 +1,8 @@
 package expr
 
 import (
+	"fmt"
+
 	"strings"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -115,6 +117,15 @@ type AggCall struct {
 	OrderBy  []SortKey // for collect_list, listagg and the like
 	Name     string    // of the output column
 	Null     bool
+	At       Place
+}
+
+// Blamed is the call for the message of an error, with its place in the text.
+func (a *AggCall) Blamed() string {
+	if a.At == (Place{}) {
+		return a.String()
+	}
+	return fmt.Sprintf("%s at %d:%d", a, a.At.Line, a.At.Col)
 }
 
 // Type is the type of the result.
