@@ -70,6 +70,8 @@ func (d *deltas) add(codec *rowkey.ValueCodec, cols []arrow.Array, signs []int32
 	if err := codec.Encode(cols, len(signs), &d.vals); err != nil {
 		return err
 	}
+	d.arena = roomFor(d.arena, len(d.vals.Data)+len(signs)*64)
+	d.rows = roomFor(d.rows, len(signs))
 	for i, sign := range signs {
 		r := deltaRow{key: len(d.arena), count: sign, order: int32(len(d.rows))}
 		d.arena = append(d.arena, prefix(i)...)
@@ -83,6 +85,15 @@ func (d *deltas) add(codec *rowkey.ValueCodec, cols []arrow.Array, signs []int32
 		d.rows = append(d.rows, r)
 	}
 	return nil
+}
+
+// roomFor makes room for n more. It doubles, where append adds a quarter to what is
+// large and so copies it all over again four times.
+func roomFor[T any](list []T, n int) []T {
+	if cap(list)-len(list) >= n {
+		return list
+	}
+	return slices.Grow(list, max(n, cap(list)))
 }
 
 func (d *deltas) key(r *deltaRow) []byte   { return d.arena[r.key:r.value] }

@@ -286,6 +286,8 @@ func (m *markFirst) look(tag byte, set *markSet, c *marked) error {
 		return err
 	}
 	m.slots.reserve(n)
+	m.arena = roomFor(m.arena, len(m.keys.rows.Data)+len(m.rows.Data)+n)
+	m.seen, m.claims = roomFor(m.seen, n), roomFor(m.claims, n)
 	for i := range n {
 		asked := set.asked(c.cols, i)
 		if asked == 0 || slices.ContainsFunc(args, func(a arrow.Array) bool { return a.IsNull(i) }) {
