@@ -94,6 +94,9 @@ func explainText(q *planner.Query, name, mode string) string {
 func warnings(q *planner.Query) []string {
 	var out []string
 	for _, v := range q.Verdicts {
+		if v.TTL > 0 {
+			continue
+		}
 		if v.Bound == incremental.Unbounded || v.Bound == incremental.ByKeys && !strings.Contains(v.Advice, "single row") {
 			out = append(out, v.String())
 		}

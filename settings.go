@@ -38,7 +38,7 @@ var (
 // Settings lists every key that SET takes, in order.
 func Settings() []options.Option {
 	out := []options.Option{
-		setParallelism, setMemory, setPolicy, setIdle, setCheckpoint, setRetain, setRetries, setZone, setDoubleQuoted, setRecursion, setTemp, setErrors, setErrorsTable,
+		setParallelism, setMemory, setPolicy, setIdle, setCheckpoint, setRetain, setRetries, setZone, setDoubleQuoted, setRecursion, setTemp, setErrors, setErrorsTable, setTTL,
 	}
 	slices.SortFunc(out, func(a, b options.Option) int { return strings.Compare(a.Key, b.Key) })
 	return out
@@ -77,6 +77,11 @@ func (s *settings) set(key, value string) error {
 	if key == setZone.Key {
 		if _, err := time.LoadLocation(value); err != nil {
 			return batch.UserErrorf("SET %s: unknown time zone %q, use a name such as 'Europe/Berlin'", key, value)
+		}
+	}
+	if key == setTTL.Key {
+		if _, err := parseTTL(value); err != nil {
+			return batch.UserErrorf("SET %s: %w", key, err)
 		}
 	}
 	s.mu.Lock()

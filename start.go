@@ -80,6 +80,9 @@ func (s *Session) planStream(d *queryDef) (*planner.Query, []target, error) {
 	if err != nil {
 		return nil, nil, refused(err)
 	}
+	if err := s.limitState(q); err != nil {
+		return nil, nil, err
+	}
 	return q, targets, nil
 }
 

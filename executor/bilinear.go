@@ -157,6 +157,9 @@ func (r *recompute) storeDeltas(txn statestore.Txn) error {
 	var value []byte
 	for i := range rows {
 		now := counts[i] + int64(rows[i].count)
+		if now < 0 && r.expires {
+			now = 0
+		}
 		switch {
 		case now < 0:
 			return fmt.Errorf("input %d takes back a row that it has not put out", r.deltas.tag(&rows[i]))

@@ -35,6 +35,9 @@ type recompute struct {
 	codecs []*rowkey.ValueCodec
 	types  [][]arrow.DataType
 	global bool
+	// expires: the state has a time to live, so that a row may be taken back that is
+	// no longer there.
+	expires bool
 
 	deltas deltas
 	signs  []int32
@@ -156,6 +159,7 @@ func (r *recompute) compute(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	_, r.expires = txn.(*ttlTxn)
 	if err := r.dues.load(r.tc, r.groups, txn); err != nil {
 		return err
 	}
@@ -358,6 +362,9 @@ func (r *recompute) merge(txn statestore.Txn, group []byte, rows []deltaRow) err
 func (r *recompute) change(key, value []byte, input int, count, by int64) error {
 	if input >= len(r.codecs) {
 		return rowkey.ErrDamaged
+	}
+	if count+by < 0 && r.expires {
+		by = -count // it was let go of before
 	}
 	if count+by < 0 {
 		return fmt.Errorf("input %d takes back a row that it has not put out", input)

@@ -142,6 +142,7 @@ type attempt struct {
 type openShard struct {
 	shard batch.Shard
 	txn   *countedTxn
+	ttl   *ttlTxn // over txn; nil if its rows stay
 }
 
 // Run runs one spec. An error leaves nothing behind: no sealed state of its own
@@ -277,7 +278,11 @@ func (a *attempt) newOutput(ctx context.Context) (output, error) {
 func (a *attempt) seal(ctx context.Context) error {
 	for _, s := range a.txns {
 		start := a.now()
-		v, err := s.txn.Seal(ctx)
+		var txn statestore.Txn = s.txn
+		if s.ttl != nil {
+			txn = s.ttl
+		}
+		v, err := txn.Seal(ctx)
 		if err != nil {
 			return fmt.Errorf("seal state %s: %w", s.shard, err)
 		}
@@ -335,6 +340,9 @@ func (a *attempt) state(ctx context.Context, operator string) (statestore.Txn, e
 	}
 	counted := &countedTxn{Txn: txn}
 	a.txns = append(a.txns, openShard{shard: shard, txn: counted})
+	if ttl, ok := a.t.stage.TTL[operator]; ok {
+		return a.expiring(ctx, len(a.txns)-1, operator, ttl)
+	}
 	return counted, nil
 }
 

@@ -2,6 +2,7 @@ package incremental
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/sluice-stream/sluice/planner/logical"
 )
@@ -21,11 +22,17 @@ type Verdict struct {
 	Operator string
 	Bound    Bound
 	Advice   string // what would bound it, for all but ByWatermark
+	// TTL is how long a row or key stays after its last change, if a time to live is
+	// set; whatever Bound says, the state is then bounded by it as well.
+	TTL time.Duration
 }
 
 // String prints the verdict as a sentence.
 func (v Verdict) String() string {
 	s := fmt.Sprintf("state of %s is ", v.Operator)
+	if v.TTL > 0 {
+		return s + fmt.Sprintf("bounded by its time to live: what has not changed for %s is forgotten, and a key that comes back starts anew", v.TTL)
+	}
 	switch v.Bound {
 	case ByWatermark:
 		return s + "bounded by the watermark"

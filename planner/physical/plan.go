@@ -63,6 +63,8 @@ type Stage struct {
 	Static bool
 	// Stateful lists the names of the operators that keep state in this stage.
 	Stateful []string
+	// TTL is the time to live of the state of some of them, by name.
+	TTL map[string]StateTTL
 }
 
 // StageKind says what a stage's tasks are.
