@@ -15,8 +15,8 @@ var BadRows = options.Option{Key: "bad-rows", Kind: options.Enum, Default: "fail
 
 // Limits on text files.
 const (
-	MaxRecord = 64 << 20  // bytes of one record
-	CutBytes  = 128 << 20 // near which a plain file is cut
+	MaxRecord = 64 << 20 // bytes of one record
+	CutBytes  = 32 << 20 // near which a plain file is cut
 )
 
 // TextError says where in a text file something cannot be read.

@@ -1,7 +1,9 @@
 package csv
 
 import (
+	"bytes"
 	"context"
+	"fmt"
 	"maps"
 	"strings"
 
@@ -22,7 +24,7 @@ var (
 	optComment   = options.Option{Key: "csv.comment", Kind: options.Text, Doc: "The character that starts a line to be skipped; none if empty."}
 	optTime      = options.Option{Key: "csv.timestamp-format", Kind: options.Text, Default: "iso", Doc: "How timestamps are written: iso, epoch-seconds, epoch-millis, epoch-micros, epoch-nanos or a pattern such as 'dd/MM/yyyy HH:mm:ss'."}
 	optTrim      = options.Option{Key: "csv.trim", Kind: options.Boolean, Default: "false", Doc: "Whether blanks around unquoted fields are left out."}
-	optMultiline = options.Option{Key: "csv.multiline", Kind: options.Boolean, Default: "true", Doc: "Whether quoted fields may hold line ends; false lets large files be read in parallel."}
+	optMultiline = options.Option{Key: "csv.multiline", Kind: options.Boolean, Default: "true", Doc: "Whether quoted fields may hold line ends; false lets large files be read in parallel that have quotes; those without are so anyhow."}
 	optSample    = options.Option{Key: "csv.infer-rows", Kind: options.Int, Default: "10000", Doc: "Records looked at to find the types of undeclared columns; 0 means all."}
 	optDate      = options.Option{Key: "csv.date-format", Kind: options.Text, Default: "iso", Doc: "How dates are written: iso, or a pattern such as 'dd.MM.yyyy'."}
 	optRagged    = options.Option{Key: "csv.ragged-rows", Kind: options.Enum, Default: "fail", Values: []string{"fail", "pad"}, Doc: "What to do with a record of more or fewer fields: stop with an error that names it, or read NULL for what is missing and leave out what is too much."}
@@ -106,12 +108,47 @@ func New() formats.Format {
 			return infer(ctx, f, c)
 		},
 		Cut: func(_ context.Context, f formats.File, c formats.Config) ([]formats.Piece, error) {
-			if c.Options.Bool(optMultiline) {
-				return []formats.Piece{{To: f.Size, Bytes: f.Size}}, nil
-			}
-			return formats.CutLines(f, formats.CutBytes)
+			return cut(f, c, formats.CutBytes)
 		},
 		NewReader: newReader,
 		NewWriter: newWriter,
 	}
+}
+
+// cut divides a plain file at line ends. Where a quoted field may hold one, that is
+// right if the file has no quote at all: looking for one is ten times as fast as
+// reading, and ends at the first.
+func cut(f formats.File, c formats.Config, size int64) ([]formats.Piece, error) {
+	whole := []formats.Piece{{To: f.Size, Bytes: f.Size}}
+	if !c.Options.Bool(optMultiline) {
+		return formats.CutLines(f, size)
+	}
+	if formats.CompressionOf(f.Name) != formats.NoCompression || f.Size <= size+size/2 {
+		return whole, nil
+	}
+	if quote := c.Options.Get(optQuote); len(quote) == 1 {
+		quoted, err := holds(f, quote[0])
+		if quoted || err != nil {
+			return whole, err
+		}
+	} else if quote != "" {
+		return whole, nil // the reader says what is wrong with it
+	}
+	return formats.CutLines(f, size)
+}
+
+// holds looks for a byte in a file.
+func holds(f formats.File, c byte) (bool, error) {
+	buf := make([]byte, window)
+	for at := int64(0); at < f.Size; {
+		n, err := f.ReadAt(buf[:min(int64(len(buf)), f.Size-at)], at)
+		if bytes.IndexByte(buf[:n], c) >= 0 {
+			return true, nil
+		}
+		if n == 0 {
+			return false, batch.ExternalError(fmt.Errorf("look for quotes in %q: %w", f.Name, err), true)
+		}
+		at += int64(n)
+	}
+	return false, nil
 }

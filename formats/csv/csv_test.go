@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -296,4 +297,39 @@ func BenchmarkRead(b *testing.B) {
 		_ = r.Close()
 	}
 	b.ReportMetric(float64(b.N)*100_000/b.Elapsed().Seconds()/1e6, "Mrows/s")
+}
+
+// TestCutsWithoutQuotes: a file without quotes is cut at line ends, one with a quote
+// anywhere is not, and nothing is lost or doubled.
+func TestCutsWithoutQuotes(t *testing.T) {
+	var b strings.Builder
+	b.WriteString("a,b\n")
+	want := ""
+	for i := range 5000 {
+		fmt.Fprintf(&b, "%d,x%d\n", i, i)
+		want += fmt.Sprintf("%d|x%d|\n", i, i)
+	}
+	plain := []byte(b.String())
+	for _, c := range []struct {
+		text   []byte
+		opts   options.Map
+		pieces bool
+	}{
+		{plain, nil, true}, {append(slices.Clone(plain), "5000,\"two\nlines\"\n"...), nil, false},
+		{append(slices.Clone(plain), "5000,\"one line\"\n"...), options.Map{"csv.multiline": "false"}, true},
+		{append(slices.Clone(plain), "5000,\"x\n"...), options.Map{"csv.quote": ""}, true},
+	} {
+		f := memFile("x.csv", c.text)
+		pieces, err := cut(f, formats.Config{Options: c.opts}, 3000)
+		if err != nil || (len(pieces) > 1) != c.pieces {
+			t.Fatalf("%d pieces, %v", len(pieces), err)
+		}
+		got, err := read(f, fields("a int", "b"), c.opts, pieces...)
+		if err != nil || !strings.HasPrefix(got, want) || strings.Count(got, "x4999") != 1 {
+			t.Errorf("%v: %v %.100s", c.opts, err, got)
+		}
+	}
+	if p, err := cut(memFile("x.csv.gz", plain), formats.Config{}, 3000); err != nil || len(p) != 1 {
+		t.Error(p, err)
+	}
 }
