@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 
 	"github.com/apache/arrow-go/v18/arrow/memory"
+
+	"github.com/sluice-stream/sluice/planner/expr/vec"
 )
 
 // Measure says whether the next runs of the task also measure what each operator
@@ -33,7 +35,10 @@ type meter struct {
 	}
 }
 
-var _ memory.Allocator = (*meter)(nil)
+var (
+	_ memory.Allocator = (*meter)(nil)
+	_ vec.Charger      = (*meter)(nil)
+)
 
 // open returns the context of an operator. An operator opens its inputs with its
 // own context, so what is there of another meter is taken away first.
@@ -88,6 +93,14 @@ func (m *meter) add(n int64) {
 		if m.peak.CompareAndSwap(peak, used) {
 			return
 		}
+	}
+}
+
+// Charge counts memory that is not the allocator's, see vec.Charger.
+func (m *meter) Charge(n int64) {
+	if c, ok := m.alloc.(vec.Charger); ok {
+		c.Charge(n)
+		m.add(n)
 	}
 }
 

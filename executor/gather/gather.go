@@ -291,7 +291,9 @@ func takeList(alloc memory.Allocator, arr array.ListLike, idx []int32) (*memory.
 	}
 	offsets := newBuffer(alloc, (len(idx)+1)*4)
 	to := arrow.Int32Traits.CastFromBytes(offsets.Bytes())
-	inner := make([]int32, 0, total)
+	rows := newBuffer(alloc, int(total)*4) // counted: arrays in arrays multiply
+	defer rows.Release()
+	inner := arrow.Int32Traits.CastFromBytes(rows.Bytes())[:0]
 	to[0] = 0
 	for i, at := range idx {
 		if at >= 0 && arr.IsValid(int(at)) {

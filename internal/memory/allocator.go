@@ -52,6 +52,21 @@ func (a *sizedAllocator) Free(b []byte) {
 	a.tracker.Release(int64(n))
 }
 
+// Charge counts memory that is not the allocator's: text that grows in Go's memory
+// before it is copied into a buffer. A negative n gives it back.
+func (a *sizedAllocator) Charge(n int64) { charge(a.tracker, n) }
+
+// Charge is the sizedAllocator's.
+func (a *allocator) Charge(n int64) { charge(a.tracker, n) }
+
+func charge(t *Tracker, n int64) {
+	if n < 0 {
+		t.Release(-n)
+		return
+	}
+	take(t, int(n))
+}
+
 // allocator counts what Arrow asks for. Arrow hands back slices at the length
 // that it asked for, which is what makes len the right measure.
 type allocator struct {

@@ -88,20 +88,32 @@ func bindArray(e *Entry, args []expr.Expr) (expr.Expr, error) {
 func gatherLists(kc *expr.KernelContext, m *vec.Mask, from []expr.Vec, elem arrow.DataType, f func(i int, add func(part, pos int32)) error) (arrow.Array, error) {
 	n := m.Rows()
 	buf, off := vec.NewFixed[int32](kc.Alloc, n+1)
-	var part, pos []int32
-	for i := range n {
-		off[i] = int32(len(pos))
-		if m.IsNull(i) {
-			continue
+	part, pos := vec.NewPositions(kc.Alloc), vec.NewPositions(kc.Alloc)
+	defer part.Release()
+	defer pos.Release()
+	add := func(p, r int32) {
+		if len(from) > 1 {
+			part.Add(p)
 		}
-		if err := f(i, func(p, r int32) { part, pos = append(part, p), append(pos, r) }); err != nil {
-			buf.Release()
-			m.Release()
-			return nil, err
+		pos.Add(r)
+	}
+	var err error
+	for i := 0; i < n && err == nil; i++ {
+		off[i] = int32(pos.Len())
+		if !m.IsNull(i) {
+			err = f(i, add)
 		}
 	}
-	off[n] = int32(len(pos))
-	elems, err := gatherElems(kc.Alloc, elem, from, part, pos)
+	if err == nil {
+		err = pos.Check()
+	}
+	if err != nil {
+		buf.Release()
+		m.Release()
+		return nil, err
+	}
+	off[n] = int32(pos.Len())
+	elems, err := gatherElems(kc.Alloc, elem, from, part.Rows(), pos.Rows())
 	if err != nil {
 		buf.Release()
 		m.Release()

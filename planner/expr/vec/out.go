@@ -42,6 +42,13 @@ func Words(buf *memory.Buffer, n int) []uint64 {
 
 var bytePool = sync.Pool{New: func() any { return new([]byte) }}
 
+// Charger is an allocator that counts memory that it did not give out as well: n
+// bytes were taken, or given back if n is negative. It panics where they are too many.
+type Charger interface{ Charge(n int64) }
+
+// chargeFrom is from how many bytes on text in Go's memory is counted.
+const chargeFrom = 1 << 20
+
 // StrOut writes a STRING or BINARY column row by row, in order.
 type StrOut struct {
 	alloc memory.Allocator
@@ -51,11 +58,13 @@ type StrOut struct {
 	buf   []byte // Go memory from a pool; the result gets an exact copy
 	rows  int
 	over  bool
+	// charged is how much of buf is counted, and chargeFrom at first.
+	charged int
 }
 
 // NewStrOut returns a writer for n rows.
 func NewStrOut(alloc memory.Allocator, n int) *StrOut {
-	o := &StrOut{alloc: alloc}
+	o := &StrOut{alloc: alloc, charged: chargeFrom}
 	o.offB, o.off = NewFixed[int32](alloc, n+1)
 	o.off[0] = 0
 	o.box = bytePool.Get().(*[]byte)
@@ -70,11 +79,23 @@ func (o *StrOut) Begin() []byte { return o.buf }
 func (o *StrOut) End(b []byte) {
 	o.buf = b
 	o.rows++
+	if cap(b) > o.charged {
+		o.charge(cap(b))
+	}
 	if len(b) > math.MaxInt32 {
 		o.over = true
 		o.buf = b[:o.off[o.rows-1]]
 	}
 	o.off[o.rows] = int32(len(o.buf))
+}
+
+// charge counts what has grown: doubling a text a few times is all it takes to fill
+// a machine.
+func (o *StrOut) charge(to int) {
+	if c, ok := o.alloc.(Charger); ok {
+		c.Charge(int64(to - o.charged))
+		o.charged = to
+	}
 }
 
 // Append writes a row.
@@ -93,6 +114,9 @@ func (o *StrOut) Release() {
 }
 
 func (o *StrOut) recycle() {
+	if o.charged > chargeFrom {
+		o.charge(chargeFrom)
+	}
 	if cap(o.buf) <= 1<<22 {
 		*o.box = o.buf[:0]
 		bytePool.Put(o.box)

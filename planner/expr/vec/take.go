@@ -155,17 +155,30 @@ func takeStrings(alloc memory.Allocator, arr arrow.Array, idx []int32) (arrow.Ar
 func takeList(alloc memory.Allocator, arr arrow.Array, idx []int32) (arrow.Array, error) {
 	v := ListOf(arr)
 	m := takeMask(alloc, arr, idx)
-	offB, off := NewFixed[int32](alloc, len(idx)+1)
-	var kids []int32
+	total := 0
 	for i, x := range idx {
-		off[i] = int32(len(kids))
+		if x >= 0 && !m.IsNull(i) {
+			total += int(v.Off[x+1] - v.Off[x])
+		}
+	}
+	if total > math.MaxInt32 {
+		m.Release()
+		return nil, fmt.Errorf("gather %d rows of arrays: more than %d elements", len(idx), math.MaxInt32)
+	}
+	offB, off := NewFixed[int32](alloc, len(idx)+1)
+	kidB, kids := NewFixed[int32](alloc, total) // counted: arrays in arrays multiply
+	defer kidB.Release()
+	at := int32(0)
+	for i, x := range idx {
+		off[i] = at
 		if x >= 0 && !m.IsNull(i) {
 			for j := v.Off[x]; j < v.Off[x+1]; j++ {
-				kids = append(kids, j)
+				kids[at] = j
+				at++
 			}
 		}
 	}
-	off[len(idx)] = int32(len(kids))
+	off[len(idx)] = at
 	child := v.Elems
 	if mp, ok := arr.(*array.Map); ok {
 		child = mp.ListValues()
