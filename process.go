@@ -1,13 +1,18 @@
 package sluice
 
 import (
+	"errors"
+	"fmt"
 	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
 
 	"github.com/sluice-stream/sluice/batch"
+	"github.com/sluice-stream/sluice/microbatch"
+	"github.com/sluice-stream/sluice/planner"
 	"github.com/sluice-stream/sluice/planner/expr"
 	"github.com/sluice-stream/sluice/planner/logical"
 )
@@ -39,6 +44,14 @@ func (d *DataFrame) expressions(n logical.Node, columns []any) ([]expr.Expr, []s
 	out := d.Select(columns...)
 	if out.err != nil {
 		return nil, nil, out.err
+	}
+	if out.node == n { // all of its columns
+		var es []expr.Expr
+		var names []string
+		for i, f := range n.Schema().Fields() {
+			es, names = append(es, &expr.Column{Index: i, Name: f.Name, DT: f.Type, Null: f.Nullable}), append(names, f.Name)
+		}
+		return es, names, nil
 	}
 	p, ok := out.node.(*logical.Project)
 	if !ok || p.Input != n {
@@ -175,6 +188,32 @@ func (s *Session) columnsDeclared(columns any) (*arrow.Schema, error) {
 		return s.schemaOf(c)
 	}
 	return nil, batch.UserErrorf("columns are a %T: want an *arrow.Schema or a text such as \"a BIGINT, b STRING\"", columns)
+}
+
+// changedProcessors names the processors of a query that differs from its checkpoint's.
+func changedProcessors(err error, q *planner.Query) string {
+	var names []string
+	if !errors.Is(err, microbatch.ErrPlanChanged) {
+		return ""
+	}
+	for _, out := range q.Outputs {
+		logical.Walk(out.Node, func(n logical.Node) bool {
+			if p, ok := n.(*logical.Process); ok {
+				name := fmt.Sprintf("%q", p.Def.Name)
+				if p.Def.Version != "" {
+					name += " version " + p.Def.Version
+				}
+				names = append(names, name)
+			}
+			return true
+		})
+	}
+	slices.Sort(names)
+	names = slices.Compact(names)
+	if len(names) == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" (a processor has to have the name and version that it had; here is %s)", strings.Join(names, ", "))
 }
 
 var processName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)

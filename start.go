@@ -131,7 +131,7 @@ func (s *Session) start(ctx context.Context, d *queryDef) (*Query, error) {
 	}
 	q := &Query{s: s, def: d, plan: pq, hash: hash, dir: dir, log: log}
 	if err := s.launch(ctx, q, targets); err != nil {
-		return nil, errors.Join(fmt.Errorf("query %s: %w", d.name, err), q.cleanUp())
+		return nil, errors.Join(fmt.Errorf("query %s: %w%s", d.name, err, changedProcessors(err, pq)), q.cleanUp())
 	}
 	s.mu.Lock()
 	s.mu.queries = append(slices.DeleteFunc(s.mu.queries, func(o *Query) bool { return strings.EqualFold(o.def.name, d.name) }), q)
