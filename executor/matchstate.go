@@ -9,6 +9,7 @@ import (
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/zeebo/xxh3"
 
 	"github.com/sluice-stream/sluice/batch"
 	"github.com/sluice-stream/sluice/executor/gather"
@@ -22,9 +23,9 @@ import (
 // statefulMatch keeps the rows that wait for the watermark, or for a match to be
 // decided, by partition and in the order of time:
 //
-//	[key group] 1 [due] [partition]                       -> nothing: when to look at it again
-//	[key group] 2 [partition] 0                           -> how far its search has come
-//	[key group] 2 [partition] 1 [time] [batch] [ordinal]  -> a row
+//	[key group] 1 [due] [partition]                        -> nothing: when to look at it again
+//	[key group] 2 [partition] 0                            -> how far its search has come
+//	[key group] 2 [partition] 1 [time] [digest of the row] -> how often, and the row
 //
 // A batch looks only at partitions that are due: those of which a row has become
 // final, or of which no row can come any more that an open search could take.
@@ -42,9 +43,9 @@ type statefulMatch struct {
 	dues   dues
 
 	fresh  []matchPartition // that the batch has rows of
+	taken  []deltaRow       // of the batch
 	arena  []byte
 	vals   rowkey.Rows
-	writes []write
 	ready  []arrow.RecordBatch
 	done   bool
 	mem    account
@@ -126,7 +127,7 @@ func (m *statefulMatch) Open(ctx context.Context, tc *TaskContext) error {
 func (m *statefulMatch) reset() {
 	m.ready = release(m.ready)
 	m.search.release()
-	m.fresh, m.arena, m.writes, m.done = m.fresh[:0], m.arena[:0], m.writes[:0], false
+	m.fresh, m.taken, m.arena, m.done = m.fresh[:0], m.taken[:0], m.arena[:0], false
 }
 
 func (m *statefulMatch) Close() error {
@@ -153,12 +154,13 @@ func (m *statefulMatch) compute(ctx context.Context) error {
 	if err := m.loadDues(txn); err != nil {
 		return err
 	}
-	ordinal := uint32(0)
-	err = drain(ctx, m.in[0], func(rec arrow.RecordBatch) error { return m.take(txn, rec, &ordinal) })
-	if err != nil {
+	if err := drain(ctx, m.in[0], m.take); err != nil {
 		return err
 	}
-	if err := m.mem.set(int64(cap(m.arena)) + 96*int64(cap(m.fresh))); err != nil {
+	if err := m.mem.set(m.bytes()); err != nil {
+		return err
+	}
+	if err := m.store(txn); err != nil {
 		return err
 	}
 	work, err := m.due(txn)
@@ -212,8 +214,9 @@ func matchDueKey(dst, partition []byte, at batch.EventTime) []byte {
 	return append(dst, partition[2:]...)
 }
 
-// take stores the rows of a batch. A row without a time is in no order, and late.
-func (m *statefulMatch) take(txn statestore.Txn, rec arrow.RecordBatch, ordinal *uint32) error {
+// take adds the rows of an input batch to those of the micro-batch. A row without a
+// time is in no order, and late.
+func (m *statefulMatch) take(rec arrow.RecordBatch) error {
 	n := int(rec.NumRows())
 	keys, err := m.keys.run(rec)
 	if err != nil {
@@ -230,32 +233,72 @@ func (m *statefulMatch) take(txn statestore.Txn, rec arrow.RecordBatch, ordinal 
 	if !ok {
 		return fmt.Errorf("the time is %s, not a timestamp", rec.Column(m.time).DataType())
 	}
-	var row []byte
 	for i := range n {
 		if times.IsNull(i) {
 			m.tc.Result.Counters.Late++
 			continue
 		}
-		at := batch.EventTime(times.Value(i))
-		key := m.groups.rows.Row(i)
-		row = append(append(append(row[:0], key[0], matchRows), key[1:]...), matchRowTag)
-		partition := len(row) - 1
-		row = binary.BigEndian.AppendUint64(row, uint64(at)^1<<63)
-		row = binary.BigEndian.AppendUint64(row, uint64(m.tc.Spec.Base+1))
-		row = binary.BigEndian.AppendUint32(row, *ordinal)
-		*ordinal++
-		if err := txn.Put(row, m.vals.Row(i)); err != nil {
-			return err
-		}
-		if last := len(m.fresh) - 1; last >= 0 && bytes.Equal(m.fresh[last].key, row[:partition]) {
-			m.fresh[last].least = min(m.fresh[last].least, at)
-			continue
-		}
-		from := len(m.arena)
-		m.arena = append(m.arena, row[:partition]...)
-		m.fresh = append(m.fresh, matchPartition{key: m.arena[from:len(m.arena):len(m.arena)], least: at})
+		row, key := m.vals.Row(i), m.groups.rows.Row(i)
+		sum := xxh3.Hash128(row).Bytes()
+		d := deltaRow{key: len(m.arena), count: 1}
+		m.arena = append(append(append(m.arena, key[0], matchRows), key[1:]...), matchRowTag)
+		d.group = len(m.arena) - 1
+		m.arena = binary.BigEndian.AppendUint64(m.arena, uint64(times.Value(i))^1<<63)
+		m.arena = append(m.arena, sum[:]...)
+		d.value = len(m.arena)
+		m.arena = append(m.arena, row...)
+		d.end = len(m.arena)
+		m.taken = append(m.taken, d)
 	}
 	return nil
+}
+
+// store writes the rows of the micro-batch, equal ones as one with a count: what is
+// stored depends neither on how rows came nor on how many tasks there are.
+func (m *statefulMatch) store(txn statestore.Txn) error {
+	key := func(d *deltaRow) []byte { return m.arena[d.key:d.value:d.value] }
+	slices.SortFunc(m.taken, func(a, b deltaRow) int { return bytes.Compare(key(&a), key(&b)) })
+	rows := m.taken[:0]
+	var keys [][]byte
+	for _, d := range m.taken {
+		if last := len(rows) - 1; last >= 0 && bytes.Equal(key(&rows[last]), key(&d)) {
+			rows[last].count++
+			continue
+		}
+		rows, keys = append(rows, d), append(keys, key(&d))
+	}
+	m.taken = rows
+	before := make([]int64, len(rows))
+	err := txn.Get(keys, func(i int, stored []byte) (err error) {
+		before[i], _, err = countOf(stored)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	var value []byte
+	for i := range rows {
+		d := &rows[i]
+		value = append(binary.AppendUvarint(value[:0], uint64(before[i])+uint64(d.count)), m.arena[d.value:d.end]...)
+		if err := txn.Put(keys[i], value); err != nil {
+			return err
+		}
+		at := rowTime(keys[i], d.group-d.key+1)
+		partition := m.arena[d.key:d.group:d.group]
+		if last := len(m.fresh) - 1; last < 0 || !bytes.Equal(m.fresh[last].key, partition) {
+			m.fresh = append(m.fresh, matchPartition{key: partition, least: at}) // the earliest comes first
+		}
+	}
+	return nil
+}
+
+// rowTime reads the time of a row out of its key, behind a prefix.
+func rowTime(key []byte, prefix int) batch.EventTime {
+	return batch.EventTime(binary.BigEndian.Uint64(key[prefix:]) ^ 1<<63)
+}
+
+func (m *statefulMatch) bytes() int64 {
+	return int64(cap(m.arena)) + 96*int64(cap(m.fresh)) + 40*int64(cap(m.taken)) + m.search.bytes()
 }
 
 // final is the time up to which all rows are there.
@@ -413,24 +456,61 @@ func (m *statefulMatch) read(txn statestore.Txn, p *matchPartition, bs []array.B
 	p.next = batch.EndOfTime
 	var keys []byte
 	var ends []int
-	err := txn.Scan(prefix, successor(prefix), func(key, value []byte) (bool, error) {
-		if len(key) != len(prefix)+20 {
+	err := txn.Scan(prefix, successor(prefix), func(key, stored []byte) (bool, error) {
+		if len(key) != len(prefix)+24 {
 			return false, rowkey.ErrDamaged
 		}
-		if at := batch.EventTime(binary.BigEndian.Uint64(key[len(prefix):]) ^ 1<<63); at > final {
+		if at := rowTime(key, len(prefix)); at > final {
 			p.next = at
 			return false, nil
 		}
+		count, value, err := countOf(stored)
+		if err != nil {
+			return false, err
+		}
 		keys = append(keys, key...)
-		ends = append(ends, len(keys))
-		return true, m.codec.Decode(value, bs)
+		for range count {
+			ends = append(ends, len(keys))
+			if err := m.codec.Decode(value, bs); err != nil {
+				return false, err
+			}
+		}
+		return true, nil
 	})
-	from := 0
+	size := len(prefix) + 24
 	for _, end := range ends {
-		p.rows = append(p.rows, keys[from:end:end])
-		from = end
+		p.rows = append(p.rows, keys[end-size:end:end])
 	}
 	return len(ends), err
+}
+
+// dropRows takes the first rows of a partition out of the store. Equal rows stand
+// next to each other, so that only of the last one some may stay.
+func dropRows(txn statestore.Txn, rows [][]byte, drop int) error {
+	for from := 0; from < drop; {
+		end := from + 1
+		for end < len(rows) && bytes.Equal(rows[end], rows[from]) {
+			end++
+		}
+		if end <= drop {
+			if err := txn.Delete(rows[from]); err != nil {
+				return err
+			}
+			from = end
+			continue
+		}
+		var rest []byte
+		err := txn.Get(rows[from:from+1], func(_ int, stored []byte) error {
+			_, value, err := countOf(stored)
+			rest = append(binary.AppendUvarint(nil, uint64(end-drop)), value...)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		return txn.Put(rows[from], rest)
+	}
+	return nil
 }
 
 // block searches the partitions whose rows are in cols.
@@ -469,7 +549,7 @@ func (m *statefulMatch) block(txn statestore.Txn, list []matchPartition, cols []
 	if n == 0 {
 		return nil
 	}
-	if err := m.mem.set(int64(cap(m.arena)) + 96*int64(cap(m.fresh)) + m.search.bytes()); err != nil {
+	if err := m.mem.set(m.bytes()); err != nil {
 		return err
 	}
 	out, rows, err := m.search.out.make(m.search)
@@ -487,10 +567,8 @@ func (m *statefulMatch) settle(txn statestore.Txn, p *matchPartition, at matchSt
 	if ended {
 		drop = size
 	}
-	for _, key := range p.rows[:drop] {
-		if err := txn.Delete(key); err != nil {
-			return err
-		}
+	if err := dropRows(txn, p.rows, drop); err != nil {
+		return err
 	}
 	p.head.number, p.head.cut = at.number, p.head.cut || drop > 0
 	p.head.next = at.next - p.from - drop

@@ -1,6 +1,7 @@
 package test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,7 +9,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/sluice-stream/sluice"
+	"github.com/sluice-stream/sluice/internal/slt"
 	"github.com/sluice-stream/sluice/planner/expr"
 )
 
@@ -208,6 +212,11 @@ func (c *patternCase) sql() string {
 	for i, x := range c.rows {
 		values[i] = fmt.Sprintf("(%d, timestamp_seconds(%d), %d)", x.p, x.t, x.v)
 	}
+	return c.over(fmt.Sprintf("(SELECT * FROM (VALUES %s) AS r(p, t, v)) AS r", strings.Join(values, ", ")))
+}
+
+// over writes the case over a table.
+func (c *patternCase) over(table string) string {
 	rows := "ONE ROW PER MATCH"
 	if c.all {
 		rows = "ALL ROWS PER MATCH" + c.empty
@@ -216,17 +225,17 @@ func (c *patternCase) sql() string {
 	if c.within > 0 {
 		within = fmt.Sprintf(" WITHIN INTERVAL '%d' SECOND", c.within)
 	}
-	shown := "p, NULL AS t, NULL AS v"
+	shown := "p, CAST(NULL AS BIGINT) AS t, CAST(NULL AS INT) AS v"
 	if c.all {
 		shown = "p, unix_timestamp(t) AS t, v"
 	}
-	return fmt.Sprintf(`SELECT %s, n, c, fa, lb, cnt, sa, fb, pf, nx FROM (SELECT * FROM (VALUES %s) AS r(p, t, v)) AS r MATCH_RECOGNIZE (
+	return fmt.Sprintf(`SELECT %s, n, c, fa, lb, cnt, sa, fb, pf, nx, unix_timestamp(ft) AS ft FROM %s MATCH_RECOGNIZE (
 PARTITION BY p ORDER BY t
 MEASURES MATCH_NUMBER() AS n, CLASSIFIER() AS c, FIRST(A.v + 1) AS fa, LAST(B.v, 1) AS lb, count(*) AS cnt, sum(U.v) AS sa,
-  FINAL count(B.*) AS fb, PREV(FIRST(v)) AS pf, NEXT(v, 1) * 2 AS nx
+  FINAL count(B.*) AS fb, PREV(FIRST(v)) AS pf, NEXT(v, 1) * 2 AS nx, FINAL FIRST(t) AS ft
 %s AFTER MATCH SKIP %s
 PATTERN (%s | N A B C)%s SUBSET U = (A, B)
-DEFINE N AS false, A AS %s, B AS %s, C AS %s)`, shown, strings.Join(values, ", "), rows,
+DEFINE N AS false, A AS %s, B AS %s, C AS %s)`, shown, table, rows,
 		[]string{"PAST LAST ROW", "TO NEXT ROW", "TO FIRST B", "TO LAST B"}[c.skip],
 		c.pattern.Text(varNames), within, c.conds[0].text, c.conds[1].text, c.conds[2].text)
 }
@@ -452,11 +461,7 @@ func TestMatchRecognizeAgainstDefinition(t *testing.T) {
 		if err != nil {
 			t.Fatalf("seed %d: %s\n%v", seed, c.sql(), err)
 		}
-		got := make([]string, len(rows))
-		for i, row := range rows {
-			got[i] = strings.Join(row, " ")
-		}
-		slices.Sort(got)
+		got := sortedRows(rows, 1)
 		slices.Sort(want)
 		if !slices.Equal(got, want) {
 			t.Fatalf("seed %d: %s\n got\n%s\nwant\n%s", seed, c.sql(), strings.Join(got, "\n"), strings.Join(want, "\n"))
@@ -466,4 +471,129 @@ func TestMatchRecognizeAgainstDefinition(t *testing.T) {
 	if matched < cases || refused < 5 {
 		t.Fatalf("only %d rows and %d refusals", matched, refused)
 	}
+}
+
+// sortedRows prints rows without their last columns.
+func sortedRows(rows [][]string, without int) []string {
+	out := make([]string, len(rows))
+	for i, row := range rows {
+		out[i] = strings.Join(row[:len(row)-without], " ")
+	}
+	slices.Sort(out)
+	return out
+}
+
+// TestMatchRecognizeInTime streams random clauses in append mode, out of order and
+// with restarts: what comes out of times that are long over is the batch answer.
+func TestMatchRecognizeInTime(t *testing.T) {
+	ran, came := 0, 0
+	for seed := uint64(0); ran < 24; seed++ {
+		r := rand.New(rand.NewPCG(seed, 12))
+		c := drawCase(r)
+		if hasOp(c.pattern, expr.PatternEnd) {
+			continue
+		}
+		if c.within == 0 {
+			c.within = 1 + r.IntN(12)
+		}
+		c.skip %= 2 // rows behind the end could fail to skip
+		if want, err := c.expected(); err != nil || len(want) < 4 {
+			continue
+		}
+		ran++
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			n := streamCase(t, r, c)
+			came += n
+		})
+	}
+	if came < 50 {
+		t.Fatalf("only %d rows", came)
+	}
+}
+
+// overAt is when rows follow that only move the watermark, in every partition.
+const overAt = 5000
+
+func streamCase(t *testing.T, r *rand.Rand, c *patternCase) int {
+	ctx := context.Background()
+	e := newEngine(t)
+	rows := slices.Clone(c.rows)
+	place := map[tick]float64{}
+	for _, x := range rows {
+		place[x] = float64(x.t) + 3*r.Float64()
+	}
+	slices.SortFunc(rows, func(a, b tick) int { return cmp.Compare(place[a], place[b]) })
+	for at := range 4 {
+		for p := range 3 {
+			rows = append(rows, tick{p, overAt * (1 + at), 1})
+		}
+	}
+	ddl := `CREATE TABLE ticks (p INT, t TIMESTAMP_NTZ, v INT, WATERMARK FOR t AS t - INTERVAL '3' SECOND)
+WITH ('connector'='filesystem', 'path'='$DIR/ticks', 'format'='csv', 'max-files-per-trigger'='1')`
+	if err := e.Exec(ctx, ddl); err != nil {
+		t.Fatal(err)
+	}
+	sql := fmt.Sprintf("SELECT * FROM (%s) WHERE ft < %d", c.over("ticks"), overAt)
+	start := func() *sluice.Query {
+		df, err := e.s.SQL(ctx, sql)
+		if err != nil {
+			t.Fatalf("%s\n%v", sql, err)
+		}
+		schema, err := df.Schema()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var columns []string
+		for i, f := range schema.Fields() {
+			columns = append(columns, fmt.Sprintf("c%d %s", i, expr.TypeName(f.Type)))
+		}
+		table := fmt.Sprintf("CREATE TABLE IF NOT EXISTS result (%s) WITH ('connector'='filesystem', 'path'='%s/result', 'format'='parquet')", strings.Join(columns, ", "), e.dir)
+		if err := e.s.Exec(ctx, table); err != nil {
+			t.Fatal(err)
+		}
+		q, err := df.WriteTo("result").Name("q").Mode(sluice.Append).Start(ctx)
+		if err != nil {
+			t.Fatalf("%s\n%v", sql, err)
+		}
+		return q
+	}
+	q := start()
+	for part := 2; len(rows) > 0; part++ {
+		n := min(len(rows), 1+r.IntN(5))
+		feed := slt.Feed{Source: "ticks"}
+		for _, x := range rows[:n] {
+			at := time.Unix(int64(x.t), 0).UTC().Format(time.DateTime)
+			feed.Rows = append(feed.Rows, []string{fmt.Sprint(x.p), at, fmt.Sprint(x.v)})
+		}
+		rows = rows[n:]
+		if err := e.Feed(ctx, feed); err != nil {
+			t.Fatal(err)
+		}
+		if part%3 == 0 {
+			if err := e.restart(ctx, q, fmt.Sprint(1+part%4)); err != nil {
+				t.Fatal(err)
+			}
+			q = start()
+		}
+		if err := q.ProcessAllAvailable(ctx); err != nil {
+			t.Fatalf("%s\n%v", sql, err)
+		}
+	}
+	q.Stop()
+	if err := q.Await(ctx); err != nil {
+		t.Fatal(err)
+	}
+	_, streamed, err := rowsOf(ctx, e.s, "SELECT * FROM result")
+	if err != nil && !strings.Contains(err.Error(), "does not exist") { // nothing has come out
+		t.Fatal(err)
+	}
+	_, answer, err := rowsOf(ctx, e.s, sql)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, want := sortedRows(streamed, 1), sortedRows(answer, 1)
+	if !slices.Equal(got, want) {
+		t.Fatalf("%s\n%v\n got\n%s\nwant\n%s", sql, c.rows, strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+	return len(want)
 }
