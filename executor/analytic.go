@@ -52,7 +52,7 @@ type analytic struct {
 // for what it does not have.
 type callInput struct {
 	call                    *expr.AnalyticCall
-	args                    []int
+	args, order             []int
 	filter, key, start, end int
 }
 
@@ -96,6 +96,9 @@ func newAnalytic(n *physical.Analytic, in Operator) (*analytic, error) {
 		if c.Agg != nil {
 			args = c.Agg.Args
 			ci.filter = add(c.Agg.Filter)
+			for _, k := range c.Agg.OrderBy {
+				ci.order = append(ci.order, add(k.Expr))
+			}
 		}
 		for _, e := range args {
 			ci.args = append(ci.args, add(e))

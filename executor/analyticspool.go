@@ -79,6 +79,9 @@ func reachOf(in *callInput) (r callReach, ok bool) {
 			return r, false
 		}
 	case expr.WindowAggregate:
+		if c.Agg.Distinct || len(c.Agg.OrderBy) > 0 {
+			return r, false
+		}
 		if c.Frame.Whole() {
 			return callReach{whole: true}, true
 		}

@@ -5,6 +5,7 @@ import (
 
 	"github.com/apache/arrow-go/v18/arrow"
 
+	"github.com/sluice-stream/sluice/batch"
 	"github.com/sluice-stream/sluice/planner/expr"
 	"github.com/sluice-stream/sluice/planner/expr/vec"
 )
@@ -49,8 +50,12 @@ func (w *analyticRows) frame(in *callInput) (*frames, error) {
 		}
 	}
 	f := &frames{lo: make([]int32, w.n), hi: make([]int32, w.n), exclude: fr.Exclude}
-	w.bound(fr, in, false, f.lo)
-	w.bound(fr, in, true, f.hi)
+	if err := w.bound(fr, in, false, f.lo); err != nil {
+		return nil, err
+	}
+	if err := w.bound(fr, in, true, f.hi); err != nil {
+		return nil, err
+	}
 	for i, lo := range f.lo {
 		f.hi[i] = max(f.hi[i], lo)
 	}
@@ -64,7 +69,7 @@ func (w *analyticRows) frame(in *callInput) (*frames, error) {
 }
 
 // bound fills in where the frames start or, with end, the row behind them.
-func (w *analyticRows) bound(fr *expr.Frame, in *callInput, end bool, out []int32) {
+func (w *analyticRows) bound(fr *expr.Frame, in *callInput, end bool, out []int32) error {
 	b, value := fr.Start, in.start
 	if end {
 		b, value = fr.End, in.end
@@ -88,6 +93,8 @@ func (w *analyticRows) bound(fr *expr.Frame, in *callInput, end bool, out []int3
 				out[i] = w.parts[p+last]
 			}
 		}
+	case fr.Unit != expr.FrameRange && value >= 0:
+		return w.ownBound(fr.Unit, b.Kind, w.cols[value], end, out)
 	case fr.Unit == expr.FrameRows:
 		w.rowBound(shift, end, out)
 	case fr.Unit == expr.FrameRange && value >= 0:
@@ -95,6 +102,42 @@ func (w *analyticRows) bound(fr *expr.Frame, in *callInput, end bool, out []int3
 	default: // the row's peers, or groups of peers before or behind them
 		w.groupBound(shift, end, out)
 	}
+	return nil
+}
+
+// ownBound is rowBound or groupBound where each row has a distance of its own.
+func (w *analyticRows) ownBound(unit expr.FrameUnit, kind expr.BoundKind, far arrow.Array, end bool, out []int32) error {
+	distances := vec.Values[int64](far)
+	more := int64(0)
+	if end {
+		more = 1
+	}
+	group := 0 // of the row
+	for p := range len(w.parts) - 1 {
+		s, e, first, last := int64(w.parts[p]), int64(w.parts[p+1]), group, group
+		for w.peers[last] < w.parts[p+1] {
+			last++
+		}
+		for i := s; i < e; i++ {
+			if far.IsNull(int(i)) || distances[i] < 0 {
+				return batch.UserErrorf("[INVALID_PARAMETER_VALUE] the offset of a window frame is NULL or below zero")
+			}
+			for w.peers[group+1] <= int32(i) {
+				group++
+			}
+			shift := min(distances[i], 1<<32)
+			if kind == expr.Preceding {
+				shift = -shift
+			}
+			if unit == expr.FrameGroups {
+				out[i] = w.peers[min(max(int64(group)+shift+more, int64(first)), int64(last))]
+				continue
+			}
+			out[i] = int32(min(max(i+shift+more, s), e))
+		}
+		group = last
+	}
+	return nil
 }
 
 func (w *analyticRows) rowBound(shift int64, end bool, out []int32) {

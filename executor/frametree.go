@@ -43,6 +43,7 @@ type frameTree struct {
 	prefix []arrow.Array    // state, a row, of what each frame begins with; nil for nothing
 	groups []uint32
 	picks  []int32
+	chosen frameRowChoice
 }
 
 // aggregate computes an aggregate over the frames.
@@ -62,6 +63,9 @@ func (w *analyticRows) aggregateRows(in *callInput, prefix []arrow.Array, first,
 			return nil, fmt.Errorf("the filter is a %s", w.cols[in.filter].DataType())
 		}
 	}
+	if err := t.choose(in); err != nil {
+		return nil, err
+	}
 	if in.call.Frame.Whole() {
 		return t.whole()
 	}
@@ -73,8 +77,10 @@ func (w *analyticRows) aggregateRows(in *callInput, prefix []arrow.Array, first,
 	for i, lo := range f.lo {
 		longest = max(longest, f.hi[i]-lo)
 	}
-	if err := t.build(longest); err != nil {
-		return nil, err
+	if !t.chosen.each() {
+		if err := t.build(longest); err != nil {
+			return nil, err
+		}
 	}
 	return t.results(f, first, end)
 }
@@ -113,7 +119,10 @@ func (t *frameTree) update(n int, groupOf func(i int32) uint32) error {
 	t.acc.Resize(n)
 	t.groups, t.picks = t.groups[:0], t.picks[:0]
 	for i := range int32(t.w.n) {
-		if t.filter == nil || t.takes(i) {
+		if t.chosen.order != nil {
+			i = t.chosen.order[i]
+		}
+		if t.takes(i) {
 			t.groups = append(t.groups, groupOf(i))
 			t.picks = append(t.picks, i)
 		}
@@ -125,10 +134,17 @@ func (t *frameTree) update(n int, groupOf func(i int32) uint32) error {
 }
 
 func (t *frameTree) charge() error {
-	return t.w.charge(t.acc.Bytes() + t.nodes.Bytes() + 8*int64(cap(t.groups)))
+	return t.w.charge(t.acc.Bytes() + t.nodes.Bytes() + 8*int64(cap(t.groups)) + t.chosen.bytes())
 }
 
-func (t *frameTree) takes(i int32) bool { return t.filter.IsValid(int(i)) && t.filter.Value(int(i)) }
+// takes says whether a row counts wherever it is in a frame.
+func (t *frameTree) takes(i int32) bool {
+	return t.passes(i) && (t.chosen.once == nil || t.chosen.once[i] < 0)
+}
+
+func (t *frameTree) passes(i int32) bool {
+	return t.filter == nil || t.filter.IsValid(int(i)) && t.filter.Value(int(i))
+}
 
 // build makes the levels whose nodes fit into the longest frame.
 func (t *frameTree) build(longest int32) error {
@@ -165,7 +181,7 @@ func (t *frameTree) build(longest int32) error {
 
 // results aggregates the frames, some thousand at a time.
 func (t *frameTree) results(f *frames, first, end int) (arrow.Array, error) {
-	grows := false
+	grows := t.chosen.each()
 	for _, dt := range t.agg.Func.State {
 		grows = grows || rowkey.Width(dt) == 0 && dt.ID() != arrow.DECIMAL128
 	}
@@ -208,6 +224,16 @@ func (t *frameTree) batch(f *frames, from, to int) (arrow.Array, error) {
 	if err := t.begin(len(distinct)); err != nil {
 		return nil, err
 	}
+	if t.chosen.each() {
+		t.clear()
+		for i, s := range distinct {
+			t.pickRows(i, s)
+		}
+		if err := t.flush(t.acc, 0); err != nil {
+			return nil, err
+		}
+		return t.final(idx, len(distinct))
+	}
 	pieces := 1
 	if f.exclude != expr.ExcludeNone {
 		pieces = 3
@@ -221,11 +247,16 @@ func (t *frameTree) batch(f *frames, from, to int) (arrow.Array, error) {
 			return nil, err
 		}
 	}
+	return t.final(idx, len(distinct))
+}
+
+// final gives each row the result of its frame, of which there are n.
+func (t *frameTree) final(idx []int32, n int) (arrow.Array, error) {
 	if err := t.charge(); err != nil {
 		return nil, err
 	}
-	out, err := t.acc.Final(0, len(distinct))
-	if err != nil || len(distinct) == len(idx) {
+	out, err := t.acc.Final(0, n)
+	if err != nil || n == len(idx) {
 		return out, err
 	}
 	defer out.Release()
@@ -317,7 +348,7 @@ func (t *frameTree) clear() { t.groups, t.picks = t.groups[:0], t.picks[:0] }
 // pick notes nodes of a level for a group.
 func (t *frameTree) pick(level, group int, s span) {
 	for i := s.lo; i < s.hi; i++ {
-		if level > 0 || t.filter == nil || t.takes(i) {
+		if level > 0 || t.takes(i) {
 			t.groups = append(t.groups, uint32(group))
 			t.picks = append(t.picks, i)
 		}

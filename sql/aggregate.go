@@ -178,22 +178,9 @@ func (x *exprBinder) collect(c *ast.Call, call *expr.AggCall) (expr.Expr, error)
 		}
 		call.Filter = f
 	}
-	order := c.OrderBy
-	if name := call.Func.Name; c.WithinGroup != nil && (name == "listagg" || name == "string_agg") {
-		order = c.WithinGroup
-	} else if name == "mode" { // see modeOrder
-		order = nil
-	}
-	for _, it := range order {
-		v, err := inner.bind(it.Expr)
-		if err != nil {
-			return nil, err
-		}
-		k, err := sortKey(it, v)
-		if err != nil {
-			return nil, err
-		}
-		call.OrderBy = append(call.OrderBy, k)
+	var err error
+	if call.OrderBy, err = inner.callOrder(c, call.Func.Name); err != nil {
+		return nil, err
 	}
 	call.Name = outputName(c)
 	if len(x.b.views) == 0 && len(x.b.macros) == 0 {
@@ -208,6 +195,29 @@ func (x *exprBinder) collect(c *ast.Call, call *expr.AggCall) (expr.Expr, error)
 	x.aggs.calls = append(x.aggs.calls, call)
 	x.aggs.exprs = append(x.aggs.exprs, print)
 	return x.aggs.standIn(len(x.aggs.calls) - 1), nil
+}
+
+// callOrder binds the order that a call takes its rows in.
+func (x *exprBinder) callOrder(c *ast.Call, name string) ([]expr.SortKey, error) {
+	order := c.OrderBy
+	if c.WithinGroup != nil && (name == "listagg" || name == "string_agg") {
+		order = c.WithinGroup
+	} else if name == "mode" { // see modeOrder
+		order = nil
+	}
+	var out []expr.SortKey
+	for _, it := range order {
+		v, err := x.bind(it.Expr)
+		if err != nil {
+			return nil, err
+		}
+		k, err := sortKey(it, v)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, k)
+	}
+	return out, nil
 }
 
 func (a *aggregates) standIn(i int) expr.Expr {

@@ -29,10 +29,8 @@ func (x *exprBinder) analytic(c *ast.Call, name string) (expr.Expr, error) {
 			return nil, err.WithHint("use QUALIFY")
 		}
 		return nil, err
-	case c.Distinct:
-		return nil, ast.Errorf(c.Pos, "DISTINCT cannot be used in a window function: %s", short(ast.SQL(c)))
-	case c.OrderBy != nil, c.WithinGroup != nil && (name == "listagg" || name == "string_agg"):
-		return nil, unsupported(c.Pos, "ORDER BY in the arguments of a window function")
+	case isWindowOnly(name) && (c.Distinct || c.OrderBy != nil):
+		return nil, ast.Errorf(c.Pos, "%s takes neither DISTINCT nor ORDER BY among its arguments", name)
 	}
 	inner := *x
 	inner.inWindow, inner.aliasFirst = true, false
@@ -91,7 +89,7 @@ func (u *analyticUse) outer(c *ast.Call, s *ast.WindowSpec) error {
 func (x *exprBinder) analyticCall(c *ast.Call, name string) (*expr.AnalyticCall, error) {
 	kind, only := windowOnly[name]
 	if !only {
-		if c.Filter == nil && len(c.Args) > 0 {
+		if c.Filter == nil && len(c.Args) > 0 && c.OrderBy == nil && !c.Distinct {
 			switch name {
 			case "first", "first_value":
 				return x.edgeValue(c, name, 1)
@@ -258,6 +256,9 @@ func (x *exprBinder) windowAggregate(c *ast.Call, name string) (*expr.AnalyticCa
 			return nil, err
 		}
 	}
+	if agg.OrderBy, err = x.callOrder(c, name); err != nil {
+		return nil, err
+	}
 	return &expr.AnalyticCall{Kind: expr.WindowAggregate, Agg: agg, DT: agg.Type(), Null: agg.Null}, nil
 }
 
@@ -270,7 +271,7 @@ func (x *exprBinder) aggregateOf(c *ast.Call, name string) (*expr.AggCall, error
 		if args, err = nullTreatment(c, name, args); err != nil {
 			return nil, err
 		}
-		call, err := functions.Aggregate(name, args, false)
+		call, err := functions.Aggregate(name, args, c.Distinct)
 		return call, at(c.Pos, err)
 	}
 	if _, ok := functions.Lookup(name); ok {
@@ -293,5 +294,6 @@ func (x *exprBinder) aggregateOf(c *ast.Call, name string) (*expr.AggCall, error
 		return nil, ast.Errorf(c.Pos, "%s takes neither IGNORE NULLS nor WITHIN GROUP", name)
 	}
 	call := *a
+	call.Distinct = c.Distinct && !a.Func.IgnoresDuplicates
 	return &call, nil
 }

@@ -46,17 +46,33 @@ func (x *exprBinder) frame(s *ast.WindowSpec) (expr.Frame, error) {
 	}
 	for _, b := range []struct {
 		e  ast.Expr
-		to *int64
-	}{{f.Start.Offset, &out.Start.Offset}, {f.End.Offset, &out.End.Offset}} {
+		to *expr.FrameBound
+	}{{f.Start.Offset, &out.Start}, {f.End.Offset, &out.End}} {
 		if b.e == nil {
 			continue
 		}
-		var err error
-		if *b.to, err = x.whole(b.e, "a "+f.Unit+" frame", 0); err != nil {
+		v, err := x.bind(b.e)
+		if err == nil && readsColumns(v) && v.Type().ID() >= arrow.INT8 && v.Type().ID() <= arrow.INT64 {
+			b.to.Value, err = cast(b.e.Position(), v, expr.TypeInt64, false)
+		} else if err == nil {
+			b.to.Offset, err = x.whole(b.e, "a "+f.Unit+" frame", 0)
+		}
+		if err != nil {
 			return out, err
 		}
 	}
 	return out, nil
+}
+
+// readsColumns says whether a value is another for each row.
+func readsColumns(e expr.Expr) bool {
+	found := false
+	expr.Walk(e, func(e expr.Expr) bool {
+		_, is := e.(*expr.Column)
+		found = found || is
+		return !found
+	})
+	return found
 }
 
 // rangeFrame binds the bounds of a frame that reaches as far as the order key
@@ -125,11 +141,14 @@ func hasDistance(dt arrow.DataType) bool {
 	}
 }
 
-// rangeOffset evaluates a constant distance, zero or more.
+// rangeOffset evaluates a distance: a constant, zero or more, or a value of each row.
 func (x *exprBinder) rangeOffset(e ast.Expr) (expr.Expr, error) {
 	v, err := x.bind(e)
 	if err != nil {
 		return nil, err
+	}
+	if readsColumns(v) && hasDistance(v.Type()) && v.Type().ID() != arrow.DATE32 && v.Type().ID() != arrow.TIMESTAMP {
+		return v, nil
 	}
 	l, ok := x.b.computed(v).(*expr.Literal)
 	below := false

@@ -31,7 +31,7 @@ func (k AnalyticKind) String() string {
 // depends on the other rows of the row's partition.
 type AnalyticCall struct {
 	Kind AnalyticKind
-	// Agg is the aggregate of a WindowAggregate, without DISTINCT and ORDER BY.
+	// Agg is the aggregate of a WindowAggregate. DISTINCT and ORDER BY count within the frame.
 	Agg *AggCall
 	// Args are the value of Lag (and its default, of the same type, if there is
 	// one) and of NthValue; nil for the others.
@@ -74,7 +74,8 @@ type FrameBound struct {
 	Kind BoundKind
 	// Offset is the distance in rows or groups of Preceding and Following.
 	Offset int64
-	// Value is, for Preceding and Following of FrameRange, the order key less or
+	// Value is, for Preceding and Following of rows and groups, the distance where
+	// each row has one of its own. Of FrameRange it is the order key less or
 	// plus the offset: where the frame ends among the values of Frame.Key, which
 	// has the same type. NULL for a row that has a key lies beyond all keys.
 	Value Expr
@@ -162,6 +163,9 @@ func (a *AnalyticCall) Exprs() []Expr {
 		if a.Agg.Filter != nil {
 			out = append(out, a.Agg.Filter)
 		}
+		for _, k := range a.Agg.OrderBy {
+			out = append(out, k.Expr)
+		}
 	}
 	for _, e := range []Expr{a.Frame.Start.Value, a.Frame.End.Value, a.Frame.Key} {
 		if e != nil {
@@ -185,6 +189,10 @@ func (a *AnalyticCall) WithExprs(es []Expr) *AnalyticCall {
 		d.Args = take(len(d.Args))
 		if d.Filter != nil {
 			d.Filter = take(1)[0]
+		}
+		d.OrderBy = append([]SortKey(nil), d.OrderBy...)
+		for i := range d.OrderBy {
+			d.OrderBy[i].Expr = take(1)[0]
 		}
 		c.Agg = &d
 	}
