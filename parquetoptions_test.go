@@ -20,3 +20,29 @@ func TestParquetIsWrittenAsTold(t *testing.T) {
 		same(t, "parquet", rowsOf(t, s.ReadFiles().Parquet(ctx, dir)), rowsOf(t, s.Table("t"))...)
 	}
 }
+
+// TestTimestampUnits: what is written in each unit comes back, and what it cannot hold is an error.
+func TestTimestampUnits(t *testing.T) {
+	s, ctx := openSession(t, Options{}), t.Context()
+	coarse := "SELECT * FROM VALUES (TIMESTAMP '2024-02-03 04:05:06.789'), (TIMESTAMP '1901-01-01 00:00:00.001'), (CAST(NULL AS TIMESTAMP)) AS v(t)"
+	fine := "SELECT TIMESTAMP '2024-02-03 04:05:06.789123' AS t"
+	far := "SELECT TIMESTAMP '3024-02-03 04:05:06' AS t"
+	for unit, refused := range map[string]string{"micros": "", "millis": fine, "nanos": far, "int96": ""} {
+		for _, q := range []string{coarse, fine, far} {
+			d, err := s.SQL(ctx, q)
+			if err != nil {
+				t.Fatal(err)
+			}
+			dir := filepath.Join(t.TempDir(), "out")
+			_, err = d.WriteFiles().Format("parquet").Option("timestamp-unit", unit).Save(ctx, dir)
+			if q == refused {
+				wantError(t, err, "Parquet")
+				continue
+			}
+			if err != nil {
+				t.Fatal(unit, q, err)
+			}
+			same(t, unit, rowsOf(t, s.ReadFiles().Parquet(ctx, dir)), rowsOf(t, d)...)
+		}
+	}
+}

@@ -30,9 +30,11 @@ var (
 		Doc: "Whether written files tell the least and greatest value of each page."}
 	bloomColumns = options.Option{Key: "parquet.bloom-columns", Kind: options.Text,
 		Doc: "Columns, with commas, that written files have Bloom filters for."}
+	timeUnit = options.Option{Key: "parquet.timestamp-unit", Kind: options.Enum, Default: "micros", Values: []string{"micros", "millis", "nanos", "int96"},
+		Doc: "How timestamps are written; one that would lose digits or does not fit is an error. int96 is for old Hive, Impala and Spark."}
 	missingColumns = options.Option{Key: "parquet.missing-columns", Kind: options.Enum, Default: "fail",
 		Values: []string{"fail", "null"}, Doc: "What a declared column reads as that a file does not have."}
-	declared = []options.Option{compression, rowGroupRows, level, dictionary, pageIndex, bloomColumns, missingColumns}
+	declared = []options.Option{compression, rowGroupRows, level, dictionary, pageIndex, bloomColumns, timeUnit, missingColumns}
 )
 
 const rowGroupBytes = 128 << 20
@@ -75,7 +77,16 @@ func newWriter(w io.Writer, schema *arrow.Schema, c formats.Config, alloc memory
 		props = apq.NewWriterProperties(append(base, apq.WithCompressionLevel(int(c.Options.Int(level))))...)
 	}
 	out := &formats.Counter{W: w}
-	fw, err := pqarrow.NewFileWriter(schema, out, props, pqarrow.NewArrowWriterProperties(pqarrow.WithAllocator(alloc)))
+	arrowProps := []pqarrow.WriterOption{pqarrow.WithAllocator(alloc)}
+	switch c.Options.Get(timeUnit) {
+	case "millis":
+		arrowProps = append(arrowProps, pqarrow.WithCoerceTimestamps(arrow.Millisecond))
+	case "nanos":
+		arrowProps = append(arrowProps, pqarrow.WithCoerceTimestamps(arrow.Nanosecond))
+	case "int96":
+		arrowProps = append(arrowProps, pqarrow.WithDeprecatedInt96Timestamps(true))
+	}
+	fw, err := pqarrow.NewFileWriter(schema, out, props, pqarrow.NewArrowWriterProperties(arrowProps...))
 	if err != nil {
 		return nil, fmt.Errorf("start a Parquet file: %w", err)
 	}
