@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -30,8 +31,8 @@ const (
 	httpStop        = 2 * time.Second
 )
 
-// ServeHTTP serves /healthz, /metrics (Prometheus), /api/queries and
-// /api/queries/NAME on l until Close. The listener becomes the server's.
+// ServeHTTP serves /healthz, /metrics (Prometheus), /api/queries,
+// /api/queries/NAME and below it watermark and batches/N on l until Close. The listener becomes the server's.
 func (s *Session) ServeHTTP(l net.Listener) *Server {
 	srv := &Server{ended: make(chan error, 1), http: &http.Server{
 		Handler: s.Handler(), MaxHeaderBytes: httpHeaderBytes, ReadHeaderTimeout: httpTimeout, ReadTimeout: httpTimeout,
@@ -64,6 +65,8 @@ func (s *Session) Handler() http.Handler {
 	mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /api/queries", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, s.queryStates()) })
 	mux.HandleFunc("GET /api/queries/{name}", s.oneQuery)
+	mux.HandleFunc("GET /api/queries/{name}/watermark", s.queryWatermark)
+	mux.HandleFunc("GET /api/queries/{name}/batches/{batch}", s.queryBatch)
 	return loopbackHost(mux)
 }
 
@@ -147,6 +150,34 @@ func (s *Session) oneQuery(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	writeJSON(w, http.StatusOK, q.state(true))
+}
+
+// queryWatermark is what EXPLAIN WATERMARK tells, as text.
+func (s *Session) queryWatermark(w http.ResponseWriter, r *http.Request) {
+	q, ok := s.Query(r.PathValue("name"))
+	if !ok {
+		writeJSON(w, http.StatusNotFound, map[string]string{"error": fmt.Sprintf("there is no query %q", r.PathValue("name"))})
+		return
+	}
+	text, err := q.ExplainWatermark(r.Context())
+	if err != nil {
+		writeJSON(w, http.StatusServiceUnavailable, map[string]string{"error": err.Error()})
+		return
+	}
+	writeJSON(w, http.StatusOK, map[string]any{"query": q.Name(), "lines": strings.Split(strings.TrimRight(text, "\n"), "\n")})
+}
+
+// queryBatch is what EXPLAIN BATCH tells, as data.
+func (s *Session) queryBatch(w http.ResponseWriter, r *http.Request) {
+	id, err := strconv.ParseInt(r.PathValue("batch"), 10, 64)
+	q, ok := s.Query(r.PathValue("name"))
+	if ok && err == nil {
+		if t, found := q.Batch(id); found {
+			writeJSON(w, http.StatusOK, t)
+			return
+		}
+	}
+	writeJSON(w, http.StatusNotFound, map[string]string{"error": fmt.Sprintf("batch %q of query %q is not remembered", r.PathValue("batch"), r.PathValue("name"))})
 }
 
 func writeJSON(w http.ResponseWriter, code int, v any) {

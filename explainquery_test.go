@@ -1,0 +1,54 @@
+package sluice
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+)
+
+// TestExplainWatermark asks why two streams that are joined wait: the slower one
+// holds the watermark back, and windows wait for it.
+func TestExplainWatermark(t *testing.T) {
+	s := openSession(t, Options{})
+	a := timedStream(t, s, "fast")
+	b := timedStream(t, s, "slow")
+	must(t, s, `CREATE TABLE dst (w TIMESTAMP_NTZ, n BIGINT) WITH ('connector'='memory')`)
+	must(t, s, `CREATE STREAMING QUERY q AS INSERT INTO dst SELECT window_start, count(*) FROM
+ (SELECT window_start, window_end, k FROM TUMBLE(TABLE fast, DESCRIPTOR(ts), INTERVAL '10' SECOND) UNION ALL
+  SELECT window_start, window_end, k FROM TUMBLE(TABLE slow, DESCRIPTOR(ts), INTERVAL '10' SECOND)) GROUP BY window_start, window_end`)
+	q, _ := s.Query("q")
+	explainHas(t, s, "EXPLAIN WATERMARK q", "watermark: none yet", "no event time yet")
+	add(t, a, "2024-01-01T00:01:00,1\n2024-01-01T00:00:03,1")
+	process(t, q)
+	explainHas(t, s, "EXPLAIN WATERMARK q", "no row with an event time has come from it")
+	add(t, b, "2024-01-01T00:00:07,2")
+	process(t, q)
+	explainHas(t, s, "EXPLAIN WATERMARK q", "watermark: 2024-01-01T00:00:02Z", "slow#0: highest event time 2024-01-01T00:00:07Z, less 5s",
+		"HOLDS THE WATERMARK BACK", "until rows later than 2024-01-01T00:00:07Z come", "ends at 2024-01-01T00:00:10Z, 8s past the watermark", "2 groups wait")
+	explainHas(t, s, "EXPLAIN BATCH q 1", "Batch 1 of q", "rows in 1", "commitOffsets", "StatefulAggregate", "State ")
+	p := q.Progress()
+	if e := p.EventTime; e.Min == "" || e.Min != e.Max || e.Avg != e.Max {
+		t.Errorf("event times %+v", e)
+	}
+	if o := p.StateOperators; len(o) != 1 || o[0].NumRowsTotal != 2 || o[0].NumRowsUpdated != 1 {
+		t.Errorf("state %+v", o)
+	}
+}
+
+func explainHas(t *testing.T, s *Session, stmt string, wants ...string) {
+	t.Helper()
+	text := strings.Join(scanRows(t, s, stmt), "\n")
+	for _, want := range wants {
+		if !strings.Contains(text, want) {
+			t.Errorf("%s does not tell %q:\n%s", stmt, want, text)
+		}
+	}
+}
+
+// timedStream makes a stream with a watermark of five seconds.
+func timedStream(t *testing.T, s *Session, name string) *Stream {
+	t.Helper()
+	st := streamOf(t, s, name+"_raw", "ts TIMESTAMP_NTZ, k BIGINT")
+	must(t, s, fmt.Sprintf("CREATE TABLE %[1]s (ts TIMESTAMP_NTZ, k BIGINT, WATERMARK FOR ts AS ts - INTERVAL '5' SECOND) WITH ('connector'='memory', 'name'='%[1]s_raw')", name))
+	return st
+}
