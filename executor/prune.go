@@ -15,8 +15,17 @@ type candidate struct {
 }
 
 // consider takes a row in hand; what becomes of it in the store is known when the
-// body has run.
+// body has run. One that the store has not lies in the deltas, which stay as they
+// are until then; one that the store has need only be copied as far as it may have
+// to be written again.
 func (r *recompute) consider(key, value []byte, before, have int64) {
+	if before == 0 {
+		r.candidates = append(r.candidates, candidate{key: key, value: value, have: have})
+		return
+	}
+	if have == 1 {
+		value = nil // it stays as it is, or goes
+	}
 	from := len(r.arena)
 	r.arena = append(append(r.arena, key...), value...)
 	r.candidates = append(r.candidates, candidate{
