@@ -87,7 +87,7 @@ type TaskResult struct {
 	Term     Term             `json:"term"`
 	Counters Counters         `json:"counters"`
 	Times    []SourceTime     `json:"times,omitempty"`
-	NextDue  EventTime        `json:"next_due"` // earliest window end in state, EndOfTime if none
+	NextDue  EventTime        `json:"next_due"`            // earliest window end in state, EndOfTime if none
 	NextWake EventTime        `json:"next_wake,omitempty"` // earliest timer by the clock, 0 if none
 	Shards   []ShardDigest    `json:"shards,omitempty"`
 	Prepared []Prepared       `json:"prepared,omitempty"`

@@ -104,8 +104,9 @@ func (b *builder) operator(n physical.Node, in []Operator) (Operator, error) {
 		return newRange(n), nil
 	case *physical.ExchangeRead:
 		return newExchangeRead(n), nil
+	default:
+		return b.stateful(n, in)
 	}
-	return b.stateful(n, in)
 }
 
 // stateful makes the operators that only the plan of a stream has, and Process.

@@ -167,10 +167,6 @@ func processSchema(n *logical.Process) *arrow.Schema {
 // processVerdict goes by what the plan can see: what the code clears, it cannot.
 func processVerdict(d *logical.ProcessDef, name string) incremental.Verdict {
 	v := incremental.Verdict{Operator: name, Bound: incremental.ByKeys}
-	if d.TTL > 0 {
-		v.Advice = fmt.Sprintf("what a key holds goes %s after it was written", d.TTL)
-	} else {
-		v.Advice = "clear what a key holds in a timer, or give it a TTL"
-	}
+	v.TTL, v.Advice = d.TTL, "clear what a key holds in a timer, or give it a TTL"
 	return v
 }

@@ -39,7 +39,7 @@ type ProcessDef struct {
 	// again when they change. With Single it puts out one row for each key.
 	Groups, Single bool
 	TTL            time.Duration // of each state that sets none of its own; 0 for ever
-	New      func() Processor
+	New            func() Processor
 }
 
 // ProcessOutput is one result of a processor.

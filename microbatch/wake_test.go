@@ -1,0 +1,52 @@
+package microbatch
+
+import (
+	"testing"
+
+	"github.com/sluice-stream/sluice/batch"
+)
+
+// A timer by the clock that a batch has left makes a batch without data when its
+// time has come, not before, and the machine asks to be woken then.
+func TestTimerByTheClockMakesABatch(t *testing.T) {
+	m, err := New(Options{Query: "q", PlanHash: "h", Sources: []SourceSpec{{Name: "a", Pushes: true}}, Sinks: []SinkSpec{{Name: "s"}}, CheckpointInterval: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// answers takes events and tells whoever asks that there is nothing more.
+	answers := func(evs ...Event) (all []Ready) {
+		all = take(t, m, evs...)
+		for i := 0; i < len(all); i++ {
+			for _, a := range all[i].Ask {
+				all = append(all, take(t, m, SourceAvailable{Source: "a", Ask: a.Seq, From: a.From, To: a.From})...)
+			}
+		}
+		return all
+	}
+	answers(Tick{At: 1000}, LogEnd{})
+	all := answers(SourceAvailable{Source: "a", From: "", To: "1"})
+	if p, ok := planOf(all); !ok || p.NoData {
+		t.Fatalf("no batch for the data: %+v", p)
+	}
+	run := func(id batch.ID, wake batch.EventTime) []Ready {
+		all := answers(BatchDone{Batch: id, Attempt: 1, Result: Result{NextDue: batch.EndOfTime, NextWake: wake}})
+		return append(all, answers(Revealed{Batch: id})...)
+	}
+	all = run(0, 5000)
+	if p, ok := planOf(all); ok {
+		t.Fatalf("a batch before its time: %+v", p)
+	}
+	if at := m.wakeAt(); at != 5000 {
+		t.Errorf("the machine wants to be woken at %d", at)
+	}
+	if p, ok := planOf(answers(Tick{At: 4999})); ok {
+		t.Errorf("a batch before its time: %+v", p)
+	}
+	p, ok := planOf(answers(Tick{At: 5000}))
+	if !ok || !p.NoData || p.Now != 5000 {
+		t.Fatalf("no batch for the timer: %+v", p)
+	}
+	if p, ok := planOf(append(run(1, 0), answers(Tick{At: 9000})...)); ok {
+		t.Errorf("a batch without a timer: %+v", p)
+	}
+}
