@@ -574,11 +574,14 @@ func (m *statefulMatch) settle(txn statestore.Txn, p *matchPartition, at matchSt
 	p.head.next = at.next - p.from - drop
 	p.head.covered = max(at.covered-p.from-drop, -1)
 	due := p.next
-	if open := at.next - p.from; open < size && m.search.spec.Within > 0 && !ended {
-		due = min(due, batch.EventTime(m.search.tests.block.times[at.next]+m.search.spec.Within-1))
-	}
-	if due <= m.final() { // a row that waits for those behind it waits for rows to come
-		due = p.next
+	if open := at.next-p.from < size; open && !ended {
+		// Rows that only rows to come can decide about are decided when there are none.
+		due = min(due, batch.EndOfTime-1)
+		if w := m.search.spec.Within; w > 0 {
+			if over := batch.EventTime(m.search.tests.block.times[at.next] + w - 1); over > m.final() {
+				due = min(due, over)
+			}
+		}
 	}
 	if ended || due == batch.EndOfTime && drop == size && !m.keeps {
 		return m.forget(txn, p)
