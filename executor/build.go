@@ -53,14 +53,6 @@ func (b *builder) operator(n physical.Node, in []Operator) (Operator, error) {
 		return newWindow(n, in[0])
 	case *physical.Sessions:
 		return newSessions(n, in[0])
-	case *physical.IntervalJoin:
-		return newIntervalJoin(n, in)
-	case *physical.Versions:
-		return newVersions(n, in, b.work)
-	case *physical.FirstWithin:
-		return newFirstWithin(n, in[0])
-	case *physical.OpenSessions:
-		return newOpenSessions(n, in[0])
 	case *physical.PartialAggregate:
 		return newPartialAggregate(n, in[0])
 	case *physical.FinalAggregate:
@@ -116,6 +108,14 @@ func (b *builder) stateful(n physical.Node, in []Operator) (Operator, error) {
 		return newRecompute(n, in, b.work)
 	case *physical.Process:
 		return newProcess(n, in)
+	case *physical.OpenSessions:
+		return newOpenSessions(n, in[0])
+	case *physical.IntervalJoin:
+		return newIntervalJoin(n, in)
+	case *physical.FirstWithin:
+		return newFirstWithin(n, in[0])
+	case *physical.Versions:
+		return newVersions(n, in, b.work)
 	case *physical.MarkFirst:
 		return newMarkFirst(n, in[0])
 	case *physical.Consolidate:
