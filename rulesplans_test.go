@@ -25,6 +25,7 @@ var ruleQueries = map[string]string{
 	"merge-projects":          `SELECT a + 1 AS b FROM (SELECT n_nationkey * 2 AS a FROM nation)`,
 	"scan-filters":            `SELECT n_name FROM nation WHERE n_nationkey = 3`,
 	"prune-columns":           `SELECT n_name FROM nation JOIN region ON n_regionkey = r_regionkey`,
+	"narrow-sides":            `SELECT c_custkey, o_orderkey FROM customer LEFT JOIN (SELECT * FROM orders WHERE o_comment NOT LIKE '%special%') ON c_custkey = o_custkey`,
 	"reduce-sides":            `SELECT p_name, q FROM (SELECT * FROM part WHERE p_brand = 'Brand#23' AND p_container = 'MED BOX') JOIN (SELECT l_partkey, avg(l_quantity) AS q FROM lineitem GROUP BY l_partkey) ON p_partkey = l_partkey`,
 }
 

@@ -44,6 +44,7 @@ func Order() []Rule {
 		{"scan-filters", plain(ScanFilters)},
 		{"prune-columns", plain(PruneColumns)},
 		{"reduce-sides", once(func(c *Context, n logical.Node) (logical.Node, error) { return ReduceSides(c, n), nil })},
+		{"narrow-sides", once(plain(NarrowSides))},
 	}
 }
 
