@@ -43,9 +43,9 @@ func lessThan(a, b expr.Expr) expr.Expr {
 }
 
 // fallSpec is (START DOWN+ UP): UP is above the lowest, and DOWN has a bounded sum.
-func fallSpec(tb *table, all bool) *expr.MatchSpec {
+func fallSpec(tb *table, all bool, within int64) *expr.MatchSpec {
 	v := tb.col("v")
-	s := &expr.MatchSpec{Vars: []string{"START", "DOWN", "UP"}, AllRows: all, Skip: expr.SkipToNext, Within: 40}
+	s := &expr.MatchSpec{Vars: []string{"START", "DOWN", "UP"}, AllRows: all, Skip: expr.SkipToNext, Within: within}
 	slot := func(x expr.MatchSlot) expr.Expr {
 		x.DT = tInt
 		if x.Kind == expr.SlotClassifier {
@@ -75,8 +75,8 @@ func fallSpec(tb *table, all bool) *expr.MatchSpec {
 }
 
 // fallPlan finds the pattern in batch, or as a stream under a watermark.
-func fallPlan(tb *table, all, stream bool) *physical.Plan {
-	spec := fallSpec(tb, all)
+func fallPlan(tb *table, all bool, within int64, stream bool) *physical.Plan {
+	spec := fallSpec(tb, all, within)
 	m := physical.Match{Partition: exprs(tb.col("k")), Order: []expr.SortKey{{Expr: tb.col("t"), NullsFirst: true}}, Spec: spec, Out: spec.Columns(tb.schema)}
 	var root physical.Node
 	read := &physical.ExchangeRead{Out: tb.schema}
@@ -124,10 +124,10 @@ func TestMatchOverAStream(t *testing.T) {
 			defer alloc.AssertSize(t, 0)
 			r := rand.New(rand.NewPCG(seed, 13))
 			const n = 400
-			all := seed%2 == 0
+			all, within := seed%2 == 0, int64(seed%3)*20
 			tb := walk(r, alloc, n)
 			defer tb.rec.Release()
-			b := newEngine(t, alloc, fallPlan(tb, all, false), 1+r.IntN(4))
+			b := newEngine(t, alloc, fallPlan(tb, all, within, false), 1+r.IntN(4))
 			defer b.close()
 			b.sources["src"] = tb.cut(r, 0, n, 3)
 			want := b.run(0, batch.NoTime, batch.NoTime)
@@ -135,7 +135,7 @@ func TestMatchOverAStream(t *testing.T) {
 			if len(want) < 20 {
 				t.Fatalf("only %d rows", len(want))
 			}
-			e := newEngine(t, alloc, fallPlan(tb, all, true), 1+r.IntN(4))
+			e := newEngine(t, alloc, fallPlan(tb, all, within, true), 1+r.IntN(4))
 			defer e.close()
 			var got []string
 			times := tb.rec.Column(1).(*array.Timestamp)
@@ -188,7 +188,7 @@ func TestMatchMeasures(t *testing.T) {
 	tb.rec.Release()
 	tb = rowsOf(alloc, tb.schema, "1 0 5", "1 1 3", "1 2 1", "1 3 4")
 	defer tb.rec.Release()
-	e := newEngine(t, alloc, fallPlan(tb, true, false), 1)
+	e := newEngine(t, alloc, fallPlan(tb, true, 40, false), 1)
 	defer e.close()
 	e.sources["src"] = tb.cut(r, 0, 4, 1)
 	got := e.run(0, batch.NoTime, batch.NoTime)
