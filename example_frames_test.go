@@ -26,7 +26,7 @@ func ExampleDataFrame_AsofJoin() {
 	defer closeSession()
 	quotes := sluice.FromSlice(s, []quote{{"a", 0, 100}, {"a", 2, 120}, {"b", 2, 7}}).As("quotes")
 	joined := sales(s).AsofJoin(quotes, "sales.Day >= quotes.Day", "sales.Shop = quotes.Shop", "left")
-	printRows(joined.OrderBy("sales.Shop", "sales.Day").Select("sales.Shop", "sales.Day", "Price"))
+	printRows(joined.Select("sales.Shop", "sales.Day", "Price").OrderBy("Shop", "Day"))
 	// Output: [[a 1 100] [a 2 120] [b 1 <nil>] [b 3 7]] <nil>
 }
 
