@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"slices"
+	"strings"
 	"sync/atomic"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -121,6 +122,14 @@ func (r *oneRun) options() driver.Options {
 }
 
 func (r *oneRun) close() error {
+	if n := r.bad.Load(); n > 0 {
+		var tables []string
+		for name := range r.plan.Plan.OwnSinks() {
+			tables = append(tables, strings.TrimSuffix(name, quarantineSink))
+		}
+		slices.Sort(tables)
+		r.s.opts.Logger.Warn("bad rows were set aside", "rows", n, "tables", strings.Join(tables, ","))
+	}
 	r.s.conns.remove(r.id)
 	r.s.analyses.end(r.id)
 	err := r.res.close()

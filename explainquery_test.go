@@ -2,6 +2,8 @@ package sluice
 
 import (
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 )
@@ -26,6 +28,14 @@ func TestExplainWatermark(t *testing.T) {
 	explainHas(t, s, "EXPLAIN WATERMARK q", "watermark: 2024-01-01T00:00:02Z", "slow#0: highest event time 2024-01-01T00:00:07Z, less 5s",
 		"HOLDS THE WATERMARK BACK", "until rows later than 2024-01-01T00:00:07Z come", "ends at 2024-01-01T00:00:10Z, 8s past the watermark", "2 groups wait")
 	explainHas(t, s, "EXPLAIN BATCH q 1", "Batch 1 of q", "rows in 1", "commitOffsets", "StatefulAggregate", "State ")
+	for path, want := range map[string]string{"q/watermark": "HOLDS THE WATERMARK BACK", "q/batches/1": `"operators"`, "q/batches/99": "not remembered", "nobody/watermark": "no query"} {
+		r := httptest.NewRequest(http.MethodGet, "http://127.0.0.1/api/queries/"+path, nil)
+		w := httptest.NewRecorder()
+		s.Handler().ServeHTTP(w, r)
+		if !strings.Contains(w.Body.String(), want) {
+			t.Errorf("%s does not tell %q: %s", path, want, w.Body)
+		}
+	}
 	p := q.Progress()
 	if e := p.EventTime; e.Min == "" || e.Min != e.Max || e.Avg != e.Max {
 		t.Errorf("event times %+v", e)
