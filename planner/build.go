@@ -74,6 +74,7 @@ func Build(outputs []Output, opts Options) (*Query, error) {
 		b.plan.Zone = "UTC"
 	}
 	b.query.Plan = b.plan
+	b.uses = processorUses(outputs)
 	if opts.BroadcastMax <= 0 {
 		b.opts.BroadcastMax = BroadcastMax
 	}

@@ -15,10 +15,24 @@ import (
 // outputTag is the column that says which output of a processor a row belongs to.
 const outputTag = "__output"
 
-// process plans a processor. One with several outputs runs once, whatever number
-// of them the query reads: the readers of its stage each pick their rows.
+// processorUses counts how often a query reads each processor.
+func processorUses(outputs []Output) map[*logical.ProcessDef]int {
+	uses := map[*logical.ProcessDef]int{}
+	for _, out := range outputs {
+		logical.Walk(out.Node, func(n logical.Node) bool {
+			if p, ok := n.(*logical.Process); ok {
+				uses[p.Def]++
+			}
+			return true
+		})
+	}
+	return uses
+}
+
+// process plans a processor. One that is read several times, or has several outputs,
+// runs once: the readers of its stage each pick their rows.
 func (b *builder) process(n *logical.Process) (*fragment, error) {
-	if len(n.Def.Outputs) == 1 {
+	if len(n.Def.Outputs) == 1 && (b.uses[n.Def] < 2 || n.Def.Groups) {
 		return b.processor(n)
 	}
 	all, ok := b.processors[n.Def]
@@ -46,6 +60,9 @@ func (b *builder) process(n *logical.Process) (*fragment, error) {
 
 // pickOutput keeps the rows and columns of one output.
 func pickOutput(n *logical.Process, all *fragment) *fragment {
+	if len(n.Def.Outputs) == 1 {
+		return all
+	}
 	schema := all.root.Schema()
 	tag := schema.FieldIndices(outputTag)[0]
 	column := func(i int) *expr.Column {

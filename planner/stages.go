@@ -24,7 +24,8 @@ type builder struct {
 	shares map[int]int      // stages of plans that are used in several places, by ID
 	// processors are the stages of processors with several outputs.
 	processors map[*logical.ProcessDef]*fragment
-	mode       string // of the output being planned
+	uses       map[*logical.ProcessDef]int // how often a query reads each processor
+	mode       string                      // of the output being planned
 	// above counts the stateful operators between here and the output: only the
 	// topmost one's mode is the output's, the others emit closed windows.
 	above int
