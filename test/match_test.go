@@ -597,3 +597,37 @@ WITH ('connector'='filesystem', 'path'='$DIR/ticks', 'format'='csv', 'max-files-
 	}
 	return len(want)
 }
+
+// TestMatchRecognizeRefused says what cannot be had in append mode, and why.
+func TestMatchRecognizeRefused(t *testing.T) {
+	ctx := context.Background()
+	e := newEngine(t)
+	for _, ddl := range []string{
+		"CREATE TABLE ticks (p INT, t TIMESTAMP_NTZ, v INT, WATERMARK FOR t AS t) WITH ('connector'='filesystem', 'path'='$DIR/ticks', 'format'='csv')",
+		"CREATE TABLE result (c INT) WITH ('connector'='filesystem', 'path'='$DIR/result', 'format'='parquet')",
+	} {
+		if err := e.Exec(ctx, ddl); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for clause, want := range map[string]string{
+		"ORDER BY v MEASURES A.v AS c PATTERN (A B) DEFINE A AS v > 1":       "rows must be ordered by event time first",
+		"ORDER BY t DESC MEASURES A.v AS c PATTERN (A B) DEFINE A AS v > 1":  "rows must be ordered by event time first",
+		"ORDER BY t MEASURES A.v AS c PATTERN (A B $) DEFINE A AS v > 1":     "where a partition ends",
+		"ORDER BY t MEASURES A.v AS c PATTERN (A B) DEFINE A AS sum(w) > 1":  `unknown column "w"`,
+		"ORDER BY t MEASURES A.v AS c PATTERN (A B) DEFINE A AS max(v)":      "needs a condition",
+		"ORDER BY t MEASURES A.v AS c PATTERN (A B) DEFINE A AS PREV(1) > 1": "needs a column",
+	} {
+		df, err := e.s.SQL(ctx, "SELECT * FROM ticks MATCH_RECOGNIZE ("+clause+")")
+		if err == nil {
+			var q *sluice.Query
+			if q, err = df.WriteTo("result").Name("q").Mode(sluice.Append).Start(ctx); err == nil {
+				q.Stop()
+				err = q.Await(ctx)
+			}
+		}
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s\n got %v\nwant %s", clause, err, want)
+		}
+	}
+}
