@@ -1,6 +1,7 @@
 package sql
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -236,6 +237,11 @@ func (b *binder) watermark(sc *scope, t *TableDef) error {
 
 // values binds VALUES; columns are named col1, col2, .. as in Spark.
 func (b *binder) values(v *ast.Values) (*scope, error) {
+	for _, row := range v.Rows {
+		if slices.ContainsFunc(row, hasSubquery) {
+			return b.computedValues(v)
+		}
+	}
 	width := len(v.Rows[0])
 	cols := make([][]expr.Expr, width)
 	x := &exprBinder{b: b, sc: emptyScope(), clause: "VALUES"}
@@ -249,4 +255,22 @@ func (b *binder) values(v *ast.Values) (*scope, error) {
 		}
 	}
 	return valuesScope(v.Pos, cols, len(v.Rows))
+}
+
+// computedValues binds VALUES with subqueries: each row is a SELECT of its own.
+func (b *binder) computedValues(v *ast.Values) (*scope, error) {
+	var body ast.QueryBody
+	for _, row := range v.Rows {
+		sel := &ast.Select{Pos: v.Pos}
+		for j, e := range row {
+			name := ast.Ident{Pos: e.Position(), Name: fmt.Sprintf("col%d", j+1)}
+			sel.Items = append(sel.Items, ast.SelectItem{Expr: e, Alias: &name})
+		}
+		if body == nil {
+			body = sel
+			continue
+		}
+		body = &ast.SetOp{Pos: v.Pos, Op: "UNION", All: true, L: body, R: sel}
+	}
+	return b.body(body)
 }

@@ -24,7 +24,7 @@ func madeTimes() []*Entry {
 				return func(to string, us int64) (int64, error) { return convertZone(kc.Zone, to, us) }, err
 			}))),
 		fn("timestampadd", "A timestamp moved by a number of units.", "timestampadd('MONTH', 1, TIMESTAMP'2024-01-31 10:00:00')", "2024-02-29 10:00:00", addUnitSigs()...),
-		fn("timestampdiff", "The whole units from the first timestamp to the second.", "timestampdiff('MONTH', TIMESTAMP'2024-01-31 10:00:00', TIMESTAMP'2024-03-31 10:00:00')", "2", diffUnitSigs()...),
+		fn("timestampdiff|timediff", "The whole units from the first timestamp to the second.", "timestampdiff('MONTH', TIMESTAMP'2024-01-31 10:00:00', TIMESTAMP'2024-03-31 10:00:00')", "2", diffUnitSigs()...),
 		fn("try_to_date", "Like to_date, but NULL where the text cannot be read.", "try_to_date('foo', 'yyyy-MM-dd')", "NULL",
 			sig("string -> date", castKernel(true)), sig("string, string -> date", tryKernel(patternDate))),
 		fn("unix_nanos", "Nanoseconds from 1970 to a timestamp.", "unix_nanos(TIMESTAMP'2024-01-01 00:00:01')", "1704067201000000000",

@@ -20,7 +20,8 @@ type timePattern struct {
 	parts []patternPart
 }
 
-// patternPart is a run of one letter, or literal text (letter 0).
+// patternPart is a run of one letter, or literal text (letter 0). What stands
+// between '[' and ']' may be missing; count is how many parts that are.
 type patternPart struct {
 	letter byte
 	count  int
@@ -29,9 +30,22 @@ type patternPart struct {
 
 func compilePattern(p string) (*timePattern, error) {
 	f := &timePattern{text: strings.Clone(p)}
+	var open []int
 	for i := 0; i < len(p); {
 		c := p[i]
 		switch {
+		case c == '[':
+			open = append(open, len(f.parts))
+			f.parts = append(f.parts, patternPart{letter: c})
+			i++
+		case c == ']':
+			if len(open) == 0 {
+				return nil, batch.UserErrorf("[INVALID_DATETIME_PATTERN] '%s' closes a part that it does not open", p)
+			}
+			from := open[len(open)-1]
+			open, f.parts[from].count = open[:len(open)-1], len(f.parts)-from-1
+			f.parts = append(f.parts, patternPart{letter: c})
+			i++
 		case c == '\'':
 			j := strings.IndexByte(p[i+1:], '\'')
 			if j < 0 {
@@ -58,6 +72,9 @@ func compilePattern(p string) (*timePattern, error) {
 			i++
 		}
 	}
+	if len(open) > 0 {
+		return nil, batch.UserErrorf("[INVALID_DATETIME_PATTERN] '%s' does not close a part that it opens", p)
+	}
 	return f, nil
 }
 
@@ -81,6 +98,7 @@ func (f *timePattern) append(dst []byte, us int64, z *civil.Zone) []byte {
 		switch p.letter {
 		case 0:
 			dst = append(dst, p.text...)
+		case '[', ']':
 		case 'y', 'u':
 			if p.count == 2 {
 				dst = padded(dst, int64(y%100), 2)
@@ -185,14 +203,9 @@ func (f *timePattern) parse(s string) (local int64, zone *civil.Zone, err error)
 		return 0, nil, batch.UserErrorf("[CANNOT_PARSE_TIMESTAMP] '%s' does not fit the pattern '%s'", s, f.text)
 	}
 	v := parsed{y: 1970, m: 1, d: 1}
-	rest := s
-	for i, p := range f.parts {
-		// A number followed by another one is as long as its letters say.
-		adjacent := i+1 < len(f.parts) && f.parts[i+1].letter != 0
-		var ok bool
-		if rest, ok = v.field(p, rest, adjacent); !ok {
-			return bad()
-		}
+	rest, ok := v.sequence(f.parts, s)
+	if !ok {
+		return bad()
 	}
 	if v.half {
 		v.h = v.h%12 + 12*int(b2u(v.pm))
@@ -201,10 +214,37 @@ func (f *timePattern) parse(s string) (local int64, zone *civil.Zone, err error)
 		return bad()
 	}
 	days := civil.ToDays(v.y, v.m, v.d)
+	if v.yday > 365 && !civil.Valid(v.y, 2, 29) || v.yday > 366 {
+		return bad()
+	}
 	if v.yday > 0 {
 		days = civil.ToDays(v.y, 1, 1) + int64(v.yday) - 1
 	}
 	return days*civil.Day + int64(v.h%24)*civil.Hour + int64(v.mi)*civil.Minute + int64(v.s)*civil.Second + v.us, v.zone, nil
+}
+
+// sequence reads parts one behind the other; what may be missing is read if it is there.
+func (v *parsed) sequence(parts []patternPart, s string) (string, bool) {
+	for i := 0; i < len(parts); i++ {
+		p := parts[i]
+		if p.letter == '[' {
+			before := *v
+			if rest, ok := v.sequence(parts[i+1:i+1+p.count], s); ok {
+				s = rest
+			} else {
+				*v = before
+			}
+			i += p.count + 1
+			continue
+		}
+		// A number followed by another one is as long as its letters say.
+		adjacent := i+1 < len(parts) && parts[i+1].letter != 0 && parts[i+1].letter != '['
+		var ok bool
+		if s, ok = v.field(p, s, adjacent); !ok {
+			return s, false
+		}
+	}
+	return s, true
 }
 
 // field reads one part of the pattern off s.
@@ -234,6 +274,9 @@ func (v *parsed) field(p patternPart, s string, adjacent bool) (string, bool) {
 		n := 0
 		for n < len(s) && s[n] != ' ' && s[n] != ']' {
 			n++
+		}
+		if n == 0 {
+			return s, false
 		}
 		z, err := civil.Load(s[:n])
 		v.zone = z

@@ -51,6 +51,27 @@ func regexps() []*Entry {
 					}
 					return replaceAll(dst, re, s, by), nil
 				}, nil
+			})), sig("string, string, string, int -> string", vec.Str4(func(*expr.KernelContext) (vec.S4[string, string, string, int32], error) {
+				var c regexpCache
+				return func(dst []byte, s, p, by string, from int32) ([]byte, error) {
+					re, err := c.get(p)
+					if err != nil {
+						return nil, err
+					}
+					if from < 1 {
+						return nil, batch.UserErrorf("[INVALID_PARAMETER_VALUE] the position must be 1 or more, not %d", from)
+					}
+					at := 0
+					for ; from > 1 && at < len(s); from-- {
+						_, w := utf8.DecodeRuneInString(s[at:])
+						at += w
+					}
+					dst = append(dst, s[:at]...)
+					if from > 1 { // behind the end
+						return dst, nil
+					}
+					return replaceAll(dst, re, s[at:], by), nil
+				}, nil
 			}))),
 		fn("regexp_count", "How often a regular expression matches.", "regexp_count('a1b2', '[0-9]')", "2",
 			sig("string, string -> int", withRegexp2(func(re *regexp.Regexp, s string) (int32, error) { return int32(len(matches(re, s))), nil }))),

@@ -35,6 +35,17 @@ func Load(name string) (*Zone, error) {
 	return &Zone{loc: loc}, nil
 }
 
+// shortZones are the short names of Java, and so of Spark, that the time zone
+// database has not.
+var shortZones = map[string]string{
+	"ACT": "Australia/Darwin", "AET": "Australia/Sydney", "AGT": "America/Argentina/Buenos_Aires", "ART": "Africa/Cairo",
+	"AST": "America/Anchorage", "BET": "America/Sao_Paulo", "BST": "Asia/Dhaka", "CAT": "Africa/Harare", "CNT": "America/St_Johns",
+	"CST": "America/Chicago", "CTT": "Asia/Shanghai", "EAT": "Africa/Addis_Ababa", "ECT": "Europe/Paris", "IET": "America/Indiana/Indianapolis",
+	"IST": "Asia/Kolkata", "JST": "Asia/Tokyo", "MIT": "Pacific/Apia", "NET": "Asia/Yerevan", "NST": "Pacific/Auckland",
+	"PLT": "Asia/Karachi", "PNT": "America/Phoenix", "PRT": "America/Puerto_Rico", "PST": "America/Los_Angeles",
+	"SST": "Pacific/Guadalcanal", "VST": "Asia/Ho_Chi_Minh",
+}
+
 func find(name string) (*time.Location, error) {
 	rest := name
 	for _, p := range []string{"UTC", "GMT", "UT"} {
@@ -47,6 +58,9 @@ func find(name string) (*time.Location, error) {
 	}
 	if strings.Contains(name, "..") || strings.HasPrefix(name, "/") || name == "Local" {
 		return nil, fmt.Errorf("unknown time zone %q", name)
+	}
+	if long, ok := shortZones[name]; ok {
+		name = long
 	}
 	loc, err := time.LoadLocation(name)
 	if err != nil {
