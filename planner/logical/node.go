@@ -12,7 +12,7 @@ import (
 
 // Node is a relational operator. It is sealed: Scan, Values, Filter, Project,
 // Watermark, Window, Aggregate, Join, Apply, Union, Distinct, Analytic, Sort, Limit,
-// LimitBy, Generate, Range, Recursive, WorkTable, Dedup and Shared.
+// LimitBy, Match, Generate, Range, Recursive, WorkTable, Dedup and Shared.
 type Node interface {
 	Schema() *arrow.Schema
 	Inputs() []Node
