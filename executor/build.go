@@ -62,12 +62,7 @@ func (b *builder) operator(n physical.Node, in []Operator) (Operator, error) {
 	case *physical.StatefulAggregate:
 		return newStatefulAggregate(n, in[0])
 	case *physical.HashJoin:
-		j, err := newHashJoin(n, in[0], in[1], b.shared)
-		if err != nil {
-			return nil, err
-		}
-		j.stream = b.task.plan.Stream
-		return j, nil
+		return newHashJoin(n, in[0], in[1], b.shared, b.task.plan.Stream)
 	case *physical.Union:
 		return newUnion(n, in), nil
 	case *physical.Analytic:

@@ -91,7 +91,7 @@ type joinColumn struct {
 	col   int
 }
 
-func newHashJoin(n *physical.HashJoin, left, right Operator, shared func(stage int) bool) (*hashJoin, error) {
+func newHashJoin(n *physical.HashJoin, left, right Operator, shared func(stage int) bool, stream bool) (*hashJoin, error) {
 	if len(n.LeftKeys) != len(n.RightKeys) {
 		return nil, fmt.Errorf("%s: %d keys left, %d right", n, len(n.LeftKeys), len(n.RightKeys))
 	}
@@ -100,7 +100,7 @@ func newHashJoin(n *physical.HashJoin, left, right Operator, shared func(stage i
 			return nil, fmt.Errorf("%s: key %d is %s on one side and %s on the other", n, i, l, r)
 		}
 	}
-	j := &hashJoin{base: base{node: n, in: []Operator{left, right}}, n: n, pr: roleOf(n.Kind, !n.BuildLeft), br: roleOf(n.Kind, n.BuildLeft)}
+	j := &hashJoin{base: base{node: n, in: []Operator{left, right}}, n: n, pr: roleOf(n.Kind, !n.BuildLeft), br: roleOf(n.Kind, n.BuildLeft), stream: stream}
 	buildIn, probeKeys := right, n.LeftKeys
 	j.probe = left
 	if n.BuildLeft {

@@ -21,7 +21,6 @@ type joinKeys struct {
 	place    []keyPlace
 
 	hasher rowkey.Hasher
-	buf    []uint64
 	column []uint64
 }
 

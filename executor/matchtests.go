@@ -526,6 +526,7 @@ func (t *matchTests) one(slot, v, row int, s *rowpattern.State) (arrow.Array, er
 			b.Append(t.spec.Vars[variable])
 		}
 		return b.NewArray(), nil
+	case expr.SlotValue:
 	}
 	at, _ := t.at(slot, v, row, s)
 	switch {

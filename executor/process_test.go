@@ -20,7 +20,6 @@ import (
 type scriptedProcessor struct {
 	c     *logical.ProcessContext
 	state int
-	trace *[]string
 	chain int
 }
 

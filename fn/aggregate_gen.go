@@ -206,7 +206,7 @@ func Std(a1 any) sluice.Column { return sluice.Call("std", a1) }
 // StddevPop is stddev_pop(double): The population standard deviation.
 func StddevPop(a1 any) sluice.Column { return sluice.Call("stddev_pop", a1) }
 
-// StringAgg is string_agg(string, string = ”): The values joined into one string with a separator, without NULLs.
+// StringAgg is string_agg(string, string = ”), string_agg(binary, binary = ”): The values joined into one string with a separator, without NULLs.
 func StringAgg(a1 any, more ...any) sluice.Column {
 	return sluice.Call("string_agg", append([]any{a1}, more...)...)
 }

@@ -225,6 +225,9 @@ func Timestampadd(a1, a2, a3 any) sluice.Column { return sluice.Call("timestampa
 // Timestampdiff is timestampdiff(string, timestamp, timestamp) -> bigint, timestampdiff(string, timestamp_ntz, timestamp_ntz) -> bigint: The whole units from the first timestamp to the second.
 func Timestampdiff(a1, a2, a3 any) sluice.Column { return sluice.Call("timestampdiff", a1, a2, a3) }
 
+// Timediff is Timestampdiff.
+func Timediff(a1, a2, a3 any) sluice.Column { return sluice.Call("timediff", a1, a2, a3) }
+
 // ToDate is to_date(date) -> date, to_date(string) -> date, to_date(string, string) -> date: The date that a text stands for, read with a pattern if one is given, or a timestamp's.
 func ToDate(a1 any, more ...any) sluice.Column {
 	return sluice.Call("to_date", append([]any{a1}, more...)...)

@@ -167,8 +167,8 @@ func Tan(a1 any) sluice.Column { return sluice.Call("tan", a1) }
 // Tanh is tanh(double) -> double: Hyperbolic tangent.
 func Tanh(a1 any) sluice.Column { return sluice.Call("tanh", a1) }
 
-// Uuid is uuid() -> string: A random UUID, the same when a batch runs again.
-func Uuid() sluice.Column { return sluice.Call("uuid") }
+// Uuid is uuid() -> string, uuid(bigint) -> string: A random UUID, the same when a batch runs again.
+func Uuid(args ...any) sluice.Column { return sluice.Call("uuid", args...) }
 
 // WidthBucket is width_bucket(double, double, double, bigint) -> bigint, width_bucket(months, months, months, bigint) -> bigint, width_bucket(duration, duration, duration, bigint) -> bigint: The number of the bucket, of count equal ones between low and high, that a value falls into.
 func WidthBucket(a1, a2, a3, a4 any) sluice.Column {

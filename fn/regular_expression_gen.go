@@ -30,8 +30,10 @@ func RegexpExtractAll(a1, a2 any, more ...any) sluice.Column {
 // RegexpInstr is regexp_instr(string, string) -> int: The position of the first match from 1, or 0.
 func RegexpInstr(a1, a2 any) sluice.Column { return sluice.Call("regexp_instr", a1, a2) }
 
-// RegexpReplace is regexp_replace(string, string, string) -> string: Every match replaced; $1 stands for a group.
-func RegexpReplace(a1, a2, a3 any) sluice.Column { return sluice.Call("regexp_replace", a1, a2, a3) }
+// RegexpReplace is regexp_replace(string, string, string) -> string, regexp_replace(string, string, string, int) -> string: Every match replaced; $1 stands for a group.
+func RegexpReplace(a1, a2, a3 any, more ...any) sluice.Column {
+	return sluice.Call("regexp_replace", append([]any{a1, a2, a3}, more...)...)
+}
 
 // RegexpSubstr is regexp_substr(string, string) -> string: The first match, or NULL.
 func RegexpSubstr(a1, a2 any) sluice.Column { return sluice.Call("regexp_substr", a1, a2) }

@@ -361,6 +361,8 @@ func same(a, b expr.Expr) bool {
 		if c, ok := b.(*expr.Case); !ok || len(a.Whens) != len(c.Whens) {
 			return false
 		}
+	default: // made for printing alone
+		return expr.Equal(a, b)
 	}
 	x, y := expr.Children(a), expr.Children(b)
 	if len(x) != len(y) {

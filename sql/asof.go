@@ -44,6 +44,7 @@ func (b *binder) asofJoin(t *ast.Join, l, r *scope) (*scope, error) {
 			WithHint("exchange the tables")
 	case logical.Cross:
 		return nil, ast.Errorf(t.Pos, "an ASOF join needs ON with one inequality, and is not CROSS")
+	case logical.Inner, logical.LeftOuter, logical.LeftSemi, logical.LeftAnti:
 	}
 	var using []ast.Ident
 	if t.Natural {

@@ -51,11 +51,10 @@ func (b *binder) numbered(sc *scope, q *ast.Query) error {
 	}
 	node = &logical.Filter{Input: x.sc.node, Cond: expr.AndAll([]expr.Expr{from, upto})}
 	node = &logical.Sort{Input: node, Keys: []expr.SortKey{{Expr: row}}}
-	es, names := columnsAndNames(out)
-	if drop != nil {
+	_, names := columnsAndNames(out)
+	es := columnsFrom(node, 0)[:width]
+	if names = names[:width]; drop != nil {
 		es, names = drop.Exprs, drop.Names
-	} else {
-		es, names = columnsFrom(node, 0)[:width], names[:width]
 	}
 	sc.node = &logical.Project{Input: node, Exprs: es, Names: names}
 	return nil

@@ -110,6 +110,8 @@ func (p *program) key(n *node) string {
 		for _, prm := range e.Params {
 			b.WriteString("," + strconv.Itoa(prm.ID))
 		}
+	default: // made for printing alone
+		b.WriteString(e.String())
 	}
 	b.WriteString(":" + n.dt.String())
 	for _, k := range n.kids {

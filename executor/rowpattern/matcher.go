@@ -16,7 +16,7 @@ type Tests interface {
 	// Row says whether a row can be a variable, as far as the row alone tells.
 	Row(variable, row int) bool
 	// Holds says whether the rest of the condition holds: s has the row as its last
-	// one. It is asked for variables with needs alone.
+	// one. It is asked for variables whose condition needs any alone.
 	Holds(variable, row int, s *State) (bool, error)
 }
 
@@ -58,7 +58,6 @@ type Matcher struct {
 	starts []int // of tracks in State.rows
 	width  int
 	live   [][]bool // by instruction: tracks and sums that conditions from there on ask for
-	needs  []bool   // by variable: whether its condition asks for any, or for something else
 
 	rows       Rows
 	now, next  []thread

@@ -42,37 +42,7 @@ func regexps() []*Entry {
 		fn("regexp_extract_all", "The group (1 if not given) of every match, as an array.", "regexp_extract_all('a1b22', '([0-9]+)')", "[1, 22]",
 			sig("string, string, int = 1 -> array<string>", expr.Kernel(extractAll))),
 		fn("regexp_replace", "Every match replaced; $1 stands for a group.", "regexp_replace('100-200', '([0-9]+)', '<$1>')", "<100>-<200>",
-			sig("string, string, string -> string", vec.Str3(func(*expr.KernelContext) (vec.S3[string, string, string], error) {
-				var c regexpCache
-				return func(dst []byte, s, p, by string) ([]byte, error) {
-					re, err := c.get(p)
-					if err != nil {
-						return nil, err
-					}
-					return replaceAll(dst, re, s, by), nil
-				}, nil
-			})), sig("string, string, string, int -> string", vec.Str4(func(*expr.KernelContext) (vec.S4[string, string, string, int32], error) {
-				var c regexpCache
-				return func(dst []byte, s, p, by string, from int32) ([]byte, error) {
-					re, err := c.get(p)
-					if err != nil {
-						return nil, err
-					}
-					if from < 1 {
-						return nil, batch.UserErrorf("[INVALID_PARAMETER_VALUE] the position must be 1 or more, not %d", from)
-					}
-					at := 0
-					for ; from > 1 && at < len(s); from-- {
-						_, w := utf8.DecodeRuneInString(s[at:])
-						at += w
-					}
-					dst = append(dst, s[:at]...)
-					if from > 1 { // behind the end
-						return dst, nil
-					}
-					return replaceAll(dst, re, s[at:], by), nil
-				}, nil
-			}))),
+			sig("string, string, string -> string", vec.Str3(replaceMatches)), sig("string, string, string, int -> string", vec.Str4(replaceFrom))),
 		fn("regexp_count", "How often a regular expression matches.", "regexp_count('a1b2', '[0-9]')", "2",
 			sig("string, string -> int", withRegexp2(func(re *regexp.Regexp, s string) (int32, error) { return int32(len(matches(re, s))), nil }))),
 		fn("regexp_instr", "The position of the first match from 1, or 0.", "regexp_instr('abc1', '[0-9]')", "4",
@@ -94,6 +64,41 @@ func regexps() []*Entry {
 		fn("split", "A string split at each match of a regular expression, into at most limit parts if that is positive.", "split('a,b;c', '[,;]')", "[a, b, c]",
 			sig("string, string, int = -1 -> array<string>", expr.Kernel(splitKernel))),
 	}
+}
+
+func replaceMatches(*expr.KernelContext) (vec.S3[string, string, string], error) {
+	var c regexpCache
+	return func(dst []byte, s, p, by string) ([]byte, error) {
+		re, err := c.get(p)
+		if err != nil {
+			return nil, err
+		}
+		return replaceAll(dst, re, s, by), nil
+	}, nil
+}
+
+// replaceFrom replaces from a position on, counted in characters from 1.
+func replaceFrom(*expr.KernelContext) (vec.S4[string, string, string, int32], error) {
+	var c regexpCache
+	return func(dst []byte, s, p, by string, from int32) ([]byte, error) {
+		re, err := c.get(p)
+		if err != nil {
+			return nil, err
+		}
+		if from < 1 {
+			return nil, batch.UserErrorf("[INVALID_PARAMETER_VALUE] the position must be 1 or more, not %d", from)
+		}
+		at := 0
+		for ; from > 1 && at < len(s); from-- {
+			_, w := utf8.DecodeRuneInString(s[at:])
+			at += w
+		}
+		dst = append(dst, s[:at]...)
+		if from > 1 { // behind the end
+			return dst, nil
+		}
+		return replaceAll(dst, re, s[at:], by), nil
+	}, nil
 }
 
 // regexpCache keeps the last pattern compiled: patterns are nearly always constant.

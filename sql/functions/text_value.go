@@ -228,7 +228,7 @@ func (r *valueReader) jsonLeaf(b array.Builder, j *jsonText, c byte) bool {
 
 // compactJSON removes the blanks between the parts of a JSON text.
 func compactJSON(s string) string {
-	if strings.IndexAny(s, " \t\r\n") < 0 {
+	if !strings.ContainsAny(s, " \t\r\n") {
 		return s
 	}
 	out := make([]byte, 0, len(s))
