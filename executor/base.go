@@ -3,6 +3,7 @@ package executor
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -218,4 +219,24 @@ func (c *cutter) next() (arrow.RecordBatch, error) {
 	rec := newBatch(c.schema, cols, end-c.at)
 	c.at = end
 	return rec, nil
+}
+
+// onePass is what operators have in common that take a batch in whole, work on
+// their state and then hand out what came of it.
+type onePass struct {
+	ready []arrow.RecordBatch
+	done  bool
+}
+
+func (w *onePass) reset() { w.ready, w.done = release(w.ready), false }
+
+// next computes once and hands out the rows that are ready, io.EOF behind the last.
+func (w *onePass) next(ctx context.Context, operator string, compute func(context.Context) error) (arrow.RecordBatch, error) {
+	if !w.done {
+		w.done = true
+		if err := compute(ctx); err != nil {
+			return nil, fmt.Errorf("state of %s: %w", operator, err)
+		}
+	}
+	return popBatch(&w.ready)
 }

@@ -50,27 +50,6 @@ func dueTime(key []byte) (batch.EventTime, error) {
 }
 
 // loadBy is load for keys with an index by time in front.
-func (d *dues) loadBy(tc *TaskContext, txn statestore.Txn, due func(key []byte) (batch.EventTime, error)) error {
-	spec := &tc.Spec
-	first, end := batch.GroupsOf(spec.Task.Partition, max(spec.Parts, 1))
-	known := d.valid && d.version == spec.Base && d.first == first && d.end == end
-	d.first, d.end, d.version, d.valid = first, end, spec.Base+1, false
-	if known {
-		return nil
-	}
-	for g := first; g < end; g++ {
-		d.at[g] = batch.EndOfTime
-		if spec.Base == batch.None {
-			continue
-		}
-		err := txn.Scan([]byte{byte(g), 0}, []byte{byte(g), 1}, func(key []byte, _ []byte) (bool, error) {
-			var err error
-			d.at[g], err = due(key)
-			return false, err
-		})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+func (d *dues) loadBy(tc *TaskContext, txn statestore.Txn) error {
+	return d.read(tc, txn, dueTime, func(g int) (from, to []byte) { return []byte{byte(g), 0}, []byte{byte(g), 1} })
 }

@@ -16,6 +16,19 @@ type dues struct {
 
 // load starts from what is remembered, or reads the first row of each key group.
 func (d *dues) load(tc *TaskContext, keys *stateKeys, txn statestore.Txn) error {
+	end := func(key []byte) (batch.EventTime, error) {
+		at, _, err := keys.end(key)
+		return at, err
+	}
+	if keys.endKey < 0 {
+		end = nil
+	}
+	return d.read(tc, txn, end, func(g int) (from, to []byte) { return groupStart(g), groupStart(g + 1) })
+}
+
+// read reads when the first row of a part of each key group is due, unless that
+// is known of this version. Nothing is due where due is nil.
+func (d *dues) read(tc *TaskContext, txn statestore.Txn, due func(key []byte) (batch.EventTime, error), part func(g int) (from, to []byte)) error {
 	spec := &tc.Spec
 	first, end := batch.GroupsOf(spec.Task.Partition, max(spec.Parts, 1))
 	known := d.valid && d.version == spec.Base && d.first == first && d.end == end
@@ -26,12 +39,13 @@ func (d *dues) load(tc *TaskContext, keys *stateKeys, txn statestore.Txn) error 
 	}
 	for g := first; g < end; g++ {
 		d.at[g] = batch.EndOfTime
-		if spec.Base == batch.None || keys.endKey < 0 {
+		if spec.Base == batch.None || due == nil {
 			continue
 		}
-		err := txn.Scan(groupStart(g), groupStart(g+1), func(key, _ []byte) (bool, error) {
+		from, to := part(g)
+		err := txn.Scan(from, to, func(key, _ []byte) (bool, error) {
 			var err error
-			d.at[g], _, err = keys.end(key)
+			d.at[g], err = due(key)
 			return false, err
 		})
 		if err != nil {

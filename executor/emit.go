@@ -194,11 +194,6 @@ func (s *statefulAggregate) emitChanges(p *pass, keys []arrow.Array) error {
 		gather.Release(out)
 		return err
 	}
-	b := array.NewInt8Builder(s.tc.Alloc)
-	defer b.Release()
-	for _, op := range ops {
-		b.Append(int8(op))
-	}
-	s.out.set(s.Schema(), append(append(out, res...), b.NewArray()), len(rows))
+	s.out.set(s.Schema(), append(append(out, res...), ops8(s.tc.Alloc, ops)), len(rows))
 	return nil
 }

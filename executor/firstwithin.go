@@ -53,7 +53,7 @@ func (f *firstWithin) Next(ctx context.Context) (arrow.RecordBatch, error) {
 			return nil, err
 		}
 		f.txn = txn
-		if err := f.dues.loadBy(f.tc, txn, dueTime); err != nil {
+		if err := f.dues.loadBy(f.tc, txn); err != nil {
 			return nil, f.failed(err)
 		}
 	}

@@ -47,8 +47,7 @@ type intervalJoin struct {
 	pairs [2][]int32
 	lone  [2]loneRows
 
-	ready []arrow.RecordBatch
-	done  bool
+	onePass
 }
 
 // pairSide is what the join knows of an input.
@@ -130,12 +129,12 @@ func (j *intervalJoin) Open(ctx context.Context, tc *TaskContext) error {
 }
 
 func (j *intervalJoin) reset() {
-	j.ready = release(j.ready)
+	j.onePass.reset()
 	j.dropPool()
 	for i := range j.lone {
 		j.lone[i].drop()
 	}
-	j.arena, j.news, j.done = j.arena[:0], j.news[:0], false
+	j.arena, j.news = j.arena[:0], j.news[:0]
 }
 
 func (j *intervalJoin) Close() error {
@@ -145,13 +144,7 @@ func (j *intervalJoin) Close() error {
 }
 
 func (j *intervalJoin) Next(ctx context.Context) (arrow.RecordBatch, error) {
-	if !j.done {
-		j.done = true
-		if err := j.compute(ctx); err != nil {
-			return nil, fmt.Errorf("state of %s: %w", j.n.Operator, err)
-		}
-	}
-	return popBatch(&j.ready)
+	return j.next(ctx, j.n.Operator, j.compute)
 }
 
 func (j *intervalJoin) compute(ctx context.Context) error {
@@ -159,7 +152,7 @@ func (j *intervalJoin) compute(ctx context.Context) error {
 	if j.txn, err = j.tc.State(ctx, j.n.Operator); err != nil {
 		return err
 	}
-	if err := j.dues.loadBy(j.tc, j.txn, dueTime); err != nil {
+	if err := j.dues.loadBy(j.tc, j.txn); err != nil {
 		return err
 	}
 	for i := range j.sides {

@@ -42,12 +42,11 @@ type statefulMatch struct {
 	search *matchSearch
 	dues   dues
 
-	fresh  []matchPartition // that the batch has rows of
-	taken  []deltaRow       // of the batch
-	arena  []byte
-	vals   rowkey.Rows
-	ready  []arrow.RecordBatch
-	done   bool
+	fresh []matchPartition // that the batch has rows of
+	taken []deltaRow       // of the batch
+	arena []byte
+	vals  rowkey.Rows
+	onePass
 	mem    account
 	before int  // rows that conditions and measures look at before a row
 	behind int  // and behind it
@@ -125,9 +124,9 @@ func (m *statefulMatch) Open(ctx context.Context, tc *TaskContext) error {
 }
 
 func (m *statefulMatch) reset() {
-	m.ready = release(m.ready)
+	m.onePass.reset()
 	m.search.release()
-	m.fresh, m.taken, m.arena, m.done = m.fresh[:0], m.taken[:0], m.arena[:0], false
+	m.fresh, m.taken, m.arena = m.fresh[:0], m.taken[:0], m.arena[:0]
 }
 
 func (m *statefulMatch) Close() error {
@@ -137,13 +136,7 @@ func (m *statefulMatch) Close() error {
 }
 
 func (m *statefulMatch) Next(ctx context.Context) (arrow.RecordBatch, error) {
-	if !m.done {
-		m.done = true
-		if err := m.compute(ctx); err != nil {
-			return nil, fmt.Errorf("state of %s: %w", m.n.Operator, err)
-		}
-	}
-	return popBatch(&m.ready)
+	return m.next(ctx, m.n.Operator, m.compute)
 }
 
 func (m *statefulMatch) compute(ctx context.Context) error {
@@ -176,28 +169,11 @@ func (m *statefulMatch) compute(ctx context.Context) error {
 
 // loadDues is dues.load for the keys of this operator.
 func (m *statefulMatch) loadDues(txn statestore.Txn) error {
-	d, spec := &m.dues, &m.tc.Spec
-	first, end := batch.GroupsOf(spec.Task.Partition, max(spec.Parts, 1))
-	known := d.valid && d.version == spec.Base && d.first == first && d.end == end
-	d.first, d.end, d.version, d.valid = first, end, spec.Base+1, false
-	if known {
-		return nil
+	due := func(key []byte) (batch.EventTime, error) {
+		at, _, err := matchDueOf(key)
+		return at, err
 	}
-	for g := first; g < end; g++ {
-		d.at[g] = batch.EndOfTime
-		if spec.Base == batch.None {
-			continue
-		}
-		err := txn.Scan([]byte{byte(g), matchDue}, []byte{byte(g), matchRows}, func(key, _ []byte) (bool, error) {
-			var err error
-			d.at[g], _, err = matchDueOf(key)
-			return false, err
-		})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	return m.dues.read(m.tc, txn, due, func(g int) (from, to []byte) { return []byte{byte(g), matchDue}, []byte{byte(g), matchRows} })
 }
 
 // matchDueOf takes a row of the list of due partitions apart.

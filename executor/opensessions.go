@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
-	"fmt"
 	"slices"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -44,9 +43,8 @@ type openSessions struct {
 	rows  []sessionEntry
 	spans []openSpan
 
-	out   sessionOutput
-	ready []arrow.RecordBatch
-	done  bool
+	out sessionOutput
+	onePass
 }
 
 // sessionEntry is a row of the batch: its partition and its value in the arena.
@@ -85,9 +83,9 @@ func (s *openSessions) Open(ctx context.Context, tc *TaskContext) error {
 }
 
 func (s *openSessions) reset() {
-	s.ready = release(s.ready)
+	s.onePass.reset()
 	s.out.drop()
-	s.arena, s.rows, s.spans, s.done = s.arena[:0], s.rows[:0], s.spans[:0], false
+	s.arena, s.rows, s.spans = s.arena[:0], s.rows[:0], s.spans[:0]
 }
 
 func (s *openSessions) Close() error {
@@ -97,13 +95,7 @@ func (s *openSessions) Close() error {
 }
 
 func (s *openSessions) Next(ctx context.Context) (arrow.RecordBatch, error) {
-	if !s.done {
-		s.done = true
-		if err := s.compute(ctx); err != nil {
-			return nil, fmt.Errorf("state of %s: %w", s.n.Operator, err)
-		}
-	}
-	return popBatch(&s.ready)
+	return s.next(ctx, s.n.Operator, s.compute)
 }
 
 func (s *openSessions) compute(ctx context.Context) error {
@@ -111,7 +103,7 @@ func (s *openSessions) compute(ctx context.Context) error {
 	if s.txn, err = s.tc.State(ctx, s.n.Operator); err != nil {
 		return err
 	}
-	if err := s.dues.loadBy(s.tc, s.txn, dueTime); err != nil {
+	if err := s.dues.loadBy(s.tc, s.txn); err != nil {
 		return err
 	}
 	if err := drain(ctx, s.in[0], s.take); err != nil {

@@ -54,8 +54,7 @@ type recompute struct {
 	dues dues
 	mem  account
 
-	ready []arrow.RecordBatch
-	done  bool
+	onePass
 }
 
 // side is the rows of one input in the making.
@@ -116,10 +115,9 @@ func (r *recompute) Open(ctx context.Context, tc *TaskContext) error {
 }
 
 func (r *recompute) reset() {
-	r.ready = release(r.ready)
+	r.onePass.reset()
 	r.drop()
 	r.deltas.reset()
-	r.done = false
 }
 
 // drop lets go of the rows in hand.
@@ -145,13 +143,7 @@ func (r *recompute) Close() error {
 }
 
 func (r *recompute) Next(ctx context.Context) (arrow.RecordBatch, error) {
-	if !r.done {
-		r.done = true
-		if err := r.compute(ctx); err != nil {
-			return nil, fmt.Errorf("state of %s: %w", r.n.Operator, err)
-		}
-	}
-	return popBatch(&r.ready)
+	return r.next(ctx, r.n.Operator, r.compute)
 }
 
 func (r *recompute) compute(ctx context.Context) error {

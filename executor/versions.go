@@ -38,10 +38,9 @@ type versions struct {
 	txn   statestore.Txn
 	dues  dues
 
-	vals  rowkey.Rows
-	held  side
-	ready []arrow.RecordBatch
-	done  bool
+	vals rowkey.Rows
+	held side
+	onePass
 }
 
 func newVersions(n *physical.Versions, in []Operator, work map[int][]*workTable) (*versions, error) {
@@ -66,9 +65,8 @@ func (v *versions) Open(ctx context.Context, tc *TaskContext) error {
 }
 
 func (v *versions) reset() {
-	v.ready = release(v.ready)
+	v.onePass.reset()
 	v.drop()
-	v.done = false
 }
 
 func (v *versions) drop() {
@@ -85,13 +83,7 @@ func (v *versions) Close() error {
 }
 
 func (v *versions) Next(ctx context.Context) (arrow.RecordBatch, error) {
-	if !v.done {
-		v.done = true
-		if err := v.compute(ctx); err != nil {
-			return nil, fmt.Errorf("state of %s: %w", v.n.Operator, err)
-		}
-	}
-	return popBatch(&v.ready)
+	return v.next(ctx, v.n.Operator, v.compute)
 }
 
 func (v *versions) compute(ctx context.Context) error {
@@ -99,7 +91,7 @@ func (v *versions) compute(ctx context.Context) error {
 	if v.txn, err = v.tc.State(ctx, v.n.Operator); err != nil {
 		return err
 	}
-	if err := v.dues.loadBy(v.tc, v.txn, dueTime); err != nil {
+	if err := v.dues.loadBy(v.tc, v.txn); err != nil {
 		return err
 	}
 	if err := drain(ctx, v.in[0], v.take); err != nil {
