@@ -101,11 +101,8 @@ func (b *builder) statefulAggregate(n *logical.Aggregate, in *fragment) (*fragme
 		end = -1
 	}
 	name := b.operatorName("aggregate", n)
-	root := in.root
-	if end >= 0 && !t.OnTime {
-		root = &physical.LateFilter{Input: root, End: n.Keys[end], Shift: t.Shift, Operator: name}
-	}
-	return b.mergeInto(n, b.spread(in.wrap(partial(root, n)), columns(n.Keys, n.Names)), name, mode, end, t), nil
+	in = onTime(n, in, name, end, t)
+	return b.mergeInto(n, b.spread(in.wrap(partial(in.root, n)), columns(n.Keys, n.Names)), name, mode, end, t), nil
 }
 
 // mergeInto puts the operator that keeps groups on a fragment of partial results.
@@ -139,9 +136,7 @@ func (b *builder) distinctAggregate(n *logical.Aggregate, in *fragment, mode str
 		end = -1
 	}
 	name := b.operatorName("aggregate", n)
-	if end >= 0 && !t.OnTime {
-		in = in.wrap(&physical.LateFilter{Input: in.root, End: n.Keys[end], Shift: t.Shift, Operator: name})
-	}
+	in = onTime(n, in, name, end, t)
 	in = b.spread(in, n.Keys)
 	m := &physical.MarkFirst{Input: in.root, Keys: n.Keys, EndKey: end, Operator: b.operatorName("distinct", n)}
 	if end >= 0 {
@@ -230,9 +225,7 @@ func withOp(s *arrow.Schema) *arrow.Schema {
 // partial results cannot be merged.
 func (b *builder) recomputeAggregate(n *logical.Aggregate, in *fragment, mode string, end int, t incremental.Time) (*fragment, error) {
 	name := b.operatorName("aggregate", n)
-	if end >= 0 && !t.OnTime {
-		in = in.wrap(&physical.LateFilter{Input: in.root, End: n.Keys[end], Shift: t.Shift, Operator: name})
-	}
+	in = onTime(n, in, name, end, t)
 	f := b.recompute(name, [][]expr.Expr{n.Keys}, func(tables []physical.Node) physical.Node {
 		return &physical.CompleteAggregate{Input: tables[0], Keys: n.Keys, Aggs: n.Aggs, Out: n.Schema()}
 	}, in)
@@ -246,4 +239,10 @@ func (b *builder) recomputeAggregate(n *logical.Aggregate, in *fragment, mode st
 			c.Final, c.Out = true, c.Body.Schema()
 		}
 	}), nil
+}
+
+// onTime drops the rows of windows that have closed; end is -1 where none closes.
+func onTime(n *logical.Aggregate, in *fragment, name string, end int, t incremental.Time) *fragment {
+	c := closing{key: end, times: []incremental.Time{t}}
+	return c.onTime(name, [][]expr.Expr{n.Keys}, in)[0]
 }
