@@ -14,8 +14,12 @@ import (
 	"github.com/sluice-stream/sluice/internal/vfsx"
 )
 
-// maxOverwrites is how often an overwrite is begun anew because another one was faster.
-const maxOverwrites = 1000
+const (
+	// maxOverwrites is how often an overwrite is begun anew because another one was faster.
+	maxOverwrites = 1000
+	// maxReveals is how often the steps of one overwrite are gone through when others go through them too.
+	maxReveals = 100
+)
 
 // overwriteLocked replaces what the directory holds by the files of a statement.
 // Its manifest is the one step: it names the files that are gone, and all
@@ -54,11 +58,36 @@ func (s *Sink) overwriteLocked(ctx context.Context, m manifest.Manifest) error {
 		if err != nil {
 			return err
 		}
-		if held == nil {
+		if held != nil {
+			continue
+		}
+		late, err := t.putTooLate(m)
+		if err != nil {
+			return err
+		}
+		if !late {
 			return s.revealOverwriteLocked(m)
 		}
 	}
 	return batch.ExternalError(fmt.Errorf("overwrite %q: %d other statements were faster", t.dir, maxOverwrites), true)
+}
+
+// putTooLate says whether the number of a manifest that was just put had been
+// taken and folded away before, so that its name was free again. The fold is
+// there before the names that it covers go; a manifest below it counts for nobody.
+func (t *target) putTooLate(m manifest.Manifest) (bool, error) {
+	_, covered, err := manifest.List(t.fs, t.mdir)
+	if err != nil {
+		return false, outside(err)
+	}
+	name := manifest.NameOf(m)
+	if !slices.ContainsFunc(covered, func(e manifest.Entry) bool { return e.Name == name }) {
+		return false, nil
+	}
+	if err := t.fs.Remove(t.fs.PathJoin(t.mdir, name)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return false, outside(err)
+	}
+	return true, nil
 }
 
 func (s *Sink) revealOverwriteLocked(m manifest.Manifest) error {
@@ -66,7 +95,10 @@ func (s *Sink) revealOverwriteLocked(m manifest.Manifest) error {
 		return err
 	}
 	s.mu.revealed = manifest.NameOf(m)
-	return outsideOrNil(s.t.fold())
+	if err := s.t.fold(); !errors.Is(err, os.ErrNotExist) {
+		return outsideOrNil(err)
+	}
+	return nil // another statement folds the same manifests, or has just done so
 }
 
 func outsideOrNil(err error) error {
@@ -82,15 +114,23 @@ func holdsStaged(m *manifest.Manifest, of manifest.Manifest) bool {
 }
 
 func (t *target) lastOverwrite() (*manifest.Manifest, error) {
-	live, _, err := manifest.List(t.fs, t.mdir)
-	if err != nil || len(live) == 0 {
-		return nil, outsideOrNil(err)
+	var err error
+	for range maxReveals {
+		var live []manifest.Entry
+		live, _, err = manifest.List(t.fs, t.mdir)
+		if err != nil || len(live) == 0 {
+			return nil, outsideOrNil(err)
+		}
+		var m manifest.Manifest
+		m, err = manifest.Read(t.fs, t.mdir, live[len(live)-1].Name)
+		if err == nil {
+			return &m, nil
+		}
+		if !errors.Is(err, os.ErrNotExist) {
+			break // else newer ones have been folded with it meanwhile
+		}
 	}
-	m, err := manifest.Read(t.fs, t.mdir, live[len(live)-1].Name)
-	if err != nil {
-		return nil, outside(err)
-	}
-	return &m, nil
+	return nil, outside(err)
 }
 
 // replaced lists the files that an overwrite takes out: all that a reader would
@@ -164,8 +204,28 @@ func (t *target) walk(rel string, held *manifest.Listing) ([]string, error) {
 }
 
 // revealOverwrite brings the directory to what the newest overwrite's manifest
-// says: the files it replaces go first, then its own come (W4).
+// says. Other statements may do the same with the same manifest: each step may
+// have been done before, and who finds a file gone that was there a moment ago
+// starts again, until a newer manifest says that all of this one was done.
 func (t *target) revealOverwrite(m manifest.Manifest) error {
+	var err error
+	for range maxReveals {
+		if err = t.tryRevealOverwrite(m); !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+		newest, lerr := t.lastOverwrite()
+		if lerr != nil {
+			return errors.Join(err, lerr)
+		}
+		if newest != nil && newest.To > m.To {
+			return nil
+		}
+	}
+	return err
+}
+
+// tryRevealOverwrite takes the files away that are replaced, then shows the new ones (W4).
+func (t *target) tryRevealOverwrite(m manifest.Manifest) error {
 	root := t.fs.PathJoin(t.dir, manifest.Root, manifest.Overwriting, manifest.Retired)
 	mine := fmt.Sprintf("%012d", m.To)
 	if err := t.retire(root, mine, m.Overwrites); err != nil {

@@ -185,7 +185,7 @@ func TestOverwriteOfPartitionsLeavesTheOthers(t *testing.T) {
 func TestOverwritesAtOnce(t *testing.T) {
 	mem := vfsx.NewCrashableMem()
 	var wg sync.WaitGroup
-	errs := make([]error, 8)
+	errs := make([]error, 105) // so many that manifests are folded too
 	for i := range errs {
 		f := open(t, mem, overwriteSpec(i, "table"), 1)
 		parts, err := f.prepare(0, 0, i*100, i*100+3, 2)

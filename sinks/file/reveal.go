@@ -28,7 +28,8 @@ func (t *target) putManifest(m manifest.Manifest) (held *manifest.Manifest, err 
 	}
 	name := manifest.NameOf(m)
 	path := t.fs.PathJoin(t.mdir, name)
-	tmp := fmt.Sprintf("%s.%d.tmp", path, m.Term)
+	// The query is in the name because overwrites by different statements share this directory and these numbers.
+	tmp := fmt.Sprintf("%s.%s.%d.tmp", path, t.short, m.Term)
 	if err := t.writeSynced(tmp, b); err != nil {
 		return nil, outside(fmt.Errorf("write the manifest of batch %d in %q: %w", m.To, t.dir, err))
 	}
