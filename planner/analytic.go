@@ -18,6 +18,11 @@ func (b *builder) analytic(n *logical.Analytic) (*fragment, error) {
 	if err != nil {
 		return nil, err
 	}
+	return b.analyticOver(n, in)
+}
+
+// analyticOver plans window functions over an input that is built.
+func (b *builder) analyticOver(n *logical.Analytic, in *fragment) (*fragment, error) {
 	keys := make([]expr.SortKey, 0, len(n.Partition)+len(n.Order))
 	for _, p := range n.Partition {
 		keys = append(keys, expr.SortKey{Expr: p, NullsFirst: true})

@@ -99,3 +99,11 @@ func TestAWindowFunctionOverAStream(t *testing.T) {
 		t.Errorf("over a table that is read once: %v", err)
 	}
 }
+
+func TestARankOfChangingRowsReadsItsInputOnce(t *testing.T) {
+	rank := ranked(hourly(watermarked()), []string{"window_start"}, "n")
+	top := &logical.Filter{Input: rank, Cond: compare("<=", col(rank, rank.Schema().Field(3).Name), &expr.Literal{Value: int64(2), DT: expr.TypeInt64})}
+	if p := build(t, top, true, "changelog").Plan; len(p.Sources) != 1 {
+		t.Errorf("%d sources:\n%s", len(p.Sources), p)
+	}
+}

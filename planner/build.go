@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/sluice-stream/sluice/batch"
+	"github.com/sluice-stream/sluice/internal/invariants"
 	"github.com/sluice-stream/sluice/planner/incremental"
 	"github.com/sluice-stream/sluice/planner/logical"
 	"github.com/sluice-stream/sluice/planner/physical"
@@ -100,6 +101,9 @@ func Build(outputs []Output, opts Options) (*Query, error) {
 	if !opts.Stream {
 		b.dropUnread()
 	}
+	if id := unread(b.plan); id >= 0 {
+		return nil, invariants.Check(false, "stage %d is read by nobody:\n%s", id, b.plan)
+	}
 	h := fnv.New64a()
 	fmt.Fprint(h, b.plan.String())
 	b.plan.Key = fmt.Sprintf("%016x", h.Sum64())
@@ -143,6 +147,27 @@ func (b *builder) output(out Output) error {
 // refuse makes the error for an operator that cannot be had.
 func refuse(op, why string) error {
 	return batch.UserErrorf("%s cannot run in this streaming query: %s", op, why)
+}
+
+// unread finds a stage whose rows go to later ones of which none reads it: it
+// would read its sources for nothing. It returns -1 if there is none.
+func unread(p *physical.Plan) int {
+	read := map[int]bool{}
+	for _, s := range p.Stages {
+		for _, in := range s.Inputs {
+			read[in] = true
+		}
+	}
+	for _, s := range p.Stages {
+		switch s.Output.(type) {
+		case physical.ToHash, physical.ToOne, physical.ToAll:
+			if !read[s.ID] {
+				return s.ID
+			}
+		case physical.ToSink, physical.ToClient:
+		}
+	}
+	return -1
 }
 
 // dropUnread forgets the sources of stages that another one stands for.

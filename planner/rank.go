@@ -46,8 +46,15 @@ func (b *builder) ranked(n *logical.Filter) (*fragment, error) {
 		return nil, nil
 	}
 	in, err := b.under(a.Input)
-	if err != nil || in.static || in.changes {
+	if err != nil {
 		return nil, err
+	}
+	if in.static || in.changes { // what is built is used: built anew it would be read twice
+		f, err := b.analyticOver(a, in)
+		if err != nil {
+			return nil, err
+		}
+		return b.filterOver(n, f)
 	}
 	keys := make([]expr.SortKey, 0, len(a.Partition)+len(a.Order))
 	for _, p := range a.Partition {

@@ -169,6 +169,11 @@ func (b *builder) filter(n *logical.Filter) (*fragment, error) {
 	if err != nil {
 		return nil, err
 	}
+	return b.filterOver(n, in)
+}
+
+// filterOver plans a condition over an input that is built.
+func (b *builder) filterOver(n *logical.Filter, in *fragment) (*fragment, error) {
 	if err := b.repeatable(in, n.Cond); err != nil {
 		return nil, err
 	}
