@@ -16,7 +16,7 @@ type TaskSpec struct {
 	Inputs     []Input   `json:"inputs,omitempty"`
 	Reveal     bool      `json:"reveal"` // false on replay: output is computed, digested and thrown away
 	SinkPrefix string    `json:"sink_prefix,omitempty"`
-	Quarantine []string  `json:"quarantine,omitempty"` // sinks of bad rows that prepare output; the others only digest
+	Quarantine []string  `json:"quarantine,omitempty"` // sinks of bad and late rows that prepare output; the others only digest
 }
 
 // Input tells a task where the output of an upstream stage lies.

@@ -350,6 +350,9 @@ func (x *execution) messageLocked(t taskRef, number int) transport.Run {
 			spec.Quarantine = append(spec.Quarantine, q.Sink)
 		}
 	}
+	if l := x.d.plan.Late; l != nil && x.reveal(l.Sink) {
+		spec.Quarantine = append(spec.Quarantine, l.Sink)
+	}
 	msg := transport.Run{}
 	for _, in := range r.plan.Inputs {
 		up := &x.mu.stages[in]

@@ -219,6 +219,7 @@ type lateFilter struct {
 	end   *computed
 	shift int64
 	keep  []int32
+	late  []int32 // if they have a table
 	// operator is what the rows are late for, for the counts in progress.
 	operator string
 }
@@ -242,7 +243,7 @@ func (f *lateFilter) Next(ctx context.Context) (arrow.RecordBatch, error) {
 		if err != nil || f.tc.Spec.Watermark == batch.NoTime {
 			return rec, err
 		}
-		out, err := f.apply(rec)
+		out, err := f.apply(ctx, rec)
 		rec.Release()
 		if err != nil || out != nil {
 			return out, err
@@ -250,7 +251,7 @@ func (f *lateFilter) Next(ctx context.Context) (arrow.RecordBatch, error) {
 	}
 }
 
-func (f *lateFilter) apply(rec arrow.RecordBatch) (arrow.RecordBatch, error) {
+func (f *lateFilter) apply(ctx context.Context, rec arrow.RecordBatch) (arrow.RecordBatch, error) {
 	cols, err := f.end.run(rec)
 	if err != nil {
 		return nil, err
@@ -260,15 +261,19 @@ func (f *lateFilter) apply(rec arrow.RecordBatch) (arrow.RecordBatch, error) {
 	if !ok {
 		return nil, fmt.Errorf("%s: the time is %s, not a timestamp", f, cols[0].DataType())
 	}
-	f.keep = f.keep[:0]
+	f.keep, f.late = f.keep[:0], f.late[:0]
 	for i, v := range ends.TimestampValues() {
 		if shifted(int64(v), f.shift) > f.tc.Spec.Watermark || ends.IsNull(i) {
 			f.keep = append(f.keep, int32(i))
+		} else if f.tc.late != nil {
+			f.late = append(f.late, int32(i))
 		}
 	}
 	if late := rec.NumRows() - int64(len(f.keep)); late > 0 {
-		f.tc.Result.Counters.Late += late
-		f.tc.Result.LateBy = batch.AddLate(f.tc.Result.LateBy, batch.LateWork{Operator: f.operator, Rows: late})
+		noteLate(f.tc, f.operator, late)
+		if err := f.tc.late.put(ctx, f.operator, rec, ends, f.late); err != nil {
+			return nil, err
+		}
 	}
 	return keepRows(f.tc, rec, f.keep)
 }

@@ -147,7 +147,7 @@ func (m *statefulMatch) compute(ctx context.Context) error {
 	if err := m.loadDues(txn); err != nil {
 		return err
 	}
-	if err := drain(ctx, m.in[0], m.take); err != nil {
+	if err := drain(ctx, m.in[0], func(rec arrow.RecordBatch) error { return m.take(ctx, rec) }); err != nil {
 		return err
 	}
 	if err := m.mem.set(m.bytes()); err != nil {
@@ -192,7 +192,7 @@ func matchDueKey(dst, partition []byte, at batch.EventTime) []byte {
 
 // take adds the rows of an input batch to those of the micro-batch. A row without a
 // time is in no order, and late.
-func (m *statefulMatch) take(rec arrow.RecordBatch) error {
+func (m *statefulMatch) take(ctx context.Context, rec arrow.RecordBatch) error {
 	n := int(rec.NumRows())
 	keys, err := m.keys.run(rec)
 	if err != nil {
@@ -209,9 +209,10 @@ func (m *statefulMatch) take(rec arrow.RecordBatch) error {
 	if !ok {
 		return fmt.Errorf("the time is %s, not a timestamp", rec.Column(m.time).DataType())
 	}
+	var timeless []int32
 	for i := range n {
 		if times.IsNull(i) {
-			m.tc.Result.Counters.Late++
+			timeless = append(timeless, int32(i))
 			continue
 		}
 		row, key := m.vals.Row(i), m.groups.rows.Row(i)
@@ -226,7 +227,11 @@ func (m *statefulMatch) take(rec arrow.RecordBatch) error {
 		d.end = len(m.arena)
 		m.taken = append(m.taken, d)
 	}
-	return nil
+	if len(timeless) == 0 {
+		return nil
+	}
+	noteLate(m.tc, m.n.Operator, int64(len(timeless)))
+	return m.tc.late.put(ctx, m.n.Operator, rec, times, timeless)
 }
 
 // store writes the rows of the micro-batch, equal ones as one with a count: what is

@@ -58,6 +58,7 @@ type TaskContext struct {
 	// becomes of the latter; nil stops at the first.
 	bad   *quarantine
 	unfit *unfit
+	late  *lateRows // takes late rows; nil drops them
 	// Seed is of (query, batch, stage, partition), for functions such as rand().
 	Seed uint64
 }

@@ -4,16 +4,13 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/hex"
-	"fmt"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/zeebo/xxh3"
 
 	"github.com/sluice-stream/sluice/batch"
-	"github.com/sluice-stream/sluice/executor/rowkey"
 	"github.com/sluice-stream/sluice/planner/physical"
-	"github.com/sluice-stream/sluice/sinks"
 )
 
 // Limits on the bad rows that a task holds before it hands them to their sink.
@@ -26,9 +23,7 @@ const (
 const stageShift = 20
 
 // quarantine takes the rows of a task that cannot be decoded or computed to the
-// sinks of the plan for them. What it prepares is committed with the batch. On
-// replay nothing is written, and the rows are digested all the same: a batch whose
-// bad rows differ is not the same batch.
+// sinks of the plan for them.
 type quarantine struct {
 	a    *attempt
 	open []*badSink
@@ -36,16 +31,12 @@ type quarantine struct {
 
 // badSink is the output into one quarantine table.
 type badSink struct {
-	name   string
-	to     physical.Quarantine
-	w      sinks.Writer // nil if the rows are only digested, or none came yet
-	b      *array.RecordBuilder
-	held   int // rows in b
-	bytes  int
-	rows   int64
-	seq    int64 // of the task's bad rows, parts rows without a place
-	hasher rowkey.Hasher
-	digest batch.Digest
+	*sideOutput
+	to    physical.Quarantine
+	b     *array.RecordBuilder
+	held  int // rows in b
+	bytes int
+	seq   int64 // of the task's bad rows, parts rows without a place
 }
 
 // newQuarantine is nil for a task whose plan has none. The output of a static
@@ -91,23 +82,12 @@ func (q *quarantine) sink(ctx context.Context, to physical.Quarantine) (*badSink
 			return s, nil
 		}
 	}
-	s := &badSink{name: to.Sink, to: to, b: array.NewRecordBuilder(q.a.env.Alloc, physical.QuarantineSchema)}
-	q.open = append(q.open, s)
-	spec := &q.a.tc.Spec
-	for _, name := range spec.Quarantine {
-		if name != to.Sink {
-			continue
-		}
-		f, err := q.a.env.Writers(name)
-		if err != nil {
-			return nil, fmt.Errorf("open the quarantine %q: %w", name, err)
-		}
-		task := spec.Task
-		task.Partition |= task.Stage << stageShift
-		if s.w, err = f.NewWriter(ctx, sinks.Attempt{Task: task, Term: spec.Term, Now: spec.Now}, to.Schema, q.a.env.Alloc); err != nil {
-			return nil, fmt.Errorf("open the quarantine %q: %w", name, err)
-		}
+	side, err := openSide(ctx, q.a, to.Sink, to.Schema)
+	if err != nil {
+		return nil, err
 	}
+	s := &badSink{sideOutput: side, to: to, b: array.NewRecordBuilder(q.a.env.Alloc, physical.QuarantineSchema)}
+	q.open = append(q.open, s)
 	return s, nil
 }
 
@@ -161,23 +141,14 @@ func (s *badSink) flush(ctx context.Context) error {
 	}
 	all := s.b.NewRecordBatch()
 	defer all.Release()
-	s.rows += int64(s.held)
 	s.held, s.bytes = 0, 0
-	// The digest is over the columns that the table has: it is compared with what a sink holds.
 	cols := make([]arrow.Array, len(s.to.Columns))
 	for i, c := range s.to.Columns {
 		cols[i] = all.Column(c)
 	}
 	rec := array.NewRecordBatch(s.to.Schema, cols, all.NumRows())
 	defer rec.Release()
-	s.digest = s.digest.Add(s.hasher.Digest(cols, int(rec.NumRows())))
-	if s.w == nil {
-		return nil
-	}
-	if err := s.w.Write(ctx, rec); err != nil {
-		return fmt.Errorf("write %d bad rows to %q: %w", rec.NumRows(), s.name, err)
-	}
-	return nil
+	return s.write(ctx, rec)
 }
 
 // finish prepares the bad rows of the task.
@@ -191,16 +162,9 @@ func (q *quarantine) finish(ctx context.Context, res *batch.TaskResult) error {
 		}
 		s.b.Release()
 		s.b = nil
-		var p batch.Prepared
-		if s.w != nil {
-			var err error
-			if p, err = s.w.Prepare(ctx); err != nil {
-				return fmt.Errorf("prepare %d bad rows for %q: %w", s.rows, s.name, err)
-			}
+		if err := s.prepare(ctx, res); err != nil {
+			return err
 		}
-		t := res.Task
-		p.Sink, p.Partition, p.Rows, p.Digest = s.name, t.Partition|t.Stage<<stageShift, s.rows, s.digest
-		res.Prepared = append(res.Prepared, p)
 	}
 	return nil
 }
@@ -210,9 +174,7 @@ func (q *quarantine) discard() {
 		return
 	}
 	for _, s := range q.open {
-		if s.w != nil {
-			s.w.Discard()
-		}
+		s.discard()
 		if s.b != nil {
 			s.b.Release()
 		}

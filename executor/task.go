@@ -137,6 +137,7 @@ type attempt struct {
 	txns []openShard
 	out  output
 	bad  *quarantine
+	late *lateRows
 }
 
 type openShard struct {
@@ -157,7 +158,8 @@ func (t *Task) Run(ctx context.Context, env Env, spec batch.TaskSpec) (batch.Tas
 	}
 	a.res = batch.TaskResult{Task: spec.Task, Term: spec.Term, NextDue: batch.EndOfTime}
 	a.bad = newQuarantine(a)
-	a.tc.bad, a.tc.unfit = a.bad, newUnfit(a)
+	a.late = newLateRows(a)
+	a.tc.bad, a.tc.unfit, a.tc.late = a.bad, newUnfit(a), a.late
 	err := a.guard(func() error { return a.run(ctx) })
 	if err != nil {
 		err = errors.Join(err, a.guard(func() error { a.discard(); return nil }))
@@ -224,7 +226,7 @@ func (a *attempt) run(ctx context.Context) error {
 	if err := a.out.finish(ctx, &a.res); err != nil {
 		return err
 	}
-	if err := a.bad.finish(ctx, &a.res); err != nil {
+	if err := errors.Join(a.bad.finish(ctx, &a.res), a.late.finish(ctx, &a.res)); err != nil {
 		return err
 	}
 	a.t.reconcile(&a.res.Counters)
@@ -303,6 +305,7 @@ func (a *attempt) discard() {
 		a.out.discard()
 	}
 	a.bad.discard()
+	a.late.discard()
 }
 
 func (a *attempt) fetch(ctx context.Context, in batch.Input) (sources.Reader, error) {

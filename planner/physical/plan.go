@@ -19,6 +19,7 @@ type Plan struct {
 	// Quarantines say where bad rows go to. They are no part of the plan's text or
 	// key: a query that a bad row has stopped goes on with a quarantine.
 	Quarantines []Quarantine
+	Late        *LateRows // nil: late rows are counted and dropped
 	// Errors says what becomes of rows that cannot be computed: "" and fail, null, quarantine.
 	Errors string
 	Name   string // of the query, for its quarantine

@@ -22,14 +22,17 @@ func (p *Plan) QuarantineOf(source string) (Quarantine, bool) {
 	return Quarantine{}, false
 }
 
-// OwnSinks are the names of the sinks that take bad rows and not results.
+// OwnSinks are the names of the sinks that take bad or late rows and not results.
 func (p *Plan) OwnSinks() map[string]bool {
-	if len(p.Quarantines) == 0 {
+	if len(p.Quarantines) == 0 && p.Late == nil {
 		return nil
 	}
 	out := map[string]bool{}
 	for _, q := range p.Quarantines {
 		out[q.Sink] = true
+	}
+	if p.Late != nil {
+		out[p.Late.Sink] = true
 	}
 	return out
 }
