@@ -55,6 +55,21 @@ func Tables(options map[string]string) string {
 	return strings.ReplaceAll(tables, "$options", strings.Join(list, ", "))
 }
 
+// FilesPerBatch is how many files of each table a micro-batch reads: enough for
+// any engine to use several cores.
+const FilesPerBatch = 8
+
+// FileTables returns a script that creates the same tables over Parquet files, a
+// folder for each table, of which every micro-batch reads the next FilesPerBatch.
+func FileTables(dir string) string {
+	script := tables
+	for _, table := range []string{"person", "auction", "bid"} {
+		script = strings.ReplaceAll(script, fmt.Sprintf("'connector'='nexmark', 'event-type'='%s', $options", table),
+			fmt.Sprintf("'connector'='filesystem', 'path'='%s/%s', 'format'='parquet', 'max-files-per-trigger'='%d'", dir, table, FilesPerBatch))
+	}
+	return script
+}
+
 // Sink returns a script that creates the table result, which a query's rows go
 // to and nothing is kept of; those of q10 are written into dir.
 func Sink(q Query, dir string) string {
