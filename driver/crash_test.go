@@ -4,6 +4,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -138,5 +139,41 @@ func oneLife(t *testing.T, rng *rand.Rand, fs vfsx.FS, src *numbers, out *shelf)
 	if err != nil {
 		return err
 	}
-	return q.Await(t.Context())
+	// Beside it the parallelism changes and checkpoints are asked for, so that the
+	// power fails at each step of that, too.
+	var users sync.WaitGroup
+	moves, saves := rand.New(rand.NewPCG(rng.Uint64(), 2)), &savedRoots{}
+	users.Go(func() {
+		for range moves.IntN(4) {
+			_ = q.Rescale(t.Context(), 1+moves.IntN(6)) // what ends the query is told by Await
+		}
+	})
+	users.Go(func() {
+		for range 3 {
+			_ = q.Checkpoint(t.Context(), saves.add)
+		}
+	})
+	err = q.Await(t.Context())
+	users.Wait()
+	saves.check(t)
+	return err
+}
+
+// savedRoots gathers what Checkpoint hands out.
+type savedRoots struct{ list []Root }
+
+func (s *savedRoots) add(r Root) error {
+	s.list = append(s.list, r)
+	return nil
+}
+
+func (s *savedRoots) check(t *testing.T) {
+	last := batch.None
+	for _, r := range s.list {
+		if r.Check.Batch < last || r.Plan.Batch != r.Check.Batch || r.Commit.Batch != r.Check.Batch || len(r.Check.Manifests) == 0 {
+			t.Errorf("a checkpoint of batch %d with plan %d, commit %d, %d manifests follows one of batch %d",
+				r.Check.Batch, r.Plan.Batch, r.Commit.Batch, len(r.Check.Manifests), last)
+		}
+		last = r.Check.Batch
+	}
 }

@@ -3,6 +3,7 @@ package driver
 import (
 	"cmp"
 	"context"
+	"maps"
 	"slices"
 	"time"
 
@@ -22,6 +23,7 @@ func (q *Query) loop(ctx context.Context) error {
 			q.disarm()
 		}
 	}()
+	q.resume()
 	for {
 		for rd, ok := q.m.Ready(); ok; rd, ok = q.m.Ready() {
 			q.carryOut(ctx, rd)
@@ -45,15 +47,19 @@ func (q *Query) loop(ctx context.Context) error {
 // what they lead to goes into one Ready, and its records into one durable write.
 func (q *Query) take(p posted) {
 	for {
-		if p.note != nil {
-			p.note()
+		if p.life == 0 || p.life == q.life {
+			if p.note != nil {
+				p.note()
+			}
+			ev := p.ev
+			if d, ok := ev.(deferredEvent); ok {
+				ev = *d.ProcessAll
+			}
+			if ev != nil {
+				q.observe(ev)
+				q.step(ev)
+			}
 		}
-		ev := p.ev
-		if d, ok := ev.(deferredEvent); ok {
-			ev = *d.ProcessAll
-		}
-		q.observe(ev)
-		q.step(ev)
 		select {
 		case p = <-q.events:
 		default:
@@ -128,6 +134,7 @@ func (q *Query) carryOut(ctx context.Context, rd microbatch.Ready) {
 	st := rd.Status
 	if old := q.status.Load(); old == nil || *old != st {
 		q.status.Store(&st)
+		q.rescale.status(st)
 		q.listen.send(StatusChanged{Status: st})
 	}
 }
@@ -146,7 +153,8 @@ func (q *Query) append(ctx context.Context, rd microbatch.Ready) {
 			q.committing(rec, now, rd.AppendThrough)
 		case microbatch.Checkpointed:
 			q.noteCheckpoint(rec)
-		case microbatch.Started:
+			q.waiting = append(q.waiting, durable{rd.AppendThrough, func() { q.checkpointed(rec) }})
+		case microbatch.Started, microbatch.Adopted:
 		}
 	}
 	select {
@@ -225,6 +233,7 @@ func (q *Query) observe(ev microbatch.Event) {
 	case microbatch.CheckpointFailed:
 		q.uploading = batch.None
 		q.listen.send(CheckpointFailed(ev))
+		q.saves.fail(ev.Err)
 	default:
 	}
 }
@@ -261,6 +270,16 @@ func (q *Query) shown(id batch.ID) {
 	p := q.progress(id, t, now, since)
 	q.keep(p, t.stages)
 	q.listen.send(BatchRevealed{Progress: p})
+}
+
+// resume asks a new life's machine for what was asked of the one before.
+func (q *Query) resume() {
+	for _, t := range slices.Sorted(maps.Keys(q.tokens)) {
+		q.step(microbatch.ProcessAll{Token: t})
+	}
+	if len(q.saves.waiting) > 0 {
+		q.step(microbatch.CheckpointRequested{})
+	}
 }
 
 // noteCheckpoint remembers which checkpoint files are live.

@@ -53,6 +53,9 @@ type Options struct {
 
 	// Log is the batch log, open and locked.
 	Log BatchLog
+	// Roots returns manifests whose files must stay besides those of the checkpoints
+	// that the log keeps: savepoints. An error keeps everything. nil: there are none.
+	Roots func() ([][]byte, error)
 	// StateDir is where workers put state checkpoints; handed on in Deploy.
 	StateDir string
 	// Transport is the query's own node: its inbox is read by this query alone.

@@ -36,13 +36,20 @@ type Query struct {
 
 	events chan posted
 	wake   chan struct{} // the timer rang
-	quit   chan struct{} // the loop has ended: nobody takes events any more
+	quit   chan struct{} // the query's last loop has ended: nobody takes requests any more
 	done   chan struct{} // everything has ended; err is set
 	err    error
 	status atomic.Pointer[microbatch.Status]
 
 	work sync.WaitGroup // goroutines that carry out requests
 	run  runner
+	// life counts the loops of the query: a change of parallelism ends one and begins
+	// the next. over is closed when the running one has ended. Both change only while
+	// no goroutine of a life runs.
+	life int
+	over chan struct{}
+	// parts is the parallelism of the running life, for who asks.
+	parts atomic.Int64
 
 	// Of the loop's goroutine alone (D1).
 	m           *microbatch.Machine
@@ -60,6 +67,8 @@ type Query struct {
 	last        *microbatch.Committed // newest in the log
 	tokens      map[int]chan struct{}
 	token       int
+	saves       saves
+	rescale     rescale
 	armed       batch.EventTime // when the timer rings; EndOfTime if it does not
 	disarm      func() bool
 
@@ -72,8 +81,9 @@ type Query struct {
 
 // posted is an event for the machine and what to note down before it is told.
 type posted struct {
-	ev   microbatch.Event
+	ev   microbatch.Event // nil: the note is all
 	note func()
+	life int // of an answer; 0 for a request, which counts in whatever life takes it
 }
 
 // durable is what to note down when an append is reported durable.
@@ -101,22 +111,38 @@ func Start(ctx context.Context, opt Options) (*Query, error) {
 	if _, err := rand.Read(id[:]); err != nil {
 		return nil, fmt.Errorf("draw a run ID: %w", err)
 	}
-	q := &Query{opt: opt, m: m, begun: opt.Clock.Now(), armed: batch.EndOfTime, uploading: batch.None,
+	q := &Query{opt: opt, begun: opt.Clock.Now(),
 		events: make(chan posted, eventsWaiting), wake: make(chan struct{}, 1), quit: make(chan struct{}), done: make(chan struct{}),
-		sources: map[string]*sourceLoop{}, traces: map[batch.ID]*trace{}, asked: map[string]asking{},
 		latest: map[string]batch.Offset{}, tokens: map[int]chan struct{}{}}
 	run := hex.EncodeToString(id[:])
 	q.listen = &announcer{origin: Origin{Query: opt.Query, Name: opt.Name, Run: run}, run: run, now: opt.Clock.Now, to: opt.Listener}
-	q.d = newDeployment(opt, q.listen)
-	q.run.q = q
-	if err := q.replay(ctx); err != nil {
-		return nil, kinded(err)
-	}
-	if err := q.d.deploy(ctx); err != nil {
-		return nil, errors.Join(err, q.d.undeploy())
+	if err := q.begin(ctx, m); err != nil {
+		return nil, err
 	}
 	q.launch(ctx)
 	return q, nil
+}
+
+// begin starts a life of the query: the log is read, and the plan deployed with
+// the parallelism of the options.
+func (q *Query) begin(ctx context.Context, m *microbatch.Machine) error {
+	q.m, q.armed, q.uploading, q.waiting, q.checkpoints, q.last = m, batch.EndOfTime, batch.None, nil, nil, nil
+	q.sources, q.traces, q.asked = map[string]*sourceLoop{}, map[batch.ID]*trace{}, map[string]asking{}
+	q.saves.durable = nil
+	q.life++
+	q.d = newDeployment(q.opt, q.listen)
+	if q.life > 1 {
+		q.d.key += fmt.Sprintf("/%d", q.life)
+	}
+	q.run = runner{q: q}
+	q.parts.Store(int64(q.opt.Parallelism))
+	if err := q.replay(ctx); err != nil {
+		return kinded(err)
+	}
+	if err := q.d.deploy(ctx); err != nil {
+		return errors.Join(err, q.d.undeploy())
+	}
+	return nil
 }
 
 // replay feeds the log to the machine.
@@ -137,6 +163,11 @@ func (q *Query) replay(ctx context.Context) error {
 			started.Planned, open = rec.Batch, &rec
 		case microbatch.Checkpointed:
 			q.noteCheckpoint(rec)
+			q.saves.durable = &rec
+		case microbatch.Adopted:
+			c := rec.Checkpointed()
+			q.checkpoints, q.saves.durable = []microbatch.Checkpointed{c}, &c
+			started.Planned, open, q.last, last = rec.Plan.Batch, nil, &rec.Commit, rec.Commit
 		case microbatch.Committed:
 			q.last, open = &rec, nil
 			for _, p := range last.Prepared { // a batch is committed when the one before is shown (M4)
@@ -188,7 +219,7 @@ func (q *Query) refresh(ctx context.Context, p microbatch.Planned) error {
 // digests the machine asks more, and those that remember nothing lose nothing.
 func (q *Query) notBehind(ctx context.Context, shown map[string]batch.ID) error {
 	for _, name := range slices.Sorted(maps.Keys(shown)) {
-		if q.opt.Volatile[name] || q.opt.Transactional[name] {
+		if q.opt.Volatile[name] || q.opt.Transactional[name] || q.opt.Sinks[name] == nil { // nil: of a plan before
 			continue
 		}
 		holds, _, err := q.opt.Sinks[name].Holds(ctx)
@@ -202,10 +233,35 @@ func (q *Query) notBehind(ctx context.Context, shown map[string]batch.ID) error 
 	return nil
 }
 
-// launch starts the goroutines of the query; loop ends them.
+// launch starts the query's goroutine, which lives through all its lives.
 func (q *Query) launch(ctx context.Context) {
+	unwatch := context.AfterFunc(ctx, func() {
+		q.request(microbatch.StopRequested{Abandon: true}, func() { q.rescale.cancel() })
+	})
+	go func() { // joined by Await through done
+		err := q.live(ctx)
+		for err == nil && q.rescale.take(&q.opt) {
+			var m *microbatch.Machine
+			if m, err = microbatch.New(q.opt.machine()); err == nil {
+				err = q.begin(ctx, m)
+			}
+			if err == nil {
+				err = q.live(ctx)
+			}
+		}
+		unwatch()
+		close(q.quit)
+		q.err = q.final(err)
+		q.listen.send(QueryEnded{Err: q.err})
+		close(q.done)
+	}()
+}
+
+// live starts the goroutines of a life, runs its loop, and ends them.
+func (q *Query) live(ctx context.Context) error {
 	workCtx, stopWork := context.WithCancel(context.WithoutCancel(ctx))
 	recvCtx, stopRecv := context.WithCancel(context.WithoutCancel(ctx))
+	q.over = make(chan struct{})
 	q.log = newAppender(q.opt.Log, q.post)
 	q.keeper = newJanitor(q)
 	q.work.Go(func() { q.log.run(workCtx) })
@@ -216,23 +272,18 @@ func (q *Query) launch(ctx context.Context) {
 		q.work.Go(func() { l.run(workCtx) })
 	}
 	var recv sync.WaitGroup
-	recv.Go(func() { q.d.receive(recvCtx) })
-	unwatch := context.AfterFunc(ctx, func() { q.post(microbatch.StopRequested{Abandon: true}) })
-	go func() { // joined by Await through done
-		err := q.loop(workCtx)
-		unwatch()
-		close(q.quit)
-		stopWork()
-		q.work.Wait() // needs the receiver: cancelled tasks answer
-		stopRecv()
-		recv.Wait()
-		if uerr := q.d.undeploy(); uerr != nil {
-			q.listen.send(Warning{Doing: "end the plan on the workers", Err: uerr})
-		}
-		q.err = q.final(err)
-		q.listen.send(QueryEnded{Err: q.err})
-		close(q.done)
-	}()
+	d := q.d
+	recv.Go(func() { d.receive(recvCtx) })
+	err := q.loop(workCtx)
+	close(q.over)
+	stopWork()
+	q.work.Wait() // needs the receiver: cancelled tasks answer
+	stopRecv()
+	recv.Wait()
+	if uerr := d.undeploy(); uerr != nil {
+		q.listen.send(Warning{Doing: "end the plan on the workers", Err: uerr})
+	}
+	return err
 }
 
 // final puts the query's name and the error's kind on what ended it. What Start
@@ -252,13 +303,24 @@ func kinded(err error) error {
 	return err
 }
 
-// post hands an event to the loop. It is dropped when the loop has ended.
+// post hands an answer to the loop. It is dropped when the loop has ended.
 func (q *Query) post(ev microbatch.Event) { q.postNoting(ev, nil) }
 
 func (q *Query) postNoting(ev microbatch.Event, note func()) {
 	select {
-	case q.events <- posted{ev, note}:
+	case q.events <- posted{ev, note, q.life}:
+	case <-q.over:
+	}
+}
+
+// request hands the loop something that was not asked for by the machine. It
+// reports whether it was taken: not if the query has ended.
+func (q *Query) request(ev microbatch.Event, note func()) bool {
+	select {
+	case q.events <- posted{ev: ev, note: note}:
+		return true
 	case <-q.quit:
+		return false
 	}
 }
 
@@ -289,7 +351,7 @@ func (q *Query) Done() <-chan struct{} { return q.done }
 // last checkpoint written, or at once with abandon, which leaves the batch for
 // the next start. It returns what ended the query; nil if that was Stop.
 func (q *Query) Stop(ctx context.Context, abandon bool) error {
-	q.post(microbatch.StopRequested{Abandon: abandon})
+	q.request(microbatch.StopRequested{Abandon: abandon}, func() { q.rescale.cancel() })
 	return q.Await(ctx)
 }
 

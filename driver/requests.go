@@ -158,6 +158,9 @@ func (q *Query) housekeeping(rd microbatch.Ready) {
 				j.live = append(j.live, refsOf(c.Manifests)...)
 			}
 		}
+		for _, c := range q.saves.pinned {
+			j.live = append(j.live, refsOf(c.Manifests)...)
+		}
 		for len(q.checkpoints) > 0 && q.checkpoints[0].Batch < rd.Truncate {
 			q.checkpoints = q.checkpoints[1:]
 		}
@@ -236,6 +239,15 @@ func (j *janitor) do(ctx context.Context, c chores) {
 		warn("truncate the batch log", err)
 		if err != nil {
 			c.live = nil // a recovery may still need the older files
+		}
+	}
+	if c.live != nil && j.q.opt.Roots != nil {
+		// Looked up now, and not when the chore was thought of: what was made a root
+		// since is one. Who makes a root has its checkpoint pinned meanwhile.
+		roots, err := j.q.opt.Roots()
+		warn("find out which state must stay", err)
+		if c.live = append(c.live, roots...); err != nil {
+			c.live = nil
 		}
 	}
 	if c.prune != batch.None || len(c.live) > 0 {

@@ -3,11 +3,12 @@ package microbatch
 import "github.com/sluice-stream/sluice/batch"
 
 // checkpointState asks for checkpoints and drops what they make unneeded. It
-// holds at most CheckpointsKept+2 of them.
+// holds at most CheckpointsKept+2 of them, or with CheckpointsAge checkpointsMax+2.
 type checkpointState struct {
-	latest    keptCheckpoint  // newest committed batch, where the next one would be
-	asked     batch.ID        // being written; None if none
-	askedEnds []batch.Offset  // of the batch asked for
+	latest    keptCheckpoint // newest committed batch, where the next one would be
+	asked     batch.ID       // being written; None if none
+	askedEnds []batch.Offset // of the batch asked for
+	askedAt   batch.EventTime
 	done      *CheckpointDone // written, waiting for its batch to be revealed (M7)
 	kept      []keptCheckpoint
 	last      batch.ID // newest batch that was asked for
@@ -16,17 +17,22 @@ type checkpointState struct {
 	// that a log which begins with batch 0 can always be replayed from there.
 	floor      batch.ID
 	finalTried bool
+	wanted     batch.ID // somebody asked for a checkpoint of this batch, or a later one
 }
+
+// checkpointsMax bounds how many checkpoints are kept by age (M10).
+const checkpointsMax = 1000
 
 // keptCheckpoint is a checkpoint in the log.
 type keptCheckpoint struct {
 	batch batch.ID
-	ends  []batch.Offset // where each source stood after it
-	seq   uint64         // of its record
+	ends  []batch.Offset  // where each source stood after it
+	seq   uint64          // of its record
+	at    batch.EventTime // now() of its batch
 }
 
 func newCheckpoints() checkpointState {
-	return checkpointState{asked: batch.None, last: batch.None, lastAt: batch.NoTime,
+	return checkpointState{asked: batch.None, last: batch.None, lastAt: batch.NoTime, wanted: batch.None,
 		latest: keptCheckpoint{batch: batch.None}}
 }
 
@@ -41,11 +47,11 @@ func ends(p Planned) []batch.Offset {
 // recover takes over the checkpoints of the log.
 func (c *checkpointState) recover(m *Machine, h *history) {
 	for _, k := range h.checks {
-		c.kept = append(c.kept, keptCheckpoint{batch: k.Batch, ends: ends(h.plans[k.Batch-h.base])})
+		c.kept = append(c.kept, keptCheckpoint{batch: k.Batch, ends: ends(h.plans[k.Batch-h.base]), at: h.plans[k.Batch-h.base].Now})
 		c.last = k.Batch
 	}
 	if n := h.last(); n != batch.None {
-		c.latest = keptCheckpoint{batch: n, ends: ends(h.plans[n-h.base])}
+		c.latest = keptCheckpoint{batch: n, ends: ends(h.plans[n-h.base]), at: h.plans[n-h.base].Now}
 	}
 	c.lastAt = m.now
 }
@@ -67,7 +73,7 @@ func (c *checkpointState) newest() batch.ID {
 
 // committed notes the version that a checkpoint would have now.
 func (c *checkpointState) committed(id batch.ID, p Planned) {
-	c.latest = keptCheckpoint{batch: id, ends: ends(p)}
+	c.latest = keptCheckpoint{batch: id, ends: ends(p), at: p.Now}
 }
 
 func (c *checkpointState) pending() bool { return c.asked != batch.None || c.done != nil }
@@ -87,6 +93,9 @@ func (c *checkpointState) due(m *Machine) bool {
 	if c.pending() || c.latest.batch <= c.last {
 		return false
 	}
+	if c.wanted > c.last {
+		return true
+	}
 	if n := m.opt.CheckpointBatches; n > 0 && c.latest.batch-c.last >= batch.ID(n) {
 		return true
 	}
@@ -98,7 +107,7 @@ func (m *Machine) decideCheckpoint() {
 	c := &m.check
 	if c.done != nil && m.reveal.done >= c.done.Batch { // M7
 		rec := Checkpointed{Batch: c.done.Batch, Term: m.term, Prev: c.newest(), Manifests: c.done.Manifests, Identity: m.identity()}
-		c.kept = append(c.kept, keptCheckpoint{batch: c.done.Batch, ends: c.askedEnds, seq: m.append(rec)})
+		c.kept = append(c.kept, keptCheckpoint{batch: c.done.Batch, ends: c.askedEnds, at: c.askedAt, seq: m.append(rec)})
 		c.done, c.askedEnds = nil, nil
 	}
 	m.decideTruncate()
@@ -109,7 +118,7 @@ func (m *Machine) decideCheckpoint() {
 }
 
 func (c *checkpointState) ask(m *Machine) {
-	c.asked, c.askedEnds, c.last, c.lastAt = c.latest.batch, c.latest.ends, c.latest.batch, m.now
+	c.asked, c.askedEnds, c.askedAt, c.last, c.lastAt = c.latest.batch, c.latest.ends, c.latest.at, c.latest.batch, m.now
 	m.out.Checkpoint = &Checkpoint{Batch: c.asked}
 	m.has = true
 }
@@ -124,7 +133,7 @@ func (m *Machine) decideTruncate() {
 			durable++
 		}
 	}
-	if extra := durable - m.opt.CheckpointsKept; extra > 0 {
+	if extra := c.surplus(m, durable); extra > 0 {
 		c.kept = append(c.kept[:0], c.kept[extra:]...)
 		durable -= extra
 	}
@@ -142,6 +151,17 @@ func (m *Machine) decideTruncate() {
 	m.has = true
 }
 
+// surplus is how many of the oldest checkpoints are neither among the newest
+// CheckpointsKept nor young enough to stay.
+func (c *checkpointState) surplus(m *Machine, durable int) int {
+	young := m.now - batch.EventTime(m.opt.CheckpointsAge.Microseconds())
+	n := 0
+	for n < durable-m.opt.CheckpointsKept && (m.opt.CheckpointsAge == 0 || c.kept[n].at <= young || durable-n > checkpointsMax) {
+		n++
+	}
+	return n
+}
+
 func (m *Machine) checkpointDone(ev CheckpointDone) {
 	if c := &m.check; c.asked != batch.None && c.asked == ev.Batch {
 		c.asked, c.done = batch.None, &ev
@@ -150,7 +170,7 @@ func (m *Machine) checkpointDone(ev CheckpointDone) {
 
 func (m *Machine) checkpointFailed(id batch.ID) {
 	if c := &m.check; c.asked != batch.None && c.asked == id {
-		c.asked, c.askedEnds = batch.None, nil
+		c.asked, c.askedEnds, c.wanted = batch.None, nil, batch.None
 		c.last = c.newest() // due again by the usual policy
 		c.lastAt = m.now
 		if m.opt.CheckpointBatches > 0 { // by count: after as many batches again

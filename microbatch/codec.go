@@ -24,6 +24,7 @@ const (
 	kindPlanned
 	kindCommitted
 	kindCheckpointed
+	kindAdopted
 )
 
 // ErrBadRecord is what every failure to decode a record wraps.
@@ -51,6 +52,9 @@ func AppendRecord(dst []byte, r Record) []byte {
 	case Checkpointed:
 		e.b = append(e.b, kindCheckpointed)
 		e.checkpointed(r)
+	case Adopted:
+		e.b = append(e.b, kindAdopted)
+		e.adopted(r)
 	default:
 		invariants.Unreachable("a record of unknown type %T is encoded", r)
 	}
@@ -82,6 +86,8 @@ func DecodeRecord(b []byte) (Record, error) {
 		r = c
 	case kindCheckpointed:
 		r = d.checkpointed()
+	case kindAdopted:
+		r = d.adopted()
 	default:
 		return nil, fmt.Errorf("%w: unknown kind %d", ErrBadRecord, b[1])
 	}
@@ -118,6 +124,9 @@ func checkRecord(r Record) error {
 	}
 	if p, ok := r.(Planned); ok && p.Close < p.Watermark {
 		return fmt.Errorf("batch %d closes before its watermark", p.Batch)
+	}
+	if a, ok := r.(Adopted); ok && (a.Commit.Batch != a.Plan.Batch || a.Plan.Close < a.Plan.Watermark) {
+		return fmt.Errorf("batch %d is adopted with the commit of batch %d", a.Plan.Batch, a.Commit.Batch)
 	}
 	return nil
 }
@@ -219,12 +228,29 @@ func (e *encoder) checkpointed(r Checkpointed) {
 	e.i(int64(r.Batch))
 	e.u(uint64(r.Term))
 	e.i(int64(r.Prev))
-	e.u(uint64(len(r.Manifests)))
-	for _, m := range r.Manifests {
+	e.manifests(r.Manifests)
+	e.identity(r.Identity)
+}
+
+func (e *encoder) manifests(ms []Manifest) {
+	e.u(uint64(len(ms)))
+	for _, m := range ms {
 		e.shard(m.Shard)
 		e.s(m.Ref)
 		e.i(m.Bytes)
 		e.digest(m.Digest)
 	}
+}
+
+// adopted writes the timer of the commit always, so that the form needs no version.
+func (e *encoder) adopted(r Adopted) {
+	e.u(uint64(r.Term))
+	e.s(r.From)
+	e.planned(r.Plan)
+	c := r.Commit
+	c.NextWake = 0
+	e.committed(c)
+	e.i(int64(r.Commit.NextWake))
+	e.manifests(r.Manifests)
 	e.identity(r.Identity)
 }

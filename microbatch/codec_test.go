@@ -24,6 +24,9 @@ func sampleRecords() []Record {
 		Committed{Batch: 0, Term: 1},
 		Committed{Batch: 8, Term: 4, NextDue: batch.EndOfTime, NextWake: 77},
 		Planned{Batch: 0, Term: 1},
+		Adopted{Term: 5, From: "ck/a before-v2", Plan: Planned{Batch: 7, Term: 5, PlanHash: "n", Ranges: []batch.Range{{Source: "a", Start: "22", End: "22"}}},
+			Commit:    Committed{Batch: 7, Term: 5, Marks: []Mark{{Source: "a", Max: 5, Seen: 6}}, NextDue: 9, NextWake: 4},
+			Manifests: []Manifest{{Shard: batch.Shard{Operator: "agg", EndGroup: 256}, Ref: "r", Bytes: 12, Digest: batch.Digest{Lo: 1}}}, Identity: id},
 	}
 }
 

@@ -134,12 +134,27 @@ func (d *decoder) committed() Committed {
 
 func (d *decoder) checkpointed() Checkpointed {
 	r := Checkpointed{Batch: batch.ID(d.i()), Term: batch.Term(d.u()), Prev: batch.ID(d.i())}
-	if n := d.count(22); n > 0 {
-		r.Manifests = make([]Manifest, n)
+	r.Manifests = d.manifests()
+	r.Identity = d.identity()
+	return r
+}
+
+func (d *decoder) manifests() []Manifest {
+	n := d.count(22)
+	if n == 0 {
+		return nil
 	}
-	for i := range r.Manifests {
-		r.Manifests[i] = Manifest{Shard: d.shard(), Ref: d.s(), Bytes: d.i(), Digest: d.digest()}
+	ms := make([]Manifest, n)
+	for i := range ms {
+		ms[i] = Manifest{Shard: d.shard(), Ref: d.s(), Bytes: d.i(), Digest: d.digest()}
 	}
+	return ms
+}
+
+func (d *decoder) adopted() Adopted {
+	r := Adopted{Term: batch.Term(d.u()), From: d.s(), Plan: d.planned(), Commit: d.committed()}
+	r.Commit.NextWake = d.time()
+	r.Manifests = d.manifests()
 	r.Identity = d.identity()
 	return r
 }

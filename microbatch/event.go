@@ -109,6 +109,10 @@ type CheckpointFailed struct {
 	Err   error
 }
 
+// CheckpointRequested asks for a checkpoint of the newest committed batch, whatever
+// the policy says, unless there is one. If it fails the policy decides again.
+type CheckpointRequested struct{}
+
 // ProcessAll asks to process all that sources hold at this moment, whatever the
 // trigger says; Ready.Processed names the token when its output is visible. A
 // query that is stopped or fails first never names it.
@@ -121,24 +125,25 @@ type StopRequested struct{ Abandon bool }
 // TermLost says that a newer term leads: nothing may be started any more.
 type TermLost struct{}
 
-func (Tick) event()             {}
-func (LogRecord) event()        {}
-func (LogEnd) event()           {}
-func (LogAppended) event()      {}
-func (AppendFailed) event()     {}
-func (Restored) event()         {}
-func (RestoreFailed) event()    {}
-func (SourceAvailable) event()  {}
-func (SourceChanged) event()    {}
-func (SourceFailed) event()     {}
-func (BatchDone) event()        {}
-func (BatchFailed) event()      {}
-func (Revealed) event()         {}
-func (RevealFailed) event()     {}
-func (SinkHolds) event()        {}
-func (SinkUnknown) event()      {}
-func (CheckpointDone) event()   {}
-func (CheckpointFailed) event() {}
-func (ProcessAll) event()       {}
-func (StopRequested) event()    {}
-func (TermLost) event()         {}
+func (Tick) event()                {}
+func (LogRecord) event()           {}
+func (LogEnd) event()              {}
+func (LogAppended) event()         {}
+func (AppendFailed) event()        {}
+func (Restored) event()            {}
+func (RestoreFailed) event()       {}
+func (SourceAvailable) event()     {}
+func (SourceChanged) event()       {}
+func (SourceFailed) event()        {}
+func (BatchDone) event()           {}
+func (BatchFailed) event()         {}
+func (Revealed) event()            {}
+func (RevealFailed) event()        {}
+func (SinkHolds) event()           {}
+func (SinkUnknown) event()         {}
+func (CheckpointDone) event()      {}
+func (CheckpointFailed) event()    {}
+func (CheckpointRequested) event() {}
+func (ProcessAll) event()          {}
+func (StopRequested) event()       {}
+func (TermLost) event()            {}

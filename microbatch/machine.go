@@ -78,7 +78,7 @@ func New(opt Options) (*Machine, error) {
 	if err := opt.Validate(); err != nil {
 		return nil, err
 	}
-	m := &Machine{opt: opt.withDefaults(), now: batch.NoTime, committed: batch.None, history: &history{}}
+	m := &Machine{opt: opt.withDefaults(), now: batch.NoTime, committed: batch.None, history: &history{adopted: batch.None}}
 	m.out = emptyReady()
 	m.seenWake = batch.EndOfTime
 	m.reveal.done, m.reveal.retryAt = batch.None, batch.NoTime
@@ -154,6 +154,8 @@ func (m *Machine) take(ev Event) error {
 		m.checkpointDone(ev)
 	case CheckpointFailed:
 		m.checkpointFailed(ev.Batch)
+	case CheckpointRequested:
+		m.check.wanted = max(m.check.wanted, m.check.latest.batch)
 	case ProcessAll:
 		m.queued = append(m.queued, ev.Token)
 	case StopRequested:

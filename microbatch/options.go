@@ -92,6 +92,9 @@ type Options struct {
 	// CheckpointsKept is how many checkpoints the log keeps, so that a damaged
 	// one has one to fall back on; default 2.
 	CheckpointsKept int
+	// CheckpointsAge keeps besides these every checkpoint whose batch is younger,
+	// by the now() of its plan, up to 1,000 checkpoints; default 0: by number alone.
+	CheckpointsAge time.Duration
 	// NoFinalCheckpoint ends the query without writing a last checkpoint first,
 	// so that the next start replays from an older one.
 	NoFinalCheckpoint bool
@@ -161,7 +164,7 @@ func (o Options) Validate() error {
 			break
 		}
 	}
-	if o.RetryBackoff < 0 || o.RetryBackoffMax < 0 || o.PollInterval < 0 {
+	if o.CheckpointsAge < 0 || o.RetryBackoff < 0 || o.RetryBackoffMax < 0 || o.PollInterval < 0 {
 		bad("pauses must not be negative")
 	}
 	if err := o.Trigger.Validate(); err != nil {

@@ -100,17 +100,41 @@ type Checkpointed struct {
 	Identity  Identity   `json:"identity"` // here too, since truncation drops old Started records
 }
 
+// Adopted begins a query, or a changed plan of it, from a state version that
+// another plan or another query has made: a start from a savepoint, or a query
+// that goes on with the state of those operators that compute the same. What the
+// log says before it counts no more. Batch Plan.Batch+1 is the next.
+type Adopted struct {
+	Term batch.Term `json:"term"`
+	From string     `json:"from"` // where the state comes from, for people
+	// Plan and Commit say where the sources stand and what the watermark knows, in
+	// the terms of the new plan. Commit keeps the output that sinks of the same query
+	// show; of another query's there is none.
+	Plan      Planned    `json:"plan"`
+	Commit    Committed  `json:"commit"`
+	Manifests []Manifest `json:"manifests"`
+	Identity  Identity   `json:"identity"`
+}
+
+// Checkpointed is the checkpoint that the record stands for.
+func (r Adopted) Checkpointed() Checkpointed {
+	return Checkpointed{Batch: r.Plan.Batch, Prev: batch.None, Term: r.Term, Manifests: r.Manifests, Identity: r.Identity}
+}
+
 func (r Started) ID() batch.ID      { return r.Last }
 func (r Planned) ID() batch.ID      { return r.Batch }
 func (r Committed) ID() batch.ID    { return r.Batch }
 func (r Checkpointed) ID() batch.ID { return r.Batch }
+func (r Adopted) ID() batch.ID      { return r.Plan.Batch }
 
 func (r Started) LogTerm() batch.Term      { return r.Term }
 func (r Planned) LogTerm() batch.Term      { return r.Term }
 func (r Committed) LogTerm() batch.Term    { return r.Term }
 func (r Checkpointed) LogTerm() batch.Term { return r.Term }
+func (r Adopted) LogTerm() batch.Term      { return r.Term }
 
 func (Started) record()      {}
 func (Planned) record()      {}
 func (Committed) record()    {}
 func (Checkpointed) record() {}
+func (Adopted) record()      {}

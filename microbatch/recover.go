@@ -17,6 +17,9 @@ type history struct {
 	plans    []Planned
 	commits  []Committed
 	checks   []Checkpointed
+	// adopted is the batch whose state another plan or query has made, None if there
+	// is no such batch: nothing before it can be run again.
+	adopted batch.ID
 }
 
 func (h *history) add(r Record) error {
@@ -37,6 +40,8 @@ func (h *history) add(r Record) error {
 		return h.addCommit(r)
 	case Checkpointed:
 		return h.addCheckpoint(r)
+	case Adopted:
+		return h.adopt(r)
 	}
 	return fmt.Errorf("%w: unknown record %T", ErrProtocol, r)
 }
@@ -116,6 +121,22 @@ func (h *history) addCheckpoint(c Checkpointed) error {
 	}
 	h.checks = append(h.checks, c)
 	return h.own(c.Identity)
+}
+
+// adopt begins anew with a state that was made elsewhere. What stands before is of
+// the same query, and ended with the batch whose state is adopted.
+func (h *history) adopt(a Adopted) error {
+	n := a.Plan.Batch
+	switch {
+	case len(h.plans) > 0 && (len(h.commits) < len(h.plans) || h.last() != n):
+		return fmt.Errorf("%w: the state of batch %d is adopted, and the log goes to batch %d", ErrLogConflict, n, h.plans[len(h.plans)-1].Batch)
+	case h.identity != nil && (h.identity.Query != a.Identity.Query || h.identity.KeyGroups != a.Identity.KeyGroups):
+		return fmt.Errorf("%w: query %q adopts state in the log of query %q", ErrLogConflict, a.Identity.Query, h.identity.Query)
+	}
+	id := a.Identity
+	h.identity, h.base, h.adopted = &id, n, n
+	h.plans, h.commits, h.checks = []Planned{a.Plan}, []Committed{a.Commit}, []Checkpointed{a.Checkpointed()}
+	return nil
 }
 
 // last returns the newest committed batch.

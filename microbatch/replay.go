@@ -116,7 +116,7 @@ func (m *Machine) restoreFailed(ev RestoreFailed) error {
 	}
 	h.checks = h.checks[:len(h.checks)-1]
 	m.check.drop(id)
-	if len(h.checks) == 0 && h.base > 0 {
+	if len(h.checks) == 0 && (h.base > 0 || h.adopted != batch.None) {
 		return fmt.Errorf("%w: the one of batch %d is unusable and the log begins with batch %d: %w", ErrNoCheckpoint, id, h.base, ev.Err)
 	}
 	r.restoring = false

@@ -125,6 +125,9 @@ func (m *Machine) judgeSinks() error {
 			if err := m.sameOutput(spec.Name, n, m.lastDone.Prepared, s.digest); err != nil {
 				return err
 			}
+		case s.holds == batch.None && n == m.history.adopted:
+			// A sink that is new with the plan, or of a new query: it is shown the batch
+			// with what the log has for it, which is nothing, and goes on from there.
 		case s.holds == n+1 && m.cur != nil:
 			s.ahead = true // compared when the batch has run again
 		case s.holds > n:

@@ -20,6 +20,7 @@ type Report struct {
 	Batches     []BatchInfo      `json:"batches"` // as far back as the log reaches
 	Checkpoints []CheckpointInfo `json:"checkpoints"`
 	Sinks       []SinkInfo       `json:"sinks"`
+	Adopted     []AdoptedInfo    `json:"adopted,omitempty"`
 	// TornBytes is the rest of an append that a crash cut short. The next start
 	// cuts it off; it is no damage.
 	TornBytes int64    `json:"torn_bytes"`
@@ -54,6 +55,13 @@ type BatchInfo struct {
 	Counters      batch.Counters   `json:"counters"`
 	RowsBySink    map[string]int64 `json:"rows_by_sink,omitempty"`
 	NextWatermark batch.EventTime  `json:"next_watermark"`
+}
+
+// AdoptedInfo says that the query went on from a state that was made elsewhere.
+type AdoptedInfo struct {
+	Batch batch.ID   `json:"batch"` // of the state
+	Term  batch.Term `json:"term"`
+	From  string     `json:"from"`
 }
 
 // CheckpointInfo is a checkpoint of the state.
@@ -194,7 +202,23 @@ func (b *builder) add(rec microbatch.Record) {
 			c.Bytes += m.Bytes
 		}
 		r.Checkpoints = append(r.Checkpoints, c)
+	case microbatch.Adopted:
+		b.adopted(rec)
 	}
+}
+
+// adopted replaces what the log said before: the query goes on from a state that
+// was made elsewhere.
+func (b *builder) adopted(rec microbatch.Adopted) {
+	r := b.report
+	r.Terms = append(r.Terms, TermInfo{rec.Term, rec.Plan.Now, rec.Plan.Batch, rec.Identity.PlanHash})
+	r.Adopted = append(r.Adopted, AdoptedInfo{rec.Plan.Batch, rec.Term, rec.From})
+	r.Checkpoints = nil
+	if n := len(r.Batches); n == 0 || r.Batches[n-1].Batch != rec.Plan.Batch {
+		b.add(rec.Plan)
+		b.committed(rec.Commit)
+	}
+	b.add(rec.Checkpointed())
 }
 
 func (b *builder) committed(rec microbatch.Committed) {

@@ -179,7 +179,7 @@ func (l *Log) Replay(ctx context.Context, from batch.ID) iter.Seq2[microbatch.Re
 			}
 			err := l.replaySegment(s, func(r microbatch.Record) error {
 				switch r.(type) {
-				case microbatch.Planned:
+				case microbatch.Planned, microbatch.Adopted:
 					if !begun {
 						begun, first = true, r.ID()
 					}

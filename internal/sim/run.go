@@ -220,7 +220,7 @@ func (w *world) probe() {
 	case 2:
 		recs = slices.DeleteFunc(recs, func(r microbatch.Record) bool {
 			switch r.(type) {
-			case microbatch.Started, microbatch.Checkpointed:
+			case microbatch.Started, microbatch.Checkpointed, microbatch.Adopted:
 				return true
 			case microbatch.Planned, microbatch.Committed:
 			}

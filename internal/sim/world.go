@@ -177,7 +177,7 @@ func (w *world) lose() {
 		switch r.(type) {
 		case microbatch.Committed:
 			cut = i
-		case microbatch.Checkpointed:
+		case microbatch.Checkpointed, microbatch.Adopted:
 			cut = -1
 		case microbatch.Started, microbatch.Planned:
 		}

@@ -255,6 +255,8 @@ func describe(rec microbatch.Record) string {
 			rec.Counters.RowsIn, late, at(rec.NextWatermark), at(rec.NextDue))
 	case microbatch.Checkpointed:
 		return fmt.Sprintf("checkpointed batch=%d term=%d", rec.Batch, rec.Term)
+	case microbatch.Adopted:
+		return fmt.Sprintf("adopted batch=%d term=%d from=%q", rec.Plan.Batch, rec.Term, rec.From)
 	}
 	return "unknown"
 }
