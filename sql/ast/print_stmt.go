@@ -47,6 +47,8 @@ func (p *printer) stmt(s Stmt) {
 		p.flag(s.IfExists, "IF EXISTS ")
 		p.name(s.Name)
 		p.flag(s.Bootstrap, " WITH BOOTSTRAP")
+	case *SaveStreamingQuery:
+		p.saveQuery(s)
 	case *Insert:
 		p.insert(s)
 	case *StatementSet:
@@ -238,6 +240,12 @@ func (p *printer) clauses(c *StreamingClauses) {
 	if c.Checkpoint != "" {
 		p.w(" CHECKPOINT ", Quote(c.Checkpoint))
 	}
+	if f := c.From; f != nil {
+		p.w(" FROM CHECKPOINT ", Quote(f.Dir))
+		if f.Name != "" {
+			p.w(" ", Quote(f.Name))
+		}
+	}
 	if l := c.Late; l != nil {
 		p.w(" LATE ", l.Kind)
 		if l.Into != nil {
@@ -289,6 +297,19 @@ func (p *printer) alterQuery(s *AlterStreamingQuery) {
 	}
 }
 
+func (p *printer) saveQuery(s *SaveStreamingQuery) {
+	if s.Drop {
+		p.w("DROP SAVEPOINT ")
+		p.flag(s.IfExists, "IF EXISTS ")
+		p.w(Quote(s.Savepoint), " FOR ")
+		p.name(s.Name)
+		return
+	}
+	p.w("SAVE STREAMING QUERY ")
+	p.name(s.Name)
+	p.w(" AS ", Quote(s.Savepoint))
+}
+
 func (p *printer) inserts(ins []*Insert) {
 	if len(ins) == 1 {
 		p.insert(ins[0])
@@ -321,7 +342,7 @@ func (p *printer) show(s *Show) {
 	p.w("SHOW ", s.What)
 	if s.Name != nil {
 		switch s.What {
-		case "VERSIONS":
+		case "VERSIONS", "SAVEPOINTS":
 			p.w(" FOR ")
 		case "CREATE TABLE", "CREATE VIEW", "CREATE STREAMING QUERY":
 			p.w(" ")

@@ -121,11 +121,31 @@ type StreamingClauses struct {
 	OutputModeAt  Pos
 	Checkpoint    string
 	CheckpointAt  Pos
+	From          *FromCheckpoint
 	Late          *Late
 	Emit          *Emit
 	Parallelism   int // zero if not given
 	ParallelismAt Pos
 	Options       []Option
+}
+
+// FromCheckpoint is FROM CHECKPOINT 'dir' ['savepoint']: the first start goes on
+// from the state of another query.
+type FromCheckpoint struct {
+	Pos
+	Dir  string
+	Name string // of a savepoint; empty for the newest checkpoint
+}
+
+// SaveStreamingQuery is SAVE STREAMING QUERY q AS 'name', or with Drop, DROP
+// SAVEPOINT 'name' FOR q.
+type SaveStreamingQuery struct {
+	Pos
+	Drop      bool
+	IfExists  bool
+	Name      Name
+	Savepoint string
+	NamePos   Pos // of Savepoint
 }
 
 // CreateStreamingQuery starts a named query. More than one insert (BEGIN ..
@@ -185,7 +205,7 @@ type Drop struct {
 
 // Show is SHOW what. What is TABLES, VIEWS, MATERIALIZED VIEWS, STREAMING
 // QUERIES, FUNCTIONS, CREATE TABLE, CREATE VIEW, CREATE STREAMING QUERY,
-// COLUMNS, VERSIONS, SETTINGS, SCHEMAS or CATALOGS.
+// COLUMNS, VERSIONS, SAVEPOINTS, SETTINGS, SCHEMAS or CATALOGS.
 type Show struct {
 	Pos
 	What string
@@ -281,6 +301,7 @@ func (*CreateView) node()            {}
 func (*CreateStreamingQuery) node()  {}
 func (*AlterStreamingQuery) node()   {}
 func (*ControlStreamingQuery) node() {}
+func (*SaveStreamingQuery) node()    {}
 func (*Insert) node()                {}
 func (*StatementSet) node()          {}
 func (*Drop) node()                  {}
@@ -302,6 +323,7 @@ func (*CreateView) stmt()            {}
 func (*CreateStreamingQuery) stmt()  {}
 func (*AlterStreamingQuery) stmt()   {}
 func (*ControlStreamingQuery) stmt() {}
+func (*SaveStreamingQuery) stmt()    {}
 func (*Insert) stmt()                {}
 func (*StatementSet) stmt()          {}
 func (*Drop) stmt()                  {}

@@ -30,6 +30,8 @@ func (p *parser) statement() ast.Stmt {
 		return p.control()
 	case "ALTER":
 		return p.alter()
+	case "SAVE":
+		return p.save()
 	case "SHOW":
 		return p.show()
 	case "DESCRIBE", "DESC":
@@ -154,6 +156,9 @@ func (p *parser) drop() ast.Stmt {
 		c.Name = p.name("the name of a streaming query")
 		return c
 	}
+	if p.accept("SAVEPOINT") {
+		return p.dropSavepoint(pos)
+	}
 	d := &ast.Drop{Pos: pos}
 	p.acceptOne("TEMPORARY", "TEMP")
 	if p.accept("MATERIALIZED") {
@@ -225,11 +230,14 @@ func (p *parser) show() ast.Stmt {
 	case p.accept("VERSIONS"):
 		p.expect("FOR")
 		return named("VERSIONS")
+	case p.accept("SAVEPOINTS"):
+		p.expectOne("FOR", "OF")
+		return named("SAVEPOINTS")
 	case p.accept("ALL", "SETTINGS"), p.accept("ALL"), p.accept("SETTINGS"):
 		s.What = "SETTINGS"
 	default:
 		s.What = p.expectOne("TABLES", "VIEWS", "STREAMING QUERIES", "MATERIALIZED VIEWS", "FUNCTIONS", "CREATE TABLE", "COLUMNS",
-			"VERSIONS", "SETTINGS", "SCHEMAS", "DATABASES", "CATALOGS")
+			"VERSIONS", "SAVEPOINTS", "SETTINGS", "SCHEMAS", "DATABASES", "CATALOGS")
 		if s.What == "DATABASES" {
 			s.What = "SCHEMAS"
 		}

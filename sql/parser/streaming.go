@@ -46,6 +46,13 @@ func (p *parser) streamingClauses(c *ast.StreamingClauses) {
 			p.once(c.Checkpoint != "", pos, "CHECKPOINT")
 			c.CheckpointAt = p.pos()
 			c.Checkpoint = p.str()
+		case p.tok().is("FROM") && p.peek(1).is("CHECKPOINT"):
+			p.once(c.From != nil, pos, "FROM CHECKPOINT")
+			p.accept("FROM", "CHECKPOINT")
+			c.From = &ast.FromCheckpoint{Pos: p.pos(), Dir: p.str()}
+			if p.tok().kind == tokString {
+				c.From.Name = p.str()
+			}
 		case p.accept("LATE"):
 			p.once(c.Late != nil, pos, "LATE")
 			c.Late = p.late(pos)
@@ -147,6 +154,36 @@ func (p *parser) emit(pos ast.Pos) *ast.Emit {
 	return e
 }
 
+// save reads SAVE STREAMING QUERY q AS 'name'.
+func (p *parser) save() ast.Stmt {
+	s := &ast.SaveStreamingQuery{Pos: p.expect("SAVE")}
+	p.expect("STREAMING")
+	p.expect("QUERY")
+	s.Name = p.name("the name of a streaming query")
+	p.expect("AS")
+	s.NamePos = p.pos()
+	s.Savepoint = p.savepoint()
+	return s
+}
+
+// savepoint reads the name of a savepoint, as text or as a word.
+func (p *parser) savepoint() string {
+	if p.tok().kind == tokString {
+		return p.str()
+	}
+	return p.anyIdent("a name for the savepoint").Name
+}
+
+// dropSavepoint reads [IF EXISTS] 'name' FOR q.
+func (p *parser) dropSavepoint(pos ast.Pos) ast.Stmt {
+	s := &ast.SaveStreamingQuery{Pos: pos, Drop: true, IfExists: p.accept("IF", "EXISTS")}
+	s.NamePos = p.pos()
+	s.Savepoint = p.savepoint()
+	p.expectOne("FOR", "OF")
+	s.Name = p.name("the name of a streaming query")
+	return s
+}
+
 // alter reads ALTER STREAMING QUERY name and what shall change.
 func (p *parser) alter() ast.Stmt {
 	if n := p.peek(1); n.is("TABLE") || n.is("VIEW") {
@@ -182,6 +219,6 @@ func (p *parser) alter() ast.Stmt {
 }
 
 func emptyClauses(c *ast.StreamingClauses) bool {
-	return c.Trigger == nil && c.OutputMode == "" && c.Checkpoint == "" && c.Late == nil && c.Emit == nil &&
+	return c.Trigger == nil && c.OutputMode == "" && c.Checkpoint == "" && c.From == nil && c.Late == nil && c.Emit == nil &&
 		c.Parallelism == 0 && len(c.Options) == 0
 }

@@ -35,7 +35,7 @@ var unitFunctions = set(
 // them.
 var statementWords = []string{
 	"ALTER", "BEGIN", "CREATE", "DESCRIBE", "DROP", "EXPLAIN", "INSERT", "REFRESH", "REPLAY", "RESET",
-	"SELECT", "SET", "SHOW", "START", "STOP", "TABLE", "USE", "VALUES", "WITH",
+	"SAVE", "SELECT", "SET", "SHOW", "START", "STOP", "TABLE", "USE", "VALUES", "WITH",
 }
 
 func set(words ...string) map[string]bool {
