@@ -11,6 +11,7 @@ import (
 	"github.com/sluice-stream/sluice/internal/options"
 	"github.com/sluice-stream/sluice/planner/logical"
 	"github.com/sluice-stream/sluice/sinks"
+	"github.com/sluice-stream/sluice/sources"
 	"github.com/sluice-stream/sluice/sql"
 	"github.com/sluice-stream/sluice/sql/ast"
 )
@@ -98,15 +99,30 @@ func (s *Session) complete(ctx context.Context, def *sql.TableDef) error {
 		}
 	}
 	def.Stream = c.Unbounded != nil && c.Unbounded(spec)
+	spec.Schema, spec.Inferred = def.Physical, def.Inferred
+	if err := s.changes(def, c, spec); err != nil {
+		return err
+	}
 	if _, err := s.reg.sinks.Lookup(def.Connector); err == nil || c.NewOpener == nil {
 		return nil // it may be declared for the sink alone
 	}
 	// What the source cannot take is told here and not where it is first read.
-	spec.Schema, spec.Inferred = def.Physical, def.Inferred
 	if _, err := c.NewOpener(spec); err != nil {
 		return refused(err)
 	}
 	return nil
+}
+
+// changes finds out whether the rows of a table carry a kind of change.
+func (s *Session) changes(def *sql.TableDef, c sources.Connector, spec sources.Spec) (err error) {
+	def.Changes = batch.OnlyGrows
+	if c.Changes == nil {
+		return nil
+	}
+	if def.Changes, err = c.Changes(spec); err == nil {
+		err = sql.CheckChanges(s.cat, def, s.bindOptions())
+	}
+	return refused(err)
 }
 
 // From reads from a connector without a declared table: options are those of
@@ -140,7 +156,7 @@ func (s *Session) Read(ctx context.Context, format, path string) *DataFrame {
 func tableOf(def *sql.TableDef) *logical.Table {
 	return &logical.Table{
 		Name: def.Name, Connector: def.Connector, Options: def.Options, Schema: def.Physical, Meta: def.Meta,
-		Stream: def.Stream, Inferred: def.Inferred, Data: def.Data,
+		Stream: def.Stream, Inferred: def.Inferred, Data: def.Data, Changes: def.Changes, Keys: def.PhysicalKeys(),
 	}
 }
 

@@ -251,7 +251,7 @@ func followsInput(n physical.Node) bool {
 	switch n := n.(type) {
 	case *physical.ExchangeRead, *physical.Filter, *physical.Project, *physical.Window, *physical.HashJoin,
 		*physical.Union, *physical.Sort, *physical.TopN, *physical.Limit,
-		*physical.LimitBy, *physical.Generate:
+		*physical.LimitBy, *physical.Generate, *physical.Fold:
 	case *physical.PartialAggregate:
 		if len(n.Keys) == 0 {
 			return false

@@ -96,11 +96,15 @@ func (b *builder) operator(n physical.Node, in []Operator) (Operator, error) {
 	}
 }
 
-// stateful makes the operators that only the plan of a stream has, and Process.
+// stateful makes the operators that only the plan of a stream has, Process and Fold.
 func (b *builder) stateful(n physical.Node, in []Operator) (Operator, error) {
 	switch n := n.(type) {
 	case *physical.Recompute:
 		return newRecompute(n, in, b.work)
+	case *physical.Latest:
+		return newLatest(n, in[0])
+	case *physical.Fold:
+		return newFold(n, in[0])
 	case *physical.Process:
 		return newProcess(n, in)
 	case *physical.OpenSessions:

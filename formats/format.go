@@ -62,6 +62,9 @@ type ReadSpec struct {
 	File    *arrow.Schema // all declared columns of the file in order, for formats that go by position
 	Alloc   memory.Allocator
 	MaxRows int // rows of a batch at most; 0 means BatchRows
+	// Meta are the columns of Schema that come from what an Envelope says besides the
+	// row, by position: the key of each.
+	Meta map[int]string
 }
 
 // Reader returns batches until io.EOF. The caller owns them.
@@ -86,6 +89,7 @@ type Format struct {
 	Extensions []string         // with the dot, first the one that writers use
 	Options    []options.Option // keys carry the format's name, e.g. "csv.header"
 	Plain      bool             // a text stream that may be compressed as a whole
+	Changes    Changes          // how its rows may carry a kind of change
 	// Infer returns the schema that the bytes have. A column that has no value is of
 	// type null: another file may know better.
 	Infer func(ctx context.Context, f File, c Config) (*arrow.Schema, error)

@@ -116,6 +116,8 @@ func (b *builder) build(n logical.Node) (*fragment, error) {
 		return b.distinct(n)
 	case *logical.Dedup:
 		return b.dedup(n)
+	case *logical.Latest:
+		return b.latest(n)
 	case *logical.Join:
 		return b.join(n)
 	case *logical.Union:
@@ -150,12 +152,16 @@ func (b *builder) scan(n *logical.Scan) *fragment {
 	b.counts[n.Table.Name]++
 	b.plan.Sources = append(b.plan.Sources, physical.Source{Name: name, Table: n.Table.Name, Stream: n.Table.Stream && b.opts.Stream})
 	b.query.Tables[name] = n.Table
-	return &fragment{
+	f := &fragment{
 		root:    &physical.Scan{Source: name, Table: n.Table.Name, Columns: n.Columns, Out: n.Schema(), Filters: n.Filters},
 		kind:    physical.Splits,
 		sources: []string{name},
 		static:  !n.Table.Stream,
 	}
+	if n.Table.Changes == batch.OnlyGrows {
+		return f
+	}
+	return b.changelog(n, f)
 }
 
 func (b *builder) filter(n *logical.Filter) (*fragment, error) {

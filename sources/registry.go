@@ -53,6 +53,10 @@ type Connector struct {
 	// plan: a cheap estimate, kept where asking again would cost. nil, or a result
 	// without rows, is for what is not known.
 	Stats func(ctx context.Context, spec Spec) (batch.TableStats, error)
+	// Changes says by the options of a table whether its rows carry a kind of change;
+	// nil for a connector whose rows never do. The position behind the columns of the
+	// schema then stands for batch.OpColumn in Opener.Open.
+	Changes func(spec Spec) (batch.Changes, error)
 	// Unbounded reports whether the table never ends when it is read as Spec says.
 	Unbounded func(spec Spec) bool
 }

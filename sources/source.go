@@ -41,7 +41,8 @@ type Notifier interface {
 // Opener is the worker's half of a connector.
 type Opener interface {
 	// Open starts to read a split. columns lists the positions in the schema to
-	// return, in that order; nil means all.
+	// return, in that order; nil means all. Of a table that changes, the position
+	// behind the last column is that of the kind of change.
 	Open(ctx context.Context, s batch.Split, columns []int, alloc memory.Allocator) (Reader, error)
 }
 

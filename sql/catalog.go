@@ -3,6 +3,7 @@ package sql
 import (
 	"github.com/apache/arrow-go/v18/arrow"
 
+	"github.com/sluice-stream/sluice/batch"
 	"github.com/sluice-stream/sluice/planner/expr"
 	"github.com/sluice-stream/sluice/planner/logical"
 	"github.com/sluice-stream/sluice/sql/ast"
@@ -49,12 +50,13 @@ type TableDef struct {
 	Physical  *arrow.Schema
 	Meta      []logical.Meta // metadata columns of Physical
 	Watermark *WatermarkDef
-	Keys      []string // PRIMARY KEY
-	Partition []string // PARTITIONED BY
-	Stream    bool     // as a source it is an unbounded stream in the context of this statement
-	Inferred  bool     // the connector has found the columns, nobody declared them
-	Data      any      // rows of a table made in Go
-	Text      string   // the CREATE TABLE statement, for SHOW CREATE TABLE
+	Keys      []string      // PRIMARY KEY
+	Partition []string      // PARTITIONED BY
+	Changes   batch.Changes // whether the rows of its source carry a kind of change
+	Stream    bool          // as a source it is an unbounded stream in the context of this statement
+	Inferred  bool          // the connector has found the columns, nobody declared them
+	Data      any           // rows of a table made in Go
+	Text      string        // the CREATE TABLE statement, for SHOW CREATE TABLE
 }
 
 // ColumnDef is a column of a table: physical or metadata (Physical >= 0), or computed.

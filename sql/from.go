@@ -7,6 +7,7 @@ import (
 
 	"github.com/apache/arrow-go/v18/arrow"
 
+	"github.com/sluice-stream/sluice/batch"
 	"github.com/sluice-stream/sluice/planner/expr"
 	"github.com/sluice-stream/sluice/planner/logical"
 	"github.com/sluice-stream/sluice/sql/ast"
@@ -176,7 +177,7 @@ func (b *binder) view(pos ast.Pos, rel *Relation) (*scope, error) {
 func (b *binder) scan(t *TableDef) (*scope, error) {
 	lt := &logical.Table{
 		Name: t.Name, Connector: t.Connector, Options: t.Options, Schema: t.Physical, Meta: t.Meta,
-		Stream: t.Stream, Inferred: t.Inferred, Data: t.Data,
+		Stream: t.Stream, Inferred: t.Inferred, Data: t.Data, Changes: t.Changes, Keys: t.PhysicalKeys(),
 	}
 	phys := newScope(&logical.Scan{Table: lt}, t.Name)
 	es, names := make([]expr.Expr, len(t.Columns)), make([]string, len(t.Columns))
@@ -209,6 +210,13 @@ func (b *binder) scan(t *TableDef) (*scope, error) {
 		if err := b.watermark(sc, t); err != nil {
 			return nil, err
 		}
+	}
+	if t.Changes == batch.Upserts {
+		keys := make([]int, len(t.Keys))
+		for i, name := range t.Keys {
+			keys[i] = sc.node.Schema().FieldIndices(name)[0]
+		}
+		sc.node = &logical.Latest{Input: sc.node, Keys: keys, Table: t.Name}
 	}
 	return sc, nil
 }

@@ -103,7 +103,7 @@ func newConfig(c formats.Config) (config, error) {
 func New() formats.Format {
 	return formats.Format{
 		Name: "csv", Doc: "Comma-separated values, plain or compressed as a whole.", Extensions: []string{".csv", ".tsv", ".txt"},
-		Options: declared, Plain: true,
+		Options: declared, Plain: true, Changes: formats.OpColumn,
 		Infer: func(ctx context.Context, f formats.File, c formats.Config) (*arrow.Schema, error) {
 			return infer(ctx, f, c)
 		},

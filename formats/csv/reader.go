@@ -29,6 +29,7 @@ type reader struct {
 	add     []text.Appender
 	names   []string
 	types   []arrow.DataType
+	op      int // which of the wanted columns is the kind of change, which is never NULL; -1 for none
 	b       *array.RecordBuilder
 	maxRows int
 	done    bool
@@ -138,7 +139,7 @@ func (r *reader) start(s formats.ReadSpec, c config) error {
 		r.done = true // an empty file has no rows, whatever its columns
 	}
 	r.alloc = alloc
-	r.b = array.NewRecordBuilder(alloc, s.Schema)
+	r.b, r.op = array.NewRecordBuilder(alloc, s.Schema), -1
 	exact, folded := map[string]int{}, map[string]int{}
 	for i := len(names) - 1; i >= 0; i-- { // the first of several counts
 		exact[names[i]], folded[strings.ToLower(names[i])] = i, i
@@ -157,6 +158,9 @@ func (r *reader) start(s formats.ReadSpec, c config) error {
 		add, err := text.NewAppender(r.b.Field(i), c.times, false)
 		if err != nil {
 			return batch.UserErrorf("column %q in CSV: %w", want.Name, err)
+		}
+		if b, is := r.b.Field(i).(*array.Int8Builder); is && formats.IsOp(want) {
+			add, r.op = formats.OpAppender(b), i
 		}
 		r.columns, r.add = append(r.columns, at), append(r.add, add)
 		r.names, r.types = append(r.names, want.Name), append(r.types, want.Type)
@@ -333,7 +337,7 @@ func (r *reader) values() (where string, bad error) {
 			continue
 		}
 		f := r.rows.fields[at]
-		if r.rows.isNull(f) {
+		if r.rows.isNull(f) && i != r.op {
 			r.b.Field(i).AppendNull()
 			continue
 		}

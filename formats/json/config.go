@@ -42,7 +42,7 @@ func newConfig(c formats.Config) (config, error) {
 func New() formats.Format {
 	return formats.Format{
 		Name: "json", Doc: "JSON lines, plain or compressed as a whole.", Extensions: []string{".json", ".jsonl", ".ndjson"},
-		Options: declared, Plain: true,
+		Options: declared, Plain: true, Changes: formats.OpColumn,
 		Infer: func(ctx context.Context, f formats.File, c formats.Config) (*arrow.Schema, error) {
 			return infer(ctx, f, c)
 		},

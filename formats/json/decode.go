@@ -56,6 +56,7 @@ type object struct {
 	null   []func()
 	free   [][]span // to be used again
 	expect int      // the field that is likely to come next
+	op     int      // the field that is the kind of change, which is never NULL; -1 for none
 }
 
 // NewDecoder makes a decoder of objects with the schema's fields.
@@ -80,11 +81,14 @@ func NewDecoder(schema *arrow.Schema, c formats.Config, alloc memory.Allocator) 
 }
 
 func newObject(fields []arrow.Field, bs []array.Builder, o config, path string) (*object, error) {
-	ob := &object{index: map[string]int{}}
+	ob := &object{index: map[string]int{}, op: -1}
 	for i, f := range fields {
 		put, err := newDecode(bs[i], o, path+f.Name)
 		if err != nil {
 			return nil, err
+		}
+		if b, is := bs[i].(*array.Int8Builder); is && formats.IsOp(f) {
+			put, ob.op = noted(opDecode(b, f.Name), b, o), i
 		}
 		ob.names = append(ob.names, f.Name)
 		ob.index[f.Name] = i
@@ -210,7 +214,7 @@ func (o *object) note(d *Decoder, values []span, key, v span) {
 func (o *object) fill(d *Decoder, values []span) error {
 	o.expect = 0
 	for i, v := range values {
-		if v.to == 0 || isNull(d.line.b[v.from:v.to]) {
+		if (v.to == 0 || isNull(d.line.b[v.from:v.to])) && i != o.op {
 			o.null[i]()
 			continue
 		}
@@ -227,8 +231,13 @@ func isNull(b []byte) bool { return len(b) == 4 && b[0] == 'n' }
 // appended to its own builder, so that NULL can be put instead.
 func newDecode(b array.Builder, o config, path string) (decode, error) {
 	put, err := pick(b, o, path)
-	if err != nil || !o.badNull {
-		return put, err
+	return noted(put, b, o), err
+}
+
+// noted makes a decoding put NULL for what it cannot read, if the options say so.
+func noted(put decode, b array.Builder, o config) decode {
+	if !o.badNull {
+		return put
 	}
 	return func(d *Decoder, v span) error {
 		if err := put(d, v); err != nil {
@@ -238,7 +247,22 @@ func newDecode(b array.Builder, o config, path string) (decode, error) {
 			}
 		}
 		return nil
-	}, nil
+	}
+}
+
+// opDecode reads a kind of change. A row that has none is a bad one.
+func opDecode(b *array.Int8Builder, name string) decode {
+	add := formats.OpAppender(b)
+	return func(d *Decoder, v span) error {
+		raw := d.line.b[v.from:v.to]
+		if len(raw) > 1 && raw[0] == '"' {
+			raw = raw[1 : len(raw)-1]
+		}
+		if err := add(raw); err != nil {
+			return d.bad(name, v, "a kind of change", err)
+		}
+		return nil
+	}
 }
 
 func pick(b array.Builder, o config, path string) (decode, error) {

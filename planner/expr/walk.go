@@ -156,4 +156,17 @@ func Deterministic(e Expr) bool {
 	return ok
 }
 
+// PerBatch reports whether e, over the same row, may have another value in another
+// batch: it asks for the time, or is not deterministic at all.
+func PerBatch(e Expr) bool {
+	found := false
+	Walk(e, func(x Expr) bool {
+		if c, is := x.(*Call); is && c.Func.Volatility != Immutable {
+			found = true
+		}
+		return !found
+	})
+	return found
+}
+
 func typeEqual(a, b Expr) bool { return TypeName(a.Type()) == TypeName(b.Type()) }

@@ -1,6 +1,9 @@
 package incremental
 
 import (
+	"slices"
+
+	"github.com/sluice-stream/sluice/batch"
 	"github.com/sluice-stream/sluice/planner/expr"
 	"github.com/sluice-stream/sluice/planner/logical"
 )
@@ -77,6 +80,9 @@ func windowTimes(n *logical.Window) map[int]Time {
 		return out
 	}
 	width := n.Input.Schema().NumFields()
+	if n.Kind == logical.Session && changing(n.Input) {
+		return out // a row that is taken back may cut a session that has closed
+	}
 	if n.Kind == logical.Session { // its rows come out on time, see the planner
 		out[width+1] = Time{OnTime: true}
 		out[width+2] = Time{Shift: 1, OnTime: true}
@@ -91,6 +97,20 @@ func windowTimes(n *logical.Window) map[int]Time {
 	out[width+1] = Time{Shift: late, OnTime: t.OnTime}
 	out[width+2] = Time{Shift: 1 + late, OnTime: t.OnTime}
 	return out
+}
+
+// changing reports whether a source takes rows back that n is made of, and nothing
+// in between waits until they are final.
+func changing(n logical.Node) bool {
+	switch n := n.(type) {
+	case *logical.Scan:
+		return n.Table.Stream && n.Table.Changes != batch.OnlyGrows
+	case *logical.Aggregate:
+		if end, _ := EndKey(n); end >= 0 {
+			return false
+		}
+	}
+	return slices.ContainsFunc(n.Inputs(), changing)
 }
 
 // joinTimes takes the sides that are never filled up with NULL.

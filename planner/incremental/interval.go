@@ -5,6 +5,7 @@ import (
 
 	"github.com/apache/arrow-go/v18/arrow"
 
+	"github.com/sluice-stream/sluice/batch"
 	"github.com/sluice-stream/sluice/planner/expr"
 	"github.com/sluice-stream/sluice/planner/logical"
 )
@@ -70,7 +71,7 @@ func IntervalOf(n *logical.Join) (Interval, bool) {
 func grows(n logical.Node) bool {
 	switch n := n.(type) {
 	case *logical.Scan:
-		return n.Table.Stream
+		return n.Table.Stream && n.Table.Changes == batch.OnlyGrows
 	case *logical.Filter, *logical.Project, *logical.Watermark, *logical.Generate:
 		return grows(n.Inputs()[0])
 	case *logical.Window:

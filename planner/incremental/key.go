@@ -3,6 +3,7 @@ package incremental
 import (
 	"slices"
 
+	"github.com/sluice-stream/sluice/batch"
 	"github.com/sluice-stream/sluice/planner/expr"
 	"github.com/sluice-stream/sluice/planner/logical"
 )
@@ -21,6 +22,10 @@ func Key(n logical.Node) (key []int, ok bool) {
 		return Key(n.Inputs()[0])
 	case *logical.Process:
 		return processKey(n)
+	case *logical.Scan:
+		return scanKey(n)
+	case *logical.Latest:
+		return n.Keys, true
 	case *logical.LimitBy:
 		return limitByKey(n)
 	case *logical.Join:
@@ -36,6 +41,24 @@ func upTo(n int) []int {
 		out[i] = i
 	}
 	return out
+}
+
+// scanKey takes the declared key of a table whose rows replace each other. Of a table
+// that only grows nothing says that its rows keep to one.
+func scanKey(n *logical.Scan) ([]int, bool) {
+	if n.Table.Changes == batch.OnlyGrows || len(n.Table.Keys) == 0 {
+		return nil, false
+	}
+	if n.Columns == nil {
+		return n.Table.Keys, true
+	}
+	out := make([]int, len(n.Table.Keys))
+	for i, k := range n.Table.Keys {
+		if out[i] = slices.Index(n.Columns, k); out[i] < 0 {
+			return nil, false
+		}
+	}
+	return out, true
 }
 
 // processKey takes the keys and what tells the rows of one key apart, where a

@@ -7,12 +7,13 @@ import (
 
 	"github.com/apache/arrow-go/v18/arrow"
 
+	"github.com/sluice-stream/sluice/batch"
 	"github.com/sluice-stream/sluice/planner/expr"
 )
 
 // Node is a relational operator. It is sealed: Scan, Values, Filter, Project,
 // Watermark, Window, Aggregate, Join, Apply, Union, Distinct, Analytic, Sort, Limit,
-// LimitBy, Match, Generate, Range, Recursive, WorkTable, Dedup and Shared.
+// LimitBy, Match, Generate, Range, Recursive, WorkTable, Dedup, Latest and Shared.
 type Node interface {
 	Schema() *arrow.Schema
 	Inputs() []Node
@@ -31,7 +32,11 @@ type Table struct {
 	Meta      []Meta
 	Stream    bool // read as an unbounded stream
 	Inferred  bool // the connector has found the columns, nobody declared them
-	Data      any  // rows or source of a table made in Go (memory, DataFrame); nil for DDL tables
+	// Changes says whether the rows of the source carry a kind of change. A Scan's
+	// columns are without it.
+	Changes batch.Changes
+	Keys    []int // columns of Schema that tell the table's rows apart, if it changes and they are declared
+	Data    any   // rows or source of a table made in Go (memory, DataFrame); nil for DDL tables
 }
 
 // Meta says which column of the schema is a metadata column, and of which key.

@@ -11,7 +11,7 @@ import (
 // Watermark, LateFilter, Window, PartialAggregate, FinalAggregate,
 // CompleteAggregate, StatefulAggregate, HashJoin, Union, Analytic, Sort, TopN, Limit,
 // LimitBy, Generate, Range, Recursive, WorkTable, Recompute, Consolidate,
-// MarkFirst, Sessions, OpenSessions, IntervalJoin, FirstWithin, Versions and ExchangeRead.
+// MarkFirst, Sessions, OpenSessions, IntervalJoin, FirstWithin, Versions, Fold, Latest and ExchangeRead.
 type Node interface {
 	Schema() *arrow.Schema
 	Inputs() []Node
@@ -23,7 +23,7 @@ type Node interface {
 type Scan struct {
 	Source  string
 	Table   string
-	Columns []int // positions in the source's schema; nil means all
+	Columns []int // positions in the source's schema, the one behind them for the kind of change; nil means all
 	Out     *arrow.Schema
 	Filters []expr.Expr // over Out; may be used to skip, need not be applied
 }

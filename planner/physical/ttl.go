@@ -56,6 +56,8 @@ func ttlOf(n Node) (name string, ttl StateTTL, ok bool) {
 		return n.Operator, ttl, n.EndKey < 0 && n.NKeys > 0
 	case *MarkFirst:
 		return n.Operator, ttl, n.EndKey < 0 && len(n.Keys) > 0
+	case *Latest:
+		return n.Operator, ttl, len(n.Keys) > 0
 	case *Recompute:
 		// Of an inner join each row is alone; any other result is of a key's rows together.
 		ttl.Keep = n.Static

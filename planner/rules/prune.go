@@ -53,6 +53,8 @@ func prune(n logical.Node, need []int) (logical.Node, map[int]int) {
 	case *logical.Watermark:
 		in, at := prune(n.Input, union(need, []int{n.Col}))
 		return &logical.Watermark{Input: in, Col: at[n.Col], Delay: n.Delay, Table: n.Table}, at
+	case *logical.Latest:
+		return pruneLatest(n, need)
 	case *logical.Window:
 		return pruneWindow(n, need)
 	case *logical.Aggregate:
@@ -118,6 +120,17 @@ func pruneScan(n *logical.Scan, need []int) (logical.Node, map[int]int) {
 	c.Filters = make([]exprT, len(n.Filters))
 	for i, f := range n.Filters {
 		c.Filters[i] = move(f, at)
+	}
+	return &c, at
+}
+
+// pruneLatest keeps the columns that tell the rows apart.
+func pruneLatest(n *logical.Latest, need []int) (logical.Node, map[int]int) {
+	in, at := prune(n.Input, union(need, n.Keys))
+	c := *n
+	c.Input, c.Keys = in, make([]int, len(n.Keys))
+	for i, k := range n.Keys {
+		c.Keys[i] = at[k]
 	}
 	return &c, at
 }

@@ -3,6 +3,8 @@ package file
 import (
 	"context"
 	"errors"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -81,7 +83,7 @@ func (t *table) union(ctx context.Context, es []entry) ([]arrow.Field, error) {
 				c.Column, c.A, c.First, c.B, c.Second)
 		}
 	}
-	fields := u.Fields()
+	fields := slices.DeleteFunc(u.Fields(), func(f arrow.Field) bool { return t.opColumn != "" && strings.EqualFold(f.Name, t.opColumn) })
 	for i := range fields {
 		fields[i].Type = formats.Settle(fields[i].Type)
 	}

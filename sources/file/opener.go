@@ -41,6 +41,9 @@ func (o *opener) Open(ctx context.Context, s batch.Split, columns []int, alloc m
 		for i := range columns {
 			columns[i] = i
 		}
+		if o.t.changes != batch.OnlyGrows {
+			columns = append(columns, len(columns))
+		}
 	}
 	format, err := o.t.reg.Lookup(p.Format)
 	if err != nil {
@@ -50,10 +53,10 @@ func (o *opener) Open(ctx context.Context, s batch.Split, columns []int, alloc m
 	if err != nil {
 		return nil, err
 	}
-	r := &reader{t: o.t, e: p.entry, f: f, alloc: alloc, rows: p.Rows}
+	r := &reader{t: o.t, e: p.entry, f: f, alloc: alloc, rows: p.Rows, op: -1}
 	fileSchema, all, err := r.bind(schema, columns)
 	if err == nil {
-		r.in, err = format.NewReader(ctx, asFile(f, p.entry), p.Piece, formats.ReadSpec{Config: o.t.config, Schema: fileSchema, File: all, Alloc: alloc})
+		r.in, err = format.NewReader(ctx, asFile(f, p.entry), p.Piece, formats.ReadSpec{Config: o.t.config, Schema: fileSchema, File: all, Alloc: alloc, Meta: r.meta})
 	}
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
@@ -71,6 +74,8 @@ type reader struct {
 	out   *arrow.Schema
 	from  []int                              // column of the file, or -1
 	fill  []func(n int) (arrow.Array, error) // of those that are not the file's
+	op    int                                // the column that is the kind of change in the file; -1 for none
+	meta  map[int]string                     // columns of the file that the format has to find in its envelope
 	empty bool                               // the path says that no row is wanted
 	rows  int64                              // of the split, if known
 	count batch.ScanCounts                   // of a reader that does not count itself
@@ -89,7 +94,14 @@ func (r *reader) bind(schema *arrow.Schema, columns []int) (wanted, all *arrow.S
 			every = append(every, f)
 		}
 	}
+	if r.t.opColumn != "" {
+		every = append([]arrow.Field{formats.OpField(r.t.opColumn)}, every...)
+	}
 	for _, c := range columns {
+		if c == schema.NumFields() {
+			out, file = append(out, changeField), r.bindOp(file)
+			continue
+		}
 		f := schema.Field(c)
 		out = append(out, f)
 		k := isKey(f.Name)
@@ -229,6 +241,9 @@ func (r *reader) Next(ctx context.Context) (arrow.RecordBatch, error) {
 		if cols[i], err = r.fill[i](int(rec.NumRows())); err != nil {
 			return nil, fmt.Errorf("column %q of file %q: %w", r.out.Field(i).Name, r.e.Path, err)
 		}
+	}
+	if err := r.checkOp(cols); err != nil {
+		return nil, err
 	}
 	return array.NewRecordBatch(r.out, cols, rec.NumRows()), nil
 }

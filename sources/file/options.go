@@ -21,13 +21,15 @@ import (
 // Options of the source, besides those of the formats.
 var (
 	optPath      = options.Option{Key: "path", Kind: options.Text, Required: true, Doc: "A file, a directory, a pattern such as 'in/2013-*/*.parquet' or 'in/{a,b}.csv', or several of these with commas."}
-	optFormat    = options.Option{Key: "format", Kind: options.Enum, Values: []string{"parquet", "csv", "json", "arrow", "text"}, Doc: "The format of the files; by their extension if it is not set."}
+	optFormat    = options.Option{Key: "format", Kind: options.Enum, Values: []string{"parquet", "csv", "json", "arrow", "text", "debezium-json"}, Doc: "The format of the files; by their extension if it is not set."}
 	optMaxFiles  = options.Option{Key: "max-files-per-trigger", Kind: options.Int, Default: "0", Doc: "Files that one batch of a stream takes at most; 0 for no bound."}
 	optMaxBytes  = options.Option{Key: "max-bytes-per-trigger", Kind: options.Bytes, Default: "0", Doc: "Bytes of files that one batch of a stream takes at most, but one file at least; 0 for no bound."}
 	optRecursive = options.Option{Key: "recursive", Kind: options.Boolean, Default: "true", Doc: "Whether directories inside the directory are read too."}
 	optPoll      = options.Option{Key: "poll-interval", Kind: options.Duration, Default: "1s", Doc: "How often a stream looks for new files where the system does not tell of them."}
 	optMinAge    = options.Option{Key: "min-file-age", Kind: options.Duration, Default: "0s", Doc: "How long a file must not have changed before a stream takes it."}
-	declared     = []options.Option{optPath, optFormat, optMaxFiles, optMaxBytes, optRecursive, optPoll, optMinAge, formats.BadRows, formats.QuarantineTable}
+	optChangelog = options.Option{Key: "changelog", Kind: options.Enum, Values: []string{"none", "retract", "upsert"}, Doc: "What the rows of the files tell: none, each is a row of the table; retract, rows are added and taken back whole; upsert, a row replaces the one before it with the same PRIMARY KEY. By default retract for 'format' = 'debezium-json' and where 'changelog.op-column' is set, else none."}
+	optOpColumn  = options.Option{Key: "changelog.op-column", Kind: options.Text, Doc: "The field of CSV and JSON files that holds the kind of change (+I, -U, +U, -D; I, U, D; c, r, u, d; insert, update, delete). It is no column of the table; in CSV without a header it is the first field."}
+	declared     = []options.Option{optPath, optFormat, optMaxFiles, optMaxBytes, optRecursive, optPoll, optMinAge, optChangelog, optOpColumn, formats.BadRows, formats.QuarantineTable}
 )
 
 // Connector returns the source over the formats it can read. logs is the file
@@ -51,6 +53,13 @@ func Connector(logs vfsx.FS, reg *formats.Registry) sources.Connector {
 				return nil, err
 			}
 			return &opener{t: t}, nil
+		},
+		Changes: func(spec sources.Spec) (batch.Changes, error) {
+			t, err := newTable(reg, spec)
+			if err != nil {
+				return batch.OnlyGrows, err
+			}
+			return t.changes, nil
 		},
 		Stats:     statsOf(reg, &statsCache{}),
 		Unbounded: func(spec sources.Spec) bool { return spec.Stream && !singleFile(spec.Options["path"]) },
@@ -80,6 +89,10 @@ type table struct {
 	deep   bool
 	minAge time.Duration
 	meta   map[int]string // key of each metadata column
+	// changes says what the rows tell; opColumn is the field of the files that holds
+	// the kind of change, "" where the format knows it, or each row is an upsert.
+	changes  batch.Changes
+	opColumn string
 }
 
 // The metadata keys.
@@ -107,7 +120,6 @@ func newTable(reg *formats.Registry, spec sources.Spec) (*table, error) {
 	if err != nil {
 		return nil, t.userError("time zone %q: %v", spec.Zone, err)
 	}
-	t.config = formats.Config{Options: o, Zone: zone}
 	t.config = formats.Config{Options: o, Zone: zone, Inferred: spec.Inferred || spec.Schema == nil}
 	for _, m := range spec.Meta {
 		want, ok := metaTypes[m.Key]
@@ -120,7 +132,7 @@ func newTable(reg *formats.Registry, spec sources.Spec) (*table, error) {
 		}
 		t.meta[m.Column] = m.Key
 	}
-	return t, nil
+	return t, t.readChanges()
 }
 
 func (t *table) userError(format string, args ...any) error {
