@@ -38,8 +38,9 @@ type Version struct {
 type Manifest struct {
 	Shard   batch.Shard `json:"shard"`
 	Version batch.ID    `json:"version"`
-	Parts   []Part      `json:"parts"` // a snapshot first, then changelog segments in order
+	Parts   []Part      `json:"parts"` // the oldest first: a row of a later part replaces one of an earlier
 	State   Version     `json:"state"`
+	Groups  Groups      `json:"groups,omitempty"` // what State is the sum of; manifests before runs have none
 }
 
 // Part is one file of a checkpoint.
@@ -47,6 +48,14 @@ type Part struct {
 	Name  string `json:"name"` // relative to the checkpoint's state folder
 	Bytes int64  `json:"bytes"`
 	Sum   uint64 `json:"sum"` // xxh64 of the whole file
+
+	// Run numbers sorted runs from 1 on, the oldest first: the files of one run do
+	// not overlap. 0 is a snapshot or a change file of the older form.
+	Run int `json:"run,omitempty"`
+	// First and End, if not both zero, are the key groups whose rows are meant: the
+	// file was written when the state was cut in another way.
+	First int `json:"first,omitempty"`
+	End   int `json:"end,omitempty"`
 }
 
 // Txn changes one shard from one version to the next. It is used by one goroutine.

@@ -101,7 +101,7 @@ func safeName(op string) string {
 // versionOf reads the state version out of a file name.
 func versionOf(name string) (batch.ID, bool) {
 	f := strings.Split(strings.TrimSuffix(name, vfsx.TempSuffix), ".")
-	if len(f) != 5 || (f[4] != Snapshot.String() && f[4] != Changes.String()) || !strings.HasPrefix(f[2], "v") {
+	if len(f) != 5 || (f[4] != Snapshot.String() && f[4] != Changes.String() && f[4] != runSuffix) || !strings.HasPrefix(f[2], "v") {
 		return 0, false
 	}
 	v, err := strconv.ParseInt(f[2][1:], 10, 64)
@@ -119,14 +119,8 @@ func (d *Dir) Read(ctx context.Context, part statestore.Part, visit Visit) (Head
 }
 
 func (d *Dir) read(ctx context.Context, part statestore.Part, visit Visit) (h Header, err error) {
-	if part.Name == "" || d.fs.PathBase(part.Name) != part.Name || part.Name == ".." || strings.ContainsAny(part.Name, "/\\\x00") {
-		return h, fmt.Errorf("%w: %q is no file name", ErrDamaged, part.Name)
-	}
-	f, err := d.fs.Open(d.fs.PathJoin(d.path, part.Name))
+	f, err := d.open(part)
 	if err != nil {
-		if errors.Is(err, os.ErrNotExist) {
-			return h, fmt.Errorf("%w: the file is missing: %w", ErrDamaged, err)
-		}
 		return h, err
 	}
 	defer func() {
@@ -134,14 +128,7 @@ func (d *Dir) read(ctx context.Context, part statestore.Part, visit Visit) (h He
 			err = fmt.Errorf("close: %w", cerr)
 		}
 	}()
-	info, err := f.Stat()
-	if err != nil {
-		return h, err
-	}
-	if info.Size() != part.Bytes {
-		return h, fmt.Errorf("%w: %d bytes instead of %d", ErrDamaged, info.Size(), part.Bytes)
-	}
-	dec := newDecoder(f, info.Size())
+	dec := newDecoder(f, f.size)
 	if h, err = dec.header(); err != nil {
 		return h, err
 	}
@@ -161,11 +148,26 @@ func (d *Dir) read(ctx context.Context, part statestore.Part, visit Visit) (h He
 	return h, nil
 }
 
-// ReadVersion visits the rows of all parts of a manifest, oldest first, and
-// checks that they join up to its version of its shard. It returns the version
-// that the last part ends at: later versions, through the manifest's, changed
-// nothing, and the next change file has that version as its base.
+// ReadVersion visits the rows of a manifest: of one made of runs each row once,
+// in key order; of an older one those of all parts, oldest first, deleted rows
+// included. It returns the version that the last part of the latter ends at: later
+// versions, through the manifest's, changed nothing, and the next change file has
+// that version as its base.
 func (d *Dir) ReadVersion(ctx context.Context, m statestore.Manifest, visit Visit) (batch.ID, error) {
+	if !InRuns(m) {
+		return d.readChain(ctx, m, visit)
+	}
+	r, err := d.NewReader(ctx, m, nil)
+	if err != nil {
+		return batch.None, err
+	}
+	err = r.Scan(nil, nil, func(key, value []byte) (bool, error) { return true, visit(key, value, false) })
+	return m.Version, errors.Join(err, r.Close())
+}
+
+// readChain visits the rows of a snapshot and the change files after it, and
+// checks that they join up to the manifest's version of its shard.
+func (d *Dir) readChain(ctx context.Context, m statestore.Manifest, visit Visit) (batch.ID, error) {
 	at := batch.None
 	for i, p := range m.Parts {
 		h, err := d.Read(ctx, p, visit)
@@ -190,6 +192,16 @@ func (d *Dir) ReadVersion(ctx context.Context, m statestore.Manifest, visit Visi
 
 // Verify reads all of a manifest's files and checks them.
 func (d *Dir) Verify(ctx context.Context, m statestore.Manifest) error {
+	if InRuns(m) {
+		if _, err := m.Groups.Unpack(m.Shard, m.State); err != nil {
+			return fmt.Errorf("%w: %w", ErrDamaged, err)
+		}
+		for _, p := range m.Parts {
+			if err := d.CheckRun(ctx, p); err != nil {
+				return err
+			}
+		}
+	}
 	_, err := d.ReadVersion(ctx, m, func(_, _ []byte, _ bool) error { return nil })
 	return err
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/sluice-stream/sluice/batch"
 	"github.com/sluice-stream/sluice/statestore"
@@ -151,7 +150,7 @@ func (s *Store) Restore(ctx context.Context, name batch.Shard, id batch.ID, from
 	if s.dir == nil {
 		return errNoDir
 	}
-	from, err = covering(name, id, from)
+	from, err = checkpoint.Covering(name, id, from)
 	if err != nil {
 		return fmt.Errorf("restore version %d of shard %s: %w", id, name, err)
 	}
@@ -183,6 +182,9 @@ func (s *Store) Restore(ctx context.Context, name batch.Shard, id batch.ID, from
 		return fmt.Errorf("restore version %d of shard %s: %w: rows with digest %s (%d) instead of %s (%d)", id, name,
 			checkpoint.ErrDamaged, v.state.Digest, v.state.Rows, from[0].State.Digest, from[0].State.Rows)
 	}
+	if checkpoint.InRuns(from[0]) {
+		return s.reset(sh, v, nil, batch.None) // change files build on a snapshot
+	}
 	return s.reset(sh, v, &from[0], part)
 }
 
@@ -210,37 +212,4 @@ func (s *Store) reset(sh *shard, v *version, m *statestore.Manifest, part batch.
 		}
 	}
 	return nil
-}
-
-// covering picks the manifests whose key groups overlap the shard's, in order,
-// and checks that together they hold each of its groups exactly once.
-func covering(name batch.Shard, id batch.ID, from []statestore.Manifest) ([]statestore.Manifest, error) {
-	var use []statestore.Manifest
-	for _, m := range from {
-		overlap := m.Shard.FirstGroup < name.EndGroup && name.FirstGroup < m.Shard.EndGroup
-		if m.Shard.Operator != name.Operator || !overlap {
-			continue
-		}
-		if m.Version != id {
-			return nil, fmt.Errorf("%w: a manifest is of version %d", checkpoint.ErrDamaged, m.Version)
-		}
-		use = append(use, m)
-	}
-	slices.SortFunc(use, func(a, b statestore.Manifest) int { return a.Shard.FirstGroup - b.Shard.FirstGroup })
-	next := name.FirstGroup
-	for i, m := range use {
-		if m.Shard.FirstGroup > next || (i > 0 && m.Shard.FirstGroup < next) {
-			break
-		}
-		next = m.Shard.EndGroup
-	}
-	if next < name.EndGroup {
-		var have []string
-		for _, m := range use {
-			have = append(have, fmt.Sprintf("%d to %d", m.Shard.FirstGroup, m.Shard.EndGroup))
-		}
-		return nil, fmt.Errorf("%w: its key groups %d to %d are not held once each by the manifests (%s)", checkpoint.ErrDamaged,
-			name.FirstGroup, name.EndGroup, strings.Join(have, ", "))
-	}
-	return use, nil
 }
