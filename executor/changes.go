@@ -37,10 +37,11 @@ func (s *statefulAggregate) changes(p *pass, keys, now []arrow.Array) (rows []in
 	for _, g := range p.order {
 		old := before[g]
 		var cs []change
+		there := shows(g) && !s.gone(p, g)
 		if s.mode() == sinks.Changelog {
-			cs = changelog(g, old, int32(p.n), shows(g), old >= 0 && showed(old), func() bool { return same(g, old) })
+			cs = changelog(g, old, int32(p.n), there, old >= 0 && showed(old), func() bool { return same(g, old) })
 		} else {
-			cs = upsert(g, old, int32(p.n), shows(g), old >= 0 && showed(old))
+			cs = upsert(g, old, int32(p.n), there, old >= 0 && showed(old))
 		}
 		for _, c := range cs {
 			rows, ops, groups = append(rows, c.at), append(ops, c.op), append(groups, g)
@@ -78,7 +79,7 @@ func upsert(g, old, n int32, shows, showed bool) []change {
 // unchanged compares the result of a group with the old one at a position of p.found.
 func (s *statefulAggregate) unchanged(p *pass, now []arrow.Array) (func(g, old int32) bool, error) {
 	var types []arrow.DataType
-	for _, a := range s.n.Aggs {
+	for _, a := range s.visibleAggs() {
 		types = append(types, a.Func.Result)
 	}
 	codec, err := rowkey.NewValueCodec(types)

@@ -62,7 +62,7 @@ func (s *statefulAggregate) selectAppend(p *pass) error {
 		return nil
 	}
 	for i, c := range p.closing {
-		if c {
+		if c && !s.gone(p, int32(i)) {
 			p.order = append(p.order, int32(i))
 		}
 	}
@@ -92,7 +92,7 @@ func (s *statefulAggregate) emit(p *pass) error {
 	if s.compares() {
 		return s.emitChanges(p, keys)
 	}
-	cols, err := s.total.finals(keys, 0, m)
+	cols, err := s.finals(s.total, keys, 0, m)
 	if err != nil {
 		return err
 	}
@@ -168,7 +168,7 @@ func (s *statefulAggregate) visible(cols []arrow.Array, n int) (func(row int32) 
 // emitChanges compares results with those before and lists the changes.
 func (s *statefulAggregate) emitChanges(p *pass, keys []arrow.Array) error {
 	defer gather.Release(keys)
-	now, err := s.total.finals(nil, 0, p.n)
+	now, err := s.finals(s.total, nil, 0, p.n)
 	if err != nil {
 		return err
 	}
