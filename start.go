@@ -130,6 +130,11 @@ func (s *Session) start(ctx context.Context, d *queryDef) (*Query, error) {
 		return nil, fmt.Errorf("query %s: open checkpoint %s: %w", d.name, dir, err)
 	}
 	q := &Query{s: s, def: d, plan: pq, hash: hash, dir: dir, log: log}
+	former, err := s.formerQuarantines(ctx, log, pq, dir)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("query %s: %w", d.name, err), q.cleanUp())
+	}
+	targets = append(targets, former...)
 	if err := s.launch(ctx, q, targets); err != nil {
 		return nil, errors.Join(fmt.Errorf("query %s: %w%s", d.name, err, changedProcessors(err, pq)), q.cleanUp())
 	}

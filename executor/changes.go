@@ -100,7 +100,7 @@ func (s *statefulAggregate) unchanged(p *pass, now []arrow.Array) (func(g, old i
 
 // shown says which groups HAVING lets through now, and which it did before.
 func (s *statefulAggregate) shown(p *pass, keys, now []arrow.Array) (shows, showed func(int32) bool, err error) {
-	if shows, err = s.visible(append(append([]arrow.Array{}, keys...), now...), p.n); err != nil {
+	if shows, err = s.visible(append(append([]arrow.Array{}, keys...), now...), p.n, true); err != nil {
 		return nil, nil, err
 	}
 	found := make([]int32, len(p.found))
@@ -115,7 +115,7 @@ func (s *statefulAggregate) shown(p *pass, keys, now []arrow.Array) (shows, show
 	if len(found) == 0 {
 		return shows, shows, nil
 	}
-	showed, err = s.visible(append(append([]arrow.Array{}, oldKeys...), p.oldRes...), len(found))
+	showed, err = s.visible(append(append([]arrow.Array{}, oldKeys...), p.oldRes...), len(found), false)
 	return shows, showed, err
 }
 

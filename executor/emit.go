@@ -97,7 +97,7 @@ func (s *statefulAggregate) emit(p *pass) error {
 		return err
 	}
 	defer gather.Release(cols)
-	visible, err := s.visible(cols, m)
+	visible, err := s.visible(cols, m, true)
 	if err != nil {
 		return err
 	}
@@ -146,20 +146,24 @@ func (s *statefulAggregate) scannedRows(p *pass) ([]arrow.Array, error) {
 	return concat(s.tc.Alloc, [][]arrow.Array{p.cols, keys})
 }
 
-// visible says which of n groups HAVING lets through.
-func (s *statefulAggregate) visible(cols []arrow.Array, n int) (func(row int32) bool, error) {
+// visible says which of n groups HAVING lets through. One for which it cannot be
+// computed does not pass; it is set aside if it is new.
+func (s *statefulAggregate) visible(cols []arrow.Array, n int, fresh bool) (func(row int32) bool, error) {
 	if s.having == nil {
 		return func(int32) bool { return true }, nil
 	}
 	rec := array.NewRecordBatch(s.results, cols, int64(n))
 	defer rec.Release()
-	pass, err := s.having.run(rec)
+	s.having.unfit = s.tc.unfit
+	if !fresh {
+		s.having.unfit = s.tc.unfit.quiet()
+	}
+	pass, err := s.having.passing(rec, nil)
 	if err != nil {
 		return nil, err
 	}
-	defer gather.Release(pass)
 	shown := make([]bool, n)
-	for _, row := range trueRows(pass[0], n, nil) {
+	for _, row := range pass {
 		shown[row] = true
 	}
 	return func(row int32) bool { return shown[row] }, nil
