@@ -177,18 +177,27 @@ func quarantineColumns() string {
 // makeQuarantine declares a table for bad rows: in memory for a batch, else files
 // beside the checkpoint.
 func (s *Session) makeQuarantine(name, query, dir string) (*sql.Relation, error) {
-	def := &sql.TableDef{Name: name, Connector: memoryConnector, Options: map[string]string{"name": name}, Text: "-- " + name + " takes bad rows"}
+	path := ""
 	if dir != "" {
-		path := filepath.Join(dir, quarantineDir)
+		path = filepath.Join(dir, quarantineDir)
 		if name != query+streamQuarantine {
 			path = filepath.Join(filepath.Dir(dir), quarantineDir+"-"+name) // perhaps of several queries
 		}
+	}
+	return s.makeSideTable(name, path, physical.QuarantineSchema, "takes bad rows")
+}
+
+// makeSideTable declares a table for rows that are set aside: in memory where path
+// is "", else files there.
+func (s *Session) makeSideTable(name, path string, schema *arrow.Schema, what string) (*sql.Relation, error) {
+	def := &sql.TableDef{Name: name, Connector: memoryConnector, Options: map[string]string{"name": name}, Text: "-- " + name + " " + what}
+	if path != "" {
 		if err := os.MkdirAll(path, 0o755); err != nil {
 			return nil, fmt.Errorf("make the folder of table %s: %w", name, err)
 		}
 		def.Connector, def.Options = "filesystem", map[string]string{"connector": "filesystem", "path": path, "format": "parquet"}
 	}
-	def.Complete(physical.QuarantineSchema)
+	def.Complete(schema)
 	rel := &sql.Relation{Name: name, Table: def}
 	if err := s.cat.add(rel, false, false); err != nil {
 		return nil, err

@@ -121,6 +121,8 @@ func (b *builder) stateful(n physical.Node, in []Operator) (Operator, error) {
 		return newVersions(n, in, b.work)
 	case *physical.MarkFirst:
 		return newMarkFirst(n, in[0])
+	case *physical.Emit:
+		return newEmitHeld(n, in[0])
 	case *physical.Consolidate:
 		return newConsolidate(n, in[0])
 	default:

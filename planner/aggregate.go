@@ -24,6 +24,9 @@ func (b *builder) aggregate(n *logical.Aggregate) (*fragment, error) {
 		return nil, err
 	}
 	if b.opts.Stream && !in.static {
+		if b.above == 0 && b.hold.some() {
+			return b.heldAggregate(n, in)
+		}
 		return b.statefulAggregate(n, in)
 	}
 	keys := columns(n.Keys, n.Names)
