@@ -34,11 +34,7 @@ func pick(levels []*level) (from, to int) {
 	if n < 2 {
 		return 0, 0
 	}
-	upper := int64(0)
-	for _, l := range levels[1:] {
-		upper += l.bytes
-	}
-	if upper >= levels[0].bytes && levels[0].bytes > sizeMin {
+	if levels[0].bytes > sizeMin && sum(levels[1:]) >= levels[0].bytes {
 		return 0, n
 	}
 	// A run counts as large as the largest above it: it is merged with those.
@@ -52,6 +48,9 @@ func pick(levels []*level) (from, to int) {
 			for i > 0 && sizeOf(levels[i-1].bytes) <= size {
 				i--
 			}
+			if i > 0 && sum(levels[i:to]) > levels[0].bytes/2 {
+				return 0, n // soon all would be merged: this is once less
+			}
 			return i, to
 		}
 	}
@@ -61,8 +60,18 @@ func pick(levels []*level) (from, to int) {
 	return 0, 0
 }
 
+func sum(levels []*level) int64 {
+	n := int64(0)
+	for _, l := range levels {
+		n += l.bytes
+	}
+	return n
+}
+
 // mergeSome merges runs until none are to be merged.
 func (s *Store) mergeSome() {
+	s.merging.Lock()
+	defer s.merging.Unlock()
 	for again := true; again; {
 		again = false
 		for _, sh := range s.shards() {

@@ -52,7 +52,8 @@ type Store struct {
 	wg        sync.WaitGroup
 	evictions bell
 	merges    bell
-	relax     func() // ends the budget's calls
+	merging   sync.Mutex // held by whoever merges: two would do the same
+	relax     func()     // ends the budget's calls
 	counts    counters
 	step      int64 // how much a transaction's tree grows between two looks at memory
 

@@ -97,13 +97,7 @@ func (b *base) replaced(old []*level, by *level, bottom bool) *base {
 	return &base{levels: append(out, b.levels[at+len(old):]...)}
 }
 
-func (b *base) bytes() int64 {
-	n := int64(0)
-	for _, l := range b.levels {
-		n += l.bytes
-	}
-	return n
-}
+func (b *base) bytes() int64 { return sum(b.levels) }
 
 // level is a run: parts of files in key order.
 type level struct {
