@@ -161,6 +161,15 @@ func shifted(t, shift int64) batch.EventTime {
 	return batch.EventTime(t + shift)
 }
 
+// unshifted takes a shift off a limit; that there is none, or that everything is
+// over, stays.
+func unshifted(limit batch.EventTime, shift int64) batch.EventTime {
+	if limit == batch.NoTime || limit == batch.EndOfTime {
+		return limit
+	}
+	return max(shifted(int64(limit), -shift), batch.NoTime+1)
+}
+
 // groupStart is the first key of a key group, nil after the last one.
 func groupStart(g int) []byte {
 	if g >= batch.KeyGroups {
