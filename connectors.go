@@ -6,6 +6,7 @@ import (
 	"github.com/sluice-stream/sluice/formats"
 	"github.com/sluice-stream/sluice/formats/arrowipc"
 	"github.com/sluice-stream/sluice/formats/csv"
+	"github.com/sluice-stream/sluice/formats/debezium"
 	"github.com/sluice-stream/sluice/formats/json"
 	"github.com/sluice-stream/sluice/formats/lines"
 	"github.com/sluice-stream/sluice/formats/parquet"
@@ -40,7 +41,7 @@ type registry struct {
 }
 
 func newRegistry(s *Session) *registry {
-	r := &registry{tables: memorysink.NewTables(), formats: formats.NewRegistry(parquet.New(), csv.New(), json.New(), arrowipc.New(), lines.New())}
+	r := &registry{tables: memorysink.NewTables(), formats: formats.NewRegistry(parquet.New(), csv.New(), json.New(), arrowipc.New(), lines.New(), debezium.New())}
 	r.mu.streams = map[string]*memorysource.Stream{}
 	clk := clock.System()
 	r.sources = sources.NewRegistry(

@@ -11,21 +11,104 @@ import (
 
 	"github.com/sluice-stream/sluice/batch"
 	"github.com/sluice-stream/sluice/planner/expr"
+	memorysource "github.com/sluice-stream/sluice/sources/memory"
 )
 
 // FromSlice makes a DataFrame of Go structs, with a column for each exported field
 // (named like it, or by the tag `sluice:"name"`; "-" leaves it out). A pointer may be
 // NULL. Slices become arrays, maps maps, structs structs.
 func FromSlice[T any](s *Session, rows []T) *DataFrame {
-	t := reflect.TypeFor[T]()
+	schema, err := schemaOfGo(reflect.TypeFor[T]())
+	if err != nil {
+		return &DataFrame{s: s, err: err}
+	}
+	rec := recordOfGo(schema, rows)
+	defer rec.Release()
+	return s.CreateDataFrame(schema, rec)
+}
+
+// Change is a row and what became of it.
+type Change[T any] struct {
+	Op  Op
+	Row T
+}
+
+// FromChanges makes a DataFrame of the rows that a list of changes leaves: what was
+// added and not taken back. A row that is taken back and not there is a fault when the
+// DataFrame is run. A stream takes changes with AddChanges.
+func FromChanges[T any](s *Session, changes []Change[T]) *DataFrame {
+	schema, err := schemaOfGo(reflect.TypeFor[T]())
+	if err != nil {
+		return &DataFrame{s: s, err: err}
+	}
+	st := memorysource.NewStream(schema)
+	st.Changes = batch.Retracts
+	if err := addChanges(st, schema, changes); err != nil {
+		st.Close()
+		return &DataFrame{s: s, err: fmt.Errorf("create a DataFrame of changes: %w", err)}
+	}
+	st.End()
+	return s.ownStream(st)
+}
+
+// AddChanges adds changes to a stream that was made with Retractions or Upserts; the
+// fields of T are its columns, in their order.
+func AddChanges[T any](st *Stream, changes ...Change[T]) error {
+	schema, err := schemaOfGo(reflect.TypeFor[T]())
+	if err == nil {
+		err = addChanges(st.s, schema, changes)
+	}
+	if err != nil {
+		return fmt.Errorf("stream %s: %w", st.name, err)
+	}
+	return nil
+}
+
+func addChanges[T any](st *memorysource.Stream, schema *arrow.Schema, changes []Change[T]) error {
+	rows := make([]T, len(changes))
+	ops := array.NewInt8Builder(memory.DefaultAllocator)
+	defer ops.Release()
+	for i, c := range changes {
+		rows[i] = c.Row
+		ops.Append(int8(c.Op))
+	}
+	rec := recordOfGo(schema, rows)
+	defer rec.Release()
+	kinds := ops.NewArray()
+	defer kinds.Release()
+	// The names and what cannot be NULL are the stream's: Go's types do not say.
+	want := st.Schema()
+	fields := schema.Fields()
+	if want.NumFields() == len(fields) {
+		fields = want.Fields()
+	}
+	for i, f := range fields {
+		if !arrow.TypeEqual(f.Type, rec.Column(i).DataType()) {
+			return batch.UserErrorf("column %q is %s, and field %d of the changes is %s", f.Name, f.Type, i+1, rec.Column(i).DataType())
+		}
+	}
+	fields = append(fields, arrow.Field{Name: OpColumn, Type: arrow.PrimitiveTypes.Int8})
+	all := array.NewRecordBatch(arrow.NewSchema(fields, nil), append(rec.Columns(), kinds), rec.NumRows())
+	defer all.Release()
+	_, err := st.AddData(all)
+	return err
+}
+
+// schemaOfGo has a column for each field of a struct.
+func schemaOfGo(t reflect.Type) (*arrow.Schema, error) {
 	if t.Kind() != reflect.Struct || t == timeType {
-		return &DataFrame{s: s, err: batch.UserErrorf("make a DataFrame of %s: want structs", t)}
+		return nil, batch.UserErrorf("make a DataFrame of %s: want structs", t)
 	}
 	dt, err := typeOfGo(t)
 	if err != nil {
-		return &DataFrame{s: s, err: fmt.Errorf("make a DataFrame of %s: %w", t, err)}
+		return nil, fmt.Errorf("make a DataFrame of %s: %w", t, err)
 	}
-	schema := arrow.NewSchema(dt.(*arrow.StructType).Fields(), nil)
+	return arrow.NewSchema(dt.(*arrow.StructType).Fields(), nil), nil
+}
+
+// recordOfGo makes a batch of structs, which the caller owns.
+func recordOfGo[T any](schema *arrow.Schema, rows []T) arrow.RecordBatch {
+	t := reflect.TypeFor[T]()
 	b := array.NewRecordBuilder(memory.DefaultAllocator, schema)
 	defer b.Release()
 	for i := range rows {
@@ -39,9 +122,7 @@ func FromSlice[T any](s *Session, rows []T) *DataFrame {
 			at++
 		}
 	}
-	rec := b.NewRecordBatch()
-	defer rec.Release()
-	return s.CreateDataFrame(schema, rec)
+	return b.NewRecordBatch()
 }
 
 // typeOfGo is the column type for a Go type.

@@ -43,6 +43,11 @@ func (s *Session) CreateDataFrame(schema *arrow.Schema, recs ...arrow.RecordBatc
 		}
 	}
 	st.End()
+	return s.ownStream(st)
+}
+
+// ownStream makes a DataFrame of rows that nobody adds to any more.
+func (s *Session) ownStream(st *memorysource.Stream) *DataFrame {
 	s.reg.mu.Lock()
 	defer s.reg.mu.Unlock()
 	// The dot and the space keep the name out of reach of SQL and CreateStream.
@@ -50,7 +55,7 @@ func (s *Session) CreateDataFrame(schema *arrow.Schema, recs ...arrow.RecordBatc
 	name := fmt.Sprintf("%s%d", ownRows, s.reg.mu.made)
 	s.reg.mu.streams[name] = st
 	return &DataFrame{s: s, node: &logical.Scan{Table: &logical.Table{
-		Name: "rows", Connector: memoryConnector, Options: map[string]string{"name": name}, Schema: schema,
+		Name: "rows", Connector: memoryConnector, Options: map[string]string{"name": name}, Schema: st.Schema(), Changes: st.Changes,
 	}}}
 }
 

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/sluice-stream/sluice/batch"
+	"github.com/sluice-stream/sluice/formats"
+	"github.com/sluice-stream/sluice/formats/debezium"
 	"github.com/sluice-stream/sluice/internal/options"
 	"github.com/sluice-stream/sluice/planner/logical"
 	"github.com/sluice-stream/sluice/sinks"
@@ -116,6 +118,9 @@ func (s *Session) complete(ctx context.Context, def *sql.TableDef) error {
 // changes finds out whether the rows of a table carry a kind of change.
 func (s *Session) changes(def *sql.TableDef, c sources.Connector, spec sources.Spec) (err error) {
 	def.Changes = batch.OnlyGrows
+	if _, set := def.Options[formats.BadRows.Key]; !set && debezium.Ignores(def.Options) {
+		def.Options[formats.BadRows.Key] = policyQuarantine // what cannot be read is kept
+	}
 	if c.Changes == nil {
 		return nil
 	}

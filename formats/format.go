@@ -90,6 +90,8 @@ type Format struct {
 	Options    []options.Option // keys carry the format's name, e.g. "csv.header"
 	Plain      bool             // a text stream that may be compressed as a whole
 	Changes    Changes          // how its rows may carry a kind of change
+	// Meta are the metadata columns that records of an Envelope have, by key.
+	Meta map[string]arrow.DataType
 	// Infer returns the schema that the bytes have. A column that has no value is of
 	// type null: another file may know better.
 	Infer func(ctx context.Context, f File, c Config) (*arrow.Schema, error)

@@ -11,11 +11,17 @@ import (
 // refuseAppend says why a result cannot be had in append mode (L3).
 func refuseAppend(n logical.Node) error {
 	what := n
+	changing := ""
 	logical.Walk(n, func(x logical.Node) bool {
 		if !logical.Streaming(x) {
 			return false
 		}
-		switch x.(type) {
+		switch x := x.(type) {
+		case *logical.Scan:
+			if x.Table.Changes != batch.OnlyGrows && what == n {
+				changing = x.Table.Name
+			}
+			return false
 		case *logical.Aggregate, *logical.Join, *logical.Analytic, *logical.Match, *logical.Limit, *logical.LimitBy, *logical.Distinct, *logical.Recursive:
 			what = x
 			return false
@@ -23,6 +29,10 @@ func refuseAppend(n logical.Node) error {
 			return what == n
 		}
 	})
+	if changing != "" && what == n {
+		return batch.UserErrorf("output mode append needs results that never change, but the rows of table %q are changed and taken back: "+
+			"use OUTPUT MODE changelog or complete, or update with a PRIMARY KEY", changing)
+	}
 	return batch.UserErrorf("output mode append needs results that never change, but %q changes as rows come: "+
 		"group by a window over a column with a WATERMARK, or use OUTPUT MODE update or complete", what.String())
 }

@@ -237,6 +237,12 @@ func (b *builder) project(n *logical.Project) (*fragment, error) {
 }
 
 func (b *builder) watermark(n *logical.Watermark) (*fragment, error) {
+	if l, ok := n.Input.(*logical.Latest); ok { // it goes by the rows as they come
+		below, above := *n, *l
+		below.Input = l.Input
+		above.Input = &below
+		return b.latest(&above)
+	}
 	in, err := b.build(n.Input)
 	if err != nil || !b.opts.Stream || in.static {
 		return in, err // a batch has no event time to wait for

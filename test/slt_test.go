@@ -147,13 +147,17 @@ func typeLetter(dt arrow.DataType) string {
 	return "T"
 }
 
-// Feed implements slt.Feeder: one CSV file, in the order of the calls.
+// Feed implements slt.Feeder: one CSV file, in the order of the calls. Rows of one
+// value more than the table has columns have the kind of change in front, as field op.
 func (e *engine) Feed(ctx context.Context, f slt.Feed) error {
 	e.files++
 	var b strings.Builder
 	cols, _, err := rowsOf(ctx, e.s, "SELECT * FROM "+f.Source+" LIMIT 0")
 	if err != nil {
 		return err
+	}
+	if len(f.Rows) > 0 && len(f.Rows[0]) == len(cols)+1 {
+		b.WriteString("op,")
 	}
 	for i, c := range cols {
 		if i > 0 {

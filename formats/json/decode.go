@@ -123,6 +123,16 @@ func (d *Decoder) Append(line []byte) error {
 	return err
 }
 
+// Decode implements LineDecoder: a line is a row.
+func (d *Decoder) Decode(line []byte) (rows int, err error) {
+	err = d.Append(line)
+	var value *valueError
+	if err == nil || errors.As(err, &value) {
+		rows = 1
+	}
+	return rows, err
+}
+
 // valueError is, under quarantine, a row whose syntax is right: it was appended,
 // with NULL for what cannot be read.
 type valueError struct{ err error }

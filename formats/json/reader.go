@@ -70,12 +70,23 @@ func (l *lines) next() ([]byte, error) {
 	}
 }
 
+// LineDecoder makes rows of lines. Decode appends those of one line, which may be none
+// or several; of a line with an error, rows says how many are there all the same.
+type LineDecoder interface {
+	Decode(line []byte) (rows int, err error)
+	Rows() int
+	Flush() arrow.RecordBatch
+	Release()
+}
+
+var _ LineDecoder = (*Decoder)(nil)
+
 type reader struct {
 	f       formats.File
 	from    int64
 	in      io.Closer
 	lines   lines
-	d       *Decoder
+	d       LineDecoder
 	maxRows int
 	failed  error
 	done    bool
@@ -95,12 +106,18 @@ func (r *reader) SetAside(to formats.SetAside) {
 }
 
 func newReader(_ context.Context, f formats.File, p formats.Piece, s formats.ReadSpec) (formats.Reader, error) {
-	if p.From < 0 || p.To > f.Size || p.From > p.To {
-		return nil, batch.UserErrorf("read file %q: it has %d bytes and not [%d, %d): was it replaced?", f.Name, f.Size, p.From, p.To)
-	}
 	d, err := NewDecoder(s.Schema, s.Config, s.Alloc)
 	if err != nil {
 		return nil, err
+	}
+	return NewLineReader(f, p, s, d)
+}
+
+// NewLineReader reads the lines of a piece through a decoder, which it takes over.
+func NewLineReader(f formats.File, p formats.Piece, s formats.ReadSpec, d LineDecoder) (formats.Reader, error) {
+	if p.From < 0 || p.To > f.Size || p.From > p.To {
+		d.Release()
+		return nil, batch.UserErrorf("read file %q: it has %d bytes and not [%d, %d): was it replaced?", f.Name, f.Size, p.From, p.To)
 	}
 	in, err := formats.Decompress(f, p.From, p.To)
 	if err != nil {
@@ -140,8 +157,9 @@ func (r *reader) Next(ctx context.Context) (arrow.RecordBatch, error) {
 		}
 		if err == nil {
 			size += len(line)
-			if err = r.d.Append(line); err != nil && r.aside != nil {
-				err = r.setAside(line, err)
+			var rows int
+			if rows, err = r.d.Decode(line); err != nil && r.aside != nil {
+				err = r.setAside(line, rows, err)
 			}
 		}
 		if err != nil {
@@ -158,12 +176,11 @@ func (r *reader) Next(ctx context.Context) (arrow.RecordBatch, error) {
 	return r.aside.Clean(r.d.Flush(), r.alloc)
 }
 
-// setAside puts the line in hand into the quarantine. A value that cannot be read
-// has left a row in the builders.
-func (r *reader) setAside(line []byte, err error) error {
-	var value *valueError
-	if errors.As(err, &value) {
-		r.aside.Drop(r.d.Rows() - 1)
+// setAside puts the line in hand into the quarantine. It may have left rows in the
+// builders.
+func (r *reader) setAside(line []byte, rows int, err error) error {
+	for i := range rows {
+		r.aside.Drop(r.d.Rows() - rows + i)
 	}
 	at := r.lines.at
 	if r.lines.values {

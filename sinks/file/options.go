@@ -22,7 +22,8 @@ import (
 // Options of the sink, besides those of the formats.
 var (
 	optPath       = options.Option{Key: "path", Kind: options.Text, Required: true, Doc: "The directory to write to; it is made if it is not there."}
-	optFormat     = options.Option{Key: "format", Kind: options.Enum, Default: "parquet", Values: []string{"parquet", "csv", "json", "arrow", "text"}, Doc: "The format of the files."}
+	optFormat     = options.Option{Key: "format", Kind: options.Enum, Default: "parquet", Values: []string{"parquet", "csv", "json", "arrow", "text", "debezium-json"}, Doc: "The format of the files."}
+	optOpColumn   = options.Option{Key: "changelog.op-column", Kind: options.Text, Doc: "The field of CSV and JSON files that takes the kind of change (+I, -U, +U, -D), in front of the others; with it the table takes output mode changelog."}
 	optFileSize   = options.Option{Key: "sink.file-size", Kind: options.Bytes, Default: "128MiB", Doc: "Size at which a file ends and the next begins, in bytes."}
 	optCompaction = options.Option{Key: "compaction", Kind: options.Boolean, Default: "false", Doc: "Whether small files of a partition are merged after a commit; a plain reader may miss their rows for a moment, and no stream may read the directory."}
 	optMinFiles   = options.Option{Key: "compaction.min-files", Kind: options.Int, Default: "16", Doc: "Files smaller than half of 'sink.file-size' that a partition has to have before they are merged."}
@@ -32,10 +33,10 @@ var optOverwrite = options.Option{Key: "overwrite", Kind: options.Enum, Default:
 
 // Connector returns the sink over a file system and the formats it can write.
 func Connector(fs vfsx.FS, reg *formats.Registry) sinks.Connector {
-	declared := append([]options.Option{optPath, optFormat, optFileSize, optCompaction, optMinFiles, optOverwrite}, reg.Options()...)
+	declared := append([]options.Option{optPath, optFormat, optFileSize, optCompaction, optMinFiles, optOverwrite, optOpColumn}, reg.Options()...)
 	return sinks.Connector{
 		Name: "filesystem", Doc: "Files in a directory, exactly once.", Options: declared,
-		Modes: []sinks.Mode{sinks.Append, sinks.Complete},
+		Modes: []sinks.Mode{sinks.Append, sinks.Complete, sinks.Changelog},
 		New: func(_ context.Context, spec sinks.Spec) (sinks.Sink, sinks.WriterFactory, error) {
 			t, err := newTarget(fs, reg, spec)
 			if err != nil {
@@ -62,9 +63,11 @@ type target struct {
 	dynamic     bool // in the partitions alone that get rows
 	compact     bool
 	minFiles    int
-	partitions  []int // columns of the schema that make the directories
-	fileColumns []int // columns that go into the files
-	fileSchema  *arrow.Schema
+	partitions  []int         // columns of the schema that make the directories
+	fileColumns []int         // columns that go into the files
+	fileSchema  *arrow.Schema // what the format writes
+	opColumn    string        // the field of the files for the kind of change; "" for none
+	envelope    bool          // the format writes changes
 }
 
 func newTarget(fs vfsx.FS, reg *formats.Registry, spec sinks.Spec) (*target, error) {
@@ -80,8 +83,12 @@ func newTarget(fs vfsx.FS, reg *formats.Registry, spec sinks.Spec) (*target, err
 	if spec.Query == "" {
 		return nil, fmt.Errorf("table %q: a file sink without a query ID", spec.Table)
 	}
-	if spec.Mode != sinks.Append && spec.Mode != sinks.Complete {
-		return nil, fail("plain files cannot take output mode %s: they have no way to change a row; use append or complete", spec.Mode)
+	var err error
+	if t.format, err = reg.Lookup(o.Get(optFormat)); err != nil {
+		return nil, err
+	}
+	if err := t.takes(spec.Mode, o.Get(optOpColumn), fail); err != nil {
+		return nil, err
 	}
 	t.overwrite = spec.Batch && spec.Mode == sinks.Complete
 	t.dynamic = t.overwrite && o.Get(optOverwrite) == "partitions" && len(spec.PartitionBy) > 0
@@ -93,9 +100,6 @@ func newTarget(fs vfsx.FS, reg *formats.Registry, spec sinks.Spec) (*target, err
 		return nil, fail("time zone %q: %v", spec.Zone, err)
 	}
 	t.config = formats.Config{Options: o, Zone: zone}
-	if t.format, err = reg.Lookup(o.Get(optFormat)); err != nil {
-		return nil, err
-	}
 	t.ext = t.format.Extensions[0]
 	if t.format.Plain {
 		t.ext += formats.Compression(o.Get(compressionOf(t.format))).Extension()
@@ -151,7 +155,7 @@ func (t *target) columns(fail func(string, ...any) error) error {
 	if len(fields) == 0 {
 		return fail("every column is in PARTITIONED BY, so that the files would have none")
 	}
-	t.fileSchema = arrow.NewSchema(fields, nil)
+	t.fileSchema = arrow.NewSchema(t.changeFields(fields), nil)
 	return nil
 }
 

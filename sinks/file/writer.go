@@ -80,7 +80,7 @@ func (w *writer) Write(ctx context.Context, rec arrow.RecordBatch) error {
 
 // insertsOnly refuses retractions: the planner must not let them come here.
 func (w *writer) insertsOnly(rec arrow.RecordBatch) error {
-	if int(rec.NumCols()) <= w.columns {
+	if int(rec.NumCols()) <= w.columns || w.t.spec.Mode == sinks.Changelog {
 		return nil
 	}
 	ops, ok := rec.Column(w.columns).(*array.Int8)
@@ -190,12 +190,17 @@ func (w *writer) put(dir string, rec arrow.RecordBatch) error {
 	for i, c := range w.t.fileColumns {
 		cols[i] = rec.Column(c)
 	}
+	cols, done, err := w.withChanges(rec, cols)
+	if err != nil {
+		return err
+	}
+	defer done()
 	schema := w.t.fileSchema
 	if !sameTypes(schema, cols) {
 		return fmt.Errorf("table %q: the rows do not have its types: %s", w.t.spec.Table, rec.Schema())
 	}
 	part := array.NewRecordBatch(schema, cols, rec.NumRows())
-	err := s.w.Write(part)
+	err = s.w.Write(part)
 	part.Release()
 	if err != nil {
 		return outside(fmt.Errorf("write to %q: %w", w.t.fs.PathJoin(w.t.dir, s.final), err))

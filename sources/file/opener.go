@@ -106,6 +106,13 @@ func (r *reader) bind(schema *arrow.Schema, columns []int) (wanted, all *arrow.S
 		out = append(out, f)
 		k := isKey(f.Name)
 		meta, ok := r.t.meta[c]
+		if _, own := metaTypes[meta]; ok && !own { // the format finds it in each record
+			if r.meta == nil {
+				r.meta = map[int]string{}
+			}
+			r.meta[len(file)] = meta
+			ok, k = false, -1
+		}
 		if !ok && k < 0 {
 			r.from, r.fill = append(r.from, len(file)), append(r.fill, nil)
 			file = append(file, f)

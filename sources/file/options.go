@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -123,8 +125,12 @@ func newTable(reg *formats.Registry, spec sources.Spec) (*table, error) {
 	t.config = formats.Config{Options: o, Zone: zone, Inferred: spec.Inferred || spec.Schema == nil}
 	for _, m := range spec.Meta {
 		want, ok := metaTypes[m.Key]
+		f, err := reg.Lookup(o.Get(optFormat))
+		if !ok && err == nil {
+			want, ok = f.Meta[m.Key]
+		}
 		if !ok {
-			keys := []string{metaPath, metaName, metaTime, metaSize}
+			keys := append([]string{metaPath, metaName, metaTime, metaSize}, slices.Sorted(maps.Keys(f.Meta))...)
 			return nil, t.userError("METADATA FROM '%s' is unknown%s: want one of %s", m.Key, options.Suggest(m.Key, keys), strings.Join(keys, ", "))
 		}
 		if got := spec.Schema.Field(m.Column); !arrow.TypeEqual(got.Type, want) {

@@ -73,6 +73,12 @@ func Connector(lookup func(name string) (*Stream, bool)) sources.Connector {
 			}
 			return s.Stats(), nil
 		},
+		Changes: func(spec sources.Spec) (batch.Changes, error) {
+			if s, ok := lookup(spec.Options.Get(optName)); ok {
+				return s.Changes, nil
+			}
+			return batch.OnlyGrows, nil // a table that queries write to
+		},
 		Unbounded: func(spec sources.Spec) bool { return spec.Stream },
 	}
 }
@@ -192,7 +198,7 @@ func (o *opener) Open(_ context.Context, s batch.Split, columns []int, _ memory.
 	if !ok || err != nil || err2 != nil || from > to {
 		return nil, fmt.Errorf("open split %d of a memory stream: %q is no range of rows", s.Index, s.Payload)
 	}
-	schema, err := sources.Project(o.stream.schema, columns)
+	schema, err := sources.Project(o.stream.full(), columns)
 	if err != nil {
 		return nil, fmt.Errorf("open split %d of a memory stream: %w", s.Index, err)
 	}

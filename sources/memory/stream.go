@@ -21,6 +21,11 @@ type Stream struct {
 	// before the stream is first read; a query that starts later than the first
 	// drop finds the beginning missing and fails.
 	DropReleased bool
+	// Changes says what the rows tell. Unless they only grow, rows may be added with a
+	// kind of change in a last column batch.OpColumn; without it they are inserts. It is
+	// set before rows are added.
+	Changes batch.Changes
+	Keys    []string // the columns that tell the rows of the table apart, for who declares it
 
 	state struct {
 		sync.RWMutex
@@ -49,13 +54,18 @@ func NewStream(schema *arrow.Schema) *Stream {
 	return s
 }
 
-// Schema is that of the rows.
+// Schema is that of the rows, without the kind of change.
 func (s *Stream) Schema() *arrow.Schema { return s.schema }
 
 // AddData adds rows, borrowed, and returns the offset behind them: a query that
 // has committed it has seen them all.
 func (s *Stream) AddData(rec arrow.RecordBatch) (batch.Offset, error) {
-	if !rec.Schema().Equal(s.schema) {
+	rec, err := s.stored(rec)
+	if err != nil {
+		return "", err
+	}
+	defer rec.Release()
+	if !rec.Schema().Equal(s.full()) {
 		return "", batch.UserErrorf("add %d rows to a memory stream: they have the schema %v, the stream has %v", rec.NumRows(), rec.Schema(), s.schema)
 	}
 	s.state.Lock()

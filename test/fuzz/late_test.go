@@ -38,7 +38,7 @@ func (c *streamCase) fed(table, i int) [][][]string {
 	var files [][][]string
 	for _, o := range c.order[:i+1] {
 		if o == table {
-			files = append(files, part(c.g.tables[table], len(files), c.cut))
+			files = append(files, c.g.tables[table].rowsOfFile(len(files), c.cut))
 		}
 	}
 	return files
@@ -80,17 +80,18 @@ func (c *streamCase) answer(ctx context.Context, r *streamRun, q *query, i int) 
 		return rowsOf(ctx, r.s, q.text(inSluice))
 	}
 	t := *c.g.tables[c.streamOf(q)]
-	t.rows = nil
 	top, size := time.Time{}, time.Duration(q.sel.from.win.size)*time.Second
-	for _, rows := range c.fed(c.streamOf(q), i) {
-		for _, row := range rows {
-			at, err := time.Parse(clockLayout, row[2])
+	var onTime []change
+	for f, rows := range c.fed(c.streamOf(q), i) {
+		for _, ch := range t.deltas(f, c.cut) {
+			at, err := time.Parse(clockLayout, ch.row[2])
 			if err == nil && (top.IsZero() || windowEndOf(at, size).After(top.Add(-delay))) {
-				t.rows = append(t.rows, row)
+				onTime = append(onTime, ch)
 			}
 		}
 		top = latest(top, rows)
 	}
+	t.rows, t.changes, t.key = current(onTime, 0), nil, 0
 	dir := filepath.Join(r.dir, fmt.Sprint("want", i))
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err

@@ -86,7 +86,7 @@ func (r *streamRun) run(ctx context.Context, sql string, order []int, restartAt 
 			return err
 		}
 		if t.static {
-			if err := t.writeCSV(filepath.Join(r.path(t), "all.csv"), t.rows); err != nil {
+			if err := t.writeCSV(filepath.Join(r.path(t), "all.csv"), t.fileRows(0, 1)); err != nil {
 				return err
 			}
 		}
@@ -103,7 +103,7 @@ func (r *streamRun) run(ctx context.Context, sql string, order []int, restartAt 
 	for i, which := range order {
 		t := r.tables[which]
 		name := filepath.Join(r.path(t), fmt.Sprintf("part-%05d.csv", files[which]))
-		if err := t.writeCSV(name, part(t, files[which], r.cut)); err != nil {
+		if err := t.writeCSV(name, t.fileRows(files[which], r.cut)); err != nil {
 			return err
 		}
 		files[which]++

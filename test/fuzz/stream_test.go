@@ -14,9 +14,35 @@ import (
 	"testing"
 
 	"github.com/sluice-stream/sluice"
+	"github.com/sluice-stream/sluice/internal/slt/duckdb"
 )
 
 var streams = flag.Int("streams", 30, "how many random queries TestStream runs")
+
+// startDuck is DuckDB where the machine has it: a stream is held against its own
+// batch answer anyhow.
+func startDuck(t *testing.T) *duckdb.Engine {
+	if os.Getenv("SLUICE_DUCKDB_PYTHON") == "" {
+		return nil
+	}
+	return duckdb.Start(t)
+}
+
+// shape says which tables are changelogs.
+func (c *streamCase) shape() string {
+	out := ""
+	for _, t := range c.g.tables {
+		if t.changes != nil {
+			out += fmt.Sprintf(", %s is a changelog (key of %d)", t.name, t.key)
+			for i, ch := range t.changes {
+				if i < 2*rowsShown {
+					out += fmt.Sprintf("\n  %s %s", ch.op, strings.Join(ch.row, "|"))
+				}
+			}
+		}
+	}
+	return out
+}
 
 // streamTally counts what became of streaming queries.
 type streamTally struct {
@@ -30,10 +56,11 @@ type streamTally struct {
 // TestStream runs random queries as streams and holds the accumulated result
 // after each batch against the batch answer over the files so far.
 func TestStream(t *testing.T) {
+	duck := startDuck(t)
 	n := streamTally{accepted: map[sluice.Mode]int{}, reasons: map[string]int{}}
 	found := 0
 	for i := 0; i < *streams && found < *faults; i++ {
-		found += streamGroup(t, *seed+uint64(i), &n)
+		found += streamGroup(t, *seed+uint64(i), duck, &n)
 	}
 	for _, why := range slices.Sorted(maps.Keys(n.reasons)) {
 		t.Logf("refused %d: %s", n.reasons[why], why)
@@ -41,7 +68,7 @@ func TestStream(t *testing.T) {
 	t.Logf("%d prefixes equal the batch answer; queries by mode %v; %d refused, %d failed as in batch", n.steps, n.accepted, n.refused, n.failed)
 }
 
-func streamGroup(t *testing.T, seed uint64, n *streamTally) int {
+func streamGroup(t *testing.T, seed uint64, duck *duckdb.Engine, n *streamTally) int {
 	r := rand.New(rand.NewPCG(seed, 2))
 	g := newGen(r)
 	for len(g.tables) > 2 {
@@ -49,7 +76,7 @@ func streamGroup(t *testing.T, seed uint64, n *streamTally) int {
 	}
 	g.depth, g.stream = min(g.depth, 2), true
 	delete(g.off, "window")
-	c := &streamCase{g: g, cut: 2 + r.IntN(3)}
+	c := &streamCase{g: g, cut: 2 + r.IntN(3), duck: duck}
 	if c.windowed = r.IntN(3) == 0; c.windowed {
 		c.delay = "10"
 		c.late = r.IntN(3) == 0
@@ -59,6 +86,7 @@ func streamGroup(t *testing.T, seed uint64, n *streamTally) int {
 			}
 		}
 	}
+	c.changelogs(r)
 	static := r.IntN(2) == 0 // the second table is read whole
 	for i := range g.tables {
 		if static && i == 1 {
@@ -100,11 +128,53 @@ func streamGroup(t *testing.T, seed uint64, n *streamTally) int {
 		})
 		fault = c.run(t.Context(), filepath.Join(dir, fmt.Sprint(i, "-last")), small, columnsOf(small), mode, nil)
 		w := &world{tables: g.tables}
-		t.Errorf("stream seed %d: %s, delay %q, %d files, order %v, restart before %d: %s\nsluice: %s\n%s", seed, mode, c.delay, c.cut, c.order, c.restartAt,
+		t.Errorf("stream seed %d: %s%s, delay %q, %d files, order %v, restart before %d: %s\nsluice: %s\n%s", seed, mode, c.shape(), c.delay, c.cut, c.order, c.restartAt,
 			fault, small.text(inSluice), w.dump(small))
 		break
 	}
 	return found
+}
+
+// changelogs makes changelogs of some of the tables. Of a row that is taken back the
+// time has passed, so that under a watermark it may be late.
+func (c *streamCase) changelogs(r *rand.Rand) {
+	for _, t := range c.g.tables {
+		if len(t.rows) == 0 || len(t.rows) > 100 || r.IntN(3) == 0 {
+			continue
+		}
+		t.makeChanges(r, r.IntN(3) == 0)
+		c.late = c.late || c.windowed
+	}
+}
+
+// againstDuckDB holds the batch answer over the files up to i against DuckDB's.
+func (c *streamCase) againstDuckDB(ctx context.Context, q *query, cols []column, i int, got [][]string) string {
+	for at, t := range c.g.tables {
+		files := 0
+		for _, o := range c.order[:i+1] {
+			if o == at {
+				files++
+			}
+		}
+		rows := t.after(files, c.cut)
+		if t.static {
+			rows = t.after(1, 1)
+		}
+		if err := fillDuck(ctx, c.duck, t, rows); err != nil {
+			return "DuckDB alone fails: " + firstLine(err)
+		}
+	}
+	_, want, err := c.duck.Query(ctx, q.text(inDuckDB))
+	switch {
+	case err != nil && duckFault.MatchString(err.Error()):
+		return ""
+	case err != nil:
+		return "DuckDB alone fails: " + firstLine(err)
+	}
+	if d := compare(cols, false, got, want); d != "" {
+		return "differs from DuckDB: " + d
+	}
+	return ""
 }
 
 // streamCase is how the tables of a group come in.
@@ -113,7 +183,8 @@ type streamCase struct {
 	cut       int
 	delay     string
 	windowed  bool
-	late      bool // rows come in any order
+	late      bool           // rows come in any order
+	duck      *duckdb.Engine // nil: there is none
 	order     []int
 	restartAt int
 }
@@ -149,7 +220,12 @@ func (c *streamCase) run(ctx context.Context, dir string, q *query, cols []colum
 			return err
 		}
 		steps++
-		if c.delay != "" && mode == sluice.Append && strings.Contains(sql, "DESCRIPTOR") {
+		if c.duck != nil && !c.late {
+			if d := c.againstDuckDB(ctx, q, cols, i, want); d != "" {
+				return errors.New(d)
+			}
+		}
+		if c.delay != "" && mode == sluice.Append && waits(sql) {
 			// What is not closed yet is missing.
 			return errors.Join(subset(cols, got, want), subset(cols, c.closed(q, want, i), got))
 		}
@@ -176,6 +252,17 @@ func (c *streamCase) run(ctx context.Context, dir string, q *query, cols []colum
 		return firstLine(err)
 	}
 	return ""
+}
+
+// waits tells whether append mode may hold rows of a query back until the watermark
+// has passed a time: of a window, a group or a join.
+func waits(sql string) bool {
+	for _, word := range []string{"DESCRIPTOR", "GROUP BY", "DISTINCT", "JOIN", "UNION", "INTERSECT", "EXCEPT", "OVER", "IN (SELECT", "EXISTS"} {
+		if strings.Contains(sql, word) {
+			return true
+		}
+	}
+	return false
 }
 
 // subset says which row is not one of the rows wanted.

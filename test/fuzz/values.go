@@ -83,7 +83,9 @@ type table struct {
 	cols    []column
 	rows    [][]string
 	extreme bool
-	static  bool // read whole by a streaming query
+	static  bool     // read whole by a streaming query
+	changes []change // of a changelog, in place of rows; nil for a table that only grows
+	key     int      // how many columns are the key of a changelog of upserts; 0 for one of rows
 }
 
 // column is a column of a scope.

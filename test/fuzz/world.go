@@ -81,12 +81,12 @@ func (w *world) close() error {
 
 // ddl declares a table in Sluice. more is what is added to the columns.
 func (t *table) ddl(path, format, more string) string {
-	opts := ""
+	opts := t.changelogOptions()
 	if more != "" {
-		opts = ", 'max-files-per-trigger'='1'"
+		opts += ", 'max-files-per-trigger'='1'"
 	}
 	return fmt.Sprintf("CREATE TABLE %s (%s%s) WITH ('connector'='filesystem', 'path'='%s', 'format'='%s'%s)",
-		t.name, t.columns(inSluice), more, path, format, opts)
+		t.name, t.columns(inSluice)+t.primaryKey(), more, path, format, opts)
 }
 
 func (t *table) columns(d dialect) string {
@@ -98,13 +98,18 @@ func (t *table) columns(d dialect) string {
 }
 
 func loadDuck(ctx context.Context, duck *duckdb.Engine, t *table) error {
+	return fillDuck(ctx, duck, t, t.rows)
+}
+
+// fillDuck makes a table hold just these rows.
+func fillDuck(ctx context.Context, duck *duckdb.Engine, t *table, rows [][]string) error {
 	if err := duck.Exec(ctx, fmt.Sprintf("CREATE OR REPLACE TABLE %s (%s)", t.name, t.columns(inDuckDB))); err != nil {
 		return err
 	}
-	if len(t.rows) == 0 {
+	if len(rows) == 0 {
 		return nil
 	}
-	_, _, err := duck.Query(ctx, "INSERT INTO "+t.name+" VALUES "+t.values(t.rows))
+	_, _, err := duck.Query(ctx, "INSERT INTO "+t.name+" VALUES "+t.values(rows))
 	return err
 }
 
@@ -172,6 +177,9 @@ func (t *table) names() string {
 // writeCSV writes under another name first, so that a stream never sees half of it.
 func (t *table) writeCSV(name string, rows [][]string) error {
 	var b strings.Builder
+	if t.changes != nil {
+		b.WriteString("op,")
+	}
 	b.WriteString(strings.ReplaceAll(t.names(), " ", "") + "\n")
 	for _, row := range rows {
 		for i, v := range row {
