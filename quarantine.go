@@ -1,16 +1,20 @@
 package sluice
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/apache/arrow-go/v18/arrow"
 
 	"github.com/sluice-stream/sluice/batch"
+	"github.com/sluice-stream/sluice/driver/filelog"
 	"github.com/sluice-stream/sluice/formats"
 	"github.com/sluice-stream/sluice/internal/options"
+	"github.com/sluice-stream/sluice/microbatch"
 	"github.com/sluice-stream/sluice/planner"
 	"github.com/sluice-stream/sluice/planner/physical"
 	"github.com/sluice-stream/sluice/sinks"
@@ -71,16 +75,47 @@ func (s *Session) quarantine(pq *planner.Query, name, dir string) ([]target, err
 		}
 	}
 	if pq.Plan.Errors == policyQuarantine {
-		source := ""
-		if len(pq.Plan.Sources) == 1 {
-			source = pq.Tables[pq.Plan.Sources[0].Name].Name
-		}
-		if err := add("", source, set.Get(setErrorsTable)); err != nil {
+		if err := add("", "", set.Get(setErrorsTable)); err != nil {
 			return nil, err
 		}
 	}
 	return out, nil
 }
+
+// formerQuarantines opens the tables that batches of the log have put bad rows into
+// and that the settings no longer name: the last batch is shown again by each start,
+// and each sink is asked whether it has lost what it once showed.
+func (s *Session) formerQuarantines(ctx context.Context, log *filelog.Log, pq *planner.Query, dir string) ([]target, error) {
+	known := pq.Plan.OwnSinks()
+	var names []string
+	for rec, err := range log.Replay(ctx, 0) {
+		if err != nil {
+			return nil, fmt.Errorf("read the batch log: %w", err)
+		}
+		if c, ok := rec.(microbatch.Committed); ok {
+			for _, p := range c.Prepared {
+				if name, ours := strings.CutSuffix(p.Sink, quarantineSink); ours && !known[p.Sink] && !slices.Contains(names, name) {
+					names = append(names, name)
+				}
+			}
+		}
+	}
+	var out []target
+	for _, name := range names {
+		t, q, err := s.quarantineTable(name, pq.Plan.Name, dir)
+		if err != nil {
+			return nil, fmt.Errorf("open %s, which has bad rows of the query: %w", name, err)
+		}
+		q.Source = formerSource
+		pq.Plan.Quarantines = append(pq.Plan.Quarantines, q)
+		pq.Plan.Sinks = append(pq.Plan.Sinks, physical.Sink{Name: t.name, Table: t.table.Name, Schema: q.Schema, Mode: string(sinks.Append)})
+		out = append(out, t)
+	}
+	return out, nil
+}
+
+// formerSource stands for a quarantine of settings that were; no source is called so.
+const formerSource = "#former"
 
 func hasTarget(ts []target, name string) bool {
 	for _, t := range ts {
@@ -142,18 +177,27 @@ func quarantineColumns() string {
 // makeQuarantine declares a table for bad rows: in memory for a batch, else files
 // beside the checkpoint.
 func (s *Session) makeQuarantine(name, query, dir string) (*sql.Relation, error) {
-	def := &sql.TableDef{Name: name, Connector: memoryConnector, Options: map[string]string{"name": name}, Text: "-- " + name + " takes bad rows"}
+	path := ""
 	if dir != "" {
-		path := filepath.Join(dir, quarantineDir)
+		path = filepath.Join(dir, quarantineDir)
 		if name != query+streamQuarantine {
 			path = filepath.Join(filepath.Dir(dir), quarantineDir+"-"+name) // perhaps of several queries
 		}
+	}
+	return s.makeSideTable(name, path, physical.QuarantineSchema, "takes bad rows")
+}
+
+// makeSideTable declares a table for rows that are set aside: in memory where path
+// is "", else files there.
+func (s *Session) makeSideTable(name, path string, schema *arrow.Schema, what string) (*sql.Relation, error) {
+	def := &sql.TableDef{Name: name, Connector: memoryConnector, Options: map[string]string{"name": name}, Text: "-- " + name + " " + what}
+	if path != "" {
 		if err := os.MkdirAll(path, 0o755); err != nil {
 			return nil, fmt.Errorf("make the folder of table %s: %w", name, err)
 		}
 		def.Connector, def.Options = "filesystem", map[string]string{"connector": "filesystem", "path": path, "format": "parquet"}
 	}
-	def.Complete(physical.QuarantineSchema)
+	def.Complete(schema)
 	rel := &sql.Relation{Name: name, Table: def}
 	if err := s.cat.add(rel, false, false); err != nil {
 		return nil, err

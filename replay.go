@@ -160,6 +160,9 @@ func (s *Session) replayFiles(ctx context.Context, q *Query, rows []badRow) ([]*
 	groups := map[place][]badRow{}
 	var order []place
 	for _, r := range rows {
+		if r.source == "" {
+			return nil, refused(batch.UserErrorf("the row %s could not be computed behind a join or an aggregate: it is no row of a source, and cannot come again; leave such rows out by WHERE source IS NOT NULL", r.id))
+		}
 		p := place{source: r.source}
 		if r.file != "" {
 			p.dir, p.ext = filepath.Dir(filepath.FromSlash(r.file)), plainExt(r.file)
@@ -299,7 +302,7 @@ func computedRows(_ context.Context, format formats.Format, t *logical.Table, zo
 		}
 		for name := range fields {
 			if !known[name] {
-				return nil, refused(batch.UserErrorf("the row %s could not be computed behind a join or an aggregate: it is no row of table %s, and cannot come again; leave it out by WHERE", r.id, t.Name))
+				return nil, refused(batch.UserErrorf("the row %s has a column %q, which table %s no longer has; leave it out by WHERE", r.id, name, t.Name))
 			}
 		}
 		if err := d.Append(r.raw); err != nil {

@@ -20,7 +20,7 @@ import (
 	memorysource "github.com/sluice-stream/sluice/sources/memory"
 	"github.com/sluice-stream/sluice/sql"
 	"github.com/sluice-stream/sluice/statestore"
-	"github.com/sluice-stream/sluice/statestore/mem"
+	"github.com/sluice-stream/sluice/statestore/tiered"
 	"github.com/sluice-stream/sluice/worker"
 )
 
@@ -227,5 +227,5 @@ func (c *connectors) Writers(key, sink string) (sinks.WriterFactory, error) {
 
 // State implements worker.Connectors.
 func (c *connectors) State(d transport.Deploy) (statestore.Store, error) {
-	return mem.Open(mem.Options{Dir: d.StateDir, Memory: c.s.memory.Child("state of "+string(d.Query), 0)})
+	return tiered.Open(tiered.Options{Dir: d.StateDir, Pool: c.s.state, Memory: c.s.memory.Child("state of "+string(d.Query), 0)})
 }

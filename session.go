@@ -23,6 +23,7 @@ import (
 	"github.com/sluice-stream/sluice/sql"
 	"github.com/sluice-stream/sluice/sql/ast"
 	"github.com/sluice-stream/sluice/sql/parser"
+	"github.com/sluice-stream/sluice/statestore/tiered"
 	"github.com/sluice-stream/sluice/worker"
 )
 
@@ -75,6 +76,7 @@ type Session struct {
 	cat    *catalog
 	reg    *registry
 	memory *memory.Budget
+	state  *tiered.Pool // the room in memory that all queries' state shares
 	// ungovern ends what the collector does for the budget.
 	ungovern func()
 	mu       struct {
@@ -95,6 +97,7 @@ func NewSession(opts Options) (*Session, error) {
 	s.cat.files = s.fileRelation
 	s.cat.known = func(format string) bool { _, err := s.reg.formats.Lookup(format); return err == nil }
 	s.memory = memory.NewBudget(s.memoryLimit())
+	s.state = tiered.NewPool(tiered.PoolOptions{Budget: s.memory})
 	s.reg = newRegistry(s)
 	s.conns = &connectors{s: s}
 	s.conns.mu.byQuery = map[batch.QueryID]*resources{}
@@ -191,6 +194,7 @@ func (s *Session) Close() error {
 		}
 	}
 	errs = append(errs, s.worker.Close(), s.node.Close())
+	s.state.Close()
 	s.reg.closeMemory()
 	s.ungovern()
 	errs = append(errs, os.RemoveAll(s.spill))

@@ -21,6 +21,7 @@ import (
 	"github.com/sluice-stream/sluice/planner/physical"
 	"github.com/sluice-stream/sluice/sinks"
 	"github.com/sluice-stream/sluice/sql"
+	"github.com/sluice-stream/sluice/sql/functions"
 )
 
 // queryDef is a streaming query as it was declared.
@@ -30,8 +31,10 @@ type queryDef struct {
 	inserts    []insertDef
 	trigger    microbatch.Trigger
 	mode       sinks.Mode
-	final      bool   // EMIT AFTER WATERMARK
 	checkpoint string // as written; "" for one by name
+	emit       emission
+	lateInto   string        // the table of late rows, "" to drop them
+	restate    time.Duration // how long past its end a window is corrected by late rows
 }
 
 // insertDef is one output of a streaming query.
@@ -71,12 +74,18 @@ func (s *Session) planStream(d *queryDef) (*planner.Query, []target, error) {
 		}
 		name := fmt.Sprintf("%s#%d", in.table.Name, i)
 		outs = append(outs, planner.Output{Node: in.node, Sink: &physical.Sink{
-			Name: name, Table: in.table.Name, Schema: in.node.Schema(), Mode: string(d.mode), Final: d.final, Keys: in.table.Keys,
+			Name: name, Table: in.table.Name, Schema: in.node.Schema(), Mode: string(d.mode), Keys: in.table.Keys,
+			Final: d.emit.final, Every: d.emit.every.Microseconds(), Rows: d.emit.rows,
 		}})
 		targets = append(targets, target{name: name, table: in.table, connector: c, mode: d.mode})
 	}
+	count, err := functions.Aggregate("count", nil, false)
+	if err != nil {
+		return nil, nil, err
+	}
 	// No sizes of tables: they change, and a plan must not change with them.
-	q, err := planner.Build(outs, planner.Options{Stream: true, Zone: s.zone(), RecursionMax: int(s.set.snapshot().Int(setRecursion))})
+	q, err := planner.Build(outs, planner.Options{Stream: true, Zone: s.zone(), RecursionMax: int(s.set.snapshot().Int(setRecursion)),
+		WholeRows: d.lateInto != "", Restate: d.restate, CountRows: count})
 	if err != nil {
 		return nil, nil, refused(err)
 	}
@@ -121,7 +130,11 @@ func (s *Session) start(ctx context.Context, d *queryDef) (*Query, error) {
 	if err != nil {
 		return nil, err
 	}
-	targets = append(targets, bad...)
+	late, err := s.lateTable(pq, d, dir)
+	if err != nil {
+		return nil, err
+	}
+	targets = append(append(targets, bad...), late...)
 	log, err := filelog.Open(filelog.Options{Dir: dir, Metadata: filelog.Metadata{
 		Name: d.name, PlanHash: hash, SQL: d.text, Sources: sourceNames(pq), Sinks: sinkNames(targets),
 		KeyGroups: batch.KeyGroups, Engine: Version,
@@ -130,6 +143,11 @@ func (s *Session) start(ctx context.Context, d *queryDef) (*Query, error) {
 		return nil, fmt.Errorf("query %s: open checkpoint %s: %w", d.name, dir, err)
 	}
 	q := &Query{s: s, def: d, plan: pq, hash: hash, dir: dir, log: log}
+	former, err := s.formerQuarantines(ctx, log, pq, dir)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("query %s: %w", d.name, err), q.cleanUp())
+	}
+	targets = append(targets, former...)
 	if err := s.launch(ctx, q, targets); err != nil {
 		return nil, errors.Join(fmt.Errorf("query %s: %w%s", d.name, err, changedProcessors(err, pq)), q.cleanUp())
 	}

@@ -130,8 +130,10 @@ func clauses(d *queryDef, c *ast.StreamingClauses) error {
 	if c.OutputMode != "" {
 		d.mode = sinks.Mode(strings.ToLower(c.OutputMode))
 	}
-	if c.Late != nil && c.Late.Kind != "DROP" {
-		return ast.Errorf(c.Late.Pos, "LATE %s is not supported in this version; late rows are dropped and counted (LATE DROP)", c.Late.Kind)
+	if c.Late != nil {
+		if err := lates(d, c.Late); err != nil {
+			return err
+		}
 	}
 	if c.Trigger != nil {
 		t, err := trigger(c.Trigger.Kind, c.Trigger.Value)

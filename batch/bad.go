@@ -8,4 +8,5 @@ type BadRow struct {
 	Line   int64  // of the file, counted from 1; 0 where there are no lines
 	Offset int64  // of its first byte in the file (behind decompression); -1 if it is not known
 	Reason string
+	Table  string // the source's; "" for a row that is not as it came from one
 }

@@ -40,6 +40,9 @@ const NoTime EventTime = math.MinInt64
 // EndOfTime is the watermark of an input that has ended: everything is due.
 const EndOfTime EventTime = math.MaxInt64
 
+// AtTheEnd is when what waits for the end of its input is due.
+const AtTheEnd = EndOfTime - 1
+
 // Time converts to a time.Time in UTC.
 func (t EventTime) Time() time.Time { return time.UnixMicro(int64(t)).UTC() }
 

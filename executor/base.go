@@ -77,6 +77,7 @@ type computed struct {
 	in    *arrow.Schema
 	each  []*eval.Evaluator // of each expression, once one could not be computed
 	unfit *unfit
+	tc    *TaskContext
 }
 
 func newComputed(exprs []expr.Expr, input *arrow.Schema) (*computed, error) {
@@ -87,7 +88,7 @@ func newComputed(exprs []expr.Expr, input *arrow.Schema) (*computed, error) {
 	return &computed{ev: ev, exprs: exprs, in: input}, nil
 }
 
-func (c *computed) open(tc *TaskContext) { c.kc, c.unfit = kernelContext(tc), tc.unfit }
+func (c *computed) open(tc *TaskContext) { c.kc, c.unfit, c.tc = kernelContext(tc), tc.unfit, tc }
 
 // kernelContext is what functions may depend on in a task. NoTime is MinInt64,
 // which is also how kernels are told that there is no watermark.

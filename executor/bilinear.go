@@ -123,7 +123,11 @@ func (r *recompute) product(ctx context.Context, left, right []arrow.RecordBatch
 			t.rows = recs
 		}
 	}
-	if err := r.body().Open(ctx, r.tc); err != nil {
+	if op == batch.Delete {
+		r.bad.sign(-1)
+		defer r.bad.sign(1)
+	}
+	if err := r.body().Open(ctx, r.inner); err != nil {
 		return err
 	}
 	return drain(ctx, r.body(), func(rec arrow.RecordBatch) error {

@@ -11,6 +11,8 @@ type builder struct {
 	task   *Task
 	stages map[int]*physical.Stage
 	work   map[int][]*workTable // by the Recursive that fills them
+	// guarded are the inputs whose rows the stages below have tried.
+	guarded map[guardAt]bool
 }
 
 // build is the one switch from a node of the plan to its operator.
@@ -78,7 +80,9 @@ func (b *builder) operator(n physical.Node, in []Operator) (Operator, error) {
 	case *physical.Limit:
 		return newLimit(n, in[0]), nil
 	case *physical.Generate:
-		return newGenerate(n, in[0])
+		g, err := newGenerate(n, in[0])
+		b.task.asides = append(b.task.asides, g)
+		return g, err
 	case *physical.LimitBy:
 		return newLimitBy(n, in[0])
 	case *physical.WorkTable:
@@ -119,6 +123,8 @@ func (b *builder) stateful(n physical.Node, in []Operator) (Operator, error) {
 		return newOverTime(n, in, b.work)
 	case *physical.MarkFirst:
 		return newMarkFirst(n, in[0])
+	case *physical.Emit:
+		return newEmitHeld(n, in[0])
 	case *physical.Consolidate:
 		return newConsolidate(n, in[0])
 	default:

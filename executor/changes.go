@@ -37,10 +37,11 @@ func (s *statefulAggregate) changes(p *pass, keys, now []arrow.Array) (rows []in
 	for _, g := range p.order {
 		old := before[g]
 		var cs []change
+		there := shows(g) && !s.gone(p, g)
 		if s.mode() == sinks.Changelog {
-			cs = changelog(g, old, int32(p.n), shows(g), old >= 0 && showed(old), func() bool { return same(g, old) })
+			cs = changelog(g, old, int32(p.n), there, old >= 0 && showed(old), func() bool { return same(g, old) })
 		} else {
-			cs = upsert(g, old, int32(p.n), shows(g), old >= 0 && showed(old))
+			cs = upsert(g, old, int32(p.n), there, old >= 0 && showed(old))
 		}
 		for _, c := range cs {
 			rows, ops, groups = append(rows, c.at), append(ops, c.op), append(groups, g)
@@ -78,7 +79,7 @@ func upsert(g, old, n int32, shows, showed bool) []change {
 // unchanged compares the result of a group with the old one at a position of p.found.
 func (s *statefulAggregate) unchanged(p *pass, now []arrow.Array) (func(g, old int32) bool, error) {
 	var types []arrow.DataType
-	for _, a := range s.n.Aggs {
+	for _, a := range s.visibleAggs() {
 		types = append(types, a.Func.Result)
 	}
 	codec, err := rowkey.NewValueCodec(types)
@@ -99,7 +100,7 @@ func (s *statefulAggregate) unchanged(p *pass, now []arrow.Array) (func(g, old i
 
 // shown says which groups HAVING lets through now, and which it did before.
 func (s *statefulAggregate) shown(p *pass, keys, now []arrow.Array) (shows, showed func(int32) bool, err error) {
-	if shows, err = s.visible(append(append([]arrow.Array{}, keys...), now...), p.n); err != nil {
+	if shows, err = s.visible(append(append([]arrow.Array{}, keys...), now...), p.n, true); err != nil {
 		return nil, nil, err
 	}
 	found := make([]int32, len(p.found))
@@ -114,7 +115,7 @@ func (s *statefulAggregate) shown(p *pass, keys, now []arrow.Array) (shows, show
 	if len(found) == 0 {
 		return shows, shows, nil
 	}
-	showed, err = s.visible(append(append([]arrow.Array{}, oldKeys...), p.oldRes...), len(found))
+	showed, err = s.visible(append(append([]arrow.Array{}, oldKeys...), p.oldRes...), len(found), false)
 	return shows, showed, err
 }
 

@@ -109,6 +109,10 @@ func (c *consolidate) emit() error {
 	add := func(row int32, op batch.Op) { rows, ops = append(rows, row), append(ops, op) }
 	c.deltas.net()
 	_ = c.deltas.each(func(_ []byte, changed []deltaRow) error { // visit has no error
+		if c.n.Rows {
+			everyRow(changed, add)
+			return nil
+		}
 		gone, come := int32(-1), int32(-1)
 		for i := range changed {
 			if changed[i].count > 0 {
@@ -144,6 +148,19 @@ func (c *consolidate) emit() error {
 	}
 	c.out.set(c.Schema(), append(cols, ops8(c.tc.Alloc, ops)), len(rows))
 	return nil
+}
+
+// everyRow says of each row how often it has come or gone.
+func everyRow(changed []deltaRow, add func(row int32, op batch.Op)) {
+	for i := range changed {
+		op, count := batch.Insert, changed[i].count
+		if count < 0 {
+			op, count = batch.Delete, -count
+		}
+		for range count {
+			add(changed[i].order, op)
+		}
+	}
 }
 
 // fresh is what a row without one before is to whoever reads the changes.

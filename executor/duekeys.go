@@ -51,5 +51,10 @@ func dueTime(key []byte) (batch.EventTime, error) {
 
 // loadBy is load for keys with an index by time in front.
 func (d *dues) loadBy(tc *TaskContext, txn statestore.Txn) error {
-	return d.read(tc, txn, dueTime, func(g int) (from, to []byte) { return []byte{byte(g), 0}, []byte{byte(g), 1} })
+	return d.readPart(tc, txn, 0)
+}
+
+// readPart is loadBy for an index that is another part of the state.
+func (d *dues) readPart(tc *TaskContext, txn statestore.Txn, tag byte) error {
+	return d.read(tc, txn, dueTime, func(g int) (from, to []byte) { return []byte{byte(g), tag}, []byte{byte(g), tag + 1} })
 }

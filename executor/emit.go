@@ -62,7 +62,7 @@ func (s *statefulAggregate) selectAppend(p *pass) error {
 		return nil
 	}
 	for i, c := range p.closing {
-		if c {
+		if c && !s.gone(p, int32(i)) {
 			p.order = append(p.order, int32(i))
 		}
 	}
@@ -92,12 +92,12 @@ func (s *statefulAggregate) emit(p *pass) error {
 	if s.compares() {
 		return s.emitChanges(p, keys)
 	}
-	cols, err := s.total.finals(keys, 0, m)
+	cols, err := s.finals(s.total, keys, 0, m)
 	if err != nil {
 		return err
 	}
 	defer gather.Release(cols)
-	visible, err := s.visible(cols, m)
+	visible, err := s.visible(cols, m, true)
 	if err != nil {
 		return err
 	}
@@ -146,20 +146,24 @@ func (s *statefulAggregate) scannedRows(p *pass) ([]arrow.Array, error) {
 	return concat(s.tc.Alloc, [][]arrow.Array{p.cols, keys})
 }
 
-// visible says which of n groups HAVING lets through.
-func (s *statefulAggregate) visible(cols []arrow.Array, n int) (func(row int32) bool, error) {
+// visible says which of n groups HAVING lets through. One for which it cannot be
+// computed does not pass; it is set aside if it is new.
+func (s *statefulAggregate) visible(cols []arrow.Array, n int, fresh bool) (func(row int32) bool, error) {
 	if s.having == nil {
 		return func(int32) bool { return true }, nil
 	}
 	rec := array.NewRecordBatch(s.results, cols, int64(n))
 	defer rec.Release()
-	pass, err := s.having.run(rec)
+	s.having.unfit = s.tc.unfit
+	if !fresh {
+		s.having.unfit = s.tc.unfit.quiet()
+	}
+	pass, err := s.having.passing(rec, nil)
 	if err != nil {
 		return nil, err
 	}
-	defer gather.Release(pass)
 	shown := make([]bool, n)
-	for _, row := range trueRows(pass[0], n, nil) {
+	for _, row := range pass {
 		shown[row] = true
 	}
 	return func(row int32) bool { return shown[row] }, nil
@@ -168,7 +172,7 @@ func (s *statefulAggregate) visible(cols []arrow.Array, n int) (func(row int32) 
 // emitChanges compares results with those before and lists the changes.
 func (s *statefulAggregate) emitChanges(p *pass, keys []arrow.Array) error {
 	defer gather.Release(keys)
-	now, err := s.total.finals(nil, 0, p.n)
+	now, err := s.finals(s.total, nil, 0, p.n)
 	if err != nil {
 		return err
 	}

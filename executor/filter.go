@@ -20,8 +20,9 @@ type filter struct {
 	cond *eval.Predicate
 	kc   expr.KernelContext
 	keep []int32
-	src  *scan // right below, with the same conditions; or nil
-	bad  int64 // rows for which the condition cannot be computed
+	src  *scan   // right below, with the same conditions; or nil
+	bad  int64   // rows for which the condition cannot be computed
+	fit  []int32 // of the batch in hand, those for which it can; nil for all
 }
 
 func newFilter(n *physical.Filter, in Operator) (*filter, error) {
@@ -46,9 +47,10 @@ func (f *filter) Next(ctx context.Context) (arrow.RecordBatch, error) {
 		if f.src != nil && f.src.exact {
 			return rec, nil
 		}
+		f.fit = nil
 		out, err := f.apply(rec)
 		if err != nil && f.tc.unfit.takes(err) {
-			out, err = f.applyFit(ctx, rec)
+			out, err = f.applyFit(rec)
 		}
 		rec.Release()
 		if err != nil || out != nil {
@@ -58,8 +60,8 @@ func (f *filter) Next(ctx context.Context) (arrow.RecordBatch, error) {
 }
 
 // applyFit is apply without the rows whose condition cannot be computed.
-func (f *filter) applyFit(ctx context.Context, rec arrow.RecordBatch) (arrow.RecordBatch, error) {
-	fit, err := f.tc.unfit.pick(ctx, f.tc, rec, func(rec arrow.RecordBatch) error {
+func (f *filter) applyFit(rec arrow.RecordBatch) (arrow.RecordBatch, error) {
+	fit, keep, err := f.tc.unfit.pick(f.tc, traced(f.in[0]), rec, func(rec arrow.RecordBatch) error {
 		_, err := f.cond.Select(&f.kc, rec, nil)
 		return err
 	})
@@ -67,6 +69,7 @@ func (f *filter) applyFit(ctx context.Context, rec arrow.RecordBatch) (arrow.Rec
 		return nil, err
 	}
 	defer fit.Release()
+	f.fit = keep
 	if !f.tc.unfit.null {
 		f.bad += rec.NumRows() - fit.NumRows()
 	}
@@ -103,7 +106,8 @@ func keepRows(tc *TaskContext, rec arrow.RecordBatch, keep []int32) (arrow.Recor
 type project struct {
 	base
 	cols *computed
-	bad  int64 // rows that cannot be computed
+	bad  int64   // rows that cannot be computed
+	kept []int32 // of the batch in hand, the others; nil for all
 }
 
 func newProject(n *physical.Project, in Operator) (*project, error) {
@@ -130,13 +134,14 @@ func (p *project) Next(ctx context.Context) (arrow.RecordBatch, error) {
 	if err != nil && !p.tc.unfit.takes(err) {
 		return nil, err
 	}
-	if err == nil {
+	if p.kept = nil; err == nil {
 		return newBatch(p.Schema(), cols, int(rec.NumRows())), nil
 	}
-	fit, err := p.cols.fit(ctx, p.tc, rec)
+	fit, keep, err := p.cols.fit(traced(p.in[0]), rec)
 	if err != nil {
 		return nil, err
 	}
+	p.kept = keep
 	defer fit.Release()
 	p.bad += rec.NumRows() - fit.NumRows()
 	if cols, err = p.cols.run(fit); err != nil {

@@ -22,6 +22,7 @@ type generate struct {
 	whole arrow.RecordBatch // input batch at hand
 	from  int64             // where rec ends in it
 	step  int64             // rows that give about as many elements as are made at once
+	bad   int64             // rows whose arguments cannot be computed
 	rec   arrow.RecordBatch // some rows of it
 	lists []arrow.Array     // the arguments over them
 	row   int               // where in rec the next element is
@@ -52,6 +53,7 @@ const firstStep = 16
 func (g *generate) Open(ctx context.Context, tc *TaskContext) error {
 	g.drop()
 	g.args.open(tc)
+	g.bad = 0
 	return g.base.Open(ctx, tc)
 }
 
@@ -105,13 +107,17 @@ func (g *generate) read(ctx context.Context) error {
 		g.from = 0
 	}
 	rec := g.whole.NewSlice(g.from, min(g.from+g.step, g.whole.NumRows()))
+	taken := rec.NumRows()
 	lists, err := g.args.run(rec)
+	if g.args.unfit.takes(err) {
+		rec, lists, err = g.fit(rec)
+	}
 	if err != nil {
 		rec.Release()
 		return err
 	}
 	g.rec, g.lists, g.row, g.elem = rec, lists, 0, 0
-	g.from += rec.NumRows()
+	g.from += taken
 	elems := int64(0)
 	for _, l := range lists {
 		elems = max(elems, elementsOf(l))
@@ -120,6 +126,28 @@ func (g *generate) read(ctx context.Context) error {
 	g.step = max(1, min(g.step*2, outputRows, rec.NumRows()*outputRows/max(elems, 1)))
 	return nil
 }
+
+// fit computes the arguments of the rows in hand for which that can be done, and
+// sets the others aside. It takes rec over.
+func (g *generate) fit(rec arrow.RecordBatch) (arrow.RecordBatch, []arrow.Array, error) {
+	origin := traced(g.in[0])
+	fit, _, err := g.args.fit(func(i int) (sourceRow, bool) {
+		if origin == nil {
+			return sourceRow{}, false
+		}
+		return origin(int(g.from) + i)
+	}, rec)
+	if err != nil {
+		return rec, nil, err
+	}
+	g.bad += rec.NumRows() - fit.NumRows()
+	rec.Release()
+	lists, err := g.args.run(fit)
+	return fit, lists, err
+}
+
+func (g *generate) below() Operator { return g.in[0] }
+func (g *generate) setAside() int64 { return g.bad }
 
 // elementsOf is how many elements the rows of a list or map have together.
 func elementsOf(arr arrow.Array) int64 {

@@ -119,6 +119,7 @@ type engine struct {
 	results []batch.TaskResult
 	spill   string
 	env     func(*Env)
+	now     batch.EventTime
 }
 
 func newEngine(t testing.TB, alloc memory.Allocator, plan *physical.Plan, parts int) *engine {
@@ -174,7 +175,7 @@ func (e *engine) run(id batch.ID, watermark, closing batch.EventTime) []string {
 
 func (e *engine) runTask(s *physical.Stage, p int, id batch.ID, watermark, closing batch.EventTime) (batch.TaskResult, error) {
 	spec := batch.TaskSpec{Task: batch.TaskID{Query: "q", Batch: id, Stage: s.ID, Partition: p}, Plan: "test", Parts: e.parts,
-		Base: id - 1, Watermark: watermark, Close: closing, Reveal: true}
+		Base: id - 1, Watermark: watermark, Close: closing, Now: e.now, Reveal: true}
 	if s.Kind == physical.Splits {
 		for _, name := range s.Sources {
 			spec.Splits = append(spec.Splits, batch.Split{Source: name, Index: p})

@@ -400,12 +400,10 @@ func (j *intervalJoin) try() error {
 	defer rec.Release()
 	keep := seq(0, n)
 	if j.cond != nil {
-		pass, err := j.cond.run(rec)
-		if err != nil {
+		var err error
+		if keep, err = j.cond.passing(rec, keep[:0]); err != nil {
 			return err
 		}
-		keep = trueRows(pass[0], n, keep[:0])
-		gather.Release(pass)
 	}
 	for _, k := range keep {
 		j.pool[0][j.pairs[0][k]].met, j.pool[1][j.pairs[1][k]].met = true, true

@@ -163,14 +163,17 @@ func (j *hashJoin) many() {
 // candidates collects up to outputRows pairs that are still to be checked.
 func (j *hashJoin) candidates() {
 	index, n := j.build.table.index, len(j.lo)
+	// Which pairs are looked at must not depend on how rows are cut into batches where
+	// those that cannot be computed are told.
+	all := j.residual != nil && j.tc.unfit.keeps()
 	var skip []bool // build rows that have all that they need
-	if j.br.single() {
+	if j.br.single() && !all {
 		skip = j.build.matched
 	}
 	j.pi, j.bi = j.pi[:0], j.bi[:0]
 	for looked := 0; j.row < n && looked < 4*outputRows && len(j.pi) < outputRows; looked++ {
 		l, h := j.lo[j.row]+j.at, j.hi[j.row]
-		if h == 0 || j.pr.single() && j.found[j.row] {
+		if h == 0 || j.pr.single() && j.found[j.row] && !all {
 			j.row, j.at = j.row+1, 0
 			continue
 		}
@@ -233,12 +236,9 @@ func (j *hashJoin) check() error {
 	}
 	rec := newBatch(j.residual.schema, cols, len(j.pi))
 	defer rec.Release()
-	res, err := j.residual.ev.run(rec)
-	if err != nil {
+	if j.keep, err = j.residual.ev.passing(rec, j.keep[:0]); err != nil {
 		return err
 	}
-	defer gather.Release(res)
-	j.keep = trueRows(res[0], len(j.pi), j.keep[:0])
 	j.retain()
 	return nil
 }

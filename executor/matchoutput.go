@@ -54,6 +54,7 @@ func (o *matchOutput) make(s *matchSearch) (cols []arrow.Array, n int, err error
 	if err != nil {
 		return nil, 0, err
 	}
+	n = len(o.rows)
 	idx := make([]int32, n)
 	for i, r := range o.rows {
 		idx[i] = r.row
@@ -97,7 +98,8 @@ func (o *matchOutput) list() {
 	}
 }
 
-// measured computes the measures; all of a row in no match are NULL.
+// measured computes the measures; all of a row in no match are NULL. Rows whose
+// measures cannot be computed are set aside.
 func (o *matchOutput) measured() ([]arrow.Array, error) {
 	if o.measures == nil {
 		return nil, nil
@@ -114,8 +116,8 @@ func (o *matchOutput) measured() ([]arrow.Array, error) {
 	n := len(o.rows)
 	rec := array.NewRecordBatch(o.measures.out, cols, int64(n))
 	defer rec.Release()
-	out, err := o.measures.ev.Run(&o.tests.kc, rec)
-	if err != nil || o.spec.Empty != expr.ShowUnmatched || !o.spec.AllRows {
+	out, err := o.run(rec)
+	if n = len(o.rows); err != nil || o.spec.Empty != expr.ShowUnmatched || !o.spec.AllRows {
 		return out, err
 	}
 	defer gather.Release(out)
@@ -126,6 +128,29 @@ func (o *matchOutput) measured() ([]arrow.Array, error) {
 		}
 	}
 	return gather.Columns(o.s.tc.Alloc, out, idx)
+}
+
+// run computes the measures over the slots of all rows.
+func (o *matchOutput) run(rec arrow.RecordBatch) ([]arrow.Array, error) {
+	out, err := o.measures.ev.Run(&o.tests.kc, rec)
+	u := o.tests.tc.unfit
+	if !u.takes(err) {
+		return out, err
+	}
+	c := o.tests.again(o.measures.ev, o.measures.exprs, o.measures.out)
+	if u.null {
+		return c.runNull(rec)
+	}
+	fit, keep, err := c.fit(nil, rec)
+	if err != nil {
+		return nil, err
+	}
+	defer fit.Release()
+	for i, row := range keep {
+		o.rows[i] = o.rows[row]
+	}
+	o.rows = o.rows[:len(keep)]
+	return c.run(fit)
 }
 
 // slot computes a slot for every row of the output.
@@ -223,7 +248,7 @@ func (o *matchOutput) values(i int, at []int32) (arrow.Array, error) {
 		return nil, err
 	}
 	defer rec.Release()
-	out, err := o.tests.values[i].Run(&o.tests.kc, rec)
+	out, err := o.tests.run(o.tests.values[i], o.spec.Slots[i].Value, rec)
 	if err != nil {
 		return nil, err
 	}

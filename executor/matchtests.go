@@ -291,7 +291,7 @@ func (t *matchTests) start(b *matchBlock) error {
 func (t *matchTests) compute(i int) {
 	s := &t.spec.Slots[i]
 	if s.Kind == expr.SlotValue && t.vals[i] == nil {
-		if out, err := t.values[i].Run(&t.kc, t.block.rec); err == nil {
+		if out, err := t.run(t.values[i], s.Value, t.block.rec); err == nil {
 			t.vals[i] = out[0]
 		}
 	}
@@ -302,15 +302,31 @@ func (t *matchTests) compute(i int) {
 	}
 }
 
+// run evaluates an expression over rows of the input. Under the policy null it is
+// NULL where it cannot be computed.
+func (t *matchTests) run(ev *eval.Evaluator, e expr.Expr, rec arrow.RecordBatch) ([]arrow.Array, error) {
+	out, err := ev.Run(&t.kc, rec)
+	if t.tc.unfit.takes(err) && t.tc.unfit.null {
+		return t.again(ev, []expr.Expr{e}, rec.Schema()).runNull(rec)
+	}
+	return out, err
+}
+
+// again is expressions of which one could not be computed.
+func (t *matchTests) again(ev *eval.Evaluator, exprs []expr.Expr, in *arrow.Schema) *computed {
+	return &computed{ev: ev, exprs: exprs, in: in, kc: t.kc, unfit: t.tc.unfit, tc: t.tc}
+}
+
 // arguments evaluates the arguments of an aggregate and then its filter.
 func (t *matchTests) arguments(slot int, rec arrow.RecordBatch) ([]arrow.Array, error) {
 	out := make([]arrow.Array, 0, len(t.args[slot])+1)
-	evs := t.args[slot]
+	evs, exprs := t.args[slot], t.spec.Slots[slot].Agg.Args
 	if t.filters[slot] != nil {
 		evs = append(slices.Clone(evs), t.filters[slot])
+		exprs = append(slices.Clone(exprs), t.spec.Slots[slot].Agg.Filter)
 	}
-	for _, ev := range evs {
-		cols, err := ev.Run(&t.kc, rec)
+	for i, ev := range evs {
+		cols, err := t.run(ev, exprs[i], rec)
 		if err != nil {
 			gather.Release(out)
 			return nil, err
@@ -485,8 +501,18 @@ func (t *matchTests) classified(slot, v, row int, s *rowpattern.State) (at, vari
 	return t.m.Row(s, t.places[slot].track, t.spec.Slots[slot].N)
 }
 
-// evaluate computes a condition for one row.
+// evaluate computes a condition for one row. Where rows that cannot be computed do
+// not stop the query, a condition over several rows that cannot be does not hold:
+// no single one of them is bad.
 func (t *matchTests) evaluate(o *overSlots, v, row int, s *rowpattern.State) (bool, error) {
+	ok, err := t.holds(o, v, row, s)
+	if t.tc.unfit.takes(err) {
+		return false, nil
+	}
+	return ok, err
+}
+
+func (t *matchTests) holds(o *overSlots, v, row int, s *rowpattern.State) (bool, error) {
 	cols := make([]arrow.Array, 0, len(o.slots))
 	defer func() { gather.Release(cols) }()
 	for _, i := range o.slots {
@@ -537,7 +563,7 @@ func (t *matchTests) one(slot, v, row int, s *rowpattern.State) (arrow.Array, er
 	}
 	rec := t.block.rec.NewSlice(int64(at), int64(at+1))
 	defer rec.Release()
-	out, err := t.values[slot].Run(&t.kc, rec)
+	out, err := t.run(t.values[slot], x.Value, rec)
 	if err != nil {
 		return nil, err
 	}

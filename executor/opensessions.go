@@ -36,6 +36,7 @@ type openSessions struct {
 	types []arrow.DataType
 	txn   statestore.Txn
 	dues  dues
+	limit batch.EventTime // up to which sessions that have ended leave
 	mem   account
 
 	vals  rowkey.Rows
@@ -103,6 +104,7 @@ func (s *openSessions) compute(ctx context.Context) error {
 	if s.txn, err = s.tc.State(ctx, s.n.Operator); err != nil {
 		return err
 	}
+	s.limit = unshifted(s.tc.Spec.Close, s.n.Shift)
 	if err := s.dues.loadBy(s.tc, s.txn); err != nil {
 		return err
 	}
@@ -129,7 +131,7 @@ func (s *openSessions) compute(ctx context.Context) error {
 	if err := s.close(); err != nil {
 		return err
 	}
-	s.tc.Result.NextDue = min(s.tc.Result.NextDue, s.dues.next())
+	s.tc.Result.NextDue = min(s.tc.Result.NextDue, shifted(int64(s.dues.next()), s.n.Shift))
 	return s.out.flush()
 }
 
@@ -319,7 +321,7 @@ type closed struct {
 // close takes the sessions out of the store that are over; the rows of final ones
 // come out now.
 func (s *openSessions) close() error {
-	limit := s.tc.Spec.Close
+	limit := s.limit
 	for g := s.dues.first; g < s.dues.end; g++ {
 		if limit == batch.NoTime || s.dues.at[g] > limit {
 			continue

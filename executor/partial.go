@@ -4,11 +4,13 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/apache/arrow-go/v18/arrow"
 
 	"github.com/sluice-stream/sluice/executor/gather"
 	"github.com/sluice-stream/sluice/executor/rowkey"
+	"github.com/sluice-stream/sluice/planner/expr"
 	"github.com/sluice-stream/sluice/planner/physical"
 )
 
@@ -55,6 +57,12 @@ type partialAggregate struct {
 	// rows then become partial results one by one, without a table.
 	passing, ended bool
 	iota           []uint32
+
+	signed   bool // rows have a sign
+	signs    []int32
+	back     bool // some row of the batch in hand is taken back
+	part     []int32
+	partSubs []uint32
 }
 
 func newPartialAggregate(n *physical.PartialAggregate, in Operator) (*partialAggregate, error) {
@@ -71,7 +79,7 @@ func newPartialAggregate(n *physical.PartialAggregate, in Operator) (*partialAgg
 	if err != nil {
 		return nil, err
 	}
-	p := &partialAggregate{base: base{node: n, in: []Operator{in}}, agg: agg, in1: inputs,
+	p := &partialAggregate{base: base{node: n, in: []Operator{in}}, agg: agg, in1: inputs, signed: n.Signed,
 		groups: groupCutter{agg: agg, schema: n.Schema(), states: true}}
 	for _, dt := range stateTypes(n.Aggs) {
 		p.growing = p.growing || rowkey.Width(dt) == 0 && dt.ID() != arrow.DECIMAL128
@@ -125,6 +133,12 @@ func (p *partialAggregate) add(rec arrow.RecordBatch) error {
 		return err
 	}
 	defer gather.Release(cols)
+	if p.signed {
+		if _, p.signs, err = signs(rec, p.signs); err != nil {
+			return err
+		}
+		p.back = slices.Contains(p.signs, -1)
+	}
 	if p.passing {
 		return p.pass(cols, n)
 	}
@@ -165,8 +179,55 @@ func (p *partialAggregate) update(cols []arrow.Array, groups []uint32, n int) er
 	}
 	for i, acc := range p.agg.accs {
 		rows, sub := p.in1.selection(i, cols, groups, n)
-		if err := acc.Update(sub, vecs(cols, p.in1.calls[i].args), rows, n); err != nil {
+		args := vecs(cols, p.in1.calls[i].args)
+		var err error
+		if p.back {
+			err = p.updateSigned(acc, args, rows, sub, n)
+		} else {
+			err = acc.Update(sub, args, rows, n)
+		}
+		if err != nil {
 			return fmt.Errorf("%s: %w", p.agg.aggs[i], err)
+		}
+	}
+	return nil
+}
+
+// updateSigned adds the rows that come and takes back those that go.
+func (p *partialAggregate) updateSigned(acc expr.Accumulator, args []expr.Vec, rows []int32, groups []uint32, n int) error {
+	for _, sign := range []int32{1, -1} {
+		if p.part == nil {
+			p.part = make([]int32, 0, n) // nil would mean all rows
+		}
+		p.part, p.partSubs = p.part[:0], p.partSubs[:0]
+		take := func(at int, row int32) {
+			if p.signs[row] != sign {
+				return
+			}
+			p.part = append(p.part, row)
+			if groups != nil {
+				p.partSubs = append(p.partSubs, groups[at])
+			}
+		}
+		if rows == nil {
+			for i := range n {
+				take(i, int32(i))
+			}
+		} else {
+			for at, row := range rows {
+				take(at, row)
+			}
+		}
+		subs := p.partSubs
+		if groups == nil {
+			subs = nil
+		}
+		call := acc.Update
+		if sign < 0 {
+			call = acc.Retract
+		}
+		if err := call(subs, args, p.part, n); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -59,7 +59,12 @@ func (q *quarantine) of(source string) func(ctx context.Context, row batch.BadRo
 	if !ok {
 		return nil
 	}
-	return func(ctx context.Context, row batch.BadRow) error { return q.add(ctx, to, row) }
+	return func(ctx context.Context, row batch.BadRow) error {
+		if source != "" {
+			row.Table = to.Table
+		}
+		return q.add(ctx, to, row)
+	}
 }
 
 func (q *quarantine) add(ctx context.Context, to physical.Quarantine, row batch.BadRow) error {
@@ -68,7 +73,7 @@ func (q *quarantine) add(ctx context.Context, to physical.Quarantine, row batch.
 		return err
 	}
 	q.a.res.Counters.Quarantined++
-	s.append(q.a, to.Table, row)
+	s.append(q.a, row)
 	if s.held < badRowsMax && s.bytes < badBytesMax {
 		return nil
 	}
@@ -92,7 +97,7 @@ func (q *quarantine) sink(ctx context.Context, to physical.Quarantine) (*badSink
 }
 
 // append puts a row into the builder.
-func (s *badSink) append(a *attempt, table string, row batch.BadRow) {
+func (s *badSink) append(a *attempt, row batch.BadRow) {
 	spec := &a.tc.Spec
 	text := func(col int, v string) {
 		if v == "" {
@@ -112,7 +117,7 @@ func (s *badSink) append(a *attempt, table string, row batch.BadRow) {
 	s.b.Field(physical.BadAt).(*array.TimestampBuilder).Append(arrow.Timestamp(spec.Now))
 	text(physical.BadQuery, a.t.plan.Name)
 	number(physical.BadBatch, int64(spec.Task.Batch), true)
-	text(physical.BadSource, table)
+	text(physical.BadSource, row.Table)
 	text(physical.BadFile, row.File)
 	number(physical.BadLine, row.Line, row.Line > 0)
 	number(physical.BadOffset, row.Offset, row.Offset >= 0)

@@ -54,6 +54,9 @@ type recompute struct {
 	dues dues
 	mem  account
 
+	inner *TaskContext // of the body
+	bad   *badChanges  // rows that the body could not compute
+
 	onePass
 }
 
@@ -103,6 +106,7 @@ func (r *recompute) Open(ctx context.Context, tc *TaskContext) error {
 	r.tc = tc
 	r.reset()
 	r.mem.open(tc)
+	r.inner, r.bad = tc.netting()
 	for _, k := range r.keys {
 		k.open(tc)
 	}
@@ -185,6 +189,9 @@ func (r *recompute) compute(ctx context.Context) error {
 	}
 	if err == nil {
 		err = r.close(ctx, txn)
+	}
+	if err == nil {
+		err = r.bad.settle()
 	}
 	r.tc.Result.NextDue = min(r.tc.Result.NextDue, r.dues.next())
 	return err
@@ -439,7 +446,9 @@ func (r *recompute) flush(ctx context.Context, txn statestore.Txn, first bool) e
 	var err error
 	// A result that has never come out was not even empty before.
 	if !first {
-		if before, err = r.run(ctx, r.old); err != nil {
+		r.bad.sign(-1)
+		before, err = r.run(ctx, r.old)
+		if r.bad.sign(1); err != nil {
 			return err
 		}
 	}
@@ -487,7 +496,7 @@ func (r *recompute) run(ctx context.Context, sides []side) (out []arrow.RecordBa
 	if rows == 0 && !r.global {
 		return nil, nil
 	}
-	if err := r.body().Open(ctx, r.tc); err != nil {
+	if err := r.body().Open(ctx, r.inner); err != nil {
 		return nil, err
 	}
 	err = drain(ctx, r.body(), func(rec arrow.RecordBatch) error {

@@ -69,7 +69,7 @@ func (t *Task) reconcile(c *batch.Counters) {
 		c.Filtered += in // by the readers of the scans
 	}
 	for _, chain := range t.chains {
-		rows := t.ops[chain[0]].stats.Rows
+		rows := t.ops[chain[0]].stats.Rows - t.badAbove(chain[0], c)
 		for _, at := range chain[1:] {
 			w := t.ops[at]
 			lost := rows - w.stats.Rows
@@ -83,13 +83,25 @@ func (t *Task) reconcile(c *batch.Counters) {
 			case *lateFilter:
 				c.LateEarly += lost
 			}
-		}
-		for _, g := range t.guards {
-			if g.in[0] == Operator(t.ops[chain[len(chain)-1]]) {
-				c.BadEarly += g.bad
-				rows -= g.bad
-			}
+			rows -= t.badAbove(at, c)
 		}
 		c.Used += rows
 	}
+}
+
+// sideliner is what sets rows of its input aside.
+type sideliner interface {
+	below() Operator
+	setAside() int64
+}
+
+// badAbove counts the rows that were set aside right above an operator.
+func (t *Task) badAbove(at int, c *batch.Counters) (n int64) {
+	for _, a := range t.asides {
+		if a.below() == Operator(t.ops[at]) {
+			n += a.setAside()
+		}
+	}
+	c.BadEarly += n
+	return n
 }

@@ -34,6 +34,8 @@ type scan struct {
 	exact    bool
 	returned int64 // rows that the reader in hand has returned
 	bad      int64 // rows that could not be decoded
+	// last is the batch handed on last, if rows of it may be asked for.
+	last arrow.RecordBatch
 }
 
 func newScan(n *physical.Scan) *scan {
@@ -44,6 +46,7 @@ func (s *scan) Open(ctx context.Context, tc *TaskContext) error {
 	if err := errors.Join(s.base.Open(ctx, tc), s.closeReader()); err != nil {
 		return err
 	}
+	s.remember(nil)
 	s.splits, s.dropped, s.bad = s.splits[:0], 0, 0
 	for _, sp := range tc.Spec.Splits {
 		if sp.Source == s.n.Source {
@@ -64,6 +67,7 @@ func (s *scan) Next(ctx context.Context) (arrow.RecordBatch, error) {
 	for {
 		if s.reader == nil {
 			if len(s.splits) == 0 {
+				s.remember(nil)
 				return nil, io.EOF
 			}
 			s.split, s.splits = s.splits[0], s.splits[1:]
@@ -101,6 +105,7 @@ func (s *scan) Next(ctx context.Context) (arrow.RecordBatch, error) {
 		out, err := s.wanted(rec)
 		rec.Release()
 		if err != nil || out != nil {
+			s.remember(out)
 			return out, err
 		}
 	}
@@ -118,7 +123,10 @@ func (s *scan) closeReader() error {
 	return nil
 }
 
-func (s *scan) Close() error { return s.closeReader() }
+func (s *scan) Close() error {
+	s.remember(nil)
+	return s.closeReader()
+}
 
 // values emits a constant table, from the stage's first task alone.
 type values struct {

@@ -48,6 +48,7 @@ type pass struct {
 	scanned [][2][]byte   // other rows that leave or, in complete mode, all rows: key, value
 	all     bool          // everything leaves: an input without windows has ended
 	order   []int32       // rows to emit
+	rows    []int64       // of each group of the batch, if the aggregate is signed
 }
 
 func newStatefulAggregate(n *physical.StatefulAggregate, in Operator) (*statefulAggregate, error) {
@@ -67,7 +68,7 @@ func newStatefulAggregate(n *physical.StatefulAggregate, in Operator) (*stateful
 	if err != nil || n.Having == nil {
 		return s, err
 	}
-	fields := n.Out.Fields()[:n.NKeys+len(n.Aggs)]
+	fields := n.Out.Fields()[:n.NKeys+len(s.visibleAggs())]
 	s.results = arrow.NewSchema(fields, nil)
 	s.having, err = newComputed([]expr.Expr{n.Having}, s.results)
 	return s, err
@@ -140,7 +141,7 @@ func (s *statefulAggregate) mode() sinks.Mode { return sinks.Mode(s.n.Mode) }
 
 // compares says whether what comes out depends on the results before the batch.
 func (s *statefulAggregate) compares() bool {
-	return s.mode() == sinks.Changelog || s.mode() == sinks.Update && s.having != nil
+	return s.mode() == sinks.Changelog || s.mode() == sinks.Update && (s.having != nil || s.n.Signed)
 }
 
 // lookUp encodes the keys of the batch and merges what the store has for them.
@@ -177,7 +178,7 @@ func (s *statefulAggregate) lookUp(p *pass) error {
 		if err := s.old.merge(iota32(0, len(p.found)), states); err != nil {
 			return err
 		}
-		if p.oldRes, err = s.old.finals(nil, 0, len(p.found)); err != nil {
+		if p.oldRes, err = s.finals(s.old, nil, 0, len(p.found)); err != nil {
 			return err
 		}
 	}
@@ -197,19 +198,22 @@ func (s *statefulAggregate) lookUp(p *pass) error {
 func (s *statefulAggregate) store(p *pass) error {
 	p.closing = make([]bool, p.n)
 	staying := p.n
+	if err := s.countRows(p); err != nil {
+		return err
+	}
 	for i := range p.closing {
 		end, windowed, err := s.keys.end(s.keys.rows.Row(i))
 		if err != nil {
 			return err
 		}
-		if p.closing[i] = p.all || windowed && s.closes(end); p.closing[i] {
+		if p.closing[i] = p.all || windowed && s.closes(end); p.closing[i] || s.gone(p, int32(i)) {
 			staying--
 		} else if windowed {
 			s.dues.add(s.keys.rows.Row(i)[0], end)
 		}
 	}
 	for _, f := range p.found {
-		if p.closing[f] {
+		if p.closing[f] || s.gone(p, int32(f)) {
 			if err := p.txn.Delete(s.keys.rows.Row(int(f))); err != nil {
 				return err
 			}
@@ -227,7 +231,7 @@ func (s *statefulAggregate) store(p *pass) error {
 		return err
 	}
 	for _, i := range s.keys.order {
-		if p.closing[i] {
+		if p.closing[i] || s.gone(p, i) {
 			continue
 		}
 		if err := p.txn.Put(s.keys.rows.Row(int(i)), s.keys.values.Row(int(i))); err != nil {

@@ -150,9 +150,12 @@ func (k *stateKeys) end(key []byte) (end batch.EventTime, windowed bool, err err
 	return shifted(int64(w^1<<63), k.shift), true, nil
 }
 
-// shifted adds a shift, never negative, to a time without leaving its range.
+// shifted adds a shift to a time without leaving its range.
 func shifted(t, shift int64) batch.EventTime {
-	if t > math.MaxInt64-shift {
+	if shift < 0 && t < math.MinInt64-shift {
+		return batch.NoTime
+	}
+	if shift > 0 && t > math.MaxInt64-shift {
 		return batch.EndOfTime
 	}
 	return batch.EventTime(t + shift)

@@ -70,8 +70,8 @@ type Task struct {
 	router *router
 	hasher rowkey.Hasher
 	broken bool
-	chains [][]int // of operators, see chainsOf
-	guards []*guard
+	chains [][]int     // of operators, see chainsOf
+	asides []sideliner // guards and the like
 
 	active *watched
 	nanos  func() int64
@@ -87,11 +87,15 @@ func Build(plan *physical.Plan, stage int) (*Task, error) {
 		return nil, fmt.Errorf("plan %s has no stage %d", plan.Key, stage)
 	}
 	b := &builder{task: t, stages: t.stages, work: map[int][]*workTable{}}
+	b.findGuarded()
 	var err error
 	if t.root, err = b.build(t.stage.Root, 0); err != nil {
 		return nil, fmt.Errorf("stage %d of plan %s: %w", stage, plan.Key, err)
 	}
 	t.chains = chainsOf(t.ops)
+	if t.root, err = b.guardOutput(t.root); err != nil {
+		return nil, fmt.Errorf("stage %d of plan %s: %w", stage, plan.Key, err)
+	}
 	if to, ok := t.stage.Output.(physical.ToHash); ok {
 		if t.router, err = newRouter(to, t.root.Schema()); err != nil {
 			return nil, fmt.Errorf("stage %d of plan %s: %w", stage, plan.Key, err)
@@ -159,7 +163,7 @@ func (t *Task) Run(ctx context.Context, env Env, spec batch.TaskSpec) (batch.Tas
 	a.res = batch.TaskResult{Task: spec.Task, Term: spec.Term, NextDue: batch.EndOfTime}
 	a.bad = newQuarantine(a)
 	a.late = newLateRows(a)
-	a.tc.bad, a.tc.unfit, a.tc.late = a.bad, newUnfit(a), a.late
+	a.tc.bad, a.tc.unfit, a.tc.late = a.bad, newUnfit(ctx, a), a.late
 	err := a.guard(func() error { return a.run(ctx) })
 	if err != nil {
 		err = errors.Join(err, a.guard(func() error { a.discard(); return nil }))

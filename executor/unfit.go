@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
@@ -12,7 +13,6 @@ import (
 	"github.com/sluice-stream/sluice/executor/eval"
 	"github.com/sluice-stream/sluice/executor/gather"
 	"github.com/sluice-stream/sluice/planner/expr"
-	"github.com/sluice-stream/sluice/planner/physical"
 )
 
 // Policies for rows that cannot be computed, see physical.Plan.Errors.
@@ -24,18 +24,19 @@ const (
 // unfit says what becomes of rows that cannot be computed in a task; nil stops at
 // the first.
 type unfit struct {
-	null bool
-	put  func(ctx context.Context, row batch.BadRow) error
+	null  bool
+	put   func(row batch.BadRow) error
+	ended func() error // why the task is to end, while rows are looked for
 }
 
-// newUnfit says it for a task.
-func newUnfit(a *attempt) *unfit {
+// newUnfit says it for one run of a task, which ends with ctx.
+func newUnfit(ctx context.Context, a *attempt) *unfit {
 	switch a.t.plan.Errors {
 	case errorsNull:
-		return &unfit{null: true, put: func(context.Context, batch.BadRow) error { return nil }}
+		return &unfit{null: true, ended: ctx.Err}
 	case errorsQuarantine:
 		if put := a.bad.of(""); put != nil {
-			return &unfit{put: put}
+			return &unfit{put: func(row batch.BadRow) error { return put(ctx, row) }, ended: ctx.Err}
 		}
 	}
 	return nil
@@ -44,57 +45,156 @@ func newUnfit(a *attempt) *unfit {
 // takes reports whether an error is of the values of a row, which are then dealt
 // with: the user's data, and not memory, cancellation or a fault of the engine.
 func (u *unfit) takes(err error) bool {
-	if u == nil {
+	if u == nil || err == nil {
 		return false
 	}
 	k, _ := batch.KindOf(err)
 	return k == batch.User
 }
 
-// pick keeps of n rows those that one computes alone. It is called when all of them
-// together could not be, which is rare, so that the usual way costs nothing.
-func (u *unfit) pick(ctx context.Context, tc *TaskContext, rec arrow.RecordBatch, one func(rec arrow.RecordBatch) error) (arrow.RecordBatch, error) {
-	keep := make([]int32, 0, rec.NumRows())
-	_, err := u.find(ctx, rec, 0, rec.NumRows(), one, &keep)
+// keeps reports whether bad rows go into a quarantine.
+func (u *unfit) keeps() bool { return u != nil && !u.null }
+
+// quiet leaves bad rows out and tells nobody, because they were told of before.
+func (u *unfit) quiet() *unfit {
+	if !u.keeps() {
+		return u
+	}
+	return &unfit{put: func(batch.BadRow) error { return nil }, ended: u.ended}
+}
+
+// pick keeps of n rows those that one computes alone, and says which they are. It
+// is called when all of them together could not be, which is rare, so that the usual
+// way costs nothing. from says of which row of a source a row is; it may be nil.
+func (u *unfit) pick(tc *TaskContext, from tracing, rec arrow.RecordBatch, one func(rec arrow.RecordBatch) error) (fit arrow.RecordBatch, keep []int32, err error) {
+	f := finder{u: u, from: from, rec: rec, one: one, keep: make([]int32, 0, rec.NumRows())}
+	if err := f.halve(0, rec.NumRows()); err != nil {
+		return nil, nil, err
+	}
+	keep = f.keep
+	if len(keep) == int(rec.NumRows()) {
+		return nil, nil, errors.New("rows that cannot be computed together can be one by one")
+	}
+	fit, err = gather.Batch(tc.Alloc, rec, keep)
+	return fit, keep, err
+}
+
+// passing returns the rows for which a condition is true. One for which it cannot be
+// computed is set aside, and does not pass.
+func (c *computed) passing(rec arrow.RecordBatch, dst []int32) ([]int32, error) {
+	n := int(rec.NumRows())
+	cols, err := c.run(rec)
+	if err == nil {
+		defer gather.Release(cols)
+		return trueRows(cols[0], n, dst), nil
+	}
+	if !c.unfit.takes(err) {
+		return nil, err
+	}
+	fit, keep, err := c.fit(nil, rec)
 	if err != nil {
 		return nil, err
 	}
-	if len(keep) == int(rec.NumRows()) {
-		return nil, errors.New("rows that cannot be computed together can be one by one")
+	defer fit.Release()
+	if cols, err = c.run(fit); err != nil {
+		return nil, err
 	}
-	return gather.Batch(tc.Alloc, rec, keep)
+	defer gather.Release(cols)
+	from := len(dst)
+	dst = trueRows(cols[0], len(keep), dst)
+	for i := from; i < len(dst); i++ {
+		dst[i] = keep[dst[i]]
+	}
+	return dst, nil
 }
 
-// find halves until it has the rows that fail.
-func (u *unfit) find(ctx context.Context, rec arrow.RecordBatch, from, to int64, one func(rec arrow.RecordBatch) error, keep *[]int32) (bad int64, err error) {
-	if err := ctx.Err(); err != nil {
-		return 0, err
+// finder looks for the rows that fail.
+type finder struct {
+	u    *unfit
+	from tracing
+	rec  arrow.RecordBatch
+	one  func(rec arrow.RecordBatch) error
+	keep []int32
+}
+
+// halve cuts until it has them.
+func (f *finder) halve(from, to int64) error {
+	if err := f.u.ended(); err != nil {
+		return err
 	}
-	part := rec.NewSlice(from, to)
-	defer part.Release()
-	err = one(part)
+	part := f.rec.NewSlice(from, to)
+	err := f.one(part)
+	part.Release()
 	switch {
 	case err == nil:
 		for i := from; i < to; i++ {
-			*keep = append(*keep, int32(i))
+			f.keep = append(f.keep, int32(i))
 		}
-		return 0, nil
-	case !u.takes(err):
-		return 0, err
+		return nil
+	case !f.u.takes(err):
+		return err
 	case to-from == 1:
-		raw, jerr := part.MarshalJSON()
-		if jerr != nil {
-			return 0, errors.Join(err, jerr)
-		}
-		return 1, u.put(ctx, batch.BadRow{Raw: firstObject(raw), Offset: -1, Reason: err.Error()})
+		return f.aside(int(from), err)
 	}
 	mid := from + (to-from)/2
-	a, err := u.find(ctx, rec, from, mid, one, keep)
-	if err != nil {
-		return a, err
+	if err := f.halve(from, mid); err != nil {
+		return err
 	}
-	b, err := u.find(ctx, rec, mid, to, one, keep)
-	return a + b, err
+	return f.halve(mid, to)
+}
+
+// aside sets a row aside: as it came from its source if it did so by itself, else
+// as it stands here. A row that is taken back was set aside when it came.
+func (f *finder) aside(i int, cause error) error {
+	if f.u.null {
+		return nil
+	}
+	bad := batch.BadRow{Offset: -1, Reason: cause.Error()}
+	var src sourceRow
+	found := false
+	if f.from != nil {
+		src, found = f.from(i)
+	}
+	if !found {
+		var taken bool
+		if src, taken = rowHere(f.rec, i); taken {
+			return nil
+		}
+	}
+	raw, err := rowJSON(src)
+	if err != nil {
+		return errors.Join(cause, err)
+	}
+	bad.Raw, bad.Table = raw, src.table
+	return f.u.put(bad)
+}
+
+// rowHere is a row without its kind of change; taken reports that it is taken back.
+func rowHere(rec arrow.RecordBatch, i int) (src sourceRow, taken bool) {
+	last := int(rec.NumCols()) - 1
+	if last < 0 || rec.ColumnName(last) != batch.OpColumn {
+		return sourceRow{rec: rec, row: i}, false
+	}
+	if ops, ok := rec.Column(last).(*array.Int8); ok {
+		op := batch.Op(ops.Value(i))
+		taken = op == batch.Delete || op == batch.UpdateBefore
+	}
+	return sourceRow{rec: rec, row: i, cols: last}, taken
+}
+
+// rowJSON writes a row as a JSON object.
+func rowJSON(s sourceRow) ([]byte, error) {
+	cols, fields := s.rec.Columns(), s.rec.Schema().Fields()
+	if s.cols > 0 {
+		cols, fields = cols[:s.cols], fields[:s.cols]
+	}
+	one := newBatch(arrow.NewSchema(fields, nil), sliced(cols, s.row, s.row+1), 1)
+	defer one.Release()
+	b, err := one.MarshalJSON()
+	if err != nil {
+		return nil, fmt.Errorf("write a bad row as JSON: %w", err)
+	}
+	return firstObject(b), nil
 }
 
 // firstObject cuts the brackets of an array of one.
@@ -108,9 +208,9 @@ func firstObject(b []byte) []byte {
 
 // fit returns the rows for which all expressions can be computed, and sets the
 // others aside.
-func (c *computed) fit(ctx context.Context, tc *TaskContext, rec arrow.RecordBatch) (arrow.RecordBatch, error) {
+func (c *computed) fit(from tracing, rec arrow.RecordBatch) (arrow.RecordBatch, []int32, error) {
 	kc := c.kc
-	return tc.unfit.pick(ctx, tc, rec, func(rec arrow.RecordBatch) error {
+	return c.unfit.pick(c.tc, from, rec, func(rec arrow.RecordBatch) error {
 		cols, err := c.ev.Run(&kc, rec)
 		if err == nil {
 			gather.Release(cols)
@@ -172,108 +272,4 @@ func (c *computed) pieces(ev *eval.Evaluator, dt arrow.DataType, rec arrow.Recor
 		}
 	}
 	return nil
-}
-
-// guard sets rows aside that the operator above could not compute: one that
-// combines rows has no way to leave one out.
-type guard struct {
-	base
-	cols *computed
-	bad  int64
-}
-
-// guardInputs puts guards below the operators that need them.
-func (b *builder) guardInputs(n physical.Node, in []Operator) (err error) {
-	if b.task.plan.Errors != errorsQuarantine || b.task.plan.Stream && b.task.stage.Static {
-		return nil
-	}
-	switch n := n.(type) {
-	case *physical.PartialAggregate:
-		in[0], err = b.guarded(in[0], n, callExprs(n.Keys, n.Aggs))
-	case *physical.CompleteAggregate:
-		in[0], err = b.guarded(in[0], n, callExprs(n.Keys, n.Aggs))
-	case *physical.Window:
-		in[0], err = b.guarded(in[0], n, []expr.Expr{n.Time})
-	case *physical.HashJoin:
-		if in[0], err = b.guarded(in[0], n, n.LeftKeys); err == nil {
-			in[1], err = b.guarded(in[1], n, n.RightKeys)
-		}
-	case *physical.Sort:
-		in[0], err = b.guarded(in[0], n, sortExprs(n.Keys))
-	case *physical.TopN:
-		in[0], err = b.guarded(in[0], n, sortExprs(n.Keys))
-	}
-	return err
-}
-
-func callExprs(keys []expr.Expr, aggs []*expr.AggCall) []expr.Expr {
-	out := append([]expr.Expr{}, keys...)
-	for _, a := range aggs {
-		out = append(out, a.Args...)
-		out = append(out, sortExprs(a.OrderBy)...)
-		if a.Filter != nil {
-			out = append(out, a.Filter)
-		}
-	}
-	return out
-}
-
-func sortExprs(keys []expr.SortKey) []expr.Expr {
-	out := make([]expr.Expr, len(keys))
-	for i, k := range keys {
-		out[i] = k.Expr
-	}
-	return out
-}
-
-// guarded puts a guard over in if one of the expressions may fail.
-func (b *builder) guarded(in Operator, n physical.Node, exprs []expr.Expr) (Operator, error) {
-	var risky []expr.Expr
-	for _, e := range exprs {
-		switch e.(type) {
-		case *expr.Column, *expr.Literal, nil:
-		default:
-			risky = append(risky, e)
-		}
-	}
-	if len(risky) == 0 {
-		return in, nil
-	}
-	cols, err := newComputed(risky, in.Schema())
-	if err != nil {
-		return nil, err
-	}
-	g := &guard{base: base{node: n, in: []Operator{in}}, cols: cols}
-	b.task.guards = append(b.task.guards, g)
-	return g, nil
-}
-
-func (g *guard) Schema() *arrow.Schema { return g.in[0].Schema() }
-
-func (g *guard) Open(ctx context.Context, tc *TaskContext) error {
-	g.cols.open(tc)
-	g.bad = 0
-	return g.base.Open(ctx, tc)
-}
-
-func (g *guard) Next(ctx context.Context) (arrow.RecordBatch, error) {
-	rec, err := g.in[0].Next(ctx)
-	if err != nil {
-		return nil, err
-	}
-	cols, err := g.cols.run(rec)
-	if err == nil {
-		gather.Release(cols)
-		return rec, nil
-	}
-	defer rec.Release()
-	if !g.tc.unfit.takes(err) {
-		return nil, err
-	}
-	fit, err := g.cols.fit(ctx, g.tc, rec)
-	if err != nil {
-		return nil, err
-	}
-	g.bad += rec.NumRows() - fit.NumRows()
-	return fit, nil
 }

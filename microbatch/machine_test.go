@@ -85,6 +85,10 @@ func (s *shell) carryOut(rd Ready) (evs []Event) {
 	}
 	for _, a := range rd.Ask {
 		s.asks = append(s.asks, a)
+		if a.Static && s.pin == "away" {
+			evs = append(evs, SourceFailed{Source: a.Source, Ask: a.Seq, Err: errors.New("no such file")})
+			continue
+		}
 		if a.Static {
 			evs = append(evs, SourceAvailable{Source: a.Source, Ask: a.Seq, From: a.From, To: a.From, Pin: s.pin})
 			continue
@@ -180,7 +184,8 @@ func TestClockSetBack(t *testing.T) {
 }
 
 // A static source is pinned in every plan and starts no batch; its new version
-// counts from the next start on, and not for a batch that was planned before.
+// counts for batches that are planned once it was asked for again, after a while or
+// at the next start, and not for a batch that was planned before.
 func TestStaticSourceIsPinned(t *testing.T) {
 	opt := testOptions()
 	opt.Sources = append(opt.Sources, SourceSpec{Name: "airports", Static: true})
@@ -195,11 +200,50 @@ func TestStaticSourceIsPinned(t *testing.T) {
 	s.feed("2")
 	s.start(opt)
 	s.feed("3")
-	want := []string{"v1", "v1", "v1", "v1", "v2"} // two live, two replayed, one live
+	s.pin = "v3"
+	s.feed("4")
+	s.now += 1_000_000
+	s.step(Tick{At: s.now})
+	s.feed("5")
+	want := []string{"v1", "v1", "v1", "v1", "v2", "v2", "v3"} // two live, two replayed, three live
 	for i, w := range want {
 		if i >= len(s.runs) || s.runs[i].Plan.Ranges[1].Pin != w {
 			t.Fatalf("run %d of %d is not pinned to %s: %+v", i, len(s.runs), w, s.runs)
 		}
+	}
+}
+
+// A trigger that fires asks for the version of a static source as it is then: one
+// that was told long before may be gone. While a table that was read before is
+// away, a query whose batches start by themselves goes on with what it has read.
+func TestStaticSourceIsAskedAtTheTrigger(t *testing.T) {
+	opt := testOptions()
+	opt.Trigger = Trigger{Kind: Every, Interval: time.Second}
+	opt.Sources = append(opt.Sources, SourceSpec{Name: "airports", Static: true})
+	s := newShell(t, opt)
+	for i, pin := range []string{"v1", "v2"} {
+		s.pin, s.end = pin, offset(i)
+		s.now += 3_600_000_000
+		s.step(Tick{At: s.now})
+		if len(s.runs) != i+1 || s.runs[i].Plan.Ranges[1].Pin != pin {
+			t.Fatalf("run %d is not pinned to %s: %+v", i, pin, s.runs)
+		}
+	}
+	opt.Trigger = Trigger{}
+	s = newShell(t, opt)
+	s.pin = "v1"
+	s.start(opt)
+	s.feed("1")
+	asks := len(s.asks)
+	s.pin = "away"
+	s.now += 1_000_000
+	s.step(Tick{At: s.now})
+	if len(s.asks) == asks {
+		t.Fatal("the version was not asked for again")
+	}
+	s.feed("2")
+	if s.done != nil || len(s.runs) != 2 || s.runs[1].Plan.Ranges[1].Pin != "v1" {
+		t.Fatalf("the query does not go on: %+v, %+v", s.done, s.runs)
 	}
 }
 

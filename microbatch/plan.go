@@ -104,6 +104,9 @@ func (m *Machine) decidePlan() error {
 		return m.planDrain()
 	}
 	if !m.trig.free() && !m.trig.fired {
+		if m.rings() && m.trig.kind == Every {
+			return m.plan(m.now, true, false, stay)
+		}
 		if m.trig.kind == Cron { // between its times nothing is asked, but an end is known for ever
 			return m.planEnd(m.now)
 		}
@@ -155,6 +158,12 @@ func (m *Machine) planEnd(at batch.EventTime) error {
 // anything. A query without any input still has an answer: count(*) is 0.
 func (m *Machine) unclosed() bool {
 	return m.lastPlan == nil || m.lastDone != nil && (m.lastDone.NextDue != batch.EndOfTime || m.lastDone.NextWake != 0)
+}
+
+// rings reports whether a timer by the clock is due. It does not wait for the time at
+// which a trigger looks for data.
+func (m *Machine) rings() bool {
+	return m.lastDone != nil && m.lastDone.NextWake != 0 && m.lastDone.NextWake <= m.now
 }
 
 func stay(s *sourceState) batch.Offset { return s.pos }

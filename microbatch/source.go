@@ -2,6 +2,7 @@ package microbatch
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/sluice-stream/sluice/batch"
 )
@@ -39,13 +40,15 @@ func (s *sourceState) forget() {
 	s.known, s.more, s.hint, s.ask, s.askAt, s.tries, s.stuck = false, false, false, 0, batch.NoTime, 0, 0
 }
 
+// staticPoll is how often the version of a table that is read whole is asked for
+// while batches start by themselves; other triggers ask when they fire.
+const staticPoll = time.Second
+
 // forgetSources starts over with all sources, for another way of asking.
 func (m *Machine) forgetSources() {
 	for i := range m.sources {
-		if s := &m.sources[i]; !m.opt.Sources[i].Static {
-			s.forget()
-			s.hasTarget = false
-		}
+		m.sources[i].forget()
+		m.sources[i].hasTarget = false
 	}
 }
 
@@ -56,9 +59,9 @@ func (m *Machine) wants(i int) (Ask, bool) {
 		return Ask{}, false
 	}
 	a := Ask{Source: spec.Name, From: s.pos}
-	if spec.Static {
+	if spec.Static { // a table that is replaced is read anew from then on, as Spark does with each batch
 		a.Static = true
-		return a, !s.known
+		return a, !s.known || m.drain == nil && m.trig.free()
 	}
 	if d := m.drain; d != nil {
 		switch {
@@ -117,6 +120,7 @@ func (m *Machine) sourceAvailable(ev SourceAvailable) error {
 	switch {
 	case spec.Static:
 		s.pin, s.known = ev.Pin, true
+		s.askAt = m.after(max(staticPoll, m.opt.PollInterval).Microseconds())
 		return nil
 	case m.drain != nil && !s.hasTarget:
 		s.target, s.hasTarget = ev.To, true
@@ -212,11 +216,15 @@ func (m *Machine) sourceFailed(ev SourceFailed) error {
 		return nil
 	}
 	s.ask = 0
+	if m.opt.Sources[i].Static && s.known { // it is being replaced, or its store is away: what was read of it is there
+		s.askAt = m.after(max(staticPoll, m.opt.PollInterval).Microseconds())
+		return nil
+	}
 	s.tries++
 	if !ev.Retry || s.tries >= m.opt.AskTriesMax {
 		return fmt.Errorf("ask source %q how far it can be read after %q, try %d: %w", ev.Source, s.pos, s.tries, ev.Err)
 	}
-	s.known = s.known && m.opt.Sources[i].Static
+	s.known = false
 	s.askAt = m.backoff(s.tries)
 	return nil
 }

@@ -70,7 +70,7 @@ func (m *Machine) wakeAt() batch.EventTime {
 	if m.cur == nil {
 		soon(m.check.dueAt(m))
 		soon(m.nextIdle())
-		if m.lastDone != nil && m.lastDone.NextWake != 0 && m.trig.free() {
+		if m.lastDone != nil && m.lastDone.NextWake != 0 && (m.trig.free() || m.trig.kind == Every) {
 			soon(m.lastDone.NextWake)
 		}
 	}

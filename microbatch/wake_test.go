@@ -2,6 +2,7 @@ package microbatch
 
 import (
 	"testing"
+	"time"
 
 	"github.com/sluice-stream/sluice/batch"
 )
@@ -48,5 +49,48 @@ func TestTimerByTheClockMakesABatch(t *testing.T) {
 	}
 	if p, ok := planOf(append(run(1, 0), answers(Tick{At: 9000})...)); ok {
 		t.Errorf("a batch without a timer: %+v", p)
+	}
+}
+
+// It does not wait for the time at which a trigger looks for data: that is when rows
+// are read, not when what is due comes out.
+func TestTimerByTheClockDoesNotWaitForTheTrigger(t *testing.T) {
+	m, err := New(Options{Query: "q", PlanHash: "h", Trigger: Trigger{Kind: Every, Interval: time.Hour},
+		Sources: []SourceSpec{{Name: "a"}}, Sinks: []SinkSpec{{Name: "s"}}, CheckpointInterval: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const hour = batch.EventTime(time.Hour / time.Microsecond)
+	all := take(t, m, Tick{At: hour}, LogEnd{})
+	asked := 0
+	answer := func(to batch.Offset) {
+		for i := 0; i < len(all); i++ {
+			for _, a := range all[i].Ask {
+				asked++
+				all = append(all, take(t, m, SourceAvailable{Source: "a", Ask: a.Seq, From: a.From, To: to})...)
+			}
+		}
+	}
+	answer("1")
+	if p, ok := planOf(all); !ok || p.NoData {
+		t.Fatalf("no batch for the data: %+v", p)
+	}
+	all = take(t, m, BatchDone{Batch: 0, Attempt: 1, Result: Result{NextDue: batch.EndOfTime, NextWake: hour + 5000}})
+	all = append(all, take(t, m, Revealed{Batch: 0})...)
+	answer("1")
+	before := asked
+	if at := m.wakeAt(); at != hour+5000 {
+		t.Errorf("the machine wants to be woken at %d", at)
+	}
+	if p, ok := planOf(take(t, m, Tick{At: hour + 4999})); ok {
+		t.Errorf("a batch before its time: %+v", p)
+	}
+	all = take(t, m, Tick{At: hour + 5000})
+	p, ok := planOf(all)
+	if !ok || !p.NoData || p.Now != hour+5000 || p.Ranges[0].End != "1" {
+		t.Fatalf("no batch for the timer: %+v", p)
+	}
+	if answer("2"); asked != before {
+		t.Error("the source was asked between two times of the trigger")
 	}
 }

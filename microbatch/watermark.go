@@ -154,5 +154,5 @@ func (m *Machine) due() (batch.EventTime, bool) {
 	if m.lastPlan == nil || m.lastDone == nil || m.opt.Trigger.Kind == Once {
 		return w, false
 	}
-	return w, w > m.lastPlan.Close && m.lastDone.NextDue <= w || m.lastDone.NextWake != 0 && m.lastDone.NextWake <= m.now
+	return w, w > m.lastPlan.Close && m.lastDone.NextDue <= w || m.rings()
 }

@@ -24,6 +24,9 @@ func (b *builder) aggregate(n *logical.Aggregate) (*fragment, error) {
 		return nil, err
 	}
 	if b.opts.Stream && !in.static {
+		if b.above == 0 && b.hold.some() {
+			return b.heldAggregate(n, in)
+		}
 		return b.statefulAggregate(n, in)
 	}
 	keys := columns(n.Keys, n.Names)
@@ -94,7 +97,7 @@ func (b *builder) statefulAggregate(n *logical.Aggregate, in *fragment) (*fragme
 	if !in.changes && !mergeable(n.Aggs) && !ordered(n.Aggs) {
 		return b.distinctAggregate(n, in, mode, end, t)
 	}
-	if in.changes || !mergeable(n.Aggs) {
+	if in.changes && !invertible(n.Aggs) || !mergeable(n.Aggs) {
 		return b.recomputeAggregate(n, in, mode, end, t)
 	}
 	if mode == "complete" {
@@ -102,12 +105,42 @@ func (b *builder) statefulAggregate(n *logical.Aggregate, in *fragment) (*fragme
 	}
 	name := b.operatorName("aggregate", n)
 	in = onTime(n, in, name, end, t)
-	return b.mergeInto(n, b.spread(in.wrap(partial(in.root, n)), columns(n.Keys, n.Names)), name, mode, end, t), nil
+	m := n
+	if in.changes { // its inputs tell what was before, as all do that others read
+		m = counted(n)
+	}
+	p := partial(in.root, m)
+	p.Signed = in.changes
+	return b.mergeInto(m, b.spread(in.wrap(p), columns(n.Keys, n.Names)), p.Signed, name, mode, end, t), nil
 }
 
-// mergeInto puts the operator that keeps groups on a fragment of partial results.
-func (b *builder) mergeInto(n *logical.Aggregate, f *fragment, name, mode string, end int, t incremental.Time) *fragment {
+// invertible reports whether partial results of all aggregates can take rows back,
+// exactly and without keeping them.
+func invertible(aggs []*expr.AggCall) bool {
+	return !slices.ContainsFunc(aggs, func(a *expr.AggCall) bool {
+		return !a.Func.Invertible || a.Distinct || slices.ContainsFunc(a.Func.State, func(dt arrow.DataType) bool {
+			_, fixed := dt.(arrow.FixedWidthDataType)
+			return !fixed
+		})
+	})
+}
+
+// counted adds the number of rows to the aggregates of a node, which tells when a
+// group of rows that may be taken back is gone.
+func counted(n *logical.Aggregate) *logical.Aggregate {
+	c := *n
+	c.Aggs = append(slices.Clone(n.Aggs), &expr.AggCall{Func: expr.RowCount(), Name: "rows"})
+	return &c
+}
+
+// mergeInto puts the operator that keeps groups on a fragment of partial results,
+// signed ones of which the last counts rows.
+func (b *builder) mergeInto(n *logical.Aggregate, f *fragment, signed bool, name, mode string, end int, t incremental.Time) *fragment {
 	out := n.Schema()
+	if signed {
+		out = arrow.NewSchema(out.Fields()[:out.NumFields()-1], nil)
+	}
+	rows := out
 	if mode != "append" {
 		out = withOp(out)
 	}
@@ -116,15 +149,15 @@ func (b *builder) mergeInto(n *logical.Aggregate, f *fragment, name, mode string
 	b.query.Verdicts = append(b.query.Verdicts, incremental.Judge(name, n, mode))
 	agg := &physical.StatefulAggregate{
 		Input: f.root, NKeys: len(n.Keys), EndKey: end, Aggs: n.Aggs, Mode: mode,
-		Operator: name, Global: len(n.Keys) == 0, Out: out,
+		Operator: name, Global: len(n.Keys) == 0, Signed: signed, Out: out,
 	}
 	if end >= 0 {
 		agg.EndShift = t.Shift
 	}
 	if mode == "complete" && b.above == 0 { // every row is an insert: no need to say so
 		f.whole = true
-		es, _ := allColumns(n.Schema())
-		return f.wrap(&physical.Project{Input: agg, Exprs: es, Out: n.Schema()})
+		es, _ := allColumns(rows)
+		return f.wrap(&physical.Project{Input: agg, Exprs: es, Out: rows})
 	}
 	return f.wrap(agg)
 }
@@ -164,7 +197,7 @@ func (b *builder) distinctAggregate(n *logical.Aggregate, in *fragment, mode str
 	f := in.wrap(partial(m, &c))
 	f.state = append(f.state, m.Operator)
 	b.query.Verdicts = append(b.query.Verdicts, incremental.Judge(m.Operator, n, mode))
-	return b.mergeInto(&c, f, name, mode, end, t), nil
+	return b.mergeInto(&c, f, false, name, mode, end, t), nil
 }
 
 func sameFilter(a, b expr.Expr) bool {
@@ -198,7 +231,7 @@ func (b *builder) distinct(n *logical.Distinct) (*fragment, error) {
 		return nil, err
 	}
 	if in.changes {
-		return b.recomputeAggregate(agg, in, "changelog", -1, incremental.Time{})
+		return b.statefulAggregate(agg, in)
 	}
 	name := b.operatorName("distinct", agg)
 	if end, _ := incremental.EndKey(agg); end >= 0 && b.mode != "complete" {

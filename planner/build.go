@@ -3,10 +3,13 @@ package planner
 import (
 	"fmt"
 	"hash/fnv"
+	"maps"
 	"slices"
+	"time"
 
 	"github.com/sluice-stream/sluice/batch"
 	"github.com/sluice-stream/sluice/internal/invariants"
+	"github.com/sluice-stream/sluice/planner/expr"
 	"github.com/sluice-stream/sluice/planner/incremental"
 	"github.com/sluice-stream/sluice/planner/logical"
 	"github.com/sluice-stream/sluice/planner/physical"
@@ -39,6 +42,13 @@ type Options struct {
 	SkipRules map[string]bool
 	// Interrupted is asked while a plan is made; its error ends planning. Nil never ends it.
 	Interrupted func() error
+	// WholeRows keeps the columns of the tables that nobody reads, so that a late row
+	// is whole where it is found to be late.
+	WholeRows bool
+	// Restate is how long past its end a result is corrected by late rows; 0 is not at all.
+	Restate time.Duration
+	// CountRows is count(*), for results that come out by the number of their rows.
+	CountRows *expr.AggCall
 }
 
 // Sizes up to which a join's side is sent to all tasks if nothing else is said:
@@ -79,6 +89,13 @@ func buildWith(outputs []Output, opts Options, waits []wait) (*Query, int, error
 	if opts.BroadcastMax <= 0 {
 		b.opts.BroadcastMax = BroadcastMax
 	}
+	if opts.WholeRows {
+		opts.SkipRules = maps.Clone(opts.SkipRules)
+		if opts.SkipRules == nil {
+			opts.SkipRules = map[string]bool{}
+		}
+		opts.SkipRules["prune-columns"] = true
+	}
 	c := &rules.Context{Skip: opts.SkipRules, ReduceFrom: float64(opts.ReduceFrom), Interrupted: opts.Interrupted}
 	if opts.ReduceFrom <= 0 {
 		c.ReduceFrom = reduceFrom
@@ -99,6 +116,9 @@ func buildWith(outputs []Output, opts Options, waits []wait) (*Query, int, error
 			return nil, i, err
 		}
 	}
+	if err := b.restate(); err != nil {
+		return nil, len(outputs) - 1, err
+	}
 	if !opts.Stream {
 		b.dropUnread()
 	}
@@ -117,12 +137,21 @@ func (b *builder) output(out Output, final bool) error {
 	if out.Sink != nil && out.Sink.Mode != "" {
 		b.mode = out.Sink.Mode
 	}
-	if out.Sink != nil && out.Sink.Final || final {
+	var err error
+	if b.hold, err = b.holdingOf(out.Sink); err != nil {
+		return err
+	}
+	if out.Sink != nil && out.Sink.Final && !b.hold.final || final {
 		b.mode = "append"
 	}
 	f, err := b.build(out.Node)
 	if err != nil {
 		return err
+	}
+	if f.changes && b.hold.some() {
+		if f, err = b.heldResult(out.Node, f); err != nil {
+			return err
+		}
 	}
 	if b.mode == "complete" {
 		f = b.wholeOf(out.Node, f)

@@ -52,7 +52,11 @@ func (b *builder) keyed(n logical.Node, f *fragment, sink *physical.Sink) (*frag
 			"declare a PRIMARY KEY for table %q, or use OUTPUT MODE complete or changelog", sink.Table), b.mode}
 	}
 	if !ok {
-		return f.wrap(asChangelog(f.root)), nil
+		f = f.wrap(asChangelog(f.root))
+		if !netted(f.root) {
+			f = f.wrap(&physical.Consolidate{Input: f.root, Rows: true})
+		}
+		return f, nil
 	}
 	if b.mode == "update" {
 		sink.OneRow = len(key) == 0
@@ -62,6 +66,22 @@ func (b *builder) keyed(n logical.Node, f *fragment, sink *physical.Sink) (*frag
 		}
 	}
 	return b.consolidate(f.wrap(asChangelog(f.root)), key, b.mode == "changelog"), nil
+}
+
+// netted reports whether no row is put out and taken back in one batch: what was
+// never true must not be seen. A difference of results has no such rows; joins of
+// changes do, and columns left out make different rows equal.
+func netted(root physical.Node) bool {
+	switch n := root.(type) {
+	case *physical.Recompute:
+		return !n.Bilinear
+	case *physical.StatefulAggregate:
+		return true
+	case *physical.Filter:
+		return netted(n.Input)
+	default:
+		return false
+	}
 }
 
 // updateKey gives a sink in update mode the key of the result: the columns that

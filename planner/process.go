@@ -15,6 +15,9 @@ import (
 // outputTag is the column that says which output of a processor a row belongs to.
 const outputTag = "__output"
 
+// processName begins the name of every processor's operator.
+const processName = "process-"
+
 // processorUses counts how often a query reads each processor.
 func processorUses(outputs []Output) map[*logical.ProcessDef]int {
 	uses := map[*logical.ProcessDef]int{}
@@ -104,7 +107,7 @@ func (b *builder) processor(n *logical.Process) (*fragment, error) {
 	}
 	p := &physical.Process{Order: n.Order, Def: n.Def, Tagged: len(n.Def.Outputs) > 1, KeyFields: n.KeyFields()}
 	stateful := b.stateful(in)
-	name := "process-" + n.Def.Name
+	name := processName + n.Def.Name
 	if stateful {
 		b.counts[name]++
 		if c := b.counts[name]; c > 1 {

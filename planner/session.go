@@ -32,8 +32,10 @@ func (b *builder) session(n *logical.Window) (*fragment, error) {
 		in = b.gather(in, n.Partition)
 		return in.wrap(cut(in.root)), nil
 	}
-	if _, timed := incremental.TimeOf(n.Time, n.Input); timed && !in.changes && b.mode != "complete" {
-		return b.openSessions(n, in), nil
+	// Rows that come later than their time tells, as a join may keep them, would come
+	// behind the end of their session.
+	if t, timed := incremental.TimeOf(n.Time, n.Input); timed && t.Shift <= 1 && !in.changes && b.mode != "complete" {
+		return b.openSessions(n, in, t.OnTime), nil
 	}
 	f := b.recompute(b.operatorName("session", n), [][]expr.Expr{n.Partition}, func(tables []physical.Node) physical.Node {
 		return cut(tables[0])
@@ -43,9 +45,11 @@ func (b *builder) session(n *logical.Window) (*fragment, error) {
 	return f, nil
 }
 
-func (b *builder) openSessions(n *logical.Window, in *fragment) *fragment {
+func (b *builder) openSessions(n *logical.Window, in *fragment, onTime bool) *fragment {
 	name := b.operatorName("session", n)
-	in = in.wrap(&physical.LateFilter{Input: in.root, End: n.End, Operator: name})
+	if !onTime {
+		in = in.wrap(&physical.LateFilter{Input: in.root, End: n.End, Operator: name})
+	}
 	f := b.partitioned(in, n.Partition, false)
 	o := &physical.OpenSessions{
 		Input: f.root, Partition: n.Partition, Time: n.Time, End: n.End, Operator: name,

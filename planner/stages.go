@@ -26,6 +26,7 @@ type builder struct {
 	processors map[*logical.ProcessDef]*fragment
 	uses       map[*logical.ProcessDef]int // how often a query reads each processor
 	mode       string                      // of the output being planned
+	hold       holding                     // of its results
 	// above counts the stateful operators between here and the output: only the
 	// topmost one's mode is the output's, the others emit closed windows.
 	above int

@@ -231,6 +231,11 @@ func (x *exprBinder) window(c *ast.Call) (expr.Expr, error) {
 	if err != nil {
 		return nil, err
 	}
+	if _, end, ok := windowColumns(ts); ok { // a window over a window is over its last instant
+		if ts, err = x.lastInstant(c.Args[0].Position(), end); err != nil {
+			return nil, err
+		}
+	}
 	if err := checkTime(c.Args[0].Position(), ts, "window"); err != nil {
 		return nil, err
 	}
@@ -310,5 +315,9 @@ func (x *exprBinder) windowTime(c *ast.Call) (expr.Expr, error) {
 	if !ok {
 		return nil, ast.Errorf(c.Args[0].Position(), "window_time takes a window, made with window(..)")
 	}
-	return x.apply(c.Pos, "-", end, &expr.Literal{Value: int64(1), DT: expr.TypeDuration})
+	return x.lastInstant(c.Pos, end)
+}
+
+func (x *exprBinder) lastInstant(pos ast.Pos, end expr.Expr) (expr.Expr, error) {
+	return x.apply(pos, "-", end, &expr.Literal{Value: int64(1), DT: expr.TypeDuration})
 }

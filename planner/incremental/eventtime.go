@@ -66,12 +66,17 @@ func throughExprs(es []expr.Expr, in map[int]Time) map[int]Time {
 // TimeOf returns what an expression over n says about event time.
 func TimeOf(e expr.Expr, n logical.Node) (Time, bool) { return timeOf(e, EventTimes(n)) }
 
+// timeOf reads a column, or one that is moved by a constant length of time, as
+// window_time(w) is w.end less the last instant: such a time is passed by the
+// watermark that much sooner or later.
 func timeOf(e expr.Expr, in map[int]Time) (Time, bool) {
-	if c, ok := e.(*expr.Column); ok {
-		t, ok := in[c.Index]
-		return t, ok
+	l := read(e)
+	if !l.ok || l.plus < 0 || l.minus >= 0 {
+		return Time{}, false
 	}
-	return Time{}, false
+	t, ok := in[l.plus]
+	t.Shift -= l.by
+	return t, ok
 }
 
 // windowTimes adds the window's columns where the window is over event time. A
@@ -87,8 +92,9 @@ func windowTimes(n *logical.Window) map[int]Time {
 		return out // a row that is taken back may cut a session that has closed
 	}
 	if n.Kind == logical.Session { // its rows come out on time, see the planner
-		out[width+1] = Time{OnTime: true}
-		out[width+2] = Time{Shift: 1, OnTime: true}
+		late := max(0, t.Shift-1)
+		out[width+1] = Time{Shift: late, OnTime: true}
+		out[width+2] = Time{Shift: 1 + late, OnTime: true}
 		return out
 	}
 	size := n.Size.Microseconds()

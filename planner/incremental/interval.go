@@ -72,7 +72,7 @@ func grows(n logical.Node) bool {
 	switch n := n.(type) {
 	case *logical.Scan:
 		return n.Table.Stream && n.Table.Changes == batch.OnlyGrows
-	case *logical.Filter, *logical.Project, *logical.Watermark, *logical.Generate:
+	case *logical.Filter, *logical.Project, *logical.Watermark, *logical.Generate, *logical.Dedup:
 		return grows(n.Inputs()[0])
 	case *logical.Analytic:
 		return n.AtWatermark

@@ -78,7 +78,10 @@ type PartialAggregate struct {
 	Input Node
 	Keys  []expr.Expr
 	Aggs  []*expr.AggCall
-	Out   *arrow.Schema // keys, then the state columns of each aggregate
+	// Signed says that the input's last column is sinks.OpColumn: what it takes back
+	// is taken off the partial results, which may go below zero.
+	Signed bool
+	Out    *arrow.Schema // keys, then the state columns of each aggregate
 }
 
 // FinalAggregate merges partial states (NKeys key columns, then state columns) and emits results.
@@ -115,9 +118,12 @@ type StatefulAggregate struct {
 	// group that stops passing goes out as Delete (UpdateBefore's row), one that
 	// starts to pass as Insert. nil passes all.
 	Having   expr.Expr
-	Operator string        // the state's name
-	Global   bool          // no GROUP BY: a row comes out even without input
-	Out      *arrow.Schema // keys, results and, unless Mode is append, sinks.OpColumn
+	Operator string // the state's name
+	Global   bool   // no GROUP BY: a row comes out even without input
+	// Signed says that the partial results are of signed rows. The last of Aggs then
+	// counts the rows of a group and does not come out: a group without rows is gone.
+	Signed bool
+	Out    *arrow.Schema // keys, results and, unless Mode is append, sinks.OpColumn
 }
 
 // HashJoin joins Left and Right. The side named by Build is read whole first

@@ -47,6 +47,9 @@ type Sink struct {
 	Keys   []string      // of an upsert
 	OneRow bool          // the result is one row, which an upsert replaces
 	Final  bool          // only what cannot change any more comes out, whatever the mode
+	// Every and Rows hold results back that may still change: for so many microseconds
+	// of the clock, or until so many more rows have come. 0 holds nothing back.
+	Every, Rows int64
 }
 
 // Stage is a tree of operators that runs as tasks.

@@ -114,7 +114,11 @@ func (n *Window) String() string {
 }
 
 func (n *PartialAggregate) String() string {
-	return "PartialAggregate by [" + list(n.Keys) + "] [" + aggs(n.Aggs) + "]"
+	s := "PartialAggregate by [" + list(n.Keys) + "] [" + aggs(n.Aggs) + "]"
+	if n.Signed {
+		s += " signed"
+	}
+	return s
 }
 
 func (n *FinalAggregate) String() string {
@@ -132,6 +136,9 @@ func (n *StatefulAggregate) String() string {
 		if n.EndShift != 0 {
 			s += " + " + micros(n.EndShift)
 		}
+	}
+	if n.Signed {
+		s += " signed"
 	}
 	if n.Having != nil {
 		s += " having " + n.Having.String()

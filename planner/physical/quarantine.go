@@ -6,7 +6,7 @@ import "github.com/apache/arrow-go/v18/arrow"
 // or of rows that cannot be computed.
 type Quarantine struct {
 	Source  string        // "" for rows that cannot be computed
-	Table   string        // of the source, for the column "source"
+	Table   string        // of the source, for the column "source"; "" for rows that cannot be computed
 	Sink    string        // of the plan: takes the rows with the batch
 	Columns []int         // of QuarantineSchema, that the sink's table has
 	Schema  *arrow.Schema // of these under the table's own names

@@ -44,6 +44,10 @@ type Consolidate struct {
 	Input  Node
 	Keys   []int // positions; all rows have one key if there are none
 	Before bool  // put out UpdateBefore, too
+	// Rows are told apart by all their values and may come several times; there is
+	// no key. Those that are left are inserted and deleted. Equal rows of different
+	// tasks do not meet: what one operator puts out and takes back took one way.
+	Rows bool
 }
 
 func (*Recompute) node()   {}
@@ -88,6 +92,9 @@ func (n *Consolidate) String() string {
 	names := make([]string, len(n.Keys))
 	for i, k := range n.Keys {
 		names[i] = n.Schema().Field(k).Name
+	}
+	if n.Rows {
+		return "Consolidate rows"
 	}
 	s := "Consolidate [" + strings.Join(names, ", ") + "]"
 	if n.Before {

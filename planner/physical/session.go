@@ -23,6 +23,7 @@ type OpenSessions struct {
 	Input     Node // it only grows
 	Partition []expr.Expr
 	Time, End expr.Expr
+	Shift     int64 // microseconds that a session is kept past its end
 	Final     bool
 	Operator  string
 	Out       *arrow.Schema // with the change column unless Final
@@ -47,6 +48,9 @@ func (n *Sessions) String() string {
 
 func (n *OpenSessions) String() string {
 	s := "OpenSessions " + n.Operator + " by [" + list(n.Partition) + "] " + n.Time.String() + " to " + n.End.String()
+	if n.Shift != 0 {
+		s += " + " + micros(n.Shift)
+	}
 	if n.Final {
 		s += " final"
 	}

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/cespare/xxhash/v2"
 
@@ -23,6 +24,32 @@ import (
 type Dir struct {
 	fs   vfsx.FS
 	path string
+
+	mu struct {
+		sync.Mutex
+		writing map[string]struct{} // files of runs that are not finished; Collect leaves them alone
+	}
+}
+
+// write notes or forgets that a file is being written.
+func (d *Dir) write(name string, on bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.mu.writing == nil {
+		d.mu.writing = map[string]struct{}{}
+	}
+	if on {
+		d.mu.writing[name] = struct{}{}
+	} else {
+		delete(d.mu.writing, name)
+	}
+}
+
+func (d *Dir) isWritten(name string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	_, ok := d.mu.writing[strings.TrimSuffix(name, vfsx.TempSuffix)]
+	return ok
 }
 
 // Open makes the folder if it is missing.
@@ -207,7 +234,8 @@ func (d *Dir) Verify(ctx context.Context, m statestore.Manifest) error {
 }
 
 // Collect deletes the files that no live manifest names and that are not newer
-// than all of them; those that a manifest in also names stay too. Nothing is
+// than all of them; those that a manifest in also names and those that are being
+// written through this Dir stay too. Nothing is
 // deleted when nothing is live. It is idempotent, so a crash half-way needs no
 // repair (C13).
 func (d *Dir) Collect(ctx context.Context, live, also []statestore.Manifest) error {
@@ -236,7 +264,7 @@ func (d *Dir) Collect(ctx context.Context, live, also []statestore.Manifest) err
 		if err := ctx.Err(); err != nil {
 			return context.Cause(ctx)
 		}
-		if v, ok := versionOf(name); !ok || keep[name] || v > newest {
+		if v, ok := versionOf(name); !ok || keep[name] || v > newest || d.isWritten(name) {
 			continue
 		}
 		if err := d.fs.Remove(d.fs.PathJoin(d.path, name)); err != nil && !errors.Is(err, os.ErrNotExist) {

@@ -33,6 +33,7 @@ type RunWriter struct {
 
 	cur   *runFile
 	parts []statestore.Part
+	names []string // of all files, which Collect must leave alone
 	rows  int64
 	err   error
 }
@@ -87,6 +88,8 @@ func (w *RunWriter) create() error {
 	}
 	name := fmt.Sprintf("%s.p%d.v%d.%s.%s", safeName(w.shard.Operator), w.shard.Partition, w.version, hex.EncodeToString(id[:]), runSuffix)
 	c := &runFile{name: name, path: w.d.fs.PathJoin(w.d.path, name)}
+	w.d.write(name, true)
+	w.names = append(w.names, name)
 	var err error
 	if c.f, err = w.d.fs.Create(c.path+vfsx.TempSuffix, vfsx.Unspecified); err != nil {
 		return err
@@ -124,7 +127,8 @@ func (w *RunWriter) finish() error {
 }
 
 // Finish makes the run durable (P1) and returns its files, none if there were no
-// rows. After an error nothing of it is left.
+// rows. After an error nothing of it is left. Until Finish returns Collect leaves
+// the files alone; from then on the caller has to name them.
 func (w *RunWriter) Finish() ([]statestore.Part, error) {
 	if w.err == nil && w.cur != nil {
 		w.err = w.finish()
@@ -138,7 +142,15 @@ func (w *RunWriter) Finish() ([]statestore.Part, error) {
 	}
 	parts := w.parts
 	w.parts = nil
+	w.forget()
 	return parts, nil
+}
+
+func (w *RunWriter) forget() {
+	for _, n := range w.names {
+		w.d.write(n, false)
+	}
+	w.names = nil
 }
 
 // Abandon removes what was written; after Finish it does nothing. What cannot be
@@ -154,6 +166,7 @@ func (w *RunWriter) Abandon() {
 	}
 	w.d.Remove(w.parts)
 	w.parts = nil
+	w.forget()
 	if w.err == nil {
 		w.err = errors.New("the run was abandoned")
 	}

@@ -77,8 +77,8 @@ var kinds = []kind{
 		log, _ := pick(w, "ck/q/log/*.log", 0)
 		return filepath.Join(w.dir, "ck/q/sources/events#0/files.log"), log
 	}},
-	{name: "snapshot", files: glob("ck/q/state/*.snap", 0)},
-	{name: "change file", files: glob("ck/q/state/*.chg", 0)},
+	{name: "run", files: glob("ck/q/state/*.run", 0)},
+	{name: "another run", files: glob("ck/q/state/*.run", 1)},
 	{name: "all state", files: func(*world) (string, string) { return "", "" }, only: "totals"},
 	{name: "newest manifest", files: glob("out/_sluice/*/manifests/*", 0)},
 	{name: "older manifest", files: glob("out/_sluice/*/manifests/*", 2), only: "windows totals"},

@@ -1,0 +1,80 @@
+package planner
+
+import (
+	"strings"
+	"time"
+
+	"github.com/sluice-stream/sluice/planner/physical"
+)
+
+// restate lets every operator of a plan take rows that come up to a length of time
+// too late, and keep for as long what they belong to. What holds results back until
+// the watermark is as it was: they come out on time, and are corrected then.
+func (b *builder) restate() error {
+	if b.opts.Restate <= 0 {
+		return nil
+	}
+	r := restater{by: b.opts.Restate.Microseconds()}
+	for _, s := range b.plan.Stages {
+		r.node(s.Root)
+	}
+	if r.err == nil && !r.some {
+		return refuse("LATE RESTATE UNTIL "+b.opts.Restate.Round(time.Microsecond).String(), "nothing in it is closed by a watermark, so that no row is late")
+	}
+	return r.err
+}
+
+// restater changes the nodes of a plan in the making, each of which is in it once.
+type restater struct {
+	by   int64
+	some bool
+	err  error
+}
+
+func (r *restater) node(n physical.Node) {
+	by := func(us *int64) { *us += r.by; r.some = true }
+	switch n := n.(type) {
+	case *physical.LateFilter:
+		if strings.HasPrefix(n.Operator, processName) {
+			r.refuse(n.Operator, "what a processor has put out is its own; let it take late rows itself")
+		}
+		by(&n.Shift)
+	case *physical.StatefulAggregate:
+		if n.EndKey >= 0 {
+			by(&n.EndShift)
+		}
+	case *physical.Recompute:
+		if n.EndKey >= 0 {
+			by(&n.EndShift)
+		}
+	case *physical.MarkFirst:
+		if n.EndKey >= 0 {
+			by(&n.EndShift)
+		}
+	case *physical.OpenSessions:
+		by(&n.Shift)
+	case *physical.FirstWithin:
+		by(&n.Delay)
+	case *physical.IntervalJoin:
+		for i, keep := range n.Keep {
+			if keep != nil {
+				longer := *keep
+				by(&longer)
+				n.Keep[i] = &longer
+			}
+		}
+	case *physical.OverTime, *physical.Versions:
+		r.refuse(n.String(), "a row comes out once, when the watermark has passed it")
+	case *physical.StatefulMatch:
+		r.refuse(n.String(), "a match that has come out is not taken back")
+	}
+	for _, in := range n.Inputs() {
+		r.node(in)
+	}
+}
+
+func (r *restater) refuse(what, why string) {
+	if r.err == nil {
+		r.err = refuse("LATE RESTATE over "+what, why)
+	}
+}

@@ -1,0 +1,104 @@
+package tiered
+
+import (
+	"cmp"
+	"slices"
+	"unsafe"
+
+	"github.com/sluice-stream/sluice/statestore/mem"
+)
+
+// evictBytesMin is the least that is worth a run.
+const evictBytesMin = 256 << 10
+
+// evictSome pushes rows out, the largest shards first, until enough is on its way.
+// What fails stays in memory: batches go on while there is room, and spill or fail
+// with the reason when there is none.
+func (s *Store) evictSome() {
+	if !s.pool.crowded() {
+		return
+	}
+	type victim struct {
+		sh   *shard
+		cost int64
+	}
+	var all []victim
+	for _, sh := range s.shards() {
+		sh.mu.Lock()
+		if v := sh.newestLocked(); v != nil && v.cost() >= min(evictBytesMin, s.pool.hotMax()/8) && !sh.mu.evict {
+			all = append(all, victim{sh, v.cost()})
+		}
+		sh.mu.Unlock()
+	}
+	slices.SortStableFunc(all, func(a, b victim) int { return cmp.Compare(b.cost, a.cost) })
+	going := int64(0)
+	for _, v := range all {
+		if s.ctx.Err() != nil || !s.pool.above(leftPercent, -going) {
+			return
+		}
+		if s.evict(v.sh) == nil {
+			going += v.cost
+		}
+	}
+}
+
+// evict writes what the newest version of a shard has changed and lets its rows go.
+func (s *Store) evict(sh *shard) error {
+	sh.saving.Lock()
+	defer sh.saving.Unlock()
+	sh.mu.Lock()
+	v := sh.newestLocked()
+	sh.mu.Unlock()
+	if v == nil {
+		return nil
+	}
+	b, err := s.flush(s.ctx, sh, v)
+	if err != nil {
+		return err
+	}
+	sh.mu.Lock()
+	sh.mu.evict = true
+	if sh.mu.running == 0 {
+		sh.letGoLocked(s)
+	}
+	sh.mu.Unlock()
+	s.unpin(sh, b)
+	return nil
+}
+
+// letGoLocked replaces the newest version by one whose tree has nothing but what
+// has changed since the last run. The trees of older versions stay until those are
+// pruned. Nobody may have begun from it: that one would carry the old tree on.
+func (sh *shard) letGoLocked(s *Store) {
+	sh.mu.evict = false
+	v := sh.newestLocked()
+	if v == nil {
+		return
+	}
+	keys, all := v.node.changes()
+	if all || len(keys) > v.tree.Len()/2 {
+		return // as good as everything has changed since
+	}
+	under := v.node.root().base
+	w := *v
+	w.complete, w.read, w.tree, w.heap, w.gen = false, under, mem.NewTree(), 0, &generation{}
+	to, from := w.tree.Cursor(), v.tree.Cursor()
+	slices.Sort(keys)
+	for _, k := range slices.Compact(keys) {
+		key := unsafe.Slice(unsafe.StringData(k), len(k))
+		_, at := to.Place(key)
+		if r := from.Find(k); r != nil {
+			to.Set(at, false, key, r.Value(), r.Mark())
+			w.heap += int64(len(key) + len(r.Value()))
+		} else if len(under.levels) > 0 {
+			to.Set(at, false, key, nil, deadMark)
+			w.heap += int64(len(key))
+		}
+	}
+	sh.mu.versions[len(sh.mu.versions)-1] = &w
+	s.counts.evictions.Add(1)
+	s.chargeLocked(sh)
+}
+
+// deadMark is that of a deleted row of no transaction that may still run.
+const deadMark = deadBit

@@ -1,0 +1,177 @@
+package tiered
+
+import (
+	"context"
+	"errors"
+
+	"github.com/sluice-stream/sluice/batch"
+)
+
+// Runs are merged by size: as soon as mergeWidth of about the same size lie over
+// each other they become one, of the next size. So there are less than mergeWidth
+// of each size, and a row is written again once for each size up to that of the
+// state. When all other runs together are as large as the oldest, everything
+// becomes one run: what has been replaced takes at most as much again.
+const (
+	mergeWidth = 10
+	sizeStep   = 10
+	sizeMin    = 64 << 10 // runs below are of one size
+	levelsMax  = 40
+)
+
+// sizeOf is the size class of a run.
+func sizeOf(bytes int64) int {
+	n := 0
+	for b := bytes / sizeMin; b > 0; b /= sizeStep {
+		n++
+	}
+	return n
+}
+
+// pick returns which runs are to be merged, as from and to; none if from is to.
+func pick(levels []*level) (from, to int) {
+	n := len(levels)
+	if n < 2 {
+		return 0, 0
+	}
+	if levels[0].bytes > sizeMin && sum(levels[1:]) >= levels[0].bytes {
+		return 0, n
+	}
+	// A run counts as large as the largest above it: it is merged with those.
+	size := 0
+	to = n
+	for i := n - 1; i >= 0; i-- {
+		if c := sizeOf(levels[i].bytes); c > size {
+			size, to = c, i+1
+		}
+		if to-i >= mergeWidth {
+			for i > 0 && sizeOf(levels[i-1].bytes) <= size {
+				i--
+			}
+			if i > 0 && sum(levels[i:to]) > levels[0].bytes/2 {
+				return 0, n // soon all would be merged: this is once less
+			}
+			return i, to
+		}
+	}
+	if n > levelsMax {
+		return n - levelsMax/2, n
+	}
+	return 0, 0
+}
+
+func sum(levels []*level) int64 {
+	n := int64(0)
+	for _, l := range levels {
+		n += l.bytes
+	}
+	return n
+}
+
+// mergeSome merges runs until none are to be merged.
+func (s *Store) mergeSome() {
+	s.merging.Lock()
+	defer s.merging.Unlock()
+	for again := true; again; {
+		again = false
+		for _, sh := range s.shards() {
+			if s.ctx.Err() != nil {
+				return
+			}
+			// What fails is tried again after the next run.
+			did, err := s.merge(s.ctx, sh)
+			again = again || did && err == nil
+		}
+	}
+}
+
+// merge merges some runs of a shard's newest version, if it has come to that.
+func (s *Store) merge(ctx context.Context, sh *shard) (bool, error) {
+	sh.mu.Lock()
+	v := sh.newestLocked()
+	if v == nil {
+		sh.mu.Unlock()
+		return false, nil
+	}
+	b := v.node.root().base
+	from, to := pick(b.levels)
+	if from == to {
+		sh.mu.Unlock()
+		return false, nil
+	}
+	sh.pinLocked(b)
+	sh.mu.Unlock()
+	old := b.levels[from:to]
+	by, err := s.mergeLevels(ctx, sh, old, from == 0)
+	sh.mu.Lock()
+	if err == nil {
+		sh.replaceLocked(old, by, from == 0)
+		s.counts.merges.Add(1)
+		if by != nil {
+			s.counts.mergeBytes.Add(by.bytes)
+			sh.unpinLocked(by.alone)
+		}
+		sh.mu.stale = true
+	}
+	sh.unpinLocked(b)
+	gone := sh.sweepLocked()
+	sh.mu.Unlock()
+	s.drop(gone)
+	return err == nil, err
+}
+
+// replaceLocked puts a run in the place of others wherever they are.
+func (sh *shard) replaceLocked(old []*level, by *level, bottom bool) {
+	done := map[*base]*base{}
+	of := func(b *base) *base {
+		if n, ok := done[b]; ok {
+			return n
+		}
+		n := b.replaced(old, by, bottom)
+		if n == nil {
+			n = b
+		}
+		done[b] = n
+		return n
+	}
+	for _, v := range sh.mu.versions {
+		r := v.node.root()
+		if done[r.base] == nil || of(r.base) != r.base {
+			r.base = of(r.base)
+			done[r.base] = r.base
+		}
+		if !v.complete {
+			v.read = of(v.read)
+		}
+	}
+}
+
+// mergeLevels writes the rows of several runs as one. Over nothing, deleted rows
+// need not be kept.
+func (s *Store) mergeLevels(ctx context.Context, sh *shard, old []*level, bottom bool) (_ *level, err error) {
+	stack, err := s.stack(sh, old)
+	if err != nil {
+		return nil, err
+	}
+	version := batch.None
+	for _, l := range stack {
+		for _, sl := range l {
+			version = max(version, sl.File.Version)
+		}
+	}
+	w := s.dir.NewRun(ctx, sh.name, version, s.opt.FileBytes)
+	defer w.Abandon()
+	rows := stack.Rows()
+	ok, err := rows.Seek(nil)
+	for ; ok && err == nil; ok, err = rows.Next() {
+		if d := rows.Deleted(); !d || !bottom {
+			if err = w.Put(rows.Key(), rows.Value(), d); err != nil {
+				break
+			}
+		}
+	}
+	if err = errors.Join(err, rows.Close()); err != nil {
+		return nil, err
+	}
+	return s.finish(sh, w)
+}

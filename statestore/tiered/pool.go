@@ -1,0 +1,147 @@
+package tiered
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"github.com/sluice-stream/sluice/internal/memory"
+	"github.com/sluice-stream/sluice/statestore/run"
+)
+
+// PoolOptions configure a Pool. The zero value has no limits.
+type PoolOptions struct {
+	// Budget is that of the process. What state takes in memory, and the cache of
+	// blocks, count in it.
+	Budget *memory.Budget
+	// HotBytesMax is how much of it rows in memory may take; default two fifths of
+	// the budget's limit, without a limit no end. Less reads more from disk.
+	HotBytesMax int64
+	// CacheBytes is the size of the cache of blocks, which is made when a run is
+	// read first; default an eighth of the limit, at most 1 GiB.
+	CacheBytes int64
+}
+
+// Pool is the room in memory that the stores of a process share.
+type Pool struct {
+	opt PoolOptions
+	hot atomic.Int64 // bytes of rows in memory, of all stores
+
+	mu struct {
+		sync.Mutex
+		cache   *run.Cache
+		tracker *memory.Tracker
+		stores  map[*Store]struct{}
+	}
+}
+
+// Parts of the room for rows, in percent: above wakePercent stores begin to push
+// rows out until leftPercent is left; above hardPercent a batch does so itself.
+const (
+	wakePercent = 80
+	leftPercent = 40
+	hardPercent = 125
+)
+
+const (
+	cacheBytesMin = 1 << 20
+	cacheBytesMax = 1 << 30
+	cacheBytes    = 256 << 20 // without a limit
+)
+
+// NewPool makes a pool.
+func NewPool(opt PoolOptions) *Pool {
+	p := &Pool{opt: opt}
+	p.mu.stores = map[*Store]struct{}{}
+	return p
+}
+
+// Close frees the cache. The stores are closed before.
+func (p *Pool) Close() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.mu.cache != nil {
+		p.mu.cache.Close()
+		p.mu.cache = nil
+	}
+	if p.mu.tracker != nil {
+		p.mu.tracker.Close()
+		p.mu.tracker = nil
+	}
+}
+
+// Hot is how many bytes of rows are in memory.
+func (p *Pool) Hot() int64 { return p.hot.Load() }
+
+// hotMax is the room for rows in memory, 0 for no end.
+func (p *Pool) hotMax() int64 {
+	if p.opt.HotBytesMax > 0 {
+		return p.opt.HotBytesMax
+	}
+	if p.opt.Budget == nil {
+		return 0
+	}
+	return p.opt.Budget.Limit() / 5 * 2
+}
+
+// above reports whether rows take more than a part of their room, with more to come.
+func (p *Pool) above(percent, more int64) bool {
+	room := p.hotMax()
+	return room > 0 && p.hot.Load()+more > room/100*percent
+}
+
+// crowded reports whether rows should go: they take most of their room, or the
+// process is short of memory and they take more than their least share.
+func (p *Pool) crowded() bool {
+	if p.above(wakePercent, 0) {
+		return true
+	}
+	return p.opt.Budget != nil && p.opt.Budget.UnderPressure() && p.above(leftPercent/2, 0)
+}
+
+// blocks returns the cache, which the first one who reads a run makes.
+func (p *Pool) blocks() *run.Cache {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.mu.cache != nil {
+		return p.mu.cache
+	}
+	size := p.opt.CacheBytes
+	if size <= 0 {
+		size = cacheBytes
+		if p.opt.Budget != nil && p.opt.Budget.Limit() > 0 {
+			size = p.opt.Budget.Limit() / 8
+		}
+	}
+	size = min(max(size, cacheBytesMin), cacheBytesMax)
+	if p.opt.Budget != nil {
+		p.mu.tracker = p.opt.Budget.Child("blocks of state", 0)
+		// A process that is short of memory now has a small cache for good: it
+		// would be short with a large one, too.
+		for p.mu.tracker.Reserve(size) != nil && size > cacheBytesMin {
+			size = max(size/2, cacheBytesMin)
+		}
+	}
+	p.mu.cache = run.NewCache(size)
+	return p.mu.cache
+}
+
+func (p *Pool) join(s *Store) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.mu.stores[s] = struct{}{}
+}
+
+func (p *Pool) leave(s *Store) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.mu.stores, s)
+}
+
+// wake asks all stores to push rows out.
+func (p *Pool) wake() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for s := range p.mu.stores {
+		s.evictions.ask()
+	}
+}

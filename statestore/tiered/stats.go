@@ -1,0 +1,57 @@
+package tiered
+
+import (
+	"sync/atomic"
+
+	"github.com/sluice-stream/sluice/batch"
+)
+
+// counters count what the store has done about memory.
+type counters struct {
+	spills, evictions, merges atomic.Int64
+	runBytes                  atomic.Int64 // written as runs of changes
+	mergeBytes                atomic.Int64 // written by merges
+}
+
+// Counts is what a store has done since it was opened.
+type Counts struct {
+	Spills     int64 // batches that wrote a run because their own changes had no room
+	Evictions  int64 // shards whose rows were let go from memory
+	Merges     int64 // runs made of others
+	RunBytes   int64 // bytes of runs of changes, for checkpoints and evictions
+	MergeBytes int64 // bytes of merged runs
+}
+
+// Counts tells what the store has done.
+func (s *Store) Counts() Counts {
+	c := &s.counts
+	return Counts{Spills: c.spills.Load(), Evictions: c.evictions.Load(), Merges: c.merges.Load(),
+		RunBytes: c.runBytes.Load(), MergeBytes: c.mergeBytes.Load()}
+}
+
+// ShardUse is what the newest version of a shard holds, and where.
+type ShardUse struct {
+	Shard    batch.Shard
+	Version  batch.ID
+	Rows     int64
+	Bytes    int64 // of keys and values
+	Hot      int64 // bytes that rows in memory take, of all kept versions
+	Cold     int64 // bytes of the runs that it is built on
+	Runs     int
+	Complete bool // nothing is read from the runs
+}
+
+// Use tells what each shard holds, in the order of their names.
+func (s *Store) Use() []ShardUse {
+	var out []ShardUse
+	for _, sh := range s.shards() {
+		sh.mu.Lock()
+		if v := sh.newestLocked(); v != nil {
+			b := v.node.root().base
+			out = append(out, ShardUse{Shard: sh.name, Version: v.id, Rows: v.state.Rows, Bytes: v.state.Bytes,
+				Hot: sh.mu.charged, Cold: b.bytes(), Runs: len(b.levels), Complete: v.complete})
+		}
+		sh.mu.Unlock()
+	}
+	return out
+}

@@ -1,0 +1,393 @@
+package tiered
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"fmt"
+	"slices"
+	"unsafe"
+
+	"github.com/zeebo/xxh3"
+
+	"github.com/sluice-stream/sluice/batch"
+	"github.com/sluice-stream/sluice/statestore"
+	"github.com/sluice-stream/sluice/statestore/mem"
+	"github.com/sluice-stream/sluice/statestore/run"
+)
+
+// txn changes a copy-on-write copy of its base's tree in place.
+type txn struct {
+	store *Store
+	shard *shard
+	from  *version
+	next  batch.ID
+	tree  *mem.Tree // nil after Seal and Discard
+	at    mem.Cursor
+	heap  int64
+	mark  int64 // of rows that this transaction has written
+
+	complete bool
+	read     *base       // under the tree, if it is not complete
+	look     *run.Lookup // in read; nil if the tree is complete
+	pinned   *base
+	prev     *node // what the next node follows, if not from's
+	gen      *generation
+
+	state  statestore.Version
+	groups []statestore.Version
+	mine   bool // groups is a copy
+
+	track   bool // note changed keys
+	changed []string
+	// pending are keys that were changed without a look at the row under the tree:
+	// it is subtracted from the state before the version is sealed (G4).
+	pending []string
+
+	checkAt  int64 // heap at which memory is looked at again
+	reserved int64
+	scanning bool
+	scratch  []byte
+}
+
+var _ statestore.Txn = (*txn)(nil)
+
+// checkBytes is how much a transaction's tree grows between two looks at memory.
+const checkBytes = 4 << 20
+
+// Marks of rows: that of the transaction that wrote it, and whether the row is
+// deleted. A row that was only read carries readMark.
+const (
+	deadBit  = 1
+	readMark = -2
+)
+
+func dead(r *mem.Row) bool { return r.Mark() >= 0 && r.Mark()&deadBit != 0 }
+
+// open makes ready to look under the tree.
+func (t *txn) open(ctx context.Context) error {
+	stack, err := t.store.stack(t.shard, t.read.levels)
+	if err != nil {
+		return err
+	}
+	t.look = stack.Lookup(ctx)
+	return nil
+}
+
+// Get visits the value of each key that exists, in the order of keys.
+func (t *txn) Get(keys [][]byte, visit func(i int, value []byte) error) error {
+	if err := t.usable("get"); err != nil {
+		return err
+	}
+	for i, k := range keys {
+		value, ok, err := t.find(k)
+		if err != nil {
+			return fmt.Errorf("read state of shard %s: %w", t.shard.name, err)
+		}
+		if !ok {
+			continue
+		}
+		if err := visit(i, value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// find returns a row's value. One from a run is kept in the tree, because it is
+// likely to be written next.
+func (t *txn) find(key []byte) (value []byte, ok bool, err error) {
+	r, at := t.at.Place(key)
+	if r != nil {
+		return r.Value(), !dead(r), nil
+	}
+	if t.look == nil {
+		return nil, false, nil
+	}
+	if value, ok, err = t.look.Get(key); err != nil || !ok {
+		return nil, false, err
+	}
+	if t.scanning {
+		return bytes.Clone(value), true, nil
+	}
+	k := t.at.Set(at, false, key, value, readMark)
+	t.heap += int64(len(key) + len(value))
+	// The row's text lies behind its key.
+	value = unsafe.Slice(unsafe.StringData(k), len(key)+len(value))[len(key):]
+	return value, true, t.grown()
+}
+
+// Scan visits the rows with start <= key < end in key order.
+func (t *txn) Scan(start, end []byte, visit func(key, value []byte) (bool, error)) error {
+	if err := t.usable("scan"); err != nil {
+		return err
+	}
+	t.scanning = true
+	defer func() { t.scanning = false }()
+	if t.look != nil && len(t.read.levels) > 0 {
+		return t.scanBoth(start, end, visit)
+	}
+	var err error
+	at := t.tree.Cursor()
+	at.From(start, func(r *mem.Row) bool {
+		k := r.Key()
+		if end != nil && bytes.Compare(k, end) >= 0 {
+			return false
+		}
+		if dead(r) {
+			return true
+		}
+		var more bool
+		more, err = visit(k, r.Value())
+		return more && err == nil
+	})
+	return err
+}
+
+// scanBoth visits the rows of the tree and those under it.
+func (t *txn) scanBoth(start, end []byte, visit func(key, value []byte) (bool, error)) (err error) {
+	stack, err := t.store.stack(t.shard, t.read.levels)
+	if err != nil {
+		return fmt.Errorf("read state of shard %s: %w", t.shard.name, err)
+	}
+	rows := stack.Rows()
+	defer func() {
+		if e := rows.Close(); err == nil {
+			err = e
+		}
+	}()
+	under, err := rows.Seek(start)
+	if err != nil {
+		return fmt.Errorf("read state of shard %s: %w", t.shard.name, err)
+	}
+	stopped := false
+	// upTo visits what lies under the tree below a key, and passes over that key.
+	upTo := func(key []byte) error {
+		for under && !stopped {
+			c := -1
+			if key != nil {
+				c = bytes.Compare(rows.Key(), key)
+			}
+			if c > 0 || end != nil && bytes.Compare(rows.Key(), end) >= 0 {
+				return nil
+			}
+			if c < 0 && !rows.Deleted() {
+				more, err := visit(rows.Key(), rows.Value())
+				if stopped = !more; err != nil || stopped {
+					return err
+				}
+			}
+			var err error
+			if under, err = rows.Next(); err != nil {
+				return fmt.Errorf("read state of shard %s: %w", t.shard.name, err)
+			}
+		}
+		return nil
+	}
+	at := t.tree.Cursor()
+	at.From(start, func(r *mem.Row) bool {
+		k := r.Key()
+		if end != nil && bytes.Compare(k, end) >= 0 {
+			return false
+		}
+		if err = upTo(k); err != nil || stopped {
+			return false
+		}
+		if dead(r) {
+			return true
+		}
+		var more bool
+		more, err = visit(k, r.Value())
+		stopped = !more
+		return more && err == nil
+	})
+	if err == nil && !stopped {
+		err = upTo(nil)
+	}
+	return err
+}
+
+// Put sets a row.
+func (t *txn) Put(key, value []byte) error {
+	if err := t.changeable(key); err != nil {
+		return err
+	}
+	r, at := t.at.Place(key)
+	g := t.group(key)
+	noted := r != nil && r.Mark()&^deadBit == t.mark
+	there := r != nil
+	switch {
+	case there && !dead(r):
+		if string(r.Value()) == string(value) {
+			return nil // nothing to write, nothing to checkpoint
+		}
+		old := r.Value()
+		h := t.hash(key, old)
+		t.state.Digest, g.Digest = t.state.Digest.Sub(h), g.Digest.Sub(h)
+		t.count(g, 0, int64(len(value)-len(old)))
+		t.heap += int64(len(value) - len(old))
+	case there:
+		t.count(g, 1, int64(len(key)+len(value)))
+		t.heap += int64(len(value))
+	default:
+		t.count(g, 1, int64(len(key)+len(value)))
+		t.heap += int64(len(key) + len(value))
+	}
+	h := t.hash(key, value)
+	t.state.Digest, g.Digest = t.state.Digest.Add(h), g.Digest.Add(h)
+	k := t.at.Set(at, there, key, value, t.mark)
+	if t.track && !noted {
+		t.changed = append(t.changed, k)
+	}
+	if !there && t.look != nil {
+		t.pending = append(t.pending, k)
+	}
+	return t.grown()
+}
+
+// Delete removes a row; one that is not there is no error.
+func (t *txn) Delete(key []byte) error {
+	if err := t.changeable(key); err != nil {
+		return err
+	}
+	r, at := t.at.Place(key)
+	if r != nil && dead(r) || r == nil && t.look == nil {
+		return nil
+	}
+	noted := r != nil && r.Mark() == t.mark
+	if r != nil {
+		g := t.group(key)
+		h := t.hash(key, r.Value())
+		t.state.Digest, g.Digest = t.state.Digest.Sub(h), g.Digest.Sub(h)
+		n := int64(len(key) + len(r.Value()))
+		t.count(g, -1, -n)
+		t.heap -= n
+	}
+	if t.look == nil {
+		t.at.Remove(at)
+		if t.track && !noted {
+			t.changed = append(t.changed, string(key))
+		}
+		return nil
+	}
+	k := t.at.Set(at, r != nil, key, nil, t.mark|deadBit)
+	t.heap += int64(len(key))
+	if t.track && !noted {
+		t.changed = append(t.changed, k)
+	}
+	if r == nil {
+		t.pending = append(t.pending, k)
+	}
+	return t.grown()
+}
+
+// group returns the counters of a key's group, to be changed.
+func (t *txn) group(key []byte) *statestore.Version {
+	if !t.mine {
+		t.groups, t.mine = slices.Clone(t.groups), true
+	}
+	return &t.groups[int(key[0])-t.shard.name.FirstGroup]
+}
+
+func (t *txn) count(g *statestore.Version, rows, size int64) {
+	t.state.Rows += rows
+	t.state.Bytes += size
+	g.Rows += rows
+	g.Bytes += size
+}
+
+// hash is that of a row: the key's length keeps ("a","bc") and ("ab","c") apart.
+func (t *txn) hash(key, value []byte) batch.Digest {
+	b := binary.AppendUvarint(t.scratch[:0], uint64(len(key)))
+	b = append(b, key...)
+	b = append(b, value...)
+	t.scratch = b
+	h := xxh3.Hash128(b)
+	return batch.Digest{Hi: h.Hi, Lo: h.Lo}
+}
+
+// settle subtracts from the state what the pending keys have under the tree.
+func (t *txn) settle() error {
+	if len(t.pending) == 0 {
+		return nil
+	}
+	slices.Sort(t.pending) // neighbours lie in one block
+	for _, k := range t.pending {
+		key := unsafe.Slice(unsafe.StringData(k), len(k))
+		old, ok, err := t.look.Get(key)
+		if err != nil {
+			return fmt.Errorf("read state of shard %s: %w", t.shard.name, err)
+		}
+		if ok {
+			g := t.group(key)
+			h := t.hash(key, old)
+			t.state.Digest, g.Digest = t.state.Digest.Sub(h), g.Digest.Sub(h)
+			t.count(g, -1, -int64(len(key)+len(old)))
+			continue
+		}
+		if r, at := t.at.Place(key); r != nil && dead(r) {
+			t.at.Remove(at) // there was nothing to delete
+			t.heap -= int64(len(key))
+		}
+	}
+	t.pending = nil
+	return nil
+}
+
+// Seal makes the changes version base+1.
+func (t *txn) Seal(ctx context.Context) (statestore.Version, error) {
+	if err := t.usable("seal"); err != nil {
+		return statestore.Version{}, err
+	}
+	defer t.Discard()
+	if err := t.settle(); err != nil {
+		return statestore.Version{}, fmt.Errorf("seal version %d: %w", t.next, err)
+	}
+	return t.store.seal(ctx, t)
+}
+
+// Discard throws the changes away. After Seal it does nothing.
+func (t *txn) Discard() {
+	if t.tree == nil {
+		return
+	}
+	t.tree, t.at, t.changed, t.pending, t.scratch = nil, mem.Cursor{}, nil, nil, nil
+	if t.look != nil {
+		_ = t.look.Close() // nothing was written to it
+		t.look = nil
+	}
+	t.release()
+	sh := t.shard
+	sh.mu.Lock()
+	sh.mu.running--
+	if t.pinned != nil {
+		sh.unpinLocked(t.pinned)
+		t.pinned = nil
+	}
+	gone := sh.sweepLocked()
+	sh.mu.Unlock()
+	t.store.drop(gone)
+}
+
+func (t *txn) usable(what string) error {
+	switch {
+	case t.tree == nil:
+		return fmt.Errorf("%s in batch %d on shard %s: it was sealed or discarded", what, t.next, t.shard.name)
+	case t.scanning && what != "get":
+		return fmt.Errorf("%s in batch %d on shard %s: a scan is under way", what, t.next, t.shard.name)
+	}
+	return nil
+}
+
+// changeable refuses a key that belongs to another shard: it would be lost when
+// the shard is cut anew.
+func (t *txn) changeable(key []byte) error {
+	if t.tree == nil || t.scanning {
+		return t.usable("change")
+	}
+	s := &t.shard.name
+	if len(key) == 0 || int(key[0]) < s.FirstGroup || int(key[0]) >= s.EndGroup {
+		return fmt.Errorf("change shard %s of key groups %d to %d: the key %x is of another group", s, s.FirstGroup, s.EndGroup, key)
+	}
+	return nil
+}

@@ -1,0 +1,147 @@
+package tiered
+
+import (
+	"slices"
+	"sync"
+
+	"github.com/sluice-stream/sluice/batch"
+	"github.com/sluice-stream/sluice/statestore"
+	"github.com/sluice-stream/sluice/statestore/mem"
+	"github.com/sluice-stream/sluice/statestore/run"
+)
+
+// version is sealed state. It is never written to: what changes for readers makes
+// another one of the same rows.
+type version struct {
+	id       batch.ID
+	tree     *mem.Tree
+	heap     int64 // bytes of keys and values in the tree
+	complete bool  // the tree holds every row
+	read     *base // what lies under the tree, if it is not complete
+	node     *node
+	state    statestore.Version
+	groups   []statestore.Version // by key group from the shard's first
+	gen      *generation
+}
+
+// generation is trees that share nodes: each was made from the one before.
+type generation struct{ _ byte }
+
+// rowOverhead is what a row takes in a tree besides its key and value: a string
+// header, the key's length and head, the mark, its share of half-full nodes, and
+// its place in a list of changes.
+const rowOverhead = 88
+
+// cost is what the version's tree takes.
+func (v *version) cost() int64 { return v.heap + int64(v.tree.Len())*rowOverhead }
+
+// whole is what the tree would take if it held every row.
+func whole(v statestore.Version) int64 { return v.Bytes + v.Rows*rowOverhead }
+
+// node is a link of the chain of changes (G2). It is guarded by its shard.
+type node struct {
+	keys []string // that the version changed
+	all  bool     // keys are not known: any may have changed
+	prev *node
+	base *base // if not nil, it holds everything through here, and the chain ends
+}
+
+// root is where the chain from n ends.
+func (n *node) root() *node {
+	for n.base == nil {
+		n = n.prev
+	}
+	return n
+}
+
+// changes lists the keys that have changed since the end of the chain. all says
+// that they are not known.
+func (n *node) changes() (keys []string, all bool) {
+	for ; n.base == nil; n = n.prev {
+		if n.all {
+			return nil, true
+		}
+		keys = append(keys, n.keys...)
+	}
+	return keys, false
+}
+
+// ended makes n the end of its chain.
+func (n *node) ended(b *base) { n.base, n.keys, n.all, n.prev = b, nil, false, nil }
+
+// base is runs over each other, the oldest first. It does not change.
+type base struct{ levels []*level }
+
+var noRuns = &base{}
+
+// with returns the base with another run on top, if there is one.
+func (b *base) with(l *level) *base {
+	if l == nil {
+		return b
+	}
+	return &base{levels: append(slices.Clip(b.levels), l)}
+}
+
+// replaced returns the base with one run in the place of several that follow each
+// other, or nil if they are not there. What was deleted may be gone from the new
+// run only if nothing lies under it.
+func (b *base) replaced(old []*level, by *level, bottom bool) *base {
+	at := slices.Index(b.levels, old[0])
+	if at < 0 || len(b.levels)-at < len(old) || !slices.Equal(b.levels[at:at+len(old)], old) || bottom && at > 0 {
+		return nil
+	}
+	out := slices.Clone(b.levels[:at])
+	if by != nil {
+		out = append(out, by)
+	}
+	return &base{levels: append(out, b.levels[at+len(old):]...)}
+}
+
+func (b *base) bytes() int64 { return sum(b.levels) }
+
+// level is a run: parts of files in key order.
+type level struct {
+	spans []span
+	bytes int64
+	alone *base // of this run only, to pin its files
+}
+
+// span is what a file has for the shard.
+type span struct {
+	file       *file
+	first, end int // key groups
+}
+
+func newLevel(spans []span) *level {
+	if len(spans) == 0 {
+		return nil
+	}
+	l := &level{spans: spans}
+	l.alone = &base{levels: []*level{l}}
+	for _, s := range spans {
+		l.bytes += s.file.part.Bytes
+	}
+	return l
+}
+
+// file is a file of a run, opened when it is read first.
+type file struct {
+	part  statestore.Part
+	named bool // a manifest names it; guarded by its shard
+
+	mu struct {
+		sync.Mutex
+		f *run.File
+	}
+}
+
+func (f *file) close() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.mu.f == nil {
+		return nil
+	}
+	open := f.mu.f
+	f.mu.f = nil
+	return open.Close()
+}
