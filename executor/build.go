@@ -119,6 +119,8 @@ func (b *builder) stateful(n physical.Node, in []Operator) (Operator, error) {
 		return newFirstWithin(n, in[0])
 	case *physical.Versions:
 		return newVersions(n, in, b.work)
+	case *physical.OverTime:
+		return newOverTime(n, in, b.work)
 	case *physical.MarkFirst:
 		return newMarkFirst(n, in[0])
 	case *physical.Emit:

@@ -28,6 +28,9 @@ func (b *builder) analyticOver(n *logical.Analytic, in *fragment) (*fragment, er
 		keys = append(keys, expr.SortKey{Expr: p, NullsFirst: true})
 	}
 	keys = append(keys, n.Order...)
+	if b.stateful(in) && n.AtWatermark && !in.changes {
+		return b.overTime(n, in, keys, 0)
+	}
 	if b.stateful(in) {
 		name, parts := b.operatorName("window", n), [][]expr.Expr{n.Partition}
 		c := closingBy([]logical.Node{n.Input}, parts)

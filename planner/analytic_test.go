@@ -1,11 +1,13 @@
 package planner
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/sluice-stream/sluice/planner/expr"
 	"github.com/sluice-stream/sluice/planner/logical"
+	"github.com/sluice-stream/sluice/planner/physical"
 )
 
 var routes = &logical.Table{Name: "routes", Schema: trips.Schema}
@@ -82,9 +84,9 @@ Stage 1 hash -> client
 }
 
 func TestAWindowFunctionOverAStream(t *testing.T) {
-	n := ranked(watermarked(), []string{"city"}, "ts")
+	n := ranked(watermarked(), []string{"city"}, "fare")
 	_, err := Build([]Output{{Node: n}}, Options{Stream: true})
-	if err == nil || !strings.Contains(err.Error(), `"Analytic by [city#1] order [ts#2] [row_number() AS n]" changes as rows come`) {
+	if err == nil || !strings.Contains(err.Error(), `"Analytic by [city#1] order [fare#3] [row_number() AS n]" changes as rows come`) {
 		t.Error(err)
 	}
 	if s := build(t, n, true, "changelog").Plan.String(); !strings.Contains(s, "Recompute window-") {
@@ -105,5 +107,74 @@ func TestARankOfChangingRowsReadsItsInputOnce(t *testing.T) {
 	top := &logical.Filter{Input: rank, Cond: compare("<=", col(rank, rank.Schema().Field(3).Name), &expr.Literal{Value: int64(2), DT: expr.TypeInt64})}
 	if p := build(t, top, true, "changelog").Plan; len(p.Sources) != 1 {
 		t.Errorf("%d sources:\n%s", len(p.Sources), p)
+	}
+}
+
+// lagged is lag(fare) by city in the order of time.
+func lagged(in logical.Node) *logical.Analytic {
+	return &logical.Analytic{
+		Input: in, Partition: []expr.Expr{col(in, "city")}, Order: []expr.SortKey{{Expr: col(in, "ts"), NullsFirst: true}},
+		Calls: []*expr.AnalyticCall{{Kind: expr.Lag, Args: []expr.Expr{col(in, "fare")}, N: 1, Name: "before", DT: expr.TypeDouble, Null: true}},
+	}
+}
+
+// TestWindowFunctionsWaitForTheWatermark: looking back they can be had in append
+// mode, and stay as they were where that is not asked for.
+func TestWindowFunctionsWaitForTheWatermark(t *testing.T) {
+	n := lagged(watermarked())
+	for _, mode := range []string{"append", "update"} {
+		q := build(t, n, true, mode)
+		if s := q.Plan.String(); !strings.Contains(s, "OverTime over-") || !strings.Contains(s, "keeps the last 1 rows") || !strings.Contains(s, "LateFilter ts#2") {
+			t.Errorf("%s:\n%s", mode, s)
+		}
+	}
+	if s := build(t, n, true, "changelog").Plan.String(); !strings.Contains(s, "Recompute window-") || strings.Contains(s, "LateFilter") {
+		t.Errorf("changelog:\n%s", s)
+	}
+	if s := build(t, hourly(n), true, "append").Plan.String(); strings.Contains(s, "OverTime") || !strings.Contains(s, "append closes by key 0") {
+		t.Errorf("below windows that close, late is what their end says:\n%s", s)
+	}
+	for name, change := range map[string]func(*logical.Analytic){
+		"looks ahead": func(a *logical.Analytic) { a.Calls[0].N = -1 },
+		"backwards":   func(a *logical.Analytic) { a.Order[0].Desc = true },
+		"not by time": func(a *logical.Analytic) { a.Order[0].Expr = col(a.Input, "fare") },
+		"counts the last": func(a *logical.Analytic) {
+			a.Calls[0] = &expr.AnalyticCall{Kind: expr.Ntile, N: 2, Name: "x", DT: expr.TypeInt64}
+		},
+	} {
+		a := lagged(watermarked())
+		change(a)
+		if _, err := Build([]Output{{Node: a, Sink: &physical.Sink{Name: "o", Table: "o", Mode: "append"}}}, Options{Stream: true}); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+}
+
+func TestTheFirstRowsInTimeAreKeptAlone(t *testing.T) {
+	rank := ranked(watermarked(), []string{"city"}, "ts")
+	rank.Order[0].NullsFirst = true
+	rank.Calls[0].Kind = expr.RowNumber
+	first := &logical.Filter{Input: rank, Cond: compare("<=", col(rank, rank.Schema().Field(4).Name), &expr.Literal{Value: int64(2), DT: expr.TypeInt64})}
+	if s := build(t, first, true, "append").Plan.String(); !strings.Contains(s, "keeps the first 2 rows") {
+		t.Errorf("\n%s", s)
+	}
+}
+
+// TestKeysOfWindows: the key of an upsert may be a structure of its parts, and of a
+// window of one size either end is enough.
+func TestKeysOfWindows(t *testing.T) {
+	agg := hourly(watermarked())
+	w := agg.Input
+	agg.Keys = append(agg.Keys, col(w, "window_end"))
+	agg.Names = append(agg.Names, "window_end")
+	both := &expr.Call{Func: &expr.Function{Name: "named_struct", Strict: true}, DT: expr.TypeString, Args: []expr.Expr{col(agg, "window_start"), col(agg, "window_end")}}
+	for name, es := range map[string][]expr.Expr{
+		"a structure": {col(agg, "city"), both, col(agg, "n")},
+		"its end":     {col(agg, "city"), col(agg, "window_end"), col(agg, "n")},
+	} {
+		p := &logical.Project{Input: agg, Exprs: es, Names: []string{"city", "w", "n"}}
+		if keys := slices.Sorted(slices.Values(build(t, p, true, "update").Plan.Sinks[0].Keys)); strings.Join(keys, " ") != "city w" {
+			t.Errorf("%s: key %v", name, keys)
+		}
 	}
 }

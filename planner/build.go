@@ -70,9 +70,9 @@ type Query struct {
 	Tables   map[string]*logical.Table // by source name
 }
 
-// Build plans a query. Errors are the user's: they say which operator cannot be
-// had in the mode asked for, and why.
-func Build(outputs []Output, opts Options) (*Query, error) {
+// buildWith plans a query whose outputs wait as is said. With an error it tells
+// which of them it is about.
+func buildWith(outputs []Output, opts Options, waits []wait) (*Query, int, error) {
 	b := &builder{
 		opts:   opts,
 		plan:   &physical.Plan{Zone: opts.Zone, Stream: opts.Stream},
@@ -104,34 +104,35 @@ func Build(outputs []Output, opts Options) (*Query, error) {
 		b.stats = stats.New(opts.Stats)
 		c.Stats = b.stats
 	}
-	for _, out := range outputs {
+	for i, out := range outputs {
 		n, err := rules.Optimize(c, out.Node)
 		if err != nil {
-			return nil, err
+			return nil, i, err
 		}
 		out.Node = n
+		b.waiting(&out, waits[i])
 		b.query.Outputs = append(b.query.Outputs, out)
-		if err := b.output(out); err != nil {
-			return nil, err
+		if err := b.output(out, waits[i].final); err != nil {
+			return nil, i, err
 		}
 	}
 	if err := b.restate(); err != nil {
-		return nil, err
+		return nil, len(outputs) - 1, err
 	}
 	if !opts.Stream {
 		b.dropUnread()
 	}
 	if id := unread(b.plan); id >= 0 {
-		return nil, invariants.Check(false, "stage %d is read by nobody:\n%s", id, b.plan)
+		return nil, 0, invariants.Check(false, "stage %d is read by nobody:\n%s", id, b.plan)
 	}
 	h := fnv.New64a()
 	fmt.Fprint(h, b.plan.String())
 	b.plan.Key = fmt.Sprintf("%016x", h.Sum64())
-	return b.query, nil
+	return b.query, 0, nil
 }
 
 // output plans one result down to its sink.
-func (b *builder) output(out Output) error {
+func (b *builder) output(out Output, final bool) error {
 	b.mode = "append"
 	if out.Sink != nil && out.Sink.Mode != "" {
 		b.mode = out.Sink.Mode
@@ -140,7 +141,7 @@ func (b *builder) output(out Output) error {
 	if b.hold, err = b.holdingOf(out.Sink); err != nil {
 		return err
 	}
-	if out.Sink != nil && out.Sink.Final && !b.hold.final {
+	if out.Sink != nil && out.Sink.Final && !b.hold.final || final {
 		b.mode = "append"
 	}
 	f, err := b.build(out.Node)
@@ -156,7 +157,7 @@ func (b *builder) output(out Output) error {
 		f = b.wholeOf(out.Node, f)
 	}
 	if f.changes && b.mode == "append" {
-		return refuseAppend(out.Node)
+		return &modeError{refuseAppend(out.Node), b.mode}
 	}
 	if out.Sink == nil {
 		b.close(f, physical.ToClient{})

@@ -42,7 +42,7 @@ func refuseAppend(n logical.Node) error {
 func (b *builder) keyed(n logical.Node, f *fragment, sink *physical.Sink) (*fragment, error) {
 	if _, _, ok := resultKey(f.root); ok {
 		if b.mode == "update" {
-			return f, updateKey(f.root, sink)
+			return f, updateKey(n, f.root, sink)
 		}
 		return f, nil
 	}
@@ -58,8 +58,8 @@ func (b *builder) keyed(n logical.Node, f *fragment, sink *physical.Sink) (*frag
 		}
 	}
 	if !ok && b.mode == "update" {
-		return nil, batch.UserErrorf("output mode update replaces rows by their key, and the result has none: "+
-			"declare a PRIMARY KEY for table %q, or use OUTPUT MODE complete or changelog", sink.Table)
+		return nil, &modeError{batch.UserErrorf("output mode update replaces rows by their key, and the result has none: "+
+			"declare a PRIMARY KEY for table %q, or use OUTPUT MODE complete or changelog", sink.Table), b.mode}
 	}
 	if !ok {
 		f = f.wrap(asChangelog(f.root))
@@ -97,8 +97,13 @@ func netted(root physical.Node) bool {
 // updateKey gives a sink in update mode the key of the result: the columns that
 // carry the keys of the aggregation, under their names in the result. A result
 // that hides one of them has no key that an upsert could go by.
-func updateKey(root physical.Node, sink *physical.Sink) error {
+func updateKey(result logical.Node, root physical.Node, sink *physical.Sink) error {
 	keys, n, _ := resultKey(root)
+	if len(keys) < n { // what is left out may follow from what is there
+		if all, ok := incremental.Key(result); ok {
+			keys, n = all, len(all)
+		}
+	}
 	switch {
 	case len(sink.Keys) > 0: // a declared key
 		return nil
@@ -106,8 +111,8 @@ func updateKey(root physical.Node, sink *physical.Sink) error {
 		sink.OneRow = true
 		return nil
 	case len(keys) < n:
-		return batch.UserErrorf("output mode update replaces rows by their key, and the result leaves out a column of GROUP BY: "+
-			"select every key, declare a PRIMARY KEY for table %q, or use OUTPUT MODE complete or changelog", sink.Table)
+		return &modeError{batch.UserErrorf("output mode update replaces rows by their key, and the result leaves out a column of GROUP BY: "+
+			"select every key, declare a PRIMARY KEY for table %q, or use OUTPUT MODE complete or changelog", sink.Table), "update"}
 	}
 	for _, k := range keys {
 		sink.Keys = append(sink.Keys, root.Schema().Field(k).Name)

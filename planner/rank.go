@@ -61,6 +61,13 @@ func (b *builder) ranked(n *logical.Filter) (*fragment, error) {
 		keys = append(keys, expr.SortKey{Expr: p, NullsFirst: true})
 	}
 	keys = append(keys, a.Order...)
+	if a.AtWatermark {
+		f, err := b.overTime(a, in, keys, firstRanks(a, bounds))
+		if err != nil {
+			return nil, err
+		}
+		return b.filterOver(n, f)
+	}
 	name, parts := b.operatorName("rank", n), [][]expr.Expr{a.Partition}
 	c := closingBy([]logical.Node{a.Input}, parts)
 	f := b.recompute(name, parts, func(tables []physical.Node) physical.Node {
@@ -69,6 +76,36 @@ func (b *builder) ranked(n *logical.Filter) (*fragment, error) {
 	}, c.onTime(name, parts, in)...)
 	f = b.closeGroups(b.pruned(f, in, true), c, b.mode == "append")
 	return f.wrap(&physical.Filter{Input: f.root, Cond: n.Cond}), nil
+}
+
+// firstRanks is how many rows of a partition can pass the bounds of their ranks, if
+// it is known: 0 if not.
+func firstRanks(a *logical.Analytic, bounds []expr.Expr) int64 {
+	for _, c := range a.Calls {
+		if c.Kind == expr.DenseRank {
+			return 0 // many rows have the first of them
+		}
+	}
+	first := int64(0)
+	for _, e := range bounds {
+		c, _ := e.(*expr.Call)
+		at := 0
+		if c.Func.Name == ">" || c.Func.Name == ">=" {
+			at = 1
+		}
+		lit, _ := c.Args[1-at].(*expr.Literal)
+		v, ok := lit.Value.(int64)
+		if !ok {
+			continue
+		}
+		if c.Func.Name == "<" || c.Func.Name == ">" {
+			v--
+		}
+		if v >= 1 && (first == 0 || v < first) {
+			first = v
+		}
+	}
+	return first
 }
 
 // rankBound recognises conditions that bound one of the columns from width on from

@@ -63,6 +63,8 @@ func (r *restater) node(n physical.Node) {
 				n.Keep[i] = &longer
 			}
 		}
+	case *physical.OverTime, *physical.Versions:
+		r.refuse(n.String(), "a row comes out once, when the watermark has passed it")
 	case *physical.StatefulMatch:
 		r.refuse(n.String(), "a match that has come out is not taken back")
 	}

@@ -37,6 +37,9 @@ func EventTimes(n logical.Node) map[int]Time {
 	case *logical.Match:
 		return matchTimes(n)
 	case *logical.Analytic:
+		if n.AtWatermark {
+			return orderTime(n)
+		}
 		return versionTimes(n, EventTimes(n.Input))
 	case *logical.Join:
 		return joinTimes(n)
@@ -155,6 +158,17 @@ func unionTimes(n *logical.Union) map[int]Time {
 			}
 			t.OnTime = t.OnTime && o.OnTime
 			out[i] = t
+		}
+	}
+	return out
+}
+
+// orderTime is the time by which the rows come out.
+func orderTime(n *logical.Analytic) map[int]Time {
+	out := map[int]Time{}
+	if c, ok := n.Order[0].Expr.(*expr.Column); ok {
+		if t, ok := TimeOf(c, n.Input); ok {
+			out[c.Index] = Time{Shift: t.Shift, OnTime: true}
 		}
 	}
 	return out

@@ -74,6 +74,8 @@ func grows(n logical.Node) bool {
 		return n.Table.Stream && n.Table.Changes == batch.OnlyGrows
 	case *logical.Filter, *logical.Project, *logical.Watermark, *logical.Generate, *logical.Dedup:
 		return grows(n.Inputs()[0])
+	case *logical.Analytic:
+		return n.AtWatermark
 	case *logical.Window:
 		return n.Kind != logical.Session && grows(n.Input)
 	case *logical.Union:

@@ -85,16 +85,59 @@ func projectKey(n *logical.Project) ([]int, bool) {
 	}
 	out := make([]int, 0, len(in))
 	for _, k := range in {
-		at := slices.IndexFunc(n.Exprs, func(e expr.Expr) bool {
-			c, is := e.(*expr.Column)
-			return is && c.Index == k
-		})
+		at := slices.IndexFunc(n.Exprs, func(e expr.Expr) bool { return holds(e, k) })
+		if at < 0 && slices.ContainsFunc(in, func(other int) bool { return other != k && sameWindow(n.Input, k, other) && arrives(n.Exprs, other) }) {
+			continue // one end of a window tells the other
+		}
 		if at < 0 {
 			return nil, false
 		}
-		out = append(out, at)
+		if !slices.Contains(out, at) {
+			out = append(out, at)
+		}
 	}
 	return out, true
+}
+
+func arrives(es []expr.Expr, col int) bool {
+	return slices.ContainsFunc(es, func(e expr.Expr) bool { return holds(e, col) })
+}
+
+// holds says whether an expression is a column, or a structure with it in it.
+func holds(e expr.Expr, col int) bool {
+	switch e := e.(type) {
+	case *expr.Column:
+		return e.Index == col
+	case *expr.Call:
+		return e.Func.Name == "named_struct" && slices.ContainsFunc(e.Args, func(a expr.Expr) bool { return holds(a, col) })
+	}
+	return false
+}
+
+// sameWindow says whether two columns are start and end of the same windows of one size.
+func sameWindow(n logical.Node, a, b int) bool {
+	switch n := n.(type) {
+	case *logical.Aggregate:
+		if a >= len(n.Keys) || b >= len(n.Keys) {
+			return false
+		}
+		ca, ok := n.Keys[a].(*expr.Column)
+		cb, ok2 := n.Keys[b].(*expr.Column)
+		return ok && ok2 && sameWindow(n.Input, ca.Index, cb.Index)
+	case *logical.Project:
+		ca, ok := n.Exprs[a].(*expr.Column)
+		cb, ok2 := n.Exprs[b].(*expr.Column)
+		return ok && ok2 && sameWindow(n.Input, ca.Index, cb.Index)
+	case *logical.Filter:
+		return sameWindow(n.Input, a, b)
+	case *logical.Window:
+		width := n.Input.Schema().NumFields()
+		if a < width && b < width {
+			return sameWindow(n.Input, a, b)
+		}
+		return a >= width && b >= width && (n.Kind == logical.Tumble || n.Kind == logical.Hop)
+	}
+	return false
 }
 
 // limitByKey takes the columns that a single row is kept of.

@@ -130,6 +130,9 @@ type Analytic struct {
 	Partition []expr.Expr
 	Order     []expr.SortKey
 	Calls     []*expr.AnalyticCall
+	// AtWatermark lets the rows of a stream come out when the watermark has passed
+	// the time that they are ordered by, with values that stay.
+	AtWatermark bool
 
 	memo memo
 }
