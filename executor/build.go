@@ -63,6 +63,10 @@ func (b *builder) operator(n physical.Node, in []Operator) (Operator, error) {
 		return newCompleteAggregate(n, in[0])
 	case *physical.StatefulAggregate:
 		return newStatefulAggregate(n, in[0])
+	case *physical.PartialSessions:
+		return newPartialSessions(n, in[0])
+	case *physical.SessionAggregate:
+		return newSessionAggregate(n, in[0])
 	case *physical.HashJoin:
 		return newHashJoin(n, in[0], in[1], b.shared, b.task.plan.Stream)
 	case *physical.Union:

@@ -18,6 +18,8 @@ func (b *builder) aggregate(n *logical.Aggregate) (*fragment, error) {
 		if outer := inTwoSteps(n); outer != nil {
 			return b.aggregate(outer)
 		}
+	} else if f, err := b.sessionAggregate(n); f != nil || err != nil {
+		return f, err
 	}
 	in, err := b.under(n.Input)
 	if err != nil {

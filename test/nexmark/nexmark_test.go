@@ -48,7 +48,7 @@ func TestQueries(t *testing.T) {
 	db := duckdb.Start(t)
 	all := session(t, "2", 0)
 	dir := t.TempDir()
-	load(t, db, all, dir)
+	load(t, db, all, dir, "TABLE")
 	for _, q := range wanted() {
 		t.Run(q.Name, func(t *testing.T) {
 			_, rows, err := db.Query(ctx, theirs(q))
@@ -118,11 +118,14 @@ func sizes() (out []int) {
 	return []int{*events, *events/4 + 1, *events/11 + 1}
 }
 
+// disorder is added to the options of the source; it is set by tests that run alone.
+var disorder map[string]string
+
 // session has the tables; a batch is of so many events, all if 0.
 func session(t *testing.T, parallelism string, size int) *sluice.Session {
 	t.Helper()
 	s, err := sluice.NewSession(sluice.Options{
-		Settings:      map[string]string{"parallelism": parallelism},
+		Settings:      map[string]string{"parallelism": parallelism, "memory_limit": "8GB"},
 		CheckpointDir: t.TempDir(), Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
 	})
 	if err != nil {
@@ -130,6 +133,7 @@ func session(t *testing.T, parallelism string, size int) *sluice.Session {
 	}
 	// 500 events a second: 20,000 are 40 seconds, several windows.
 	options := map[string]string{"events": strconv.Itoa(*events), "events-per-second": strconv.Itoa(max(*events/40, 500)), "split-events": "4096"}
+	maps.Copy(options, disorder)
 	if size > 0 {
 		options["max-events-per-trigger"] = strconv.Itoa(size)
 	}
@@ -144,8 +148,9 @@ func session(t *testing.T, parallelism string, size int) *sluice.Session {
 	return s
 }
 
-// load writes the events to Parquet files and has DuckDB read them.
-func load(t *testing.T, db *duckdb.Engine, s *sluice.Session, dir string) {
+// load writes the events to Parquet files and has DuckDB read them, once as a
+// TABLE or each time as a VIEW.
+func load(t *testing.T, db *duckdb.Engine, s *sluice.Session, dir, as string) {
 	t.Helper()
 	for table, times := range map[string]string{
 		"person": "dateTime", "auction": "dateTime,expires", "bid": "dateTime",
@@ -159,7 +164,7 @@ func load(t *testing.T, db *duckdb.Engine, s *sluice.Session, dir string) {
 		for c := range strings.SplitSeq(times, ",") {
 			replace = append(replace, fmt.Sprintf("%s AT TIME ZONE 'UTC' AS %s", c, c))
 		}
-		if err := db.Exec(t.Context(), fmt.Sprintf("CREATE TABLE %s AS SELECT * REPLACE (%s) FROM '%s/**/*.parquet'", table, strings.Join(replace, ", "), path)); err != nil {
+		if err := db.Exec(t.Context(), fmt.Sprintf("CREATE %s %s AS SELECT * REPLACE (%s) FROM '%s/**/*.parquet'", as, table, strings.Join(replace, ", "), path)); err != nil {
 			t.Fatal(err)
 		}
 	}
