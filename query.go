@@ -3,6 +3,7 @@ package sluice
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -149,6 +150,18 @@ func (q *Query) Totals() Totals {
 
 // Explain returns the query's plan as EXPLAIN prints it.
 func (q *Query) Explain() string { return explainText(q.plan, q.def.name, string(q.def.mode)) }
+
+// UpdateKeys names the columns by which rows that are put out in the mode Update
+// replace one another: a function of ForeachBatch needs them for an upsert. A
+// result of one row has none, and each row replaces the one before it. ok is false
+// where nothing is ever replaced: in the other modes, and for a result that only grows.
+func (q *Query) UpdateKeys() (columns []string, ok bool) {
+	s := q.plan.Plan.Sinks[0]
+	if s.Mode != string(Update) || len(s.Keys) == 0 && !s.OneRow {
+		return nil, false
+	}
+	return slices.Clone(s.Keys), true
+}
 
 // Checkpoint returns the folder of the query's checkpoint.
 func (q *Query) Checkpoint() string { return q.dir }

@@ -35,8 +35,13 @@ func TestUpdatesReplaceRowsByTheResultsOwnKey(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := df.WriteToMemory(name).Name(name).Mode(Update).Start(ctx); err != nil {
+		q, err := df.WriteToMemory(name).Name(name).Mode(Update).Start(ctx)
+		if err != nil {
 			t.Fatal(err)
+		}
+		want := map[string]string{"total": "[]", "groups": "[odd]"}[name]
+		if keys, ok := q.UpdateKeys(); !ok || fmt.Sprint(keys) != want {
+			t.Errorf("%s is replaced by %v (%v), want %s", name, keys, ok, want)
 		}
 	}
 	for round := range 3 {

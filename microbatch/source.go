@@ -138,20 +138,19 @@ func (m *Machine) sourceAvailable(ev SourceAvailable) error {
 }
 
 // endsAt reports whether every stream has ended at the position that at gives:
-// nothing will ever come after. A query without streams has no such end.
+// nothing will ever come after. Of a query without streams that is always so: one
+// batch has its answer.
 func (m *Machine) endsAt(at func(*sourceState) batch.Offset) bool {
-	streams := 0
 	for i := range m.sources {
 		s := &m.sources[i]
 		if m.opt.Sources[i].Static {
 			continue
 		}
-		streams++
 		if !s.ended || at(s) != s.endAt {
 			return false
 		}
 	}
-	return streams > 0
+	return true
 }
 
 // stuckMax bounds how often a source is asked again that contradicts itself.

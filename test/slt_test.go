@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -18,13 +19,13 @@ import (
 	"github.com/sluice-stream/sluice/internal/render"
 	"github.com/sluice-stream/sluice/internal/slt"
 	"github.com/sluice-stream/sluice/internal/slt/duckdb"
-	"github.com/sluice-stream/sluice/planner/expr"
+	"github.com/sluice-stream/sluice/sql/ast"
+	"github.com/sluice-stream/sluice/sql/parser"
 )
 
 // TestSLT runs the SQL logic tests as a batch, as a stream and with restarts.
 func TestSLT(t *testing.T) {
 	slt.Run(t, "slt", func(t *testing.T, _ slt.Mode) slt.Engine {
-		t.Parallel() // passes wait for disks most of the time
 		return newEngine(t)
 	})
 }
@@ -37,16 +38,19 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // engine runs SQL logic tests on the embedded API. Tables are folders of CSV
 // files below dir, which $DIR names; a feed is a file.
 type engine struct {
-	t     *testing.T
-	dir   string
-	s     *sluice.Session
-	ddl   []string
-	files int
-	runs  int
+	t       *testing.T
+	dir     string
+	s       *sluice.Session
+	ddl     []string
+	files   int
+	runs    int
+	inserts insertions
+	// raw makes rows of what a feed holds, for tables in memory.
+	raw *rawRows
 }
 
 func newEngine(t *testing.T) *engine {
-	e := &engine{t: t, dir: t.TempDir()}
+	e := &engine{t: t, dir: folder(t)}
 	e.s = e.session("")
 	t.Cleanup(func() {
 		if err := e.s.Close(); err != nil {
@@ -54,6 +58,25 @@ func newEngine(t *testing.T) *engine {
 		}
 	})
 	return e
+}
+
+// memoryFolder is where files cost nothing, on machines that have such a place. What
+// survives the loss of a machine is asked elsewhere, and half a million syncs are not
+// waited for here.
+const memoryFolder = "/dev/shm"
+
+// folder makes a folder for a test.
+func folder(t *testing.T) string {
+	dir, err := os.MkdirTemp(memoryFolder, "slt")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
 }
 
 func (e *engine) session(parallelism string) *sluice.Session {
@@ -73,17 +96,52 @@ func (e *engine) expand(sql string) string { return strings.ReplaceAll(sql, "$DI
 // Exec implements slt.Engine.
 func (e *engine) Exec(ctx context.Context, sql string) error {
 	sql = e.expand(sql)
-	if i := strings.Index(sql, "'path'='"); i >= 0 {
-		path, _, _ := strings.Cut(sql[i+len("'path'='"):], "'")
-		if err := os.MkdirAll(path, 0o755); err != nil {
-			return err
+	if stmts, err := parser.Parse(sql, parser.Options{}); err == nil {
+		// The folder of a table is there before its first file.
+		if c, ok := stmts[0].(*ast.CreateTable); ok && option(c, "path") != "" {
+			if err := os.MkdirAll(option(c, "path"), 0o755); err != nil {
+				return err
+			}
 		}
 	}
 	if err := e.s.Exec(ctx, sql); err != nil {
 		return err
 	}
 	e.ddl = append(e.ddl, sql)
-	return nil
+	return e.inserts.note(e.dir, sql)
+}
+
+// table is the declaration of a table that is fed, the last one of its name.
+func (e *engine) table(name string) (*ast.CreateTable, error) {
+	for _, sql := range slices.Backward(e.ddl) {
+		stmts, err := parser.Parse(sql, parser.Options{})
+		if err != nil {
+			return nil, err
+		}
+		if c, ok := stmts[0].(*ast.CreateTable); ok && strings.EqualFold(c.Name.Parts[len(c.Name.Parts)-1].Name, name) {
+			return c, nil
+		}
+	}
+	return nil, fmt.Errorf("feed %s: no statement has made this table", name)
+}
+
+// option is an option of a table, "" if it is not given.
+func option(c *ast.CreateTable, key string) string {
+	i := slices.IndexFunc(c.Options, func(o ast.Option) bool { return o.Key == key })
+	if i < 0 {
+		return ""
+	}
+	return c.Options[i].Value
+}
+
+// changelog reports whether the rows of a table's files are changes.
+func changelog(c *ast.CreateTable) bool {
+	return slices.ContainsFunc(c.Options, func(o ast.Option) bool { return strings.HasPrefix(o.Key, "changelog") })
+}
+
+// physical are the columns that lie in a table's files.
+func physical(c *ast.CreateTable) []ast.ColumnDef {
+	return slices.DeleteFunc(slices.Clone(c.Columns), func(x ast.ColumnDef) bool { return x.Computed != nil || x.Metadata != nil })
 }
 
 // Query implements slt.Engine.
@@ -149,21 +207,22 @@ func typeLetter(dt arrow.DataType) string {
 
 // Feed implements slt.Feeder: one CSV file, in the order of the calls. Rows of one
 // value more than the table has columns have the kind of change in front, as field op.
-func (e *engine) Feed(ctx context.Context, f slt.Feed) error {
+func (e *engine) Feed(_ context.Context, f slt.Feed) error {
 	e.files++
 	var b strings.Builder
-	cols, _, err := rowsOf(ctx, e.s, "SELECT * FROM "+f.Source+" LIMIT 0")
+	table, err := e.table(f.Source)
 	if err != nil {
 		return err
 	}
-	if len(f.Rows) > 0 && len(f.Rows[0]) == len(cols)+1 {
+	columns := physical(table)
+	if len(f.Rows) > 0 && len(f.Rows[0]) == len(columns)+1 {
 		b.WriteString("op,")
 	}
-	for i, c := range cols {
+	for i, c := range columns {
 		if i > 0 {
 			b.WriteByte(',')
 		}
-		b.WriteString(c.Name)
+		b.WriteString(c.Name.Name)
 	}
 	b.WriteByte('\n')
 	for _, row := range f.Rows {
@@ -177,65 +236,13 @@ func (e *engine) Feed(ctx context.Context, f slt.Feed) error {
 		}
 		b.WriteByte('\n')
 	}
-	name := filepath.Join(e.dir, f.Source, fmt.Sprintf("part-%05d.csv", e.files))
+	name := filepath.Join(option(table, "path"), fmt.Sprintf("part-%05d.csv", e.files))
 	// A stream that looks in between must not find a part of a file.
 	hidden := filepath.Join(filepath.Dir(name), ".part")
 	if err := os.WriteFile(hidden, []byte(b.String()), 0o644); err != nil {
 		return err
 	}
 	return os.Rename(hidden, name)
-}
-
-// Stream implements slt.Streamer. The query is written to files in complete mode
-// where it aggregates, else in append mode; a restart abandons it, and opens a new
-// session on the same checkpoint with another parallelism.
-func (e *engine) Stream(ctx context.Context, sql string, plan slt.Plan) ([]slt.Column, [][]string, error) {
-	e.runs++
-	sub := &engine{t: e.t, dir: filepath.Join(e.dir, fmt.Sprintf("run%d", e.runs))}
-	sub.s = sub.session("2")
-	defer func() {
-		if err := sub.s.Close(); err != nil {
-			e.t.Error(err)
-		}
-	}()
-	for _, ddl := range e.ddl {
-		if err := sub.Exec(ctx, strings.ReplaceAll(ddl, e.dir, sub.dir)); err != nil {
-			return nil, nil, err
-		}
-	}
-	q, cols, err := sub.start(ctx, sql)
-	if err != nil {
-		return nil, nil, err
-	}
-	for i, feeds := range plan.Batches {
-		for _, f := range feeds {
-			if err := sub.Feed(ctx, f); err != nil {
-				return nil, nil, err
-			}
-		}
-		if plan.Restart && i > 0 {
-			if err := sub.restart(ctx, q, fmt.Sprint(1+i%5)); err != nil {
-				return nil, nil, err
-			}
-			if q, _, err = sub.start(ctx, sql); err != nil {
-				return nil, nil, err
-			}
-		}
-		if err := q.ProcessAllAvailable(ctx); err != nil {
-			return nil, nil, err
-		}
-	}
-	if len(plan.Batches) == 0 {
-		if err := q.ProcessAllAvailable(ctx); err != nil {
-			return nil, nil, err
-		}
-	}
-	q.Stop()
-	if err := q.Await(ctx); err != nil {
-		return nil, nil, err
-	}
-	_, rows, err := rowsOf(ctx, sub.s, "SELECT * FROM result")
-	return cols, rows, err
 }
 
 // restart drops the query where it is, as a crash would, and opens another
@@ -257,37 +264,4 @@ func (e *engine) restart(ctx context.Context, q *sluice.Query, parallelism strin
 		}
 	}
 	return nil
-}
-
-// start starts the query in the mode that it can have.
-func (e *engine) start(ctx context.Context, sql string) (*sluice.Query, []slt.Column, error) {
-	df, err := e.s.SQL(ctx, sql)
-	if err != nil {
-		return nil, nil, err
-	}
-	schema, err := df.Schema()
-	if err != nil {
-		return nil, nil, err
-	}
-	// The result's own names may be double or missing: the table has c0, c1, ..
-	columns := make([]string, schema.NumFields())
-	cols := make([]slt.Column, schema.NumFields())
-	for i, f := range schema.Fields() {
-		columns[i] = fmt.Sprintf("c%d %s", i, expr.TypeName(f.Type))
-		cols[i] = slt.Column{Name: f.Name, Type: typeLetter(f.Type)}
-	}
-	table := fmt.Sprintf("CREATE TABLE IF NOT EXISTS result (%s) WITH ('connector'='filesystem', 'path'='%s/result', 'format'='parquet')",
-		strings.Join(columns, ", "), e.dir)
-	if err := e.s.Exec(ctx, table); err != nil {
-		return nil, nil, err
-	}
-	var refusals error
-	for _, mode := range []sluice.Mode{sluice.Complete, sluice.Append} {
-		q, err := df.WriteTo("result").Name("q").Mode(mode).Start(ctx)
-		if err == nil || !sluice.IsSyntaxOrPlanError(err) {
-			return q, cols, err
-		}
-		refusals = errors.Join(refusals, err)
-	}
-	return nil, nil, refusals
 }

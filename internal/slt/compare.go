@@ -84,6 +84,22 @@ func sameResult(expected, got []string) bool {
 	return slices.EqualFunc(expected, got, sameLine)
 }
 
+// sortedLines puts expected lines into the order that a rowsort gives the rows.
+func sortedLines(lines []string, cols int) []string {
+	rows := make([][]string, len(lines))
+	for i, line := range lines {
+		if rows[i] = strings.Split(line, "\t"); len(rows[i]) == 1 && cols > 1 {
+			rows[i] = strings.Fields(line)
+		}
+	}
+	slices.SortFunc(rows, slices.Compare[[]string])
+	out := make([]string, len(rows))
+	for i, row := range rows {
+		out[i] = strings.Join(row, "\t")
+	}
+	return out
+}
+
 // difference prints the rows in which two results differ.
 func difference(expected, got []string) string {
 	var b strings.Builder

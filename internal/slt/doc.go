@@ -33,7 +33,11 @@
 //
 // The modes answer the promise that a query has one text: batch runs the query on
 // all that was fed, stream cuts the feeds into k micro-batches for several k, restart
-// kills the driver after each of them. All must print the same rows. A feed
+// kills the driver after each of them. All must print the same rows, and after each
+// micro-batch the rows accumulated so far must be those that a batch gives over the
+// input so far. INSERT INTO is input as a feed is. With three or seven pieces the tables
+// grow side by side, else one after the other. Whatever is no query (SHOW, DESCRIBE, ..)
+// runs as a batch, and what is accumulated is compared without regard to order. A feed
 // below a query is not seen by it.
 //
 // Invariants:
@@ -41,6 +45,7 @@
 //	L1  The same file gives the same calls to the engine, in the same order.
 //	L2  -rewrite changes expected results alone, byte for byte; what batch (the
 //	    first mode of a file) prints is what the others are held to.
+//	L3  A pass that would cut the input as one of fewer pieces does runs no queries again.
 //
 // Run one record with -slt=path/to/file.slt:12, where 12 is any line of it.
 package slt

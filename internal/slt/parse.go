@@ -4,6 +4,7 @@ import (
 	"encoding/csv"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -33,6 +34,17 @@ type Step interface{ step() }
 type Statement struct {
 	SQL   string
 	Error *regexp.Regexp // nil: it must succeed
+}
+
+// adds reports whether the statement adds rows to a table, and so is input as a
+// feed is.
+func (s *Statement) adds() bool {
+	words := strings.Fields(strings.ToUpper(s.SQL))
+	if s.Error != nil || len(words) == 0 || words[0] != "INSERT" && words[0] != "WITH" {
+		return false
+	}
+	i := slices.Index(words, "INSERT")
+	return i >= 0 && i+1 < len(words) && words[i+1] == "INTO"
 }
 
 // Query is SQL with a result.

@@ -45,11 +45,13 @@ type run struct {
 	engine  Engine
 	name    string // of the engine, for skipif and onlyif
 	only    int    // if not 0, the line of the one query or statement to judge
+	fresh   func() Engine
 	results map[int][]string
 	fails   []string // what is wrong and no result could mend
 	diffs   []string // results that differ from the file's
 
 	feeds     []Feed
+	answers   answers
 	threshold int
 	labels    map[string]string // label -> hash of its first result
 }
@@ -60,7 +62,7 @@ func (r *run) play(ctx context.Context) error {
 	r.results, r.labels = map[int][]string{}, map[string]string{}
 	for i := range r.file.Records {
 		rec := &r.file.Records[i]
-		if r.leftOut(rec) {
+		if r.leftOut(rec.Skip, rec.Only) {
 			continue
 		}
 		if err := ctx.Err(); err != nil {
@@ -92,13 +94,10 @@ func (r *run) judged(rec *Record) bool {
 	return r.only == 0 || rec.Line <= r.only && r.only < rec.End
 }
 
-func (r *run) leftOut(rec *Record) bool {
+func (r *run) leftOut(skip, only []string) bool {
 	me := []string{r.name, string(r.mode)}
 	is := func(name string) bool { return slices.Contains(me, name) }
-	if slices.ContainsFunc(rec.Skip, is) {
-		return true
-	}
-	return slices.ContainsFunc(rec.Only, func(name string) bool { return !is(name) })
+	return slices.ContainsFunc(skip, is) || slices.ContainsFunc(only, func(name string) bool { return !is(name) })
 }
 
 func (r *run) failf(rec *Record, sql, format string, args ...any) {
@@ -111,6 +110,9 @@ func (r *run) describe(rec *Record, sql, what string) string {
 }
 
 func (r *run) statement(ctx context.Context, rec *Record, s *Statement) {
+	if r.mode != Batch && s.adds() {
+		r.feeds = append(r.feeds, Feed{SQL: s.SQL})
+	}
 	err := r.engine.Exec(ctx, s.SQL)
 	if fault := judgeError(s.Error != nil, s.Error, err); fault != "" && (r.judged(rec) || err != nil) {
 		r.failf(rec, s.SQL, "%s", fault)
@@ -147,21 +149,27 @@ func (r *run) feed(ctx context.Context, rec *Record, f *Feed) error {
 	return nil
 }
 
-// query runs a query in the mode of the pass and judges its result. Without
-// feeds above it there is nothing to stream, and it runs as a batch.
+// query runs a query in the mode of the pass and judges its result. What shows
+// something and is no query runs as in batch mode.
 func (r *run) query(ctx context.Context, rec *Record, q *Query) {
 	var cols []Column
 	var rows [][]string
 	var err error
-	if streamer, ok := r.engine.(Streamer); r.mode != Batch && len(r.feeds) > 0 {
-		if !ok {
-			err = errors.New("the engine does not stream")
-		} else {
-			plan := Plan{Batches: Cut(r.feeds, r.pieces), Restart: r.mode == Restart}
-			cols, rows, err = streamer.Stream(ctx, q.SQL, plan)
-		}
-	} else {
+	streamed := false
+	if streamer, ok := r.engine.(Streamer); r.mode == Batch || ok && !streamer.Streams(q.SQL) {
 		cols, rows, err = r.engine.Query(ctx, q.SQL)
+	} else if !ok {
+		err = errors.New("the engine does not stream")
+	} else {
+		plan, known := r.plan(rec, q)
+		if known {
+			return
+		}
+		if q.Error == nil {
+			plan.Check = r.checker(ctx, rec, q, plan)
+		}
+		cols, rows, err = streamer.Stream(ctx, q.SQL, plan)
+		streamed = true
 	}
 	if q.Error != nil || err != nil {
 		if fault := judgeError(q.Error != nil, q.Error, err); fault != "" {
@@ -177,10 +185,17 @@ func (r *run) query(ctx context.Context, rec *Record, q *Query) {
 	if isHash(q.Expected) {
 		threshold = 1
 	}
+	expected := q.Expected
+	if streamed && q.Sort == NoSort && !isHash(expected) {
+		// What has been accumulated has no order.
+		sorted := *q
+		sorted.Sort = RowSort
+		q, expected = &sorted, sortedLines(expected, len(cols))
+	}
 	got := render(q, rows, threshold)
 	r.results[rec.Line] = got
-	if !sameResult(q.Expected, got) {
-		r.diffs = append(r.diffs, r.describe(rec, q.SQL, difference(q.Expected, got)))
+	if !sameResult(expected, got) {
+		r.diffs = append(r.diffs, r.describe(rec, q.SQL, difference(expected, got)))
 	}
 	r.checkLabel(rec, q, rows)
 }
@@ -196,31 +211,6 @@ func (r *run) checkLabel(rec *Record, q *Query, rows [][]string) {
 		return
 	}
 	r.labels[q.Label] = hash
-}
-
-// Cut divides the rows of feeds, taken in order, into at most n micro-batches
-// of nearly equal size, none of them empty.
-func Cut(feeds []Feed, n int) [][]Feed {
-	total := 0
-	for _, f := range feeds {
-		total += len(f.Rows)
-	}
-	n = max(min(n, total), 1)
-	batches := make([][]Feed, n)
-	b, at := 0, 0 // the batch being filled, and the rows handed out so far
-	for _, f := range feeds {
-		for rows := f.Rows; len(rows) > 0; {
-			end := (b + 1) * total / n
-			if at == end {
-				b++
-				continue
-			}
-			take := min(end-at, len(rows))
-			batches[b] = append(batches[b], Feed{Source: f.Source, Rows: rows[:take]})
-			rows, at = rows[take:], at+take
-		}
-	}
-	return batches
 }
 
 func indent(s string) string {

@@ -23,12 +23,19 @@ type toy struct {
 	tables map[string][][]string
 	calls  []string
 	wrong  bool // lose the last micro-batch on a restart
+	early  bool // show every row with the first micro-batch
 }
+
+// Streams says that "show x" shows something and is no query.
+func (e *toy) Streams(sql string) bool { return !strings.HasPrefix(sql, "show ") }
 
 func newToy() *toy { return &toy{tables: map[string][][]string{}} }
 
 func (e *toy) Exec(_ context.Context, sql string) error {
 	e.calls = append(e.calls, "exec "+sql)
+	if words := strings.Fields(sql); words[0] == "INSERT" {
+		e.tables[words[2]] = append(e.tables[words[2]], words[3:])
+	}
 	if msg, ok := strings.CutPrefix(sql, "fail "); ok {
 		return errors.New(msg)
 	}
@@ -57,14 +64,27 @@ func (e *toy) Query(_ context.Context, sql string) ([]Column, [][]string, error)
 func (e *toy) Stream(ctx context.Context, sql string, plan Plan) ([]Column, [][]string, error) {
 	e.calls = append(e.calls, fmt.Sprintf("stream %d %v", len(plan.Batches), plan.Restart))
 	fresh := newToy()
+	if e.early {
+		plan.Batches = [][]Feed{slices.Concat(plan.Batches...), nil}
+	}
 	for i, b := range plan.Batches {
 		if e.wrong && plan.Restart && i > 0 && i == len(plan.Batches)-1 {
 			break
 		}
 		for _, f := range b {
+			if f.SQL != "" {
+				f = Feed{Source: "a", Rows: [][]string{strings.Fields(f.SQL)[3:]}}
+			}
 			if err := fresh.Feed(ctx, f); err != nil {
 				return nil, nil, err
 			}
+		}
+		_, rows, err := fresh.Query(ctx, sql)
+		if err != nil || plan.Check == nil {
+			return nil, nil, err
+		}
+		if err := plan.Check(i+1, rows, false); err != nil {
+			return nil, nil, err
 		}
 	}
 	return fresh.Query(ctx, sql)
@@ -87,13 +107,14 @@ func sums(rows [][]string) [][]string {
 	return out
 }
 
-// made returns a factory that hands out e, or a fresh toy each time.
+// made returns a factory that hands out e first, or a fresh toy each time.
 func made(e *toy) Factory {
 	return func(*testing.T, Mode) Engine {
-		if e == nil {
+		first := e
+		if e = nil; first == nil {
 			return newToy()
 		}
-		return e
+		return first
 	}
 }
 
@@ -102,7 +123,7 @@ func checkAll(t *testing.T, f *File, line int, make Factory) []string {
 	t.Helper()
 	var fails []string
 	for _, p := range f.passes() {
-		r := &run{file: f, pass: p, name: "toy", only: line, engine: make(t, p.mode)}
+		r := newRun(t, f, p, "toy", line, make)
 		if err := r.play(t.Context()); err != nil {
 			fails = append(fails, err.Error())
 		}
@@ -128,7 +149,7 @@ func TestAllModesOfOneFile(t *testing.T) {
 		"feed b", "x,1", "",
 		"query TI rowsort sum1", "sum a", "----", "3 values hashing to nothing")
 	fails := checkAll(t, f, 0, made(nil))
-	if len(fails) != 9 { // the wrong hash in each of 1 + 4 + 4 passes
+	if len(fails) != 9 { // the wrong hash in each of 1 + 4 + 4 passes, of five rows
 		t.Fatalf("%d failures:\n%s", len(fails), strings.Join(fails, "\n"))
 	}
 	for _, want := range []string{"x.slt:25 [batch]", "[stream/3]", "[restart/7]", "got:  6 values hashing to "} {
@@ -143,16 +164,72 @@ func TestALostBatchIsSeen(t *testing.T) {
 	if fails := checkAll(t, f, 0, made(nil)); len(fails) != 0 {
 		t.Fatal(fails)
 	}
-	e := newToy()
-	e.wrong = true
 	f.Modes = []Mode{Restart}
-	fails := checkAll(t, f, 0, made(e))
-	if len(fails) != 3 || !strings.Contains(fails[0], "want: x 3") || !strings.Contains(fails[0], "got:  x\t1") {
-		t.Fatalf("got %q", fails)
+	if got, err := plays(t, f, 2, &toy{wrong: true}); err != nil || !strings.Contains(got, "want: x\t3") || !strings.Contains(got, "got:  x\t1") {
+		t.Fatalf("got %q, %v", got, err)
 	}
-	want := []string{"stream 1 true", "stream 2 true", "stream 2 true", "stream 2 true"}
-	if !slices.Equal(e.calls, want) {
-		t.Fatalf("calls %q", e.calls)
+}
+
+// plays makes one pass of k pieces over a file with an engine.
+func plays(t *testing.T, f *File, k int, e *toy) (string, error) {
+	t.Helper()
+	e.tables = map[string][][]string{}
+	r := newRun(t, f, pass{f.Modes[len(f.Modes)-1], k}, "toy", 0, made(e))
+	err := r.play(t.Context())
+	return strings.Join(append(r.fails, r.diffs...), "\n"), err
+}
+
+func TestEveryPrefixIsChecked(t *testing.T) {
+	f := parse(t, "# modes: batch stream", "statement ok", "create", "", "feed a", "x,1", "y,2", "", "feed b", "x,1", "x,5", "",
+		"statement ok", "INSERT INTO a z 9", "", "query TI rowsort", "sum a", "----", "x 1", "y 2", "z 9", "",
+		"query T", "show x", "----", "x")
+	for k := 1; k <= 5; k++ {
+		got, err := plays(t, f, k, &toy{})
+		if err != nil || strings.Count(got, "show x") != 1 || strings.Contains(got, "sum a") {
+			t.Errorf("%d pieces: %q, %v", k, got, err)
+		}
+	}
+	got, err := plays(t, f, 3, &toy{early: true})
+	if err != nil || !strings.Contains(got, "after 1 of 3 batches the result is not the batch answer over the input so far") {
+		t.Fatalf("rows that come early gave %q, %v", got, err)
+	}
+}
+
+func TestTheSameCutIsRunOnce(t *testing.T) {
+	f := parse(t, "# modes: stream", "query TI", "sum a", "----", "", "feed a", "x,1", "x,2", "", "query TI", "sum a", "----", "x 3")
+	for k, want := range map[int][]string{
+		1: {"stream 1 false", "stream 1 false"}, 2: {"stream 2 false"}, 3: nil, 7: nil,
+	} {
+		e := &toy{}
+		if got, err := plays(t, f, k, e); err != nil || got != "" || !slices.Equal(e.calls, want) {
+			t.Errorf("%d pieces: %q, %v, calls %q, want %q", k, got, err, e.calls, want)
+		}
+	}
+}
+
+func TestTablesGrowSideBySide(t *testing.T) {
+	row := func(s string) [][]string { return [][]string{{s}} }
+	got := arrange([]Feed{
+		{Source: "a", Rows: [][]string{{"1"}, {"2"}, {"3"}}}, {Source: "b", Rows: row("4")}, {Source: "A", Rows: row("5")},
+		{SQL: "INSERT INTO a SELECT 6"}, {Source: "b", Rows: row("7")},
+	})
+	var order []string
+	for _, f := range got {
+		if f.SQL != "" {
+			f.Rows = row(f.SQL)
+		}
+		order = append(order, f.Rows[0][0])
+	}
+	if want := []string{"1", "4", "2", "3", "5", "INSERT INTO a SELECT 6", "7"}; !slices.Equal(order, want) {
+		t.Fatalf("got %q, want %q", order, want)
+	}
+}
+
+func TestNoOrderIsWantedOfAStream(t *testing.T) {
+	f := parse(t, "# modes: batch stream", "feed a", "x,1", "y,2", "", "query TI", "sum a", "----", "x 1", "y 2")
+	fails := checkAll(t, f, 0, made(nil))
+	if len(fails) != 1 || !strings.Contains(fails[0], "[batch]") { // sums come in the order of their last rows
+		t.Fatalf("got %q", fails)
 	}
 }
 

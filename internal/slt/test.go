@@ -37,7 +37,10 @@ func Run(t *testing.T, dir string, make Factory) {
 			return
 		}
 		for _, p := range f.passes() {
-			t.Run(p.String(), func(t *testing.T) { judge(t, f, p, sluiceName, line, make) })
+			t.Run(p.String(), func(t *testing.T) {
+				t.Parallel() // passes wait for disks most of the time
+				judge(t, f, p, sluiceName, line, make)
+			})
 		}
 	})
 }
@@ -137,7 +140,7 @@ func rewriteFile(t *testing.T, f *File, text string, make Factory) {
 // 0 judges the record there alone.
 func judge(t *testing.T, f *File, p pass, name string, line int, make Factory) {
 	t.Helper()
-	r := &run{file: f, pass: p, name: name, only: line, engine: make(t, p.mode)}
+	r := newRun(t, f, p, name, line, make)
 	if err := r.play(t.Context()); err != nil {
 		t.Error(err)
 	}
@@ -146,12 +149,16 @@ func judge(t *testing.T, f *File, p pass, name string, line int, make Factory) {
 	}
 }
 
+func newRun(t *testing.T, f *File, p pass, name string, line int, make Factory) *run {
+	return &run{file: f, pass: p, name: name, only: line, engine: make(t, p.mode), fresh: func() Engine { return make(t, Batch) }}
+}
+
 // Rewrite returns the file's text with the results that its first mode gives.
 // A failure other than a wrong result is an error: it cannot be written down.
 func Rewrite(t *testing.T, f *File, make Factory) (string, error) {
 	t.Helper()
 	p := f.passes()[0]
-	r := &run{file: f, pass: p, name: sluiceName, engine: make(t, p.mode)}
+	r := newRun(t, f, p, sluiceName, 0, make)
 	if err := r.play(t.Context()); err != nil {
 		return "", err
 	}

@@ -21,7 +21,9 @@ func (r *Runner) start(d *datadriven.TestData) error {
 		if a.Key == "sources" {
 			r.opt.Sources = nil
 			for _, v := range a.Vals {
-				r.opt.Sources = append(r.opt.Sources, sourceSpec(v))
+				if v != "none" {
+					r.opt.Sources = append(r.opt.Sources, sourceSpec(v))
+				}
 			}
 		}
 	}
