@@ -20,6 +20,8 @@ type catalog struct {
 	// files makes a table of files, for paths in FROM.
 	files func(format string, paths []string, opts map[string]string) (*sql.Relation, error)
 	known func(format string) bool
+	// state makes a table of a query's state.
+	state func(opts map[string]string) (*sql.Relation, error)
 	mu    struct {
 		sync.RWMutex
 		relations  map[string]*sql.Relation // by lower-case name
@@ -70,6 +72,9 @@ func pathLike(name string) bool {
 func (c *catalog) Files(format string, paths []string, opts map[string]string) (*sql.Relation, error) {
 	return c.files(format, paths, opts)
 }
+
+// State implements sql.StateCatalog.
+func (c *catalog) State(opts map[string]string) (*sql.Relation, error) { return c.state(opts) }
 
 // declaredLocked is the relation that a name has in the session.
 func (c *catalog) declaredLocked(name string) *sql.Relation {
@@ -208,4 +213,7 @@ func (c *catalog) addAggregate(name string, f AggregateFunc) error {
 	return nil
 }
 
-var _ sql.FileCatalog = (*catalog)(nil)
+var (
+	_ sql.FileCatalog  = (*catalog)(nil)
+	_ sql.StateCatalog = (*catalog)(nil)
+)

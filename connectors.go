@@ -24,6 +24,7 @@ import (
 	"github.com/sluice-stream/sluice/sources/nexmark"
 	"github.com/sluice-stream/sluice/sources/rate"
 	"github.com/sluice-stream/sluice/sources/socket"
+	"github.com/sluice-stream/sluice/sources/state"
 )
 
 // registry is what a session can read from and write to. A new connector is one
@@ -51,6 +52,7 @@ func newRegistry(s *Session) *registry {
 		nexmark.Connector(clk),
 		rate.Connector(clk),
 		socket.Connector(clk),
+		state.Connector(vfsx.Default),
 	)
 	r.sinks = sinks.NewRegistry(
 		filesink.Connector(vfsx.Default, r.formats),

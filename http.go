@@ -32,7 +32,7 @@ const (
 )
 
 // ServeHTTP serves /healthz, /metrics (Prometheus), /api/queries,
-// /api/queries/NAME and below it watermark and batches/N on l until Close. The listener becomes the server's.
+// /api/queries/NAME and below it watermark, batches/N, savepoints and parallelism on l until Close. The listener becomes the server's.
 func (s *Session) ServeHTTP(l net.Listener) *Server {
 	srv := &Server{ended: make(chan error, 1), http: &http.Server{
 		Handler: s.Handler(), MaxHeaderBytes: httpHeaderBytes, ReadHeaderTimeout: httpTimeout, ReadTimeout: httpTimeout,
@@ -67,7 +67,10 @@ func (s *Session) Handler() http.Handler {
 	mux.HandleFunc("GET /api/queries/{name}", s.oneQuery)
 	mux.HandleFunc("GET /api/queries/{name}/watermark", s.queryWatermark)
 	mux.HandleFunc("GET /api/queries/{name}/batches/{batch}", s.queryBatch)
-	return loopbackHost(mux)
+	mux.HandleFunc("GET /api/queries/{name}/savepoints", s.listSavepoints)
+	mux.HandleFunc("POST /api/queries/{name}/savepoints/{savepoint}", s.postSavepoint)
+	mux.HandleFunc("POST /api/queries/{name}/parallelism", s.postParallelism)
+	return loopbackHost(http.NewCrossOriginProtection().Handler(mux))
 }
 
 // loopbackHost refuses requests for other hosts, so that a web page cannot reach

@@ -18,6 +18,7 @@ import (
 	"github.com/sluice-stream/sluice/internal/scratch"
 	"github.com/sluice-stream/sluice/internal/transport"
 	"github.com/sluice-stream/sluice/internal/transport/inproc"
+	"github.com/sluice-stream/sluice/planner"
 	"github.com/sluice-stream/sluice/planner/expr/vec"
 	"github.com/sluice-stream/sluice/planner/logical"
 	"github.com/sluice-stream/sluice/sql"
@@ -70,6 +71,8 @@ type Session struct {
 	spill  string // a folder that is made by whoever needs it first
 	// analyses are the EXPLAIN ANALYZE under way.
 	analyses analyses
+	// planned is told of streaming queries that are planned and not run; nil: nobody is.
+	planned func(d *queryDef, q *planner.Query, targets []target)
 
 	opts   Options
 	set    *settings
@@ -94,7 +97,7 @@ func NewSession(opts Options) (*Session, error) {
 		return nil, err
 	}
 	s := &Session{opts: opts, set: set, cat: newCatalog()}
-	s.cat.files = s.fileRelation
+	s.cat.files, s.cat.state = s.fileRelation, s.stateRelation
 	s.cat.known = func(format string) bool { _, err := s.reg.formats.Lookup(format); return err == nil }
 	s.memory = memory.NewBudget(s.memoryLimit())
 	s.state = tiered.NewPool(tiered.PoolOptions{Budget: s.memory})

@@ -19,6 +19,8 @@ var (
 	setIdle         = options.Option{Key: "watermark.idle-timeout", Kind: options.Duration, Default: "0s", Doc: "after this time without data a partition no longer holds the watermark back; 0 is never"}
 	setCheckpoint   = options.Option{Key: "checkpoint.interval", Kind: options.Duration, Default: "10s", Doc: "how often state is made durable; batches never wait for it"}
 	setRetain       = options.Option{Key: "checkpoint.retain", Kind: options.Int, Default: "2", Doc: "how many checkpoints of the state are kept"}
+	setRetainAge    = options.Option{Key: "checkpoint.retain-age", Kind: options.Duration, Default: "0s", Doc: "besides those, checkpoints of batches younger than this are kept, up to 1,000"}
+	setEvolution    = options.Option{Key: "state.evolution", Kind: options.Enum, Default: "kept", Values: []string{"none", "kept", "empty"}, Doc: "what a changed query does with its checkpoint: none refuses any change; kept goes on if each operator with state finds what it had; empty lets operators that find nothing begin without state"}
 	setRetries      = options.Option{Key: "batch.max-attempts", Kind: options.Int, Default: "4", Doc: "attempts at a batch before its query fails, for errors that may pass"}
 	setZone         = options.Option{Key: "session.time-zone", Kind: options.Text, Default: "UTC", Doc: "the zone in which timestamps are read and shown, an IANA name"}
 	setDoubleQuoted = options.Option{Key: "ansi.double-quoted-identifiers", Kind: options.Boolean, Default: "false", Doc: "\"x\" is an identifier instead of a string"}
@@ -38,7 +40,7 @@ var (
 // Settings lists every key that SET takes, in order.
 func Settings() []options.Option {
 	out := []options.Option{
-		setParallelism, setMemory, setPolicy, setIdle, setCheckpoint, setRetain, setRetries, setZone, setDoubleQuoted, setRecursion, setTemp, setErrors, setErrorsTable, setTTL,
+		setParallelism, setMemory, setPolicy, setIdle, setCheckpoint, setRetain, setRetries, setZone, setDoubleQuoted, setRecursion, setTemp, setErrors, setErrorsTable, setTTL, setRetainAge, setEvolution,
 	}
 	slices.SortFunc(out, func(a, b options.Option) int { return strings.Compare(a.Key, b.Key) })
 	return out

@@ -48,6 +48,9 @@ func (s *Session) show(ctx context.Context, st *ast.Show) (*Result, error) {
 	case "VERSIONS":
 		names = []string{"sink", "batch"}
 		rows, err = s.versionRows(ctx, st.Name)
+	case "SAVEPOINTS":
+		names = []string{"name", "batch", "created"}
+		rows, err = s.savepointRows(st.Name)
 	case "ALL", "SETTINGS":
 		names = []string{"key", "value", "meaning"}
 		rows, err = s.set.describe("")

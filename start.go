@@ -1,6 +1,7 @@
 package sluice
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -15,6 +16,7 @@ import (
 	"github.com/sluice-stream/sluice/driver"
 	"github.com/sluice-stream/sluice/driver/filelog"
 	"github.com/sluice-stream/sluice/internal/transport"
+	"github.com/sluice-stream/sluice/internal/vfsx"
 	"github.com/sluice-stream/sluice/microbatch"
 	"github.com/sluice-stream/sluice/planner"
 	"github.com/sluice-stream/sluice/planner/logical"
@@ -26,6 +28,7 @@ import (
 
 // queryDef is a streaming query as it was declared.
 type queryDef struct {
+	startFrom
 	name       string
 	text       string // the statement, for the checkpoint's metadata
 	inserts    []insertDef
@@ -160,6 +163,9 @@ func (s *Session) start(ctx context.Context, d *queryDef) (*Query, error) {
 // launch opens the query's connectors and starts its driver.
 func (s *Session) launch(ctx context.Context, q *Query, targets []target) (err error) {
 	id := q.log.Metadata().Query
+	if err = s.takeUp(ctx, q, targets); err != nil {
+		return err
+	}
 	if q.res, err = s.open(ctx, id, q.plan, targets, q.dir); err != nil {
 		return err
 	}
@@ -180,11 +186,13 @@ func (s *Session) launch(ctx context.Context, q *Query, targets []target) (err e
 		Name: q.def.name, Query: id, Plan: q.plan.Plan, PlanHash: q.hash,
 		Sources: q.res.sources, Sinks: q.res.sinks, Volatile: q.res.volatile,
 		IdleTimeout: values.Duration(setIdle), Log: q.log, StateDir: filepath.Join(q.dir, "state"),
-		Transport: q.node, Workers: []transport.NodeID{workerNode}, Parallelism: s.parallelism(),
+		Transport: q.node, Workers: []transport.NodeID{workerNode}, Parallelism: cmp.Or(q.def.parallelism, s.parallelism()),
+		Roots:    func() ([][]byte, error) { return filelog.SavepointRefs(vfsx.Default, q.dir) },
 		Listener: driver.Listeners{driver.LogTo(s.opts.Logger), driver.ListenerFunc(q.on)},
 		Protocol: microbatch.Options{
 			Trigger: q.def.trigger, Policy: policy, Zone: zone, AttemptsMax: int(values.Int(setRetries)),
 			CheckpointInterval: values.Duration(setCheckpoint), CheckpointsKept: int(values.Int(setRetain)),
+			CheckpointsAge: values.Duration(setRetainAge),
 		},
 	})
 	return err

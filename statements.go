@@ -28,6 +28,10 @@ func (s *Session) execute(ctx context.Context, stmt ast.Stmt) (*Result, error) {
 		return s.createStreamingQuery(ctx, st)
 	case *ast.ControlStreamingQuery:
 		return s.controlStreamingQuery(ctx, st)
+	case *ast.AlterStreamingQuery:
+		return s.alterStreamingQuery(ctx, st)
+	case *ast.SaveStreamingQuery:
+		return s.saveStatement(ctx, st)
 	case *ast.AlterRelation:
 		return s.alterRelation(st)
 	case *ast.CreateSchema:

@@ -26,7 +26,11 @@ func (s *Session) insert(ctx context.Context, st *ast.Insert) (*Result, error) {
 		if in.Overwrite {
 			return nil, ast.Errorf(st.Pos, "INSERT OVERWRITE cannot take a stream; use OUTPUT MODE complete")
 		}
-		return s.startStatement(ctx, s.defaultQuery(in, ast.SQL(st)), st)
+		d := s.defaultQuery(in, ast.SQL(st))
+		if again, err := sql.BindInsert(s.pinnedCatalog(s.dir(d)), st, s.bindOptions()); err == nil {
+			d = s.defaultQuery(again, ast.SQL(st))
+		}
+		return s.startStatement(ctx, d, st)
 	}
 	if s.explains(ctx) {
 		plan, err := s.explain(ctx, in.Plan)
@@ -64,9 +68,11 @@ func (s *Session) createStreamingQuery(ctx context.Context, st *ast.CreateStream
 	case exists && !st.OrReplace:
 		return nil, ast.Errorf(st.Name.Pos, "streaming query %q exists already; STOP and DROP it, or use CREATE OR REPLACE", name)
 	}
-	d := &queryDef{name: name, text: ast.SQL(st), mode: sinks.Append, checkpoint: st.Clauses.Checkpoint}
+	d := &queryDef{name: name, text: ast.SQL(st), mode: sinks.Append, checkpoint: st.Clauses.Checkpoint,
+		startFrom: startFrom{from: st.Clauses.From, parallelism: st.Clauses.Parallelism}}
+	cat := s.pinnedCatalog(s.dir(d))
 	for _, i := range st.Inserts {
-		in, err := sql.BindInsert(s.cat, i, s.bindOptions())
+		in, err := sql.BindInsert(cat, i, s.bindOptions())
 		if err != nil {
 			return nil, refused(err)
 		}
@@ -91,7 +97,9 @@ func (s *Session) replace(ctx context.Context, old *Query, d *queryDef) error {
 		return err
 	}
 	if s.dir(d) == old.dir && planHash(pq, targets) != old.hash {
-		return refused(batch.UserErrorf("the query differs from the one that wrote the checkpoint %s; give it a CHECKPOINT of its own. The old one goes on", old.dir))
+		if err := s.fits(old, pq, targets); err != nil {
+			return refused(batch.UserErrorf("%w. The old query goes on", err))
+		}
 	}
 	old.Stop()
 	if err := old.Await(ctx); err != nil && ctx.Err() != nil {
@@ -103,9 +111,12 @@ func (s *Session) replace(ctx context.Context, old *Query, d *queryDef) error {
 // startStatement starts a query, or explains it.
 func (s *Session) startStatement(ctx context.Context, d *queryDef, st ast.Stmt) (*Result, error) {
 	if s.explains(ctx) {
-		pq, _, err := s.planStream(d)
+		pq, targets, err := s.planStream(d)
 		if err != nil {
 			return nil, s.at(err, st)
+		}
+		if s.planned != nil {
+			s.planned(d, pq, targets)
 		}
 		return &Result{Plan: planIn(ctx, pq, d.name, string(d.mode))}, nil
 	}

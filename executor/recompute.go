@@ -193,7 +193,7 @@ func (r *recompute) compute(ctx context.Context) error {
 	if err == nil {
 		err = r.bad.settle()
 	}
-	noteDue(r.tc, r.n.Clock, r.dues.next())
+	r.tc.Result.NextDue = min(r.tc.Result.NextDue, r.dues.next())
 	return err
 }
 
@@ -513,7 +513,7 @@ func (r *recompute) close(ctx context.Context, txn statestore.Txn) error {
 	if r.n.EndKey < 0 {
 		return nil
 	}
-	limit := limitOf(r.tc, r.n.Clock)
+	limit := r.tc.Spec.Close
 	for g := r.dues.first; g < r.dues.end; g++ {
 		if limit == batch.NoTime || r.dues.at[g] > limit {
 			continue

@@ -40,21 +40,19 @@ func (r *restater) node(n physical.Node) {
 		}
 		by(&n.Shift)
 	case *physical.StatefulAggregate:
-		if n.EndKey >= 0 && !n.Clock {
+		if n.EndKey >= 0 {
 			by(&n.EndShift)
 		}
 	case *physical.Recompute:
-		if n.EndKey >= 0 && !n.Clock {
+		if n.EndKey >= 0 {
 			by(&n.EndShift)
 		}
 	case *physical.MarkFirst:
-		if n.EndKey >= 0 && !n.Clock {
+		if n.EndKey >= 0 {
 			by(&n.EndShift)
 		}
 	case *physical.OpenSessions:
-		if !n.Clock {
-			by(&n.Shift)
-		}
+		by(&n.Shift)
 	case *physical.FirstWithin:
 		by(&n.Delay)
 	case *physical.IntervalJoin:

@@ -42,8 +42,8 @@ func (b *binder) tableFunc(t *ast.TableFunc) (*scope, error) {
 		return b.sessionTable(t)
 	case name == "DROP_DUPLICATES":
 		return b.dropDuplicates(t)
-	case name == "STATE":
-		return nil, unsupported(t.Pos, "the table function "+name)
+	case isStateFunction(name):
+		return b.stateTable(t, name)
 	default:
 		err := ast.Errorf(t.Pos, "unknown table function %q", t.Call.Name.String())
 		if near := ast.Nearest(name, []string{"TUMBLE", "HOP", "CUMULATE", "SESSION"}); near != "" {

@@ -24,7 +24,7 @@ import (
 func checkpointCommand(env *environment) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "checkpoint",
-		Short: "List, describe and verify checkpoints; nothing is changed",
+		Short: "List, describe and verify checkpoints, and make savepoints of them",
 		Args:  knownCommand,
 		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
@@ -57,6 +57,7 @@ func checkpointCommand(env *environment) *cobra.Command {
 		sub.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	}
 	c.AddCommand(list, describe, verify)
+	c.AddCommand(savepointCommands(env)...)
 	return c
 }
 
@@ -173,6 +174,9 @@ func describeCheckpoint(w io.Writer, r *filelog.Report) {
 	}
 	for _, c := range r.Checkpoints {
 		fmt.Fprintf(w, "state       version %d, %s in %d shards\n", c.Batch, memory.FormatBytes(c.Bytes), len(c.Manifests))
+	}
+	for _, a := range r.Adopted {
+		fmt.Fprintf(w, "adopted     the state after batch %d from %s\n", a.Batch, a.From)
 	}
 	for _, s := range r.Sinks {
 		fmt.Fprintf(w, "sink        %s up to batch %d\n", s.Sink, s.Batch)

@@ -123,7 +123,7 @@ func command(env *environment) *cobra.Command {
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(sqlCommand(env), runCommand(env), explainCommand(env), checkpointCommand(env),
-		versionCommand(env), doctorCommand(env))
+		stateCommand(env), planDiffCommand(env), versionCommand(env), doctorCommand(env))
 	return root
 }
 
@@ -161,20 +161,10 @@ func oneArg(what string) cobra.PositionalArgs {
 
 // session makes a session from the flags.
 func (e *environment) session(opts sluice.Options) (*sluice.Session, error) {
-	opts.Settings = map[string]string{}
-	for _, kv := range e.settings {
-		k, v, ok := strings.Cut(kv, "=")
-		if !ok {
-			return nil, usageError{fmt.Errorf("--set %s: want key=value", kv)}
-		}
-		opts.Settings[strings.TrimSpace(k)] = strings.TrimSpace(v)
+	opts, err := e.options(opts)
+	if err != nil {
+		return nil, err
 	}
-	var level slog.Level
-	if err := level.UnmarshalText([]byte(e.logLevel)); err != nil {
-		return nil, usageError{fmt.Errorf("--log %s: want debug, info, warn or error", e.logLevel)}
-	}
-	opts.Logger = slog.New(slog.NewTextHandler(e.err, &slog.HandlerOptions{Level: level}))
-	opts.Stdout = e.out
 	s, err := sluice.NewSession(opts)
 	if err != nil {
 		if k, _ := batch.KindOf(err); k == batch.User {
@@ -183,4 +173,23 @@ func (e *environment) session(opts sluice.Options) (*sluice.Session, error) {
 		return nil, err
 	}
 	return s, nil
+}
+
+// options fills in what the flags say.
+func (e *environment) options(opts sluice.Options) (sluice.Options, error) {
+	opts.Settings = map[string]string{}
+	for _, kv := range e.settings {
+		k, v, ok := strings.Cut(kv, "=")
+		if !ok {
+			return opts, usageError{fmt.Errorf("--set %s: want key=value", kv)}
+		}
+		opts.Settings[strings.TrimSpace(k)] = strings.TrimSpace(v)
+	}
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(e.logLevel)); err != nil {
+		return opts, usageError{fmt.Errorf("--log %s: want debug, info, warn or error", e.logLevel)}
+	}
+	opts.Logger = slog.New(slog.NewTextHandler(e.err, &slog.HandlerOptions{Level: level}))
+	opts.Stdout = e.out
+	return opts, nil
 }

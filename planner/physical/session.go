@@ -24,7 +24,6 @@ type OpenSessions struct {
 	Partition []expr.Expr
 	Time, End expr.Expr
 	Shift     int64 // microseconds that a session is kept past its end
-	Clock     bool  // its times are of the clock, not of event time
 	Final     bool
 	Operator  string
 	Out       *arrow.Schema // with the change column unless Final
@@ -52,7 +51,6 @@ func (n *OpenSessions) String() string {
 	if n.Shift != 0 {
 		s += " + " + micros(n.Shift)
 	}
-	s += byClock(n.Clock)
 	if n.Final {
 		s += " final"
 	}

@@ -243,7 +243,7 @@ func (p *printer) clauses(c *StreamingClauses) {
 	if f := c.From; f != nil {
 		p.w(" FROM CHECKPOINT ", Quote(f.Dir))
 		if f.Name != "" {
-			p.w(" ", Quote(f.Name))
+			p.w(" SAVEPOINT ", Quote(f.Name))
 		}
 	}
 	if l := c.Late; l != nil {

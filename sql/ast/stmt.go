@@ -129,7 +129,7 @@ type StreamingClauses struct {
 	Options       []Option
 }
 
-// FromCheckpoint is FROM CHECKPOINT 'dir' ['savepoint']: the first start goes on
+// FromCheckpoint is FROM CHECKPOINT 'dir' [SAVEPOINT 'name']: the first start goes on
 // from the state of another query.
 type FromCheckpoint struct {
 	Pos

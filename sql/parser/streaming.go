@@ -50,8 +50,8 @@ func (p *parser) streamingClauses(c *ast.StreamingClauses) {
 			p.once(c.From != nil, pos, "FROM CHECKPOINT")
 			p.accept("FROM", "CHECKPOINT")
 			c.From = &ast.FromCheckpoint{Pos: p.pos(), Dir: p.str()}
-			if p.tok().kind == tokString {
-				c.From.Name = p.str()
+			if p.accept("SAVEPOINT") {
+				c.From.Name = p.savepoint()
 			}
 		case p.accept("LATE"):
 			p.once(c.Late != nil, pos, "LATE")

@@ -217,13 +217,21 @@ func TestForeignCheckpoints(t *testing.T) {
 	before := ok(t, dir, "checkpoint", "describe", "--json", "ck")
 	for name, c := range map[string]struct{ old, new, want string }{
 		"another query": {"QUERY q ", "QUERY r ", `belongs to another query.*made .* by query "q"`},
-		"another text":  {"count(*)", "count(*) + 1", `the query has changed`},
-		"another sink":  {"'path'='out'", "'path'='out2'", `the query has changed`},
-		"other input":   {"'path'='in'", "'path'='.'", `the query has changed`},
-		"other windows": {"'10' MINUTE", "'5' MINUTE", `the query has changed`},
+		"another text":  {"count(*)", "count(*), max(id)", `the query has changed.*has no state to go on with`},
+		"another mode":  {"TRIGGER", "OUTPUT MODE update TRIGGER", `the query has changed|cannot take output mode`},
+		"other input":   {"'path'='in'", "'path'='.'", `the query has changed.*its offsets mean nothing`},
+		"other windows": {"'10' MINUTE", "'5' MINUTE", `the query has changed.*has no state to go on with`},
 	} {
-		write(t, dir, "other.sql", strings.Replace(windowed, c.old, c.new, 1))
-		refuses(t, dir, failed, []string{c.want}, "run", "other.sql")
+		text := strings.Replace(windowed, c.old, c.new, 1)
+		code := failed
+		switch name {
+		case "another text":
+			text = strings.Replace(text, "n BIGINT)", "n BIGINT, m BIGINT)", 1)
+		case "another mode":
+			code = usage
+		}
+		write(t, dir, "other.sql", text)
+		refuses(t, dir, code, []string{c.want}, "run", "other.sql")
 		if name == "another text" {
 			refuses(t, dir, failed, []string{"give the changed query a new checkpoint"}, "run", "other.sql")
 		}

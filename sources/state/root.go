@@ -1,0 +1,191 @@
+package state
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/sluice-stream/sluice/batch"
+	"github.com/sluice-stream/sluice/driver/filelog"
+	"github.com/sluice-stream/sluice/internal/options"
+	"github.com/sluice-stream/sluice/internal/vfsx"
+	"github.com/sluice-stream/sluice/microbatch"
+	"github.com/sluice-stream/sluice/statestore"
+)
+
+// Root is a state version on disk, and whose it is.
+type Root struct {
+	Dir       string // of the checkpoint
+	Savepoint string // "" for a checkpoint of the log
+	Meta      filelog.Metadata
+	Info      *PlanInfo // nil if the checkpoint was written without one
+	InfoBytes []byte
+	Plan      microbatch.Planned
+	Commit    microbatch.Committed
+	Check     microbatch.Checkpointed
+}
+
+// StateDir is the folder of the state's files.
+func (r *Root) StateDir(fs vfsx.FS) string { return fs.PathJoin(r.Dir, "state") }
+
+// Manifests decodes the manifests, by operator and then by key group.
+func (r *Root) Manifests() ([]statestore.Manifest, error) { return decodeManifests(r.Check.Manifests) }
+
+func decodeManifests(list []microbatch.Manifest) ([]statestore.Manifest, error) {
+	out := make([]statestore.Manifest, len(list))
+	for i, m := range list {
+		if err := json.Unmarshal([]byte(m.Ref), &out[i]); err != nil {
+			return nil, fmt.Errorf("read the manifest of %s: %w", m.Shard, err)
+		}
+	}
+	slices.SortFunc(out, func(a, b statestore.Manifest) int {
+		if c := strings.Compare(a.Shard.Operator, b.Shard.Operator); c != 0 {
+			return c
+		}
+		return a.Shard.FirstGroup - b.Shard.FirstGroup
+	})
+	return out, nil
+}
+
+// Operators lists the operators that have state, by name.
+func (r *Root) Operators() ([]string, error) {
+	ms, err := r.Manifests()
+	var out []string
+	for _, m := range ms {
+		if len(out) == 0 || out[len(out)-1] != m.Shard.Operator {
+			out = append(out, m.Shard.Operator)
+		}
+	}
+	return out, err
+}
+
+// Of returns the manifests of one operator, by key group.
+func (r *Root) Of(operator string) ([]statestore.Manifest, error) {
+	ms, err := r.Manifests()
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	out := slices.DeleteFunc(ms, func(m statestore.Manifest) bool {
+		if !slices.Contains(names, m.Shard.Operator) {
+			names = append(names, m.Shard.Operator)
+		}
+		return m.Shard.Operator != operator
+	})
+	if len(out) == 0 {
+		return nil, batch.UserErrorf("checkpoint %s has no state of an operator %q%s; it has %s", r.Dir, operator, options.Suggest(operator, names), strings.Join(names, ", "))
+	}
+	return out, nil
+}
+
+// FindTries is how often a read of a running query's checkpoint is begun anew when
+// what it reads was deleted meanwhile.
+const FindTries = 5
+
+// Find reads a root: a savepoint if there is a name, else the checkpoint of a batch,
+// or of the newest one with batch.None. Nothing is locked.
+func Find(fs vfsx.FS, dir, savepoint string, id batch.ID) (*Root, error) {
+	if !filelog.Exists(fs, dir) {
+		return nil, batch.UserErrorf("%w in %s", filelog.ErrNotFound, dir)
+	}
+	meta, recs, err := filelog.Records(fs, dir)
+	if err != nil {
+		return nil, err
+	}
+	r := &Root{Dir: dir, Savepoint: savepoint, Meta: meta}
+	if savepoint != "" {
+		return r, r.saved(fs)
+	}
+	if r.InfoBytes, err = ReadPlanBytes(fs, dir); err != nil {
+		return nil, err
+	}
+	if r.InfoBytes != nil {
+		if r.Info, err = ReadPlan(fs, dir); err != nil {
+			return nil, err
+		}
+	}
+	return r, r.logged(recs, id)
+}
+
+func (r *Root) saved(fs vfsx.FS) error {
+	sp, err := filelog.ReadSavepoint(fs, r.Dir, r.Savepoint)
+	if err != nil {
+		return err
+	}
+	if len(sp.Plan) > 0 {
+		info, err := DecodePlan(sp.Plan)
+		if err != nil {
+			return fmt.Errorf("savepoint %q of %s: %w", r.Savepoint, r.Dir, err)
+		}
+		r.Info, r.InfoBytes = &info, sp.Plan
+	}
+	r.Plan, r.Commit, r.Check, err = sp.Root()
+	return err
+}
+
+// logged finds a checkpoint in the records of a log.
+func (r *Root) logged(recs []microbatch.Record, id batch.ID) error {
+	h := ReadHistory(recs)
+	var have []string
+	for _, c := range slices.Backward(h.Checks) {
+		have = append(have, fmt.Sprint(c.Batch))
+		if id != batch.None && c.Batch != id {
+			continue
+		}
+		p, ok1 := h.Plans[c.Batch]
+		k, ok2 := h.Commits[c.Batch]
+		if !ok1 || !ok2 {
+			return fmt.Errorf("the batch log of %s has a checkpoint of batch %d and not the batch", r.Dir, c.Batch)
+		}
+		r.Plan, r.Commit, r.Check = p, k, c
+		return nil
+	}
+	if len(have) == 0 {
+		return batch.UserErrorf("%s holds no checkpoint of the state yet", r.Dir)
+	}
+	return batch.UserErrorf("%s holds no checkpoint of batch %d; it has those of batches %s", r.Dir, id, strings.Join(have, ", "))
+}
+
+// History is what the records of a log say, for who reads them without a machine.
+type History struct {
+	Term      batch.Term
+	Hash      string // of the plan; "" of a log without a start
+	Planned   batch.ID
+	Committed batch.ID
+	Plans     map[batch.ID]microbatch.Planned
+	Commits   map[batch.ID]microbatch.Committed
+	Checks    []microbatch.Checkpointed // usable ones, oldest first
+}
+
+// ReadHistory goes through the records of a log, oldest first.
+func ReadHistory(recs []microbatch.Record) *History {
+	h := &History{Planned: batch.None, Committed: batch.None, Plans: map[batch.ID]microbatch.Planned{}, Commits: map[batch.ID]microbatch.Committed{}}
+	for _, rec := range recs {
+		h.Term = max(h.Term, rec.LogTerm())
+		switch rec := rec.(type) {
+		case microbatch.Started:
+			h.Hash = rec.Identity.PlanHash
+		case microbatch.Planned:
+			h.Planned, h.Plans[rec.Batch] = rec.Batch, rec
+		case microbatch.Committed:
+			h.Committed, h.Commits[rec.Batch] = rec.Batch, rec
+		case microbatch.Checkpointed:
+			h.Checks = slices.DeleteFunc(h.Checks, func(c microbatch.Checkpointed) bool { return c.Batch > rec.Prev })
+			h.Checks, h.Hash = append(h.Checks, rec), rec.Identity.PlanHash
+		case microbatch.Adopted:
+			h.Planned, h.Committed, h.Hash = rec.Plan.Batch, rec.Plan.Batch, rec.Identity.PlanHash
+			h.Plans = map[batch.ID]microbatch.Planned{rec.Plan.Batch: rec.Plan}
+			h.Commits = map[batch.ID]microbatch.Committed{rec.Plan.Batch: rec.Commit}
+			h.Checks = []microbatch.Checkpointed{rec.Checkpointed()}
+		}
+	}
+	return h
+}
+
+// Gone reports whether a read failed because files of a running query's checkpoint
+// were deleted meanwhile: it is worth another try with a newer one.
+func Gone(err error) bool { return errors.Is(err, errGone) }
+
+var errGone = errors.New("a file of the checkpoint was deleted while it was read")
