@@ -71,7 +71,7 @@ func (s *Session) limitState(q *planner.Query) error {
 	var names []string
 	for i, v := range q.Verdicts {
 		names = append(names, v.Operator)
-		if us := set[v.Operator]; us > 0 && v.Bound != incremental.ByWatermark {
+		if us := set[v.Operator]; us > 0 && v.Bound != incremental.ByWatermark && v.Bound != incremental.ByClock {
 			q.Verdicts[i].TTL = time.Duration(us) * time.Microsecond
 		}
 	}

@@ -49,6 +49,23 @@ func dueTime(key []byte) (batch.EventTime, error) {
 	return batch.EventTime(wordTime(key[2:])), nil
 }
 
+// limitOf is up to when what ends by event time or by the clock is over.
+func limitOf(tc *TaskContext, clock bool) batch.EventTime {
+	if clock && tc.Spec.Close != batch.EndOfTime {
+		return tc.Spec.Now
+	}
+	return tc.Spec.Close
+}
+
+// noteDue reports when the next of it is.
+func noteDue(tc *TaskContext, clock bool, at batch.EventTime) {
+	if clock {
+		noteWake(tc.Result, at)
+		return
+	}
+	tc.Result.NextDue = min(tc.Result.NextDue, at)
+}
+
 // loadBy is load for keys with an index by time in front.
 func (d *dues) loadBy(tc *TaskContext, txn statestore.Txn) error {
 	return d.readPart(tc, txn, 0)

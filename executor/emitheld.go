@@ -123,7 +123,7 @@ func (s *emitHeld) compute(ctx context.Context) error {
 	if err := s.deltas.each(s.touch); err != nil {
 		return err
 	}
-	if err := s.due(&s.ends, heldEnd, s.tc.Spec.Close); err != nil {
+	if err := s.due(&s.ends, heldEnd, limitOf(s.tc, s.n.Clock)); err != nil {
 		return err
 	}
 	now := s.tc.Spec.Now
@@ -133,7 +133,7 @@ func (s *emitHeld) compute(ctx context.Context) error {
 	if err := s.due(&s.clock, heldClock, now); err != nil {
 		return err
 	}
-	s.tc.Result.NextDue = min(s.tc.Result.NextDue, s.ends.next())
+	noteDue(s.tc, s.n.Clock, s.ends.next())
 	noteWake(s.tc.Result, s.clock.next())
 	return s.flush()
 }
@@ -304,7 +304,7 @@ func (h *heldChange) decode(key, stored []byte) error {
 // fires reports whether what is in hand of a key goes out at once: its end has
 // passed, or its rows have passed a multiple of Rows since it last went out.
 func (s *emitHeld) fires(end batch.EventTime) bool {
-	if c := s.tc.Spec.Close; c != batch.NoTime && end <= c {
+	if c := limitOf(s.tc, s.n.Clock); c != batch.NoTime && end <= c {
 		return true
 	}
 	if s.n.Rows == 0 {

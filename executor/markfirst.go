@@ -344,7 +344,7 @@ func isTrue(arr arrow.Array, i int) bool {
 
 // close forgets the groups whose window is over.
 func (m *markFirst) close() error {
-	limit := m.tc.Spec.Close
+	limit := limitOf(m.tc, m.n.Clock)
 	for g := m.dues.first; g < m.dues.end && m.n.EndKey >= 0; g++ {
 		if limit == batch.NoTime || m.dues.at[g] > limit {
 			continue
@@ -375,6 +375,6 @@ func (m *markFirst) close() error {
 			return err
 		}
 	}
-	m.tc.Result.NextDue = min(m.tc.Result.NextDue, m.dues.next())
+	noteDue(m.tc, m.n.Clock, m.dues.next())
 	return nil
 }

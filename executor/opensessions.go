@@ -104,7 +104,7 @@ func (s *openSessions) compute(ctx context.Context) error {
 	if s.txn, err = s.tc.State(ctx, s.n.Operator); err != nil {
 		return err
 	}
-	s.limit = unshifted(s.tc.Spec.Close, s.n.Shift)
+	s.limit = unshifted(limitOf(s.tc, s.n.Clock), s.n.Shift)
 	if err := s.dues.loadBy(s.tc, s.txn); err != nil {
 		return err
 	}
@@ -131,7 +131,7 @@ func (s *openSessions) compute(ctx context.Context) error {
 	if err := s.close(); err != nil {
 		return err
 	}
-	s.tc.Result.NextDue = min(s.tc.Result.NextDue, shifted(int64(s.dues.next()), s.n.Shift))
+	noteDue(s.tc, s.n.Clock, shifted(int64(s.dues.next()), s.n.Shift))
 	return s.out.flush()
 }
 

@@ -193,7 +193,7 @@ func (r *recompute) compute(ctx context.Context) error {
 	if err == nil {
 		err = r.bad.settle()
 	}
-	r.tc.Result.NextDue = min(r.tc.Result.NextDue, r.dues.next())
+	noteDue(r.tc, r.n.Clock, r.dues.next())
 	return err
 }
 
@@ -513,7 +513,7 @@ func (r *recompute) close(ctx context.Context, txn statestore.Txn) error {
 	if r.n.EndKey < 0 {
 		return nil
 	}
-	limit := r.tc.Spec.Close
+	limit := limitOf(r.tc, r.n.Clock)
 	for g := r.dues.first; g < r.dues.end; g++ {
 		if limit == batch.NoTime || r.dues.at[g] > limit {
 			continue

@@ -133,7 +133,7 @@ func (s *statefulAggregate) compute(ctx context.Context) error {
 			return err
 		}
 	}
-	s.tc.Result.NextDue = min(s.tc.Result.NextDue, s.dues.next())
+	noteDue(s.tc, s.n.Clock, s.dues.next())
 	return nil
 }
 
@@ -243,7 +243,8 @@ func (s *statefulAggregate) store(p *pass) error {
 
 // closes reports whether a window is due. Before any watermark nothing is.
 func (s *statefulAggregate) closes(end batch.EventTime) bool {
-	return s.tc.Spec.Close != batch.NoTime && end <= s.tc.Spec.Close
+	limit := limitOf(s.tc, s.n.Clock)
+	return limit != batch.NoTime && end <= limit
 }
 
 // closeDue takes the rows out of the store whose window closed without being in

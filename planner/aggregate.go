@@ -154,7 +154,7 @@ func (b *builder) mergeInto(n *logical.Aggregate, f *fragment, signed bool, name
 		Operator: name, Global: len(n.Keys) == 0, Signed: signed, Out: out,
 	}
 	if end >= 0 {
-		agg.EndShift = t.Shift
+		agg.EndShift, agg.Clock = t.Shift, t.Clock
 	}
 	if mode == "complete" && b.above == 0 { // every row is an insert: no need to say so
 		f.whole = true
@@ -175,7 +175,7 @@ func (b *builder) distinctAggregate(n *logical.Aggregate, in *fragment, mode str
 	in = b.spread(in, n.Keys)
 	m := &physical.MarkFirst{Input: in.root, Keys: n.Keys, EndKey: end, Operator: b.operatorName("distinct", n)}
 	if end >= 0 {
-		m.EndShift = t.Shift
+		m.EndShift, m.Clock = t.Shift, t.Clock
 	}
 	c := *n
 	c.Aggs = slices.Clone(n.Aggs)
@@ -236,7 +236,7 @@ func (b *builder) distinct(n *logical.Distinct) (*fragment, error) {
 		return b.statefulAggregate(agg, in)
 	}
 	name := b.operatorName("distinct", agg)
-	if end, _ := incremental.EndKey(agg); end >= 0 && b.mode != "complete" {
+	if end, t := incremental.EndKey(agg); end >= 0 && !t.Clock && b.mode != "complete" {
 		return b.firstRows(&logical.Dedup{Input: n.Input, Keys: positions(len(keys))}, in), nil
 	}
 	f := b.spread(in.wrap(partial(in.root, agg)), columns(keys, names))
@@ -269,7 +269,7 @@ func (b *builder) recomputeAggregate(n *logical.Aggregate, in *fragment, mode st
 	}
 	b.query.Verdicts[len(b.query.Verdicts)-1] = incremental.Judge(name, n, mode)
 	return b.changeRecompute(f, func(c *physical.Recompute) {
-		c.EndKey, c.EndShift = end, t.Shift
+		c.EndKey, c.EndShift, c.Clock = end, t.Shift, t.Clock
 		if mode == "append" {
 			c.Final, c.Out = true, c.Body.Schema()
 		}

@@ -21,14 +21,14 @@ func closingBy(ins []logical.Node, keys [][]expr.Expr) closing {
 	for k := range keys[0] {
 		c := closing{key: k}
 		for i, in := range ins {
-			t, ok := incremental.TimeOf(keys[i][k], in)
-			if !ok || i > 0 && t.Shift != c.times[0].Shift {
+			t, ok := incremental.EndOf(keys[i][k], in)
+			if !ok || i > 0 && (t.Shift != c.times[0].Shift || t.Clock != c.times[0].Clock) {
 				c.key = -1
 				break
 			}
 			c.times = append(c.times, t)
 		}
-		if c.key >= 0 && (best.key < 0 || c.times[0].Shift < best.times[0].Shift) {
+		if c.key >= 0 && (best.key < 0 || c.times[0].Before(best.times[0])) {
 			best = c
 		}
 	}
@@ -53,9 +53,9 @@ func (b *builder) closeGroups(f *fragment, c closing, final bool) *fragment {
 		return f
 	}
 	v := &b.query.Verdicts[len(b.query.Verdicts)-1]
-	v.Bound, v.Advice = incremental.ByWatermark, ""
+	v.Bound, v.Advice = c.times[0].Bound(), ""
 	return b.changeRecompute(f, func(r *physical.Recompute) {
-		r.EndKey, r.EndShift = c.key, c.times[0].Shift
+		r.EndKey, r.EndShift, r.Clock = c.key, c.times[0].Shift, c.times[0].Clock
 		if final {
 			r.Final, r.Prune, r.Out = true, false, r.Body.Schema()
 		}

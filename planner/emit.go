@@ -43,7 +43,7 @@ func (b *builder) heldAggregate(n *logical.Aggregate, in *fragment) (*fragment, 
 	h := b.hold
 	b.hold.done = true
 	end, t := incremental.EndKey(n)
-	if h.final && end < 0 {
+	if h.final && (end < 0 || t.Clock) {
 		return nil, refuseAppend(n)
 	}
 	counted, count := n, -1
@@ -58,7 +58,7 @@ func (b *builder) heldAggregate(n *logical.Aggregate, in *fragment) (*fragment, 
 	if err != nil || !f.changes {
 		return f, err
 	}
-	f = b.heldBack(n, f, h, positions(len(n.Keys)), end, t.Shift, count)
+	f = b.heldBack(n, f, h, positions(len(n.Keys)), end, t, count)
 	if count < 0 {
 		return f, nil
 	}
@@ -80,10 +80,10 @@ func (b *builder) heldResult(n logical.Node, f *fragment) (*fragment, error) {
 		keys = positions(n.Schema().NumFields())
 	}
 	times := incremental.EventTimes(n)
-	end, shift := -1, int64(0)
+	end, first := -1, incremental.Time{}
 	for _, k := range keys {
-		if t, timed := times[k]; timed && (end < 0 || t.Shift < shift) {
-			end, shift = k, t.Shift
+		if t, timed := times[k]; timed && (end < 0 || t.Before(first)) {
+			end, first = k, t
 		}
 	}
 	if h.final && end < 0 {
@@ -91,16 +91,16 @@ func (b *builder) heldResult(n logical.Node, f *fragment) (*fragment, error) {
 	}
 	es, _ := allColumns(n.Schema())
 	f = f.wrap(asChangelog(f.root))
-	return b.heldBack(n, b.partitioned(f, pick(es, keys), false), h, keys, end, shift, -1), nil
+	return b.heldBack(n, b.partitioned(f, pick(es, keys), false), h, keys, end, first, -1), nil
 }
 
 // heldBack puts the operator on a fragment whose rows are spread by the keys.
-func (b *builder) heldBack(n logical.Node, f *fragment, h holding, keys []int, end int, shift int64, count int) *fragment {
+func (b *builder) heldBack(n logical.Node, f *fragment, h holding, keys []int, end int, t incremental.Time, count int) *fragment {
 	e := &physical.Emit{
-		Input: asChangelog(f.root), Keys: keys, EndKey: end, EndShift: shift, Every: h.every, Rows: h.rows, Count: count,
+		Input: asChangelog(f.root), Keys: keys, EndKey: end, EndShift: t.Shift, Clock: t.Clock, Every: h.every, Rows: h.rows, Count: count,
 		Operator: b.operatorName("emit", n),
 	}
-	v := incremental.Verdict{Operator: e.Operator, Bound: incremental.ByWatermark}
+	v := incremental.Verdict{Operator: e.Operator, Bound: t.Bound()}
 	if end < 0 {
 		v = incremental.Verdict{Operator: e.Operator, Bound: incremental.ByKeys, Advice: "the changes of a key are kept until they come out"}
 	}

@@ -40,19 +40,21 @@ func (r *restater) node(n physical.Node) {
 		}
 		by(&n.Shift)
 	case *physical.StatefulAggregate:
-		if n.EndKey >= 0 {
+		if n.EndKey >= 0 && !n.Clock {
 			by(&n.EndShift)
 		}
 	case *physical.Recompute:
-		if n.EndKey >= 0 {
+		if n.EndKey >= 0 && !n.Clock {
 			by(&n.EndShift)
 		}
 	case *physical.MarkFirst:
-		if n.EndKey >= 0 {
+		if n.EndKey >= 0 && !n.Clock {
 			by(&n.EndShift)
 		}
 	case *physical.OpenSessions:
-		by(&n.Shift)
+		if !n.Clock {
+			by(&n.Shift)
+		}
 	case *physical.FirstWithin:
 		by(&n.Delay)
 	case *physical.IntervalJoin:

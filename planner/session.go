@@ -34,8 +34,8 @@ func (b *builder) session(n *logical.Window) (*fragment, error) {
 	}
 	// Rows that come later than their time tells, as a join may keep them, would come
 	// behind the end of their session.
-	if t, timed := incremental.TimeOf(n.Time, n.Input); timed && t.Shift <= 1 && !in.changes && b.mode != "complete" {
-		return b.openSessions(n, in, t.OnTime), nil
+	if t, timed := incremental.EndOf(n.Time, n.Input); timed && t.Shift <= 1 && !in.changes && b.mode != "complete" {
+		return b.openSessions(n, in, t), nil
 	}
 	f := b.recompute(b.operatorName("session", n), [][]expr.Expr{n.Partition}, func(tables []physical.Node) physical.Node {
 		return cut(tables[0])
@@ -45,20 +45,20 @@ func (b *builder) session(n *logical.Window) (*fragment, error) {
 	return f, nil
 }
 
-func (b *builder) openSessions(n *logical.Window, in *fragment, onTime bool) *fragment {
+func (b *builder) openSessions(n *logical.Window, in *fragment, t incremental.Time) *fragment {
 	name := b.operatorName("session", n)
-	if !onTime {
+	if !t.OnTime {
 		in = in.wrap(&physical.LateFilter{Input: in.root, End: n.End, Operator: name})
 	}
 	f := b.partitioned(in, n.Partition, false)
 	o := &physical.OpenSessions{
 		Input: f.root, Partition: n.Partition, Time: n.Time, End: n.End, Operator: name,
-		Final: b.mode == "append", Out: n.Schema(),
+		Final: b.mode == "append", Clock: t.Clock, Out: n.Schema(),
 	}
 	if !o.Final {
 		o.Out = withOp(o.Out)
 	}
-	b.query.Verdicts = append(b.query.Verdicts, incremental.Verdict{Operator: name, Bound: incremental.ByWatermark})
+	b.query.Verdicts = append(b.query.Verdicts, incremental.Verdict{Operator: name, Bound: t.Bound()})
 	f = f.wrap(o)
 	f.state, f.changes = append(slices.Clone(f.state), name), !o.Final
 	return f

@@ -1,6 +1,7 @@
 package incremental
 
 import (
+	"maps"
 	"slices"
 
 	"github.com/sluice-stream/sluice/batch"
@@ -13,21 +14,44 @@ import (
 type Time struct {
 	Shift  int64 // microseconds
 	OnTime bool  // made by an operator that emits closed windows only: such rows are never late
+	Clock  bool  // it is not event time but the time of the batch, which passes by itself
+}
+
+// Before reports whether what ends by t is over before what ends by o; an end by
+// event time is preferred to one by the clock.
+func (t Time) Before(o Time) bool {
+	return t.Clock == o.Clock && t.Shift < o.Shift || !t.Clock && o.Clock
+}
+
+// Bound is that of a state that t ends.
+func (t Time) Bound() Bound {
+	if t.Clock {
+		return ByClock
+	}
+	return ByWatermark
 }
 
 // EventTimes returns the columns of n that carry event time under a watermark.
 func EventTimes(n logical.Node) map[int]Time {
+	out := timesOf(n)
+	maps.DeleteFunc(out, func(_ int, t Time) bool { return t.Clock })
+	return out
+}
+
+// timesOf returns the columns of n that carry a time which passes, be it event time
+// under a watermark or the batch's own.
+func timesOf(n logical.Node) map[int]Time {
 	switch n := n.(type) {
 	case *logical.Watermark:
-		out := EventTimes(n.Input)
+		out := timesOf(n.Input)
 		out[n.Col] = Time{}
 		return out
 	case *logical.Project:
-		return throughExprs(n.Exprs, EventTimes(n.Input))
+		return throughExprs(n.Exprs, timesOf(n.Input))
 	case *logical.Window:
 		return windowTimes(n)
 	case *logical.Aggregate:
-		in := EventTimes(n.Input)
+		in := timesOf(n.Input)
 		out := throughExprs(n.Keys, in)
 		for i, t := range out {
 			t.OnTime = true
@@ -40,7 +64,7 @@ func EventTimes(n logical.Node) map[int]Time {
 		if n.AtWatermark {
 			return orderTime(n)
 		}
-		return versionTimes(n, EventTimes(n.Input))
+		return versionTimes(n, timesOf(n.Input))
 	case *logical.Join:
 		return joinTimes(n)
 	case *logical.Union:
@@ -48,7 +72,7 @@ func EventTimes(n logical.Node) map[int]Time {
 	case *logical.Scan, *logical.Values, *logical.Range, *logical.WorkTable, *logical.Recursive, *logical.Process:
 		return map[int]Time{}
 	default:
-		return EventTimes(n.Inputs()[0])
+		return timesOf(n.Inputs()[0])
 	}
 }
 
@@ -66,10 +90,16 @@ func throughExprs(es []expr.Expr, in map[int]Time) map[int]Time {
 // TimeOf returns what an expression over n says about event time.
 func TimeOf(e expr.Expr, n logical.Node) (Time, bool) { return timeOf(e, EventTimes(n)) }
 
+// EndOf is TimeOf that knows the clock, too.
+func EndOf(e expr.Expr, n logical.Node) (Time, bool) { return timeOf(e, timesOf(n)) }
+
 // timeOf reads a column, or one that is moved by a constant length of time, as
 // window_time(w) is w.end less the last instant: such a time is passed by the
-// watermark that much sooner or later.
+// watermark that much sooner or later. It knows the batch's own time as well.
 func timeOf(e expr.Expr, in map[int]Time) (Time, bool) {
+	if c, ok := e.(*expr.Call); ok && len(c.Args) == 0 && isNow(c.Func) { // no row comes with an earlier one
+		return Time{OnTime: true, Clock: true}, true
+	}
 	l := read(e)
 	if !l.ok || l.plus < 0 || l.minus >= 0 {
 		return Time{}, false
@@ -82,7 +112,7 @@ func timeOf(e expr.Expr, in map[int]Time) (Time, bool) {
 // windowTimes adds the window's columns where the window is over event time. A
 // hopping window's own end decides about each of the rows it makes.
 func windowTimes(n *logical.Window) map[int]Time {
-	out := EventTimes(n.Input)
+	out := timesOf(n.Input)
 	t, ok := timeOf(n.Time, out)
 	if !ok {
 		return out
@@ -93,18 +123,18 @@ func windowTimes(n *logical.Window) map[int]Time {
 	}
 	if n.Kind == logical.Session { // its rows come out on time, see the planner
 		late := max(0, t.Shift-1)
-		out[width+1] = Time{Shift: late, OnTime: true}
-		out[width+2] = Time{Shift: 1 + late, OnTime: true}
+		out[width+1] = Time{Shift: late, OnTime: true, Clock: t.Clock}
+		out[width+2] = Time{Shift: 1 + late, OnTime: true, Clock: t.Clock}
 		return out
 	}
 	size := n.Size.Microseconds()
 	// The last instant of a window is one before its end.
 	late := max(0, t.Shift-1)
 	if n.Kind != logical.Cumulate { // a cumulating window's start does not tell its end
-		out[width] = Time{Shift: size + late, OnTime: t.OnTime}
+		out[width] = Time{Shift: size + late, OnTime: t.OnTime, Clock: t.Clock}
 	}
-	out[width+1] = Time{Shift: late, OnTime: t.OnTime}
-	out[width+2] = Time{Shift: 1 + late, OnTime: t.OnTime}
+	out[width+1] = Time{Shift: late, OnTime: t.OnTime, Clock: t.Clock}
+	out[width+2] = Time{Shift: 1 + late, OnTime: t.OnTime, Clock: t.Clock}
 	return out
 }
 
@@ -124,7 +154,7 @@ func changing(n logical.Node) bool {
 
 // joinTimes takes the sides that are never filled up with NULL.
 func joinTimes(n *logical.Join) map[int]Time {
-	out, right := EventTimes(n.Left), EventTimes(n.Right)
+	out, right := timesOf(n.Left), timesOf(n.Right)
 	intervalTimes(n, out, right)
 	switch n.Kind {
 	case logical.LeftSemi, logical.LeftAnti, logical.LeftOuter:
@@ -144,15 +174,15 @@ func joinTimes(n *logical.Join) map[int]Time {
 
 // unionTimes keeps what all inputs agree on that have more than NULL there.
 func unionTimes(n *logical.Union) map[int]Time {
-	out := EventTimes(n.In[0])
+	out := timesOf(n.In[0])
 	for _, in := range n.In[1:] {
-		other := EventTimes(in)
+		other := timesOf(in)
 		for i, t := range out {
 			o, ok := other[i]
 			if p, is := in.(*logical.Project); is && isNull(p.Exprs[i]) {
 				continue
 			}
-			if !ok || o.Shift != t.Shift {
+			if !ok || o.Shift != t.Shift || o.Clock != t.Clock {
 				delete(out, i)
 				continue
 			}
@@ -177,15 +207,24 @@ func orderTime(n *logical.Analytic) map[int]Time {
 // matchTimes keeps the time of a partition, which closes with it. The times of
 // rows are no event time any more: a match comes out when it is decided.
 func matchTimes(n *logical.Match) map[int]Time {
-	out, in := map[int]Time{}, EventTimes(n.Input)
+	out, in := map[int]Time{}, timesOf(n.Input)
 	for at, c := range n.Spec.Cols {
 		for _, p := range n.Partition {
 			if col, ok := p.(*expr.Column); ok && col.Index == c {
 				if t, ok := in[c]; ok {
-					out[at] = Time{Shift: t.Shift, OnTime: true}
+					out[at] = Time{Shift: t.Shift, OnTime: true, Clock: t.Clock}
 				}
 			}
 		}
 	}
 	return out
+}
+
+// isNow reports whether a function is the batch's time.
+func isNow(f *expr.Function) bool {
+	switch f.Name {
+	case "now", "current_timestamp", "localtimestamp", "proctime":
+		return f.Volatility == expr.Stable
+	}
+	return false
 }

@@ -15,6 +15,7 @@ const (
 	ByWatermark Bound = iota // rows leave when the watermark passes them
 	ByKeys                   // one row a key
 	Unbounded
+	ByClock // rows leave when the time of the batches passes them
 )
 
 // Verdict is what EXPLAIN says of one stateful operator.
@@ -36,6 +37,8 @@ func (v Verdict) String() string {
 	switch v.Bound {
 	case ByWatermark:
 		return s + "bounded by the watermark"
+	case ByClock:
+		return s + "bounded by the clock"
 	case ByKeys:
 		return s + "bounded by the number of distinct keys; " + v.Advice
 	default:
@@ -47,9 +50,9 @@ func (v Verdict) String() string {
 // is known of it; -1 if groups never close.
 func EndKey(n *logical.Aggregate) (int, Time) {
 	best, bestTime := -1, Time{}
-	for i, t := range throughExprs(n.Keys, EventTimes(n.Input)) {
+	for i, t := range throughExprs(n.Keys, timesOf(n.Input)) {
 		// Among several take the one that closes first; of equals the first key.
-		if best < 0 || t.Shift < bestTime.Shift || t.Shift == bestTime.Shift && i < best {
+		if best < 0 || t.Before(bestTime) || !bestTime.Before(t) && i < best {
 			best, bestTime = i, t
 		}
 	}
@@ -58,8 +61,8 @@ func EndKey(n *logical.Aggregate) (int, Time) {
 
 // Judge returns the verdict on a streaming aggregate.
 func Judge(operator string, n *logical.Aggregate, mode string) Verdict {
-	if end, _ := EndKey(n); end >= 0 && mode != "complete" {
-		return Verdict{Operator: operator, Bound: ByWatermark}
+	if end, t := EndKey(n); end >= 0 && mode != "complete" {
+		return Verdict{Operator: operator, Bound: t.Bound()}
 	}
 	if len(n.Keys) == 0 {
 		return Verdict{Operator: operator, Bound: ByKeys, Advice: "it is a single row"}

@@ -16,6 +16,7 @@ type Emit struct {
 	Keys     []int // positions; all rows have one key if there are none
 	EndKey   int   // position of the key's column that tells when the result is complete, -1 if it never is
 	EndShift int64 // microseconds added to it
+	Clock    bool  // the end is one of the clock, not of event time
 	Every    int64 // microseconds
 	Rows     int64
 	Count    int // position, -1 without Rows
@@ -43,6 +44,7 @@ func (n *Emit) String() string {
 		if n.EndShift != 0 {
 			s += " + " + micros(n.EndShift)
 		}
+		s += byClock(n.Clock)
 	}
 	return s
 }

@@ -17,6 +17,7 @@ type MarkFirst struct {
 	Marks    []Mark
 	EndKey   int   // position of the key that tells when a group closes, -1 if there is none
 	EndShift int64 // microseconds added to that key to give the end
+	Clock    bool  // the end is one of the clock, not of event time
 	Operator string
 	Out      *arrow.Schema // Input's columns, then one for each mark
 }

@@ -112,6 +112,7 @@ type StatefulAggregate struct {
 	NKeys    int
 	EndKey   int   // position of the key that tells the window's end, -1 if there is none
 	EndShift int64 // microseconds added to that key to give the end (the size, for a key that is the start)
+	Clock    bool  // the end is one of the clock, not of event time
 	Aggs     []*expr.AggCall
 	Mode     string
 	// Having, over keys and results, hides groups for which it is not true: a

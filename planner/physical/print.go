@@ -136,6 +136,7 @@ func (n *StatefulAggregate) String() string {
 		if n.EndShift != 0 {
 			s += " + " + micros(n.EndShift)
 		}
+		s += byClock(n.Clock)
 	}
 	if n.Signed {
 		s += " signed"
@@ -144,6 +145,13 @@ func (n *StatefulAggregate) String() string {
 		s += " having " + n.Having.String()
 	}
 	return s
+}
+
+func byClock(is bool) string {
+	if is {
+		return " by the clock"
+	}
+	return ""
 }
 
 func (n *HashJoin) String() string {

@@ -25,6 +25,7 @@ type Recompute struct {
 	Body     Node          // all in this stage
 	EndKey   int           // position of the key that tells when a group closes, -1 if there is none
 	EndShift int64         // microseconds added to that key to give the end
+	Clock    bool          // the end is one of the clock, not of event time
 	Final    bool
 	// Bilinear says that Body is linear in each of two inputs, as an inner join is:
 	// then only what the changes meet is read. With Grows nothing is ever taken back.
@@ -71,7 +72,7 @@ func (n *Recompute) String() string {
 	}
 	s += " by " + strings.Join(keys, " ")
 	if n.EndKey >= 0 {
-		s += fmt.Sprintf(" until %d+%s", n.EndKey, micros(n.EndShift))
+		s += fmt.Sprintf(" until %d+%s", n.EndKey, micros(n.EndShift)) + byClock(n.Clock)
 	}
 	if n.Final {
 		s += " final"

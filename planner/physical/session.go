@@ -24,6 +24,7 @@ type OpenSessions struct {
 	Partition []expr.Expr
 	Time, End expr.Expr
 	Shift     int64 // microseconds that a session is kept past its end
+	Clock     bool  // its times are of the clock, not of event time
 	Final     bool
 	Operator  string
 	Out       *arrow.Schema // with the change column unless Final
@@ -51,6 +52,7 @@ func (n *OpenSessions) String() string {
 	if n.Shift != 0 {
 		s += " + " + micros(n.Shift)
 	}
+	s += byClock(n.Clock)
 	if n.Final {
 		s += " final"
 	}
