@@ -27,6 +27,24 @@ type Store interface {
 	Close() error
 }
 
+// ShardUse is what the newest version of a shard holds, and where.
+type ShardUse struct {
+	Shard    batch.Shard
+	Version  batch.ID
+	Rows     int64
+	Bytes    int64 // of keys and values
+	Hot      int64 // bytes that rows in memory take, of all kept versions
+	Cold     int64 // bytes of the files that it is built on
+	Runs     int
+	Complete bool // nothing is read from files
+}
+
+// Meter is a Store that can tell where its rows are.
+type Meter interface {
+	// Use tells what each shard holds, in the order of their names.
+	Use() []ShardUse
+}
+
 // Version describes a sealed version.
 type Version struct {
 	Digest batch.Digest

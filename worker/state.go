@@ -28,6 +28,20 @@ func (w *Worker) withStore(key string, f func(*plan) error) error {
 	return f(p)
 }
 
+// StateUse tells what each shard of a deployed plan holds and where; nothing if
+// the plan has no state or its store cannot tell.
+func (w *Worker) StateUse(key string) []statestore.ShardUse {
+	var out []statestore.ShardUse
+	// A plan that is gone holds nothing.
+	_ = w.withStore(key, func(p *plan) error {
+		if m, ok := p.store.(statestore.Meter); ok {
+			out = m.Use()
+		}
+		return nil
+	})
+	return out
+}
+
 func (w *Worker) checkpoint(m transport.Checkpoint) transport.Checkpointed {
 	out := transport.Checkpointed{Key: m.Key, Batch: m.Batch}
 	out.Err = w.withStore(m.Key, func(p *plan) error {

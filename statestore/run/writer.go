@@ -19,7 +19,7 @@ const (
 
 	// A lookup reads and unpacks one block, a scan many: a small block for the
 	// former costs the latter little.
-	blockBytes = 8 << 10
+	blockBytes = 4 << 10
 	indexBytes = 128 << 10
 )
 

@@ -35,7 +35,7 @@ func (s *Store) seal(ctx context.Context, t *txn) (statestore.Version, error) {
 // install makes the version the shard's newest.
 func (s *Store) install(t *txn) (statestore.Version, error) {
 	sh := t.shard
-	v := &version{id: t.next, tree: t.tree, heap: t.heap, complete: t.complete, read: t.read, node: t.node(), state: t.state, groups: t.groups, gen: t.gen}
+	v := &version{id: t.next, tree: t.tree, heap: t.heap, complete: t.complete, read: t.read, node: t.node(), state: t.state, groups: t.groups, gen: t.gen, fresh: freshBytes(t.wrote, t.tree)}
 	t.release() // what it took counts for the version from now on
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
@@ -102,7 +102,7 @@ func (t *txn) grown() error {
 		return nil
 	}
 	now := t.heap + int64(t.tree.Len())*rowOverhead
-	more := now - t.from.cost() - t.reserved
+	more := now + freshBytes(t.wrote, t.tree) - t.from.cost() - t.reserved
 	t.checkAt = now + t.store.step
 	if more <= 0 {
 		return nil
@@ -189,7 +189,7 @@ func (t *txn) spill(ctx context.Context) error {
 	}
 	t.read, t.complete, t.prev, t.track = now, false, &node{base: now}, true
 	t.tree = mem.NewTree()
-	t.at, t.heap, t.changed, t.gen = t.tree.Cursor(), 0, nil, &generation{}
+	t.at, t.heap, t.changed, t.gen, t.wrote = t.tree.Cursor(), 0, nil, &generation{}, 0
 	t.checkAt = t.store.step
 	t.release()
 	t.store.counts.spills.Add(1)

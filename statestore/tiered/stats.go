@@ -3,8 +3,10 @@ package tiered
 import (
 	"sync/atomic"
 
-	"github.com/sluice-stream/sluice/batch"
+	"github.com/sluice-stream/sluice/statestore"
 )
+
+var _ statestore.Meter = (*Store)(nil)
 
 // counters count what the store has done about memory.
 type counters struct {
@@ -29,26 +31,14 @@ func (s *Store) Counts() Counts {
 		RunBytes: c.runBytes.Load(), MergeBytes: c.mergeBytes.Load()}
 }
 
-// ShardUse is what the newest version of a shard holds, and where.
-type ShardUse struct {
-	Shard    batch.Shard
-	Version  batch.ID
-	Rows     int64
-	Bytes    int64 // of keys and values
-	Hot      int64 // bytes that rows in memory take, of all kept versions
-	Cold     int64 // bytes of the runs that it is built on
-	Runs     int
-	Complete bool // nothing is read from the runs
-}
-
 // Use tells what each shard holds, in the order of their names.
-func (s *Store) Use() []ShardUse {
-	var out []ShardUse
+func (s *Store) Use() []statestore.ShardUse {
+	var out []statestore.ShardUse
 	for _, sh := range s.shards() {
 		sh.mu.Lock()
 		if v := sh.newestLocked(); v != nil {
 			b := v.node.root().base
-			out = append(out, ShardUse{Shard: sh.name, Version: v.id, Rows: v.state.Rows, Bytes: v.state.Bytes,
+			out = append(out, statestore.ShardUse{Shard: sh.name, Version: v.id, Rows: v.state.Rows, Bytes: v.state.Bytes,
 				Hot: sh.mu.charged, Cold: b.bytes(), Runs: len(b.levels), Complete: v.complete})
 		}
 		sh.mu.Unlock()

@@ -302,13 +302,15 @@ func (s *Store) Prune(_ context.Context, name batch.Shard, oldest batch.ID) erro
 	return nil
 }
 
-// need is what the kept versions of a shard take: trees of one generation share
-// nearly everything, so the newest of each counts.
+// needLocked is what the kept versions of a shard take: of the trees of one
+// generation the newest counts, of the others what they do not share with the next.
 func (sh *shard) needLocked() int64 {
 	n := int64(0)
 	for i, v := range sh.mu.versions {
 		if i+1 == len(sh.mu.versions) || sh.mu.versions[i+1].gen != v.gen {
 			n += v.cost()
+		} else {
+			n += sh.mu.versions[i+1].fresh
 		}
 	}
 	return n

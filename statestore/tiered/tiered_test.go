@@ -32,9 +32,9 @@ func TestStore(t *testing.T) {
 // restores, and whose rows are in the tree of a transaction for a moment only.
 func TestStoreWithoutRoom(t *testing.T) {
 	storetest.RunLazy(t, func(t *testing.T, fs vfsx.FS, dir string) statestore.Store {
-		pool := NewPool(PoolOptions{HotBytesMax: 1000, CacheBytes: 1 << 20})
-		s := open(t, Options{FS: fs, Dir: dir, Pool: pool, FileBytes: 500, LoadBytesMax: 1})
-		s.step = 300
+		pool := NewPool(PoolOptions{HotBytesMax: 10_000, CacheBytes: 1 << 20})
+		s := open(t, Options{FS: fs, Dir: dir, Pool: pool, FileBytes: 2000, LoadBytesMax: 1})
+		s.step = 3000
 		t.Cleanup(pool.Close)
 		return s
 	})

@@ -25,6 +25,7 @@ type txn struct {
 	tree  *mem.Tree // nil after Seal and Discard
 	at    mem.Cursor
 	heap  int64
+	wrote int   // rows of the tree that were set or removed
 	mark  int64 // of rows that this transaction has written
 
 	complete bool
@@ -110,6 +111,7 @@ func (t *txn) find(key []byte) (value []byte, ok bool, err error) {
 	if t.scanning {
 		return bytes.Clone(value), true, nil
 	}
+	t.wrote++
 	k := t.at.Set(at, false, key, value, readMark)
 	t.heap += int64(len(key) + len(value))
 	// The row's text lies behind its key.
@@ -235,6 +237,7 @@ func (t *txn) Put(key, value []byte) error {
 	}
 	h := t.hash(key, value)
 	t.state.Digest, g.Digest = t.state.Digest.Add(h), g.Digest.Add(h)
+	t.wrote++
 	k := t.at.Set(at, there, key, value, t.mark)
 	if t.track && !noted {
 		t.changed = append(t.changed, k)
@@ -263,6 +266,7 @@ func (t *txn) Delete(key []byte) error {
 		t.count(g, -1, -n)
 		t.heap -= n
 	}
+	t.wrote++
 	if t.look == nil {
 		t.at.Remove(at)
 		if t.track && !noted {

@@ -22,6 +22,7 @@ type version struct {
 	state    statestore.Version
 	groups   []statestore.Version // by key group from the shard's first
 	gen      *generation
+	fresh    int64 // bytes of nodes that the version before does not share, about
 }
 
 // generation is trees that share nodes: each was made from the one before.
@@ -34,6 +35,18 @@ const rowOverhead = 88
 
 // cost is what the version's tree takes.
 func (v *version) cost() int64 { return v.heap + int64(v.tree.Len())*rowOverhead }
+
+// A version that changes rows all over a tree shares few leaves with the one
+// before, which keeps its own until it is pruned.
+const (
+	leafBytes = 1400
+	leafRows  = 22
+)
+
+// freshBytes is about what nodes take that were copied or made for so many writes.
+func freshBytes(writes int, tree *mem.Tree) int64 {
+	return int64(min(writes, tree.Len()/leafRows+1)) * leafBytes
+}
 
 // whole is what the tree would take if it held every row.
 func whole(v statestore.Version) int64 { return v.Bytes + v.Rows*rowOverhead }
