@@ -28,8 +28,8 @@ type ttlTxn struct {
 	touched map[string]struct{}
 }
 
-// digestBytes is the digest of a row at the end of a Recompute's key.
-const digestBytes = 16
+// The plan knows these bytes by names of its own.
+var _ = [1]struct{}{}[physical.LastVersion-versionLast+physical.PairRow-pairRow]
 
 // ttlSteps is into how many steps the time to live is cut: rows go at the end of a
 // step, and a row that changes within one costs the index nothing.
@@ -48,19 +48,33 @@ func newTTL(txn, index statestore.Txn, ttl physical.StateTTL, now batch.EventTim
 
 // unit is what goes together with a row; nil for one that stays.
 func (t *ttlTxn) unit(key []byte) []byte {
-	if t.ttl.Keep != nil {
-		at := len(key) - digestBytes - 1
-		if at < 1 {
-			return nil // a mark
-		}
-		if in := int(key[at]); in < len(t.ttl.Keep) && t.ttl.Keep[in] {
-			return nil
-		}
+	if t.ttl.Tag != 0 && (len(key) < 2 || key[1] != t.ttl.Tag) {
+		return nil
+	}
+	if t.ttl.Inputs != nil && t.ofInput(key) == 0 {
+		return nil
 	}
 	if t.ttl.Tail >= len(key) {
 		return nil
 	}
 	return key[:len(key)-t.ttl.Tail]
+}
+
+// ofInput is the time to live of a row by the input that its key names.
+func (t *ttlTxn) ofInput(key []byte) int64 {
+	at := len(key) - t.ttl.InputAt
+	if at < 1 || int(key[at]) >= len(t.ttl.Inputs) {
+		return 0 // a mark
+	}
+	return t.ttl.Inputs[key[at]]
+}
+
+// micros is the time to live of a unit. Rows that go together have the same.
+func (t *ttlTxn) micros(unit []byte) int64 {
+	if t.ttl.Inputs == nil || t.ttl.Tail > 0 {
+		return t.ttl.Micros
+	}
+	return t.ofInput(unit)
 }
 
 func (t *ttlTxn) Put(key, value []byte) error {
@@ -83,9 +97,8 @@ func (t *ttlTxn) Seal(ctx context.Context) (statestore.Version, error) {
 		units = append(units, u)
 	}
 	slices.Sort(units)
-	at := t.expiry()
 	for _, u := range units {
-		if err := t.note([]byte(u), at); err != nil {
+		if err := t.note([]byte(u), t.expiry(t.micros([]byte(u)))); err != nil {
 			return statestore.Version{}, fmt.Errorf("note the time to live of state: %w", err)
 		}
 	}
@@ -94,9 +107,9 @@ func (t *ttlTxn) Seal(ctx context.Context) (statestore.Version, error) {
 
 // expiry is when what changes now goes: at the first step's end that is a full time
 // to live away.
-func (t *ttlTxn) expiry() uint64 {
-	step := max(t.ttl.Micros/ttlSteps, 1)
-	at := int64(t.now) + t.ttl.Micros
+func (t *ttlTxn) expiry(micros int64) uint64 {
+	step := max(micros/ttlSteps, 1)
+	at := int64(t.now) + micros
 	return uint64((at + step - 1) / step * step)
 }
 

@@ -224,7 +224,7 @@ func allColumns(s *arrow.Schema) ([]expr.Expr, []string) {
 func (b *builder) distinct(n *logical.Distinct) (*fragment, error) {
 	schema := n.Schema()
 	keys, names := allColumns(schema)
-	agg := &logical.Aggregate{Input: n.Input, Keys: keys, Names: names}
+	agg := &logical.Aggregate{Input: n.Input, Keys: keys, Names: names, TTL: n.TTL}
 	if !b.opts.Stream || !logical.Streaming(n) {
 		return b.aggregate(agg)
 	}
@@ -237,7 +237,7 @@ func (b *builder) distinct(n *logical.Distinct) (*fragment, error) {
 	}
 	name := b.operatorName("distinct", agg)
 	if end, t := incremental.EndKey(agg); end >= 0 && !t.Clock && b.mode != "complete" {
-		return b.firstRows(&logical.Dedup{Input: n.Input, Keys: positions(len(keys))}, in), nil
+		return b.firstRows(&logical.Dedup{Input: n.Input, Keys: positions(len(keys)), TTL: n.TTL}, in), nil
 	}
 	f := b.spread(in.wrap(partial(in.root, agg)), columns(keys, names))
 	f.state = append(f.state, name)

@@ -67,6 +67,7 @@ type Query struct {
 	Plan     *physical.Plan
 	Outputs  []Output // with optimized plans
 	Verdicts []incremental.Verdict
+	TTL      map[string]logical.TTL    // by operator, where the query's text says it
 	Tables   map[string]*logical.Table // by source name
 }
 
@@ -76,7 +77,7 @@ func buildWith(outputs []Output, opts Options, waits []wait) (*Query, int, error
 	b := &builder{
 		opts:   opts,
 		plan:   &physical.Plan{Zone: opts.Zone, Stream: opts.Stream},
-		query:  &Query{Tables: map[string]*logical.Table{}},
+		query:  &Query{Tables: map[string]*logical.Table{}, TTL: map[string]logical.TTL{}},
 		counts: map[string]int{},
 		sent:   map[string]int{},
 		shares: map[int]int{},

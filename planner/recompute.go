@@ -192,5 +192,8 @@ func (b *builder) operatorName(kind string, n logical.Node) string {
 	if c := b.counts[name]; c > 1 {
 		name = fmt.Sprintf("%s-%d", name, c)
 	}
+	if ttl := logical.TTLOf(n); ttl != nil {
+		b.query.TTL[name] = ttl
+	}
 	return name
 }

@@ -56,6 +56,8 @@ type binder struct {
 	sessions []*logical.Window // of session_window, until they have their keys
 	// correlations are the parameters numbered so far.
 	correlations int
+	// named are the tables of the SELECT in hand, if it has hints that name them.
+	named map[string]logical.Node
 }
 
 func newBinder(cat Catalog, opts Options) *binder {

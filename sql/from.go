@@ -43,6 +43,18 @@ func (b *binder) from(list []ast.Table) (*scope, error) {
 
 // table binds one item of FROM.
 func (b *binder) table(t ast.Table) (*scope, error) {
+	named := b.named
+	if _, is := t.(*ast.Aliased); is {
+		b.named = nil // the alias is its only name
+	}
+	sc, err := b.tableOf(t)
+	if b.named = named; err == nil && named != nil {
+		sc.node = nameTable(named, t, sc.node)
+	}
+	return sc, err
+}
+
+func (b *binder) tableOf(t ast.Table) (*scope, error) {
 	switch t := t.(type) {
 	case *ast.TableName:
 		return b.tableName(t)

@@ -41,16 +41,29 @@ func (b *binder) selectBlock(s *ast.Select, order []ast.OrderItem) (*scope, erro
 	if err := b.budget.joined(s.From); err != nil {
 		return nil, err
 	}
+	outer := b.named
+	b.named = namesFor(s.StateTTL)
+	defer func() { b.named = outer }()
 	sc, err := b.from(s.From)
 	if err != nil {
 		return nil, err
 	}
+	hints, err := b.stateTTLs(s.StateTTL)
+	if err != nil {
+		return nil, err
+	}
+	b.named = nil
 	if s.DistinctOn != nil {
 		if s, err = distinctOn(s, order); err != nil {
 			return nil, err
 		}
 	}
-	return b.selectFrom(s, sc, order)
+	out, err := b.selectFrom(s, sc, order)
+	if err != nil || hints == nil {
+		return out, err
+	}
+	out.node = hints.limit(out.node)
+	return out, nil
 }
 
 // distinctOn writes DISTINCT ON (..) as a numbering of the rows with equal values

@@ -2,6 +2,7 @@ package incremental
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/sluice-stream/sluice/planner/logical"
@@ -24,8 +25,10 @@ type Verdict struct {
 	Bound    Bound
 	Advice   string // what would bound it, for all but ByWatermark
 	// TTL is how long a row or key stays after its last change, if a time to live is
-	// set; whatever Bound says, the state is then bounded by it as well.
-	TTL time.Duration
+	// set; whatever Bound says, the state is then bounded by it as well. Of an operator
+	// of which only some inputs have one, Sides has those of each.
+	TTL   time.Duration
+	Sides []time.Duration
 }
 
 // String prints the verdict as a sentence.
@@ -34,11 +37,14 @@ func (v Verdict) String() string {
 	if v.TTL > 0 {
 		return s + fmt.Sprintf("bounded by its time to live: what has not changed for %s is forgotten, and a key that comes back starts anew", v.TTL)
 	}
+	if len(v.Sides) > 0 {
+		s += "bounded in part by a time to live (" + sides(v.Sides) + "); else it is "
+	}
 	switch v.Bound {
 	case ByWatermark:
-		return s + "bounded by the watermark"
+		return s + "bounded by the watermark, and needs no time to live"
 	case ByClock:
-		return s + "bounded by the clock"
+		return s + "bounded by the clock, and needs no time to live"
 	case ByKeys:
 		return s + "bounded by the number of distinct keys; " + v.Advice
 	default:
@@ -71,4 +77,15 @@ func Judge(operator string, n *logical.Aggregate, mode string) Verdict {
 		Operator: operator, Bound: ByKeys,
 		Advice: "group by a window over a column with a WATERMARK to bound it by time",
 	}
+}
+
+// sides prints the times to live of each input.
+func sides(ts []time.Duration) string {
+	texts := make([]string, len(ts))
+	for i, t := range ts {
+		if texts[i] = t.String(); t == 0 {
+			texts[i] = "for ever"
+		}
+	}
+	return strings.Join(texts, ", ")
 }

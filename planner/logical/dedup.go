@@ -13,6 +13,7 @@ type Dedup struct {
 	Input  Node
 	Keys   []int
 	Within bool
+	TTL    TTL
 }
 
 func (*Dedup) node() {}

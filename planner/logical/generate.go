@@ -52,6 +52,7 @@ type LimitBy struct {
 	By            []expr.Expr
 	Keys          []expr.SortKey
 	Count, Offset int64 // a negative Count keeps all
+	TTL           TTL
 }
 
 func (*Generate) node() {}

@@ -119,6 +119,7 @@ type Aggregate struct {
 	Keys  []expr.Expr
 	Names []string // of the keys
 	Aggs  []*expr.AggCall
+	TTL   TTL
 
 	memo memo
 }
@@ -133,6 +134,7 @@ type Analytic struct {
 	// AtWatermark lets the rows of a stream come out when the watermark has passed
 	// the time that they are ordered by, with values that stay.
 	AtWatermark bool
+	TTL         TTL
 
 	memo memo
 }
@@ -159,6 +161,7 @@ type Join struct {
 	LeftKeys, RightKeys []expr.Expr
 	NullSafe            []bool    // keys compared with <=>; nil for none
 	Residual            expr.Expr // nil if none
+	TTL                 TTL       // of the left rows, then of the right ones
 
 	memo memo
 }
@@ -171,7 +174,10 @@ type Union struct {
 }
 
 // Distinct removes duplicate rows.
-type Distinct struct{ Input Node }
+type Distinct struct {
+	Input Node
+	TTL   TTL
+}
 
 // Sort orders rows.
 type Sort struct {

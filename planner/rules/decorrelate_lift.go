@@ -175,7 +175,7 @@ func (u *unnesting) liftAggregate(n *logical.Aggregate) (logical.Node, []exprT, 
 	if !ok {
 		return nil, nil, false
 	}
-	g := &logical.Aggregate{Input: in, Keys: slices.Clone(n.Keys), Names: slices.Clone(n.Names), Aggs: n.Aggs}
+	g := &logical.Aggregate{Input: in, Keys: slices.Clone(n.Keys), Names: slices.Clone(n.Names), Aggs: n.Aggs, TTL: n.TTL}
 	out, ok := u.throughKeys(preds, &g.Keys, &g.Names)
 	if !ok {
 		return nil, nil, false

@@ -40,7 +40,7 @@ func push(n logical.Node, conds []exprT) logical.Node {
 		}
 		return &logical.Union{In: out}
 	case *logical.Distinct:
-		return &logical.Distinct{Input: push(n.Input, conds)}
+		return &logical.Distinct{Input: push(n.Input, conds), TTL: n.TTL}
 	case *logical.Sort:
 		return &logical.Sort{Input: push(n.Input, conds), Keys: n.Keys}
 	default:

@@ -99,6 +99,12 @@ func (p *printer) alias(id *Ident) {
 
 func (p *printer) selectBlock(s *Select) {
 	p.w("SELECT ")
+	for i, h := range s.StateTTL {
+		p.w([]string{"/*+ STATE_TTL(", ", "}[min(i, 1)] + Quote(h.Table) + " = " + Quote(h.Time))
+	}
+	if len(s.StateTTL) > 0 {
+		p.w(") */ ")
+	}
 	if s.Distinct {
 		p.w("DISTINCT ")
 	}

@@ -34,9 +34,17 @@ type QueryBody interface {
 	body()
 }
 
+// StateTTL says in a hint how long rows of a table stay in the state of the
+// operators of a SELECT: STATE_TTL('alias' = '1 day').
+type StateTTL struct {
+	Pos
+	Table, Time string
+}
+
 // Select is one SELECT block.
 type Select struct {
 	Pos
+	StateTTL []StateTTL
 	Distinct bool
 	// DistinctOn is DISTINCT ON (..): of the rows with equal values the first one
 	// in the query's order.

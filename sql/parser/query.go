@@ -204,6 +204,7 @@ func isRow(x ast.Expr, at ast.Pos) bool {
 
 func (p *parser) selectBlock() *ast.Select {
 	s := &ast.Select{Pos: p.expect("SELECT")}
+	s.StateTTL = p.stateTTLs(s.Pos)
 	if p.tok().is("DISTINCT") && p.peek(1).is("ON") && p.peek(2).is("(") {
 		p.accept("DISTINCT", "ON", "(")
 		s.DistinctOn = p.exprList()
