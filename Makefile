@@ -101,8 +101,8 @@ fuzz: ## Run each fuzz target for FUZZTIME (default 20s)
 fuzz-sql: ## Hold random queries against DuckDB; SEED=n, QUERIES=n (default 5000)
 	@python=$$(tools/foreign); SLUICE_DUCKDB_PYTHON="$$python" go test -tags invariants -count=1 -timeout 0 -v -run SQL ./test/fuzz $(if $(SEED),-seed $(SEED)) -queries $(or $(QUERIES),5000) $(ARGS)
 
-fuzz-stream: ## Hold random streaming queries against their batch answers; SEED=n, QUERIES=n (default 500)
-	go test -tags invariants -count=1 -timeout 0 -v -run Stream ./test/fuzz $(if $(SEED),-seed $(SEED)) -streams $(or $(QUERIES),500) $(ARGS)
+fuzz-stream: ## Hold random streaming queries against their batch answers and DuckDB's; SEED=n, QUERIES=n (default 500)
+	@python=$$(tools/foreign); SLUICE_DUCKDB_PYTHON="$$python" go test -tags invariants -count=1 -timeout 0 -v -run Stream ./test/fuzz $(if $(SEED),-seed $(SEED)) -streams $(or $(QUERIES),500) $(ARGS)
 
 tpcds: ## Compare the 99 queries of TPC-DS with DuckDB; SF=n is the scale factor (default 0.05)
 	@test -x .work/tpcds/venv/bin/python || python3 -m venv .work/tpcds/venv

@@ -64,6 +64,11 @@ func (b *builder) keyed(n logical.Node, f *fragment, sink *physical.Sink) (*frag
 	if !ok {
 		f = f.wrap(asChangelog(f.root))
 		if !netted(f.root) {
+			// Equal rows must meet: else what comes out would depend on how many tasks
+			// there are, and a replay on other ones would differ.
+			if all, _ := allColumns(withoutOp(f)); f.kind != physical.Single {
+				f = b.spread(f, all)
+			}
 			f = f.wrap(&physical.Consolidate{Input: f.root, Rows: true})
 		}
 		return f, nil

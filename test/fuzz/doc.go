@@ -21,6 +21,9 @@
 //	    batch answer over the files so far, in every output mode that it can have,
 //	    with a restart at another parallelism in between; append with a watermark
 //	    puts out only rows of that answer, and every window that is closed (stream.go);
+//	    The tables may be changelogs, whose rows are added, updated and deleted, by whole
+//	    rows or by key (changelog.go); the batch answer after each file is held against
+//	    DuckDB over the rows that are left. Parts of a query may be views;
 //	F5  with rows that come late, the same over the rows that do not (late_test.go).
 //
 // Differences that are meant, and how the texts get round them:
@@ -47,6 +50,8 @@
 //	  Java, and 57.00 is no INT, in DuckDB all three are otherwise; texts are not
 //	  cast to these
 //	try_add and others: a TRY_CAST of HUGEINT
+//	DISTINCT ON: DuckDB refuses constants; beside window functions Sluice refuses it
+//	window functions: where the order of rows counts it is of all columns
 //	levenshtein: counts characters, in DuckDB bytes, and is left out
 //
 // F1 is meant as a second opinion: where the two differ, Spark's documented meaning

@@ -24,8 +24,11 @@ func (g *gen) query(depth int, types []typ, nested bool) (*query, []column) {
 	if depth > 1 && g.one(5) && !g.off["cte"] {
 		name := g.name("w")
 		sub, cols := g.query(depth-1, nil, true)
-		q.with = append(q.with, cte{name, sub})
+		q.with = append(q.with, cte{name: name, q: sub})
 		g.ctes = append(g.ctes, &cteScope{name: name, cols: cols, rows: 500})
+	}
+	if depth > 0 && g.one(10) && !g.off["recursive"] {
+		q.with = append(q.with, g.recursive())
 	}
 	defer func() { g.ctes = g.ctes[:ctes] }()
 	var cols []column
@@ -37,7 +40,7 @@ func (g *gen) query(depth int, types []typ, nested bool) (*query, []column) {
 			types = append(types, c.t)
 		}
 		for range 1 + g.r.IntN(2) {
-			op := pick(g, []string{"UNION ALL", "UNION ALL", "UNION", "INTERSECT", "EXCEPT"})
+			op := pick(g, []string{"UNION ALL", "UNION ALL", "UNION", "INTERSECT", "EXCEPT", "INTERSECT ALL", "EXCEPT ALL"})
 			if len(q.sets) > 0 {
 				op = q.sets[0].op // they bind differently, and parentheses would hide it
 			}
@@ -48,6 +51,10 @@ func (g *gen) query(depth int, types []typ, nested bool) (*query, []column) {
 			}
 			q.sets = append(q.sets, branch{op, s})
 		}
+	}
+	if !approx && !nested && len(q.sets) == 0 && !q.sel.distinct && g.one(12) && !g.off["on"] && !strings.Contains(q.sel.text(inSluice), " OVER ") {
+		g.distinctOn(q, cols)
+		return q, cols
 	}
 	limit := !approx && g.one(4) && !g.off["limit"]
 	if limit || (!nested && !g.stream && g.one(3)) {
@@ -65,6 +72,20 @@ func (g *gen) query(depth int, types []typ, nested bool) (*query, []column) {
 	return q, cols
 }
 
+// distinctOn keeps a row for each of some columns: the first in an order of all.
+func (g *gen) distinctOn(q *query, cols []column) {
+	at := slices.IndexFunc(q.sel.items, func(it item) bool { return strings.Contains(it.e.text(inDuckDB), ".c") })
+	if at < 0 {
+		return // DuckDB refuses constants
+	}
+	q.sel.on = []int{at}
+	for _, at := range append(slices.Clone(q.sel.on), indices(len(cols))...) {
+		if !slices.ContainsFunc(q.order, func(o order) bool { return o.col == cols[at].name }) {
+			q.order = append(q.order, order{col: cols[at].name, desc: g.one(2), last: g.one(2)})
+		}
+	}
+}
+
 func (g *gen) sel(depth int, types []typ, nested bool) (*sel, []column) {
 	s := &sel{}
 	src := g.from(depth)
@@ -78,6 +99,14 @@ func (g *gen) sel(depth int, types []typ, nested bool) (*sel, []column) {
 	}
 	if types == nil && s.grouped && g.one(2) {
 		return s, g.everything(s, sc)
+	}
+	if !g.off["analytic"] && g.one(4) {
+		sc = g.windows(s, sc, src.rows, nested)
+	}
+	if !g.off["subquery"] && !s.grouped && g.one(8) {
+		if e := g.scalarItem(src.cols); e != nil {
+			sc = append(slices.Clone(sc), column{t: e.t, max: e.max, exact: e.exact, e: e})
+		}
 	}
 	if types == nil {
 		for range 1 + g.r.IntN(4) {
@@ -95,6 +124,23 @@ func (g *gen) sel(depth int, types []typ, nested bool) (*sel, []column) {
 		s.distinct = g.one(6)
 	}
 	return s, cols
+}
+
+// windows adds window functions to a scope, and may ask for some of their rows.
+func (g *gen) windows(s *sel, sc []column, rows float64, nested bool) []column {
+	more := g.analytic(sc, rows, nested)
+	if len(more) == 0 {
+		return sc
+	}
+	if g.one(3) && !more[0].approx {
+		a := more[0]
+		s.qualify = &node{t: typ{k: kBool}, s: pick(g, []string{"($0 = $1)", "($0 <= $1)", "($0 > $1)"}), args: []*node{colNode(a), g.literal(a.t)}}
+		if a.t.k == kI64 {
+			s.qualify.args[1] = g.cast(&node{t: typ{k: kI32}, s: pick(g, []string{"1", "2", "3"})}, a.t)
+		}
+	}
+	// Each is there several times, so that it is likely to be selected.
+	return append(append(append(slices.Clone(sc), more...), more...), more...)
 }
 
 // everything selects the keys and aggregates as they are.
@@ -121,6 +167,11 @@ func (g *gen) item(t typ, sc []column, plain bool) *node {
 }
 
 func (g *gen) condition(depth int, sc []column) *node {
+	if g.one(5) && !g.off["subquery"] {
+		if e := g.correlated(sc); e != nil {
+			return e
+		}
+	}
 	if depth > 0 && g.one(6) && !g.off["subquery"] {
 		if g.one(3) {
 			t := g.anyType(sc)
@@ -131,11 +182,11 @@ func (g *gen) condition(depth int, sc []column) *node {
 		}
 		if g.one(3) {
 			q, _ := g.query(depth-1, nil, true)
-			return &node{t: typ{k: kBool}, s: "EXISTS ($q)", query: q}
+			return &node{t: typ{k: kBool}, s: pick(g, []string{"EXISTS ($q)", "(NOT EXISTS ($q))"}), query: q}
 		}
 		t := g.anyType(sc)
 		q, _ := g.query(depth-1, []typ{t}, true)
-		return &node{t: typ{k: kBool}, s: "($0 IN ($q))", args: []*node{g.expr(t, 1, sc)}, query: q}
+		return &node{t: typ{k: kBool}, s: pick(g, []string{"($0 IN ($q))", "($0 NOT IN ($q))"}), args: []*node{g.expr(t, 1, sc)}, query: q}
 	}
 	return g.expr(typ{k: kBool}, g.depth, sc)
 }
@@ -158,6 +209,9 @@ func (g *gen) leafSource(depth int) source {
 	if len(g.ctes) > 0 && g.one(2) {
 		c := pick(g, g.ctes)
 		return source{&from{alias: alias, table: c.name}, qualify(alias, c.cols), c.rows}
+	}
+	if g.one(10) && !g.off["top"] {
+		return g.topRows()
 	}
 	t := pick(g, g.tables)
 	if g.stream && !g.one(4) {
@@ -203,6 +257,10 @@ func (g *gen) from(depth int) source {
 	src := g.leafSource(depth)
 	for range 2 {
 		if g.off["join"] || !g.one(3) {
+			continue
+		}
+		if g.one(6) && !g.off["lateral"] {
+			src, _ = g.lateral(src)
 			continue
 		}
 		right := g.leafSource(depth)

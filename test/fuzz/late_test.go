@@ -19,7 +19,7 @@ const (
 // is an aggregation of one stream by window; else -1.
 func (c *streamCase) windowEnd(q *query) int {
 	f := q.sel.from
-	if !q.sel.grouped || len(q.sel.keys) == 0 || len(q.sets) > 0 || len(q.with) > 0 || f == nil || f.win == nil || q.sel.where != nil && strings.Contains(q.sel.where.text(inSluice), "SELECT") {
+	if !q.sel.grouped || q.sel.qualify != nil || len(q.sel.on) > 0 || len(q.sel.keys) == 0 || len(q.sets) > 0 || len(q.with) > 0 || f == nil || f.win == nil || q.sel.where != nil && strings.Contains(q.sel.where.text(inSluice), "SELECT") {
 		return -1
 	}
 	if t := c.streamOf(q); t < 0 || c.g.tables[t].static || c.late && f.win.size != f.win.slide {

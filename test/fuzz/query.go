@@ -2,6 +2,7 @@ package fuzz
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -16,8 +17,9 @@ type query struct {
 }
 
 type cte struct {
-	name string
-	q    *query
+	name      string
+	q         *query
+	recursive string // the text of one that reads itself, the same in both dialects
 }
 
 // branch is a further operand of UNION, INTERSECT or EXCEPT.
@@ -43,6 +45,8 @@ type sel struct {
 	grouping string // "", ROLLUP, CUBE or SETS
 	sets     [][]int
 	having   *node
+	qualify  *node
+	on       []int // items of DISTINCT ON; the query orders by all, these first
 }
 
 type item struct {
@@ -52,10 +56,11 @@ type item struct {
 
 // from is a table, a query, a window function over a table, or a join.
 type from struct {
-	alias string
-	table string
-	sub   *query
-	win   *window
+	alias   string
+	table   string
+	sub     *query
+	win     *window
+	lateral bool // the query reads the columns to its left
 
 	kind        string // of a join: INNER, LEFT, ...
 	left, right *from
@@ -77,6 +82,13 @@ func (q *query) text(d dialect) string {
 	var b strings.Builder
 	for i, c := range q.with {
 		b.WriteString([]string{", ", "WITH "}[btoi(i == 0)])
+		if i == 0 && slices.ContainsFunc(q.with, func(c cte) bool { return c.recursive != "" }) {
+			b.WriteString("RECURSIVE ")
+		}
+		if c.recursive != "" {
+			fmt.Fprintf(&b, "%s(n, k) AS (%s)", c.name, c.recursive)
+			continue
+		}
 		fmt.Fprintf(&b, "%s AS (%s)", c.name, c.q.text(d))
 	}
 	if len(q.with) > 0 {
@@ -116,6 +128,15 @@ func (s *sel) text(d dialect) string {
 	if s.distinct {
 		b.WriteString("DISTINCT ")
 	}
+	if len(s.on) > 0 {
+		var keys []string
+		for _, i := range s.on {
+			if i < len(s.items) {
+				keys = append(keys, s.items[i].e.text(d))
+			}
+		}
+		b.WriteString("DISTINCT ON (" + strings.Join(keys, ", ") + ") ")
+	}
 	for i, it := range s.items {
 		if i > 0 {
 			b.WriteString(", ")
@@ -136,6 +157,9 @@ func (s *sel) text(d dialect) string {
 	}
 	if s.having != nil {
 		b.WriteString(" HAVING " + s.having.text(d))
+	}
+	if s.qualify != nil {
+		b.WriteString(" QUALIFY " + s.qualify.text(d))
 	}
 	return b.String()
 }
@@ -169,6 +193,8 @@ func (f *from) text(d dialect) string {
 	switch {
 	case f.kind != "":
 		return f.joinText(d)
+	case f.lateral:
+		return "LATERAL (" + f.sub.text(d) + ") AS " + f.alias
 	case f.sub != nil:
 		return "(" + f.sub.text(d) + ") AS " + f.alias
 	case f.win != nil:
@@ -222,7 +248,7 @@ func (q *query) clone() *query {
 	c := *q
 	c.with = nil
 	for _, w := range q.with {
-		c.with = append(c.with, cte{w.name, w.q.clone()})
+		c.with = append(c.with, cte{w.name, w.q.clone(), w.recursive})
 	}
 	c.sel = q.sel.clone()
 	c.sets = nil
@@ -244,6 +270,8 @@ func (s *sel) clone() *sel {
 	c.keys = cloneNodes(s.keys)
 	c.sets = append([][]int(nil), s.sets...)
 	c.having = s.having.clone()
+	c.qualify = s.qualify.clone()
+	c.on = append([]int(nil), s.on...)
 	return &c
 }
 

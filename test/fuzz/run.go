@@ -45,7 +45,7 @@ var rules = []string{
 // newGen draws what a group of queries is about.
 func newGen(r *rand.Rand) *gen {
 	g := &gen{r: r, depth: 1 + r.IntN(4), off: map[string]bool{}}
-	for _, f := range []string{"cte", "sets", "limit", "group", "subquery", "derived", "window", "join", "grouping", "filter"} {
+	for _, f := range []string{"cte", "sets", "limit", "group", "subquery", "derived", "window", "join", "grouping", "filter", "analytic", "lateral", "recursive", "top", "on"} {
 		g.off[f] = r.IntN(4) == 0
 	}
 	for i := range 2 + r.IntN(2) {

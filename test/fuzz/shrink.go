@@ -39,7 +39,9 @@ func (m *mutations) visit(q *query) {
 		return
 	}
 	for i, c := range q.with {
-		m.big = append(m.big, func() { *q = *c.q })
+		if c.q != nil {
+			m.big = append(m.big, func() { *q = *c.q })
+		}
 		m.big = append(m.big, func() { q.with = append(q.with[:i:i], q.with[i+1:]...) })
 		m.visit(c.q)
 	}
@@ -70,6 +72,13 @@ func (m *mutations) sel(q *query, s *sel) {
 	if s.having != nil {
 		m.small = append(m.small, func() { s.having = nil })
 		m.expr(&s.having)
+	}
+	if s.qualify != nil {
+		m.small = append(m.small, func() { s.qualify = nil })
+		m.expr(&s.qualify)
+	}
+	if len(s.on) > 0 {
+		m.small = append(m.small, func() { s.on = nil })
 	}
 	if s.distinct {
 		m.small = append(m.small, func() { s.distinct = false })

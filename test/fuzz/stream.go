@@ -26,6 +26,7 @@ type streamRun struct {
 	s      *sluice.Session
 	keys   []string // of the result, for the mode update
 	result result
+	views  []string // what the query reads, as statements
 }
 
 // modes are all that a query may be asked for.
@@ -65,6 +66,11 @@ func (r *streamRun) open(ctx context.Context, parallelism int) error {
 // start starts the query in the run's mode. The table in memory alone applies
 // upserts by the result's key, and does not outlive its session.
 func (r *streamRun) start(ctx context.Context, sql string) (*sluice.Query, error) {
+	for _, v := range r.views {
+		if err := r.s.Exec(ctx, v); err != nil {
+			return nil, err
+		}
+	}
 	df, err := r.s.SQL(ctx, sql)
 	if err != nil {
 		return nil, err
@@ -213,7 +219,7 @@ func (r *result) change(rows [][]string) error {
 // resultKey names the columns that tell the rows of a result apart, nil if it
 // has none.
 func resultKey(q *query) []string {
-	if len(q.sets) > 0 || len(q.with) > 0 || !q.sel.grouped || q.sel.grouping != "" {
+	if len(q.sets) > 0 || len(q.with) > 0 || !q.sel.grouped || q.sel.qualify != nil || len(q.sel.on) > 0 || q.sel.grouping != "" {
 		return nil
 	}
 	var keys []string

@@ -100,6 +100,10 @@ func streamGroup(t *testing.T, seed uint64, duck *duckdb.Engine, n *streamTally)
 	r.Shuffle(len(c.order), func(i, j int) { c.order[i], c.order[j] = c.order[j], c.order[i] })
 	c.restartAt = 1 + r.IntN(len(c.order)-1)
 	q, cols := g.query(1+r.IntN(2), nil, false)
+	if r.IntN(6) == 0 && !c.late {
+		q, cols = g.chain()
+		c.views = r.IntN(2) == 0
+	}
 	for tries := 0; c.late && c.windowEnd(q) < 0; tries++ {
 		if tries == 50 {
 			return 0
@@ -184,6 +188,7 @@ type streamCase struct {
 	delay     string
 	windowed  bool
 	late      bool           // rows come in any order
+	views     bool           // the query's parts are views
 	duck      *duckdb.Engine // nil: there is none
 	order     []int
 	restartAt int
@@ -211,6 +216,11 @@ func (c *streamCase) run(ctx context.Context, dir string, q *query, cols []colum
 	}
 	r := &streamRun{dir: dir, tables: c.g.tables, cut: c.cut, delay: c.delay, mode: mode, keys: resultKey(q)}
 	sql := q.text(inSluice)
+	if c.views {
+		var rest *query
+		r.views, rest = q.views()
+		sql = rest.text(inSluice)
+	}
 	steps := 0
 	var batchFault error
 	err := r.run(ctx, sql, c.order, c.restartAt, func(i int, got [][]string) error {
@@ -225,7 +235,7 @@ func (c *streamCase) run(ctx context.Context, dir string, q *query, cols []colum
 				return errors.New(d)
 			}
 		}
-		if c.delay != "" && mode == sluice.Append && waits(sql) {
+		if c.delay != "" && mode == sluice.Append && waits(q.text(inSluice)) {
 			// What is not closed yet is missing.
 			return errors.Join(subset(cols, got, want), subset(cols, c.closed(q, want, i), got))
 		}
