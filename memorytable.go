@@ -142,6 +142,11 @@ func (r *resources) openSinkTable(ctx context.Context, reg *registry, spec sourc
 	if schema == nil {
 		schema = table.Schema()
 	}
+	if spec.Lookup {
+		live := newLiveTable(reg, name, spec.Table, schema)
+		r.sources[spec.Name], r.openers[spec.Name] = live, live
+		return true, nil
+	}
 	st := memorysource.NewStream(schema)
 	r.snapshots = append(r.snapshots, st)
 	if written {

@@ -103,7 +103,7 @@ func (s *Session) open(ctx context.Context, id batch.QueryID, q *planner.Query, 
 // sourceSpec describes a table to its connector.
 func (s *Session) sourceSpec(name string, t *logical.Table, stream bool) sources.Spec {
 	spec := sources.Spec{
-		Name: name, Table: t.Name, Schema: t.Schema, Options: without(t.Options, "connector"), Stream: stream, Zone: s.zone(), Inferred: t.Inferred,
+		Name: name, Table: t.Name, Schema: t.Schema, Options: without(t.Options, "connector"), Stream: stream, Lookup: t.Lookup, Zone: s.zone(), Inferred: t.Inferred,
 	}
 	for _, m := range t.Meta {
 		spec.Meta = append(spec.Meta, sources.MetaColumn{Column: m.Column, Key: m.Key})

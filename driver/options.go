@@ -167,7 +167,7 @@ func (o Options) machine() microbatch.Options {
 	}
 	for _, s := range o.Plan.Sources {
 		_, pushes := o.Sources[s.Name].(sources.Notifier)
-		spec := microbatch.SourceSpec{Name: s.Name, Static: !s.Stream, Pushes: pushes && s.Stream}
+		spec := microbatch.SourceSpec{Name: s.Name, Static: !s.Stream, Lookup: s.Lookup, Pushes: pushes && s.Stream}
 		if s.Stream && timed[s.Name] {
 			spec.EventTime, spec.Delay, spec.IdleTimeout = true, delays[s.Name], o.IdleTimeout
 		}

@@ -29,6 +29,9 @@ func (p WatermarkPolicy) String() string {
 type SourceSpec struct {
 	Name   string
 	Static bool // pinned by version in every plan; its changes start no batch
+	// Lookup of a static source: every batch meets the version that there is when the
+	// batch is planned, so that it is asked for once the batch is about to be.
+	Lookup bool
 	// Pushes says that the driver sends SourceAvailable or SourceChanged by itself
 	// when there is more to read. Other sources are asked again every
 	// Options.PollInterval.

@@ -104,7 +104,7 @@ func (m *Machine) decidePlan() error {
 		return m.planDrain()
 	}
 	if !m.trig.free() && !m.trig.fired {
-		if m.rings() && m.trig.kind == Every {
+		if m.rings() && m.trig.kind == Every && m.lookedUp() {
 			return m.plan(m.now, true, false, stay)
 		}
 		if m.trig.kind == Cron { // between its times nothing is asked, but an end is known for ever
@@ -123,6 +123,10 @@ func (m *Machine) decidePlan() error {
 			data = true
 		}
 	}
+	_, due := m.due()
+	if (data || due) && !m.lookedUp() {
+		return nil
+	}
 	at := m.now
 	if m.trig.fired {
 		at = m.trig.firedAt
@@ -131,7 +135,7 @@ func (m *Machine) decidePlan() error {
 	if data {
 		return m.plan(at, false, false, func(s *sourceState) batch.Offset { return s.to })
 	}
-	if _, ok := m.due(); ok {
+	if due {
 		return m.plan(at, true, false, stay)
 	}
 	return m.planEnd(at)
@@ -144,6 +148,9 @@ func (m *Machine) planEnd(at batch.EventTime) error {
 		return nil
 	}
 	if m.unclosed() {
+		if !m.lookedUp() {
+			return nil
+		}
 		return m.plan(at, true, true, stay)
 	}
 	m.trig.finished = true
@@ -171,7 +178,7 @@ func stay(s *sourceState) batch.Offset { return s.pos }
 // staticKnown reports whether every static source has told its version.
 func (m *Machine) staticKnown() bool {
 	for i := range m.sources {
-		if m.opt.Sources[i].Static && !m.sources[i].known {
+		if spec := m.opt.Sources[i]; spec.Static && !spec.Lookup && !m.sources[i].known {
 			return false
 		}
 	}
@@ -196,6 +203,11 @@ func (m *Machine) planDrain() error {
 	}
 	closing := d.own && m.opt.Trigger.Bounded() &&
 		(m.opt.CloseAtEnd || m.endsAt(func(s *sourceState) batch.Offset { return s.target }))
+	_, due := m.due()
+	last := closing && !d.closed
+	if (data && known || !data && (due && !last || last && m.unclosed())) && !m.lookedUp() {
+		return nil
+	}
 	if data {
 		if !known {
 			return nil
@@ -208,10 +220,10 @@ func (m *Machine) planDrain() error {
 			return s.to
 		})
 	}
-	if _, ok := m.due(); ok && !(closing && !d.closed) {
+	if due && !last {
 		return m.plan(d.at, true, false, stay)
 	}
-	if closing && !d.closed && m.unclosed() {
+	if last && m.unclosed() {
 		d.closed = true
 		return m.plan(d.at, true, true, stay)
 	}
@@ -252,6 +264,7 @@ func (m *Machine) plan(at batch.EventTime, noData, closing bool, end func(*sourc
 	for i := range m.sources {
 		s := &m.sources[i]
 		g := batch.Range{Source: m.opt.Sources[i].Name, Start: s.pos, End: s.pos, Pin: s.pin}
+		s.fresh = false
 		if !m.opt.Sources[i].Static {
 			if g.End = end(s); g.End == "" && g.Start != "" {
 				return fmt.Errorf("%w: source %q goes back from %q to its beginning", ErrProtocol, g.Source, g.Start)

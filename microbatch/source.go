@@ -14,10 +14,13 @@ type sourceState struct {
 	known bool         // to says how far it can be read from pos
 	to    batch.Offset
 	more  bool
-	hint  bool            // a push came while an ask was under way
-	ask   uint64          // Seq of the ask under way; 0 if none
-	askAt batch.EventTime // not asked before
-	tries int
+	hint  bool // a push came while an ask was under way
+	// Of a source that is looked up: a batch is about to be planned and waits for its
+	// version, or has it.
+	wanted, fresh bool
+	ask           uint64          // Seq of the ask under way; 0 if none
+	askAt         batch.EventTime // not asked before
+	tries         int
 	// In a drain: where the source ended when the drain began.
 	target    batch.Offset
 	hasTarget bool
@@ -38,6 +41,7 @@ func newSources(n int) []sourceState {
 // forget makes what is known of a source void.
 func (s *sourceState) forget() {
 	s.known, s.more, s.hint, s.ask, s.askAt, s.tries, s.stuck = false, false, false, 0, batch.NoTime, 0, 0
+	s.wanted, s.fresh = false, false
 }
 
 // staticPoll is how often the version of a table that is read whole is asked for
@@ -61,6 +65,9 @@ func (m *Machine) wants(i int) (Ask, bool) {
 	a := Ask{Source: spec.Name, From: s.pos}
 	if spec.Static { // a table that is replaced is read anew from then on, as Spark does with each batch
 		a.Static = true
+		if spec.Lookup {
+			return a, s.wanted
+		}
 		return a, !s.known || m.drain == nil && m.trig.free()
 	}
 	if d := m.drain; d != nil {
@@ -118,6 +125,9 @@ func (m *Machine) sourceAvailable(ev SourceAvailable) error {
 		s.ended, s.endAt = true, ev.To
 	}
 	switch {
+	case spec.Lookup:
+		s.pin, s.known, s.wanted, s.fresh = ev.Pin, true, false, true
+		return nil
 	case spec.Static:
 		s.pin, s.known = ev.Pin, true
 		s.askAt = m.after(max(staticPoll, m.opt.PollInterval).Microseconds())
@@ -151,6 +161,23 @@ func (m *Machine) endsAt(at func(*sourceState) batch.Offset) bool {
 		}
 	}
 	return true
+}
+
+// lookedUp reports whether the tables that batches look up have told the version that
+// there is now, for a batch that is planned at once. If not they are asked.
+func (m *Machine) lookedUp() bool {
+	all := true
+	for i, spec := range m.opt.Sources {
+		s := &m.sources[i]
+		if !spec.Lookup || s.fresh {
+			continue
+		}
+		all = false
+		if !s.wanted {
+			s.wanted, s.askAt, m.moved = true, batch.NoTime, true
+		}
+	}
+	return all
 }
 
 // stuckMax bounds how often a source is asked again that contradicts itself.
@@ -215,7 +242,7 @@ func (m *Machine) sourceFailed(ev SourceFailed) error {
 		return nil
 	}
 	s.ask = 0
-	if m.opt.Sources[i].Static && s.known { // it is being replaced, or its store is away: what was read of it is there
+	if m.opt.Sources[i].Static && !m.opt.Sources[i].Lookup && s.known { // it is being replaced, or its store is away: what was read of it is there
 		s.askAt = m.after(max(staticPoll, m.opt.PollInterval).Microseconds())
 		return nil
 	}

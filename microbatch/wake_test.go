@@ -1,6 +1,8 @@
 package microbatch
 
 import (
+	"errors"
+	"strconv"
 	"testing"
 	"time"
 
@@ -92,5 +94,62 @@ func TestTimerByTheClockDoesNotWaitForTheTrigger(t *testing.T) {
 	}
 	if answer("2"); asked != before {
 		t.Error("the source was asked between two times of the trigger")
+	}
+}
+
+// A table that batches look up is asked for its version when a batch is about to be
+// planned, again for each, and not in between; its failure holds the batch up.
+func TestLookedUpTablesAreAskedForEachBatch(t *testing.T) {
+	m, err := New(Options{Query: "q", PlanHash: "h", Sources: []SourceSpec{{Name: "a", Pushes: true}, {Name: "dim", Static: true, Lookup: true}},
+		Sinks: []SinkSpec{{Name: "s"}}, CheckpointInterval: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var dim Ask
+	step := func(evs ...Event) []Ready {
+		dim = Ask{}
+		all := take(t, m, evs...)
+		for i := 0; i < len(all); i++ {
+			for _, a := range all[i].Ask {
+				if a.Static {
+					dim = a
+					continue
+				}
+				all = append(all, take(t, m, SourceAvailable{Source: "a", Ask: a.Seq, From: a.From, To: a.From})...)
+			}
+		}
+		return all
+	}
+	step(Tick{At: 1000}, LogEnd{})
+	if dim.Seq != 0 {
+		t.Error("the table is asked before there is data")
+	}
+	for id, pin := range []string{"v1", "v1", "v2"} {
+		from, to := batch.Offset(""), batch.Offset("1")
+		if id > 0 {
+			from, to = batch.Offset(strconv.Itoa(id)), batch.Offset(strconv.Itoa(id+1))
+		}
+		all := step(SourceAvailable{Source: "a", From: from, To: to})
+		if p, ok := planOf(all); ok || dim.Seq == 0 {
+			t.Fatalf("batch %d is planned without asking the table: %+v", id, p)
+		}
+		if id == 1 { // its store is away for a while
+			all = step(SourceFailed{Source: "dim", Ask: dim.Seq, Err: errors.New("away"), Retry: true})
+			if p, ok := planOf(all); ok || dim.Seq != 0 {
+				t.Fatalf("batch %d is planned without the table: %+v", id, p)
+			}
+			step(Tick{At: m.wakeAt()})
+			if dim.Seq == 0 {
+				t.Fatal("the table is not asked again")
+			}
+		}
+		p, ok := planOf(step(SourceAvailable{Source: "dim", Ask: dim.Seq, Pin: pin}))
+		if !ok || p.Ranges[1].Pin != pin || p.Ranges[0].End != to {
+			t.Fatalf("batch %d: %+v", id, p)
+		}
+		step(BatchDone{Batch: batch.ID(id), Attempt: 1, Result: Result{NextDue: batch.EndOfTime}})
+		if step(Revealed{Batch: batch.ID(id)}); dim.Seq != 0 {
+			t.Error("the table is asked without a batch")
+		}
 	}
 }

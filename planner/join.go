@@ -27,9 +27,22 @@ func (b *builder) join(n *logical.Join) (*fragment, error) {
 		return b.broadcastJoin(buildStatic(j, l), l, r), nil
 	}
 	if b.stateful(l, r) {
+		if l.static && looksUp(n.Left) || r.static && looksUp(n.Right) {
+			return nil, refuse(n.String(), "the rows that look a table up may be taken back, and it may have changed since they met it; join before what changes them")
+		}
 		return b.streamJoin(n, j, l, r), nil
 	}
 	return b.batchJoin(n, j, l, r), nil
+}
+
+// looksUp reports whether a table is met as it is with each batch.
+func looksUp(n logical.Node) (found bool) {
+	logical.Walk(n, func(n logical.Node) bool {
+		s, ok := n.(*logical.Scan)
+		found = found || ok && s.Table.Lookup
+		return !found
+	})
+	return found
 }
 
 // staticSide reports whether a join can put out its rows as those of the stream

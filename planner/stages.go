@@ -151,7 +151,7 @@ func (b *builder) build(n logical.Node) (*fragment, error) {
 func (b *builder) scan(n *logical.Scan) *fragment {
 	name := fmt.Sprintf("%s#%d", n.Table.Name, b.counts[n.Table.Name])
 	b.counts[n.Table.Name]++
-	b.plan.Sources = append(b.plan.Sources, physical.Source{Name: name, Table: n.Table.Name, Stream: n.Table.Stream && b.opts.Stream})
+	b.plan.Sources = append(b.plan.Sources, physical.Source{Name: name, Table: n.Table.Name, Stream: n.Table.Stream && b.opts.Stream, Lookup: n.Table.Lookup && b.opts.Stream})
 	b.query.Tables[name] = n.Table
 	f := &fragment{
 		root:    &physical.Scan{Source: name, Table: n.Table.Name, Columns: n.Columns, Out: n.Schema(), Filters: n.Filters},

@@ -18,6 +18,7 @@ type Spec struct {
 	Meta    []MetaColumn  // columns declared METADATA FROM .., already part of Schema
 	Options options.Map   // the WITH clause
 	Stream  bool          // read as an unbounded stream; else all there is now
+	Lookup  bool          // not a stream, and read again by a streaming query when it has changed
 	Dir     string        // the source's own folder in the checkpoint, "" if there is none
 	Zone    string        // the session's time zone
 	// Inferred says that Schema was found by the connector and not declared, so that

@@ -31,7 +31,8 @@ func asOfTable(t ast.Table) (*ast.AsOf, ast.Table) {
 
 // temporalJoin joins each row of the left side to the version of the right side's
 // row that was in force at a time of the left row: of the rows with equal keys the
-// last one whose event time is not after it.
+// last one whose event time is not after it. Where that time is the batch's own, the
+// right side is looked up as it is then.
 func (b *binder) temporalJoin(t *ast.Join, l *scope, of *ast.AsOf, table ast.Table) (*scope, error) {
 	if of.Kind != "SYSTEM_TIME" {
 		return nil, unsupported(of.Pos, "FOR "+of.Kind+" AS OF")
@@ -40,10 +41,18 @@ func (b *binder) temporalJoin(t *ast.Join, l *scope, of *ast.AsOf, table ast.Tab
 	if err != nil {
 		return nil, err
 	}
+	x := &exprBinder{b: b, sc: l, clause: "FOR SYSTEM_TIME AS OF"}
+	at, err := x.bind(of.X)
+	if err != nil {
+		return nil, err
+	}
+	if ofTheClock(at, l) {
+		return b.lookupJoin(t, l, r)
+	}
 	w, ok := r.node.(*logical.Watermark)
 	if !ok {
 		return nil, ast.Errorf(of.Pos, "FOR SYSTEM_TIME AS OF needs to know when each row of %s came into force", ast.SQL(table)).
-			WithHint("declare a WATERMARK for the table, or write an ASOF JOIN")
+			WithHint("declare a WATERMARK for the table, write an ASOF JOIN, or name a column that is PROCTIME() to meet the table as it is")
 	}
 	a := &asof{l: l, r: r, kind: joinKinds[t.Kind]}
 	switch {
@@ -51,11 +60,6 @@ func (b *binder) temporalJoin(t *ast.Join, l *scope, of *ast.AsOf, table ast.Tab
 		return nil, ast.Errorf(t.Pos, "a join FOR SYSTEM_TIME AS OF is INNER or LEFT, not %s", strings.ToUpper(a.kind.String()))
 	case t.Natural:
 		return nil, ast.Errorf(t.Pos, "a join FOR SYSTEM_TIME AS OF takes ON or USING, not NATURAL")
-	}
-	x := &exprBinder{b: b, sc: l, clause: "FOR SYSTEM_TIME AS OF"}
-	at, err := x.bind(of.X)
-	if err != nil {
-		return nil, err
 	}
 	if at.Type().ID() != arrow.TIMESTAMP {
 		return nil, ast.Errorf(of.X.Position(), "FOR SYSTEM_TIME AS OF needs a TIMESTAMP of the left table, found %s", short(ast.SQL(of.X)))

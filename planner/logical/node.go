@@ -31,7 +31,9 @@ type Table struct {
 	Schema    *arrow.Schema // physical and metadata columns, before computed ones
 	Meta      []Meta
 	Stream    bool // read as an unbounded stream
-	Inferred  bool // the connector has found the columns, nobody declared them
+	// Lookup says that each batch meets the table as it is when the batch is planned.
+	Lookup   bool
+	Inferred bool // the connector has found the columns, nobody declared them
 	// Changes says whether the rows of the source carry a kind of change. A Scan's
 	// columns are without it.
 	Changes batch.Changes

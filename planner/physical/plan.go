@@ -30,6 +30,7 @@ type Source struct {
 	Name   string // unique within the plan, e.g. "flights#0"
 	Table  string
 	Stream bool // planned batch by batch; else pinned: read whole, once per version
+	Lookup bool // not a stream: each batch reads the version that there is when it is planned
 }
 
 // WatermarkDelay says how far the event time of a source may be out of order.

@@ -27,6 +27,7 @@ type Table struct {
 		index   *index
 		batches []Batch
 		closed  bool
+		version int64
 	}
 }
 
@@ -60,6 +61,13 @@ func (t *Table) NumRows() int64 {
 	t.state.RLock()
 	defer t.state.RUnlock()
 	return t.state.rows
+}
+
+// Version changes with every commit.
+func (t *Table) Version() int64 {
+	t.state.RLock()
+	defer t.state.RUnlock()
+	return t.state.version
 }
 
 // Snapshot returns the visible rows in the order in which they came. The record
@@ -117,6 +125,7 @@ func (t *Table) commit(b Batch, keys []int) error {
 	if t.state.closed {
 		return fmt.Errorf("commit batch %d to a closed memory table", b.ID)
 	}
+	t.state.version++
 	if b.Mode == sinks.Complete {
 		t.clearLocked()
 	}

@@ -88,12 +88,14 @@ type source struct {
 	stream     *Stream
 	splitRows  int64
 	end        int64 // of a static read: the rows there were when it began; -1 for a stream
+	lookup     bool  // a static read whose batches see the rows that came meanwhile
 	changed    chan struct{}
 	releasedTo atomic.Int64
 }
 
 var (
 	_ sources.Source   = (*source)(nil)
+	_ sources.Pinner   = (*source)(nil)
 	_ sources.Notifier = (*source)(nil)
 	_ sources.Bounded  = (*source)(nil)
 )
@@ -103,7 +105,7 @@ func (s *Stream) open(spec sources.Spec) *source {
 	s.state.Lock()
 	defer s.state.Unlock()
 	if !spec.Stream {
-		src.end = s.state.rows
+		src.end, src.lookup = s.state.rows, spec.Lookup
 	}
 	s.state.readers[src] = struct{}{}
 	return src
@@ -134,7 +136,20 @@ func (s *source) Latest(_ context.Context, from batch.Offset, limit sources.Limi
 	return offsetOf(end), nil
 }
 
+// Pin is how many rows there are, or were when a static read began.
+func (s *source) Pin(context.Context) (string, error) {
+	s.stream.state.RLock()
+	defer s.stream.state.RUnlock()
+	if s.end >= 0 && !s.lookup {
+		return string(offsetOf(s.end)), nil
+	}
+	return string(offsetOf(s.stream.state.rows)), nil
+}
+
 func (s *source) Plan(_ context.Context, r batch.Range) ([]batch.Split, error) {
+	if r.Pin != "" {
+		r.Start, r.End = "", batch.Offset(r.Pin)
+	}
 	from, err := rowsOf(r.Start)
 	if err != nil {
 		return nil, err
