@@ -238,7 +238,7 @@ func keptManifests(r *state.Root, d *PlanDiff) ([]statestore.Manifest, error) {
 // adopt writes the state of operators that have none, and then the record that
 // makes the query go on from there: the one step from the old to the new.
 func (a *adoption) adopt(ctx context.Context, r *state.Root, d *PlanDiff, kept []statestore.Manifest, label string, parts []batch.Prepared) error {
-	fresh, err := a.empty(ctx, d, r.Check.Batch)
+	fresh, err := emptyStates(ctx, vfsx.Default.PathJoin(a.q.dir, "state"), d, r.Check.Batch)
 	if err != nil {
 		return err
 	}
@@ -260,16 +260,8 @@ func (a *adoption) adopt(ctx context.Context, r *state.Root, d *PlanDiff, kept [
 	rec.Commit.Term, rec.Commit.Prepared = a.term, parts
 	rec.Commit.Marks = slices.DeleteFunc(slices.Clone(r.Commit.Marks), func(m microbatch.Mark) bool { return d.sourceFate(m.Source) != fateKept })
 	rec.Commit.Shards = slices.DeleteFunc(slices.Clone(r.Commit.Shards), func(sd batch.ShardDigest) bool { return d.fate(sd.Shard.Operator) != fateKept })
-	for _, m := range append(kept, fresh...) {
-		ref, err := json.Marshal(m)
-		if err != nil {
-			return fmt.Errorf("encode the manifest of %s: %w", m.Shard, err)
-		}
-		out := microbatch.Manifest{Shard: m.Shard, Ref: string(ref), Digest: m.State.Digest}
-		for _, p := range m.Parts {
-			out.Bytes += p.Bytes
-		}
-		rec.Manifests = append(rec.Manifests, out)
+	if rec.Manifests, err = manifestRecords(append(kept, fresh...)); err != nil {
+		return err
 	}
 	// The description first: one that is newer than the log tells nobody anything wrong
 	// that reads the log (S3), and a crash in between leads here again.
@@ -279,10 +271,27 @@ func (a *adoption) adopt(ctx context.Context, r *state.Root, d *PlanDiff, kept [
 	return a.q.log.Append(ctx, a.term, rec)
 }
 
-// empty writes a state without rows for each operator that has none to go on with.
-func (a *adoption) empty(ctx context.Context, d *PlanDiff, version batch.ID) ([]statestore.Manifest, error) {
+// manifestRecords are manifests as the batch log has them.
+func manifestRecords(ms []statestore.Manifest) ([]microbatch.Manifest, error) {
+	var out []microbatch.Manifest
+	for _, m := range ms {
+		ref, err := json.Marshal(m)
+		if err != nil {
+			return nil, fmt.Errorf("encode the manifest of %s: %w", m.Shard, err)
+		}
+		rec := microbatch.Manifest{Shard: m.Shard, Ref: string(ref), Digest: m.State.Digest}
+		for _, p := range m.Parts {
+			rec.Bytes += p.Bytes
+		}
+		out = append(out, rec)
+	}
+	return out, nil
+}
+
+// emptyStates writes a state without rows for each operator that has none to go on with.
+func emptyStates(ctx context.Context, dir string, d *PlanDiff, version batch.ID) ([]statestore.Manifest, error) {
 	var out []statestore.Manifest
-	files, err := checkpoint.Open(vfsx.Default, vfsx.Default.PathJoin(a.q.dir, "state"))
+	files, err := checkpoint.Open(vfsx.Default, dir)
 	if err != nil {
 		return nil, err
 	}

@@ -206,6 +206,10 @@ func mergePrepared(old, again []batch.Prepared, names []string) []batch.Prepared
 	return out
 }
 
+// Compare says how the result of a batch that was run again differs from the committed
+// one, nil if it does not.
+func Compare(c Committed, r Result) error { return compare(c, r) }
+
 // compare says how a replayed result differs from the committed one. Digests
 // are sums, so they are compared over all partitions: their number may change
 // between runs.
