@@ -65,6 +65,8 @@ func (b *builder) operator(n physical.Node, in []Operator) (Operator, error) {
 		return newStatefulAggregate(n, in[0])
 	case *physical.PartialSessions:
 		return newPartialSessions(n, in[0])
+	case *physical.Rank:
+		return newRankTop(n, in[0])
 	case *physical.SessionAggregate:
 		return newSessionAggregate(n, in[0])
 	case *physical.HashJoin:

@@ -1,6 +1,8 @@
 package planner
 
 import (
+	"slices"
+
 	"github.com/sluice-stream/sluice/planner/expr"
 	"github.com/sluice-stream/sluice/planner/incremental"
 	"github.com/sluice-stream/sluice/planner/logical"
@@ -70,12 +72,28 @@ func (b *builder) ranked(n *logical.Filter) (*fragment, error) {
 	}
 	name, parts := b.operatorName("rank", n), [][]expr.Expr{a.Partition}
 	c := closingBy([]logical.Node{a.Input}, parts)
+	if first := firstRanks(a, bounds); c.key < 0 && len(a.Calls) == 1 && a.Calls[0].FuncName() == "row_number" && 0 < first && first <= physical.RankLimitMax {
+		f := b.firstOf(a, in, name, int(first))
+		return f.wrap(&physical.Filter{Input: f.root, Cond: n.Cond}), nil
+	}
 	f := b.recompute(name, parts, func(tables []physical.Node) physical.Node {
 		ranks := &physical.Analytic{Input: &physical.Sort{Input: tables[0], Keys: keys}, Partition: a.Partition, Order: a.Order, Calls: a.Calls, Out: a.Schema()}
 		return &physical.Filter{Input: ranks, Cond: expr.AndAll(bounds)}
 	}, c.onTime(name, parts, in)...)
 	f = b.closeGroups(b.pruned(f, in, true), c, b.mode == "append")
 	return f.wrap(&physical.Filter{Input: f.root, Cond: n.Cond}), nil
+}
+
+// firstOf plans ROW_NUMBER() up to a bound over rows that only grow: the first rows of
+// each partition are kept, in their order.
+func (b *builder) firstOf(a *logical.Analytic, in *fragment, name string, limit int) *fragment {
+	f := b.partitioned(in, a.Partition, false)
+	f = f.wrap(&physical.Rank{Input: f.root, Partition: a.Partition, Order: a.Order, Limit: limit, Operator: name, Out: withOp(a.Schema())})
+	f.state, f.changes = append(slices.Clone(f.state), name), true
+	b.query.Verdicts = append(b.query.Verdicts, incremental.Verdict{
+		Operator: name, Bound: incremental.ByKeys, Advice: "only the rows that come out are kept",
+	})
+	return f
 }
 
 // firstRanks is how many rows of a partition can pass the bounds of their ranks, if

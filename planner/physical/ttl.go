@@ -71,6 +71,8 @@ func ttlOf(n Node, of func(operator string, inputs int) []int64) (name string, t
 	switch n := n.(type) {
 	case *StatefulAggregate:
 		return one(n.Operator, n.EndKey < 0 && n.NKeys > 0)
+	case *Rank:
+		return one(n.Operator, len(n.Partition) > 0)
 	case *MarkFirst:
 		return one(n.Operator, n.EndKey < 0 && len(n.Keys) > 0)
 	case *Latest:
