@@ -1,7 +1,9 @@
 package executor
 
 import (
+	"fmt"
 	"io"
+	"slices"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
@@ -50,7 +52,13 @@ func (d *differ) run(alloc memory.Allocator, before, after []arrow.RecordBatch, 
 	if err != nil {
 		return nil, err
 	}
-	return newBatch(out, append(cols, ops8(alloc, ops)), len(rows)), nil
+	if out.NumFields() > len(cols) {
+		cols = append(cols, ops8(alloc, ops))
+	} else if slices.Contains(ops, batch.Delete) { // the planner has promised that it only grows
+		gather.Release(cols)
+		return nil, fmt.Errorf("a result that only grows takes rows back")
+	}
+	return newBatch(out, cols, len(rows)), nil
 }
 
 // changed lists what is left of the rows after those on both sides are gone. What

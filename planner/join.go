@@ -83,13 +83,14 @@ func (b *builder) streamJoin(n *logical.Join, j *physical.HashJoin, l, r *fragme
 		return j
 	}, ins...)
 	inner := n.Kind == logical.Inner || n.Kind == logical.Cross
-	f = b.closeGroups(f, c, b.mode == "append" && (!inner || l.changes || r.changes))
-	if r, ok := f.root.(*physical.Recompute); !inner || !ok || r.Final {
+	// A row that has met one has met it for ever.
+	grows := (inner || n.Kind == logical.LeftSemi) && !l.changes && !r.changes
+	f = b.closeGroups(f, c, b.mode == "append" && !grows)
+	if r, ok := f.root.(*physical.Recompute); !ok || r.Final || !inner && !grows {
 		return f
 	}
 	return b.changeRecompute(f, func(c *physical.Recompute) {
-		c.Bilinear = true
-		if c.Grows = !l.changes && !r.changes; c.Grows {
+		if c.Bilinear, c.Grows = inner, grows; grows {
 			c.Out = c.Body.Schema()
 		}
 	})

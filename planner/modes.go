@@ -1,6 +1,8 @@
 package planner
 
 import (
+	"slices"
+
 	"github.com/sluice-stream/sluice/batch"
 	"github.com/sluice-stream/sluice/planner/expr"
 	"github.com/sluice-stream/sluice/planner/incremental"
@@ -34,16 +36,33 @@ func refuseAppend(n logical.Node) error {
 			"use OUTPUT MODE changelog or complete, or update with a PRIMARY KEY", changing)
 	}
 	return batch.UserErrorf("output mode append needs results that never change, but %q changes as rows come: "+
-		"group by a window over a column with a WATERMARK, or use OUTPUT MODE update or complete", what.String())
+		"%suse OUTPUT MODE update or complete", what.String(), finalBy(what))
+}
+
+// finalBy says how the result of an operator would become final.
+func finalBy(n logical.Node) string {
+	const timed = "a column with a WATERMARK"
+	switch n := n.(type) {
+	case *logical.Join:
+		if n.Kind == logical.Inner || n.Kind == logical.Cross || n.Kind == logical.LeftSemi {
+			return "join rows that only come, or "
+		}
+		return "bound in its condition how far apart the event times of both sides are, or join equal windows over " + timed + ", or "
+	case *logical.Analytic:
+		return "partition by a window over " + timed + ", or order by that column first, with a frame that ends at the row, or "
+	case *logical.Limit, *logical.LimitBy, *logical.Recursive:
+		return ""
+	default:
+		return "group by a window over " + timed + ", or "
+	}
 }
 
 // keyed gives a sink the key of an updating result, and nets out the changes of
 // a batch by it. A result without a key goes out as changes of whole rows.
 func (b *builder) keyed(n logical.Node, f *fragment, sink *physical.Sink) (*fragment, error) {
-	if _, _, ok := resultKey(f.root); ok {
-		if b.mode == "update" {
-			return f, updateKey(n, f.root, sink)
-		}
+	if _, _, ok := resultKey(f.root); ok && b.mode == "update" && !replacesOthers(f.root, sink) {
+		return f, updateKey(n, f.root, sink)
+	} else if ok && b.mode != "update" {
 		return f, nil
 	}
 	key, ok := incremental.Key(n)
@@ -81,6 +100,32 @@ func (b *builder) keyed(n logical.Node, f *fragment, sink *physical.Sink) (*frag
 		}
 	}
 	return b.consolidate(f.wrap(asChangelog(f.root)), key, b.mode == "changelog"), nil
+}
+
+// replacesOthers reports whether by a sink's declared key one group may take the
+// place of another one that goes in the same batch, as a session does that has
+// grown, where its start is in the key and its end is not. The two come from
+// different tasks: only their difference may reach the sink.
+func replacesOthers(root physical.Node, sink *physical.Sink) bool {
+	keys, n, _ := resultKey(root)
+	top := root
+	for {
+		p, ok := top.(*physical.Project)
+		if !ok {
+			break
+		}
+		top = p.Input
+	}
+	agg, ok := top.(*physical.StatefulAggregate)
+	if !ok || !agg.Signed || len(sink.Keys) == 0 {
+		return false
+	}
+	for _, k := range keys {
+		if !slices.Contains(sink.Keys, root.Schema().Field(k).Name) {
+			return true
+		}
+	}
+	return len(keys) < n
 }
 
 // netted reports whether no row is put out and taken back in one batch: what was

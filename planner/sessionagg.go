@@ -27,7 +27,8 @@ func (b *builder) sessionAggregate(n *logical.Aggregate) (*fragment, error) {
 	if !ok {
 		return nil, nil
 	}
-	if _, timed := incremental.TimeOf(w.Time, w.Input); !timed {
+	t, timed := incremental.TimeOf(w.Time, w.Input)
+	if !timed || t.Shift > 1 { // rows that come later than their time tells would come behind their session's end
 		return nil, nil
 	}
 	in, err := b.under(w.Input)
@@ -38,7 +39,9 @@ func (b *builder) sessionAggregate(n *logical.Aggregate) (*fragment, error) {
 		return nil, nil
 	}
 	name := b.operatorName("sessions", n)
-	in = in.wrap(&physical.LateFilter{Input: in.root, End: w.End, Operator: name})
+	if !t.OnTime {
+		in = in.wrap(&physical.LateFilter{Input: in.root, End: w.End, Operator: name})
+	}
 	names := make([]string, len(w.Partition))
 	var fields []arrow.Field
 	for i, p := range w.Partition {

@@ -86,7 +86,7 @@ func grows(n logical.Node) bool {
 		}
 		return true
 	case *logical.Join:
-		return (n.Kind == logical.Inner || n.Kind == logical.Cross) && grows(n.Left) && grows(n.Right)
+		return (n.Kind == logical.Inner || n.Kind == logical.Cross || n.Kind == logical.LeftSemi) && grows(n.Left) && grows(n.Right)
 	default:
 		return false
 	}

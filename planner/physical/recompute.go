@@ -28,7 +28,8 @@ type Recompute struct {
 	Clock    bool          // the end is one of the clock, not of event time
 	Final    bool
 	// Bilinear says that Body is linear in each of two inputs, as an inner join is:
-	// then only what the changes meet is read. With Grows nothing is ever taken back.
+	// then only what the changes meet is read. With Grows nothing is ever taken back,
+	// as of a semi join of inputs that only grow.
 	Bilinear, Grows bool
 	// Prune keeps of the only input, which only grows, the rows that come out: Body's
 	// first columns are the input's, and a row that has dropped out never comes back.

@@ -201,6 +201,11 @@ func (b *outBatch) apply(rows [][]string, mode sluice.Mode, keys []string) ([][]
 		}
 		at = append(at, i)
 	}
+	if mode == sluice.Update {
+		if err := b.once(at); err != nil {
+			return nil, err
+		}
+	}
 	for _, first := range []bool{true, false} {
 		for i, row := range b.rows {
 			out := b.ops[i] == "-U" || b.ops[i] == "-D"
@@ -225,6 +230,24 @@ func (b *outBatch) apply(rows [][]string, mode sluice.Mode, keys []string) ([][]
 		}
 	}
 	return rows, nil
+}
+
+// once makes sure that an update says of each key one thing: whoever applies it
+// takes the rows in any order.
+func (b *outBatch) once(at []int) error {
+	seen := map[string]bool{}
+	for _, row := range b.rows {
+		var key []string
+		for _, c := range at {
+			key = append(key, row[c])
+		}
+		k := strings.Join(key, "\x00")
+		if len(at) > 0 && seen[k] {
+			return fmt.Errorf("the key %q comes twice in an update: %s", key, b.lines(false))
+		}
+		seen[k] = true
+	}
+	return nil
 }
 
 // splitStatements parts declarations at semicolons; none of them has one inside.
