@@ -202,8 +202,10 @@ func (s *Store) reset(sh *shard, v *version) error {
 			}
 		}
 	}
+	left := sh.takeLookLocked()
 	gone := sh.sweepLocked()
 	sh.mu.Unlock()
+	left.close() // before its files
 	s.drop(gone)
 	if s.pool.crowded() {
 		s.pool.wake()

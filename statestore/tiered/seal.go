@@ -182,16 +182,15 @@ func (t *txn) spill(ctx context.Context) error {
 	t.pinned = now
 	gone := sh.sweepLocked()
 	sh.mu.Unlock()
+	t.look.close() // before its files
+	t.look = nil
 	t.store.drop(gone)
 
-	if t.look != nil {
-		_ = t.look.Close() // nothing was written to it
-	}
 	t.read, t.complete, t.prev, t.track = now, false, &node{base: now}, true
 	t.tree = mem.NewTree()
 	t.at, t.heap, t.changed, t.gen, t.wrote = t.tree.Cursor(), 0, nil, &generation{}, 0
 	t.checkAt = t.store.step
 	t.release()
 	t.store.counts.spills.Add(1)
-	return t.open(t.store.ctx)
+	return t.open()
 }

@@ -88,7 +88,16 @@ type shard struct {
 		closed   bool
 		files    map[*file]struct{}
 		pins     map[*base]int
+		// look is left by the last transaction for the next one, if that reads the
+		// same runs: its iterators have found their blocks. Its base is pinned.
+		look *lookup
 	}
+}
+
+// lookup looks into the runs of a base.
+type lookup struct {
+	*run.Lookup
+	base *base
 }
 
 // bell wakes a goroutine; ringing it again before that changes nothing.
@@ -217,7 +226,7 @@ func (sh *shard) empty() *version {
 }
 
 // Begin starts version base+1 from version base.
-func (s *Store) Begin(ctx context.Context, name batch.Shard, id batch.ID) (statestore.Txn, error) {
+func (s *Store) Begin(_ context.Context, name batch.Shard, id batch.ID) (statestore.Txn, error) {
 	sh, err := s.shard(name)
 	if err != nil {
 		return nil, err
@@ -245,11 +254,16 @@ func (s *Store) Begin(ctx context.Context, name batch.Shard, id batch.ID) (state
 		sh.pinLocked(t.read)
 		t.pinned = t.read
 	}
+	left := sh.takeLookLocked()
+	if left != nil && !t.complete && left.base == t.read {
+		t.look, left = left, nil
+	}
 	gone := sh.sweepLocked()
 	sh.mu.Unlock()
+	left.close()
 	s.drop(gone)
-	if !t.complete {
-		if err := t.open(ctx); err != nil {
+	if !t.complete && t.look == nil {
+		if err := t.open(); err != nil {
 			t.Discard()
 			return nil, fmt.Errorf("begin batch %d on shard %s: %w", t.next, name, err)
 		}
@@ -403,7 +417,38 @@ func (s *Store) drop(gone []*file) {
 	}
 }
 
-// stack opens the files of a base that are not open yet.
+// takeLookLocked takes what the last transaction has left. Its files may go: they
+// are still open, though, until it is closed or used.
+func (sh *shard) takeLookLocked() *lookup {
+	l := sh.mu.look
+	if l != nil {
+		sh.mu.look = nil
+		sh.unpinLocked(l.base)
+	}
+	return l
+}
+
+func (l *lookup) close() {
+	if l != nil {
+		_ = l.Lookup.Close() // nothing was written to it
+	}
+}
+
+// under opens what lies under a tree. The base is pinned.
+func (s *Store) under(sh *shard, b *base) (run.Stack, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.mu.stack == nil {
+		stack, err := s.stack(sh, b.levels)
+		if err != nil {
+			return nil, err
+		}
+		b.mu.stack = stack
+	}
+	return b.mu.stack, nil
+}
+
+// stack opens the files of runs that are not open yet.
 func (s *Store) stack(sh *shard, levels []*level) (run.Stack, error) {
 	out := make(run.Stack, 0, len(levels))
 	for _, l := range levels {
@@ -455,8 +500,10 @@ func (s *Store) Close() error {
 		sh.mu.closed = true
 		sh.mu.versions, sh.mu.stale = nil, true
 		_ = s.takeLocked(sh, 0) // less never fails
+		left := sh.takeLookLocked()
 		gone := sh.sweepLocked()
 		sh.mu.Unlock()
+		left.close()
 		s.drop(gone)
 	}
 	if s.own {

@@ -13,7 +13,6 @@ import (
 	"github.com/sluice-stream/sluice/batch"
 	"github.com/sluice-stream/sluice/statestore"
 	"github.com/sluice-stream/sluice/statestore/mem"
-	"github.com/sluice-stream/sluice/statestore/run"
 )
 
 // txn changes a copy-on-write copy of its base's tree in place.
@@ -29,8 +28,9 @@ type txn struct {
 	mark  int64 // of rows that this transaction has written
 
 	complete bool
-	read     *base       // under the tree, if it is not complete
-	look     *run.Lookup // in read; nil if the tree is complete
+	read     *base   // under the tree, if it is not complete
+	look     *lookup // in read; nil if the tree is complete
+	failed   bool    // look has failed: nobody else is to use it
 	pinned   *base
 	prev     *node // what the next node follows, if not from's
 	gen      *generation
@@ -66,13 +66,21 @@ const (
 func dead(r *mem.Row) bool { return r.Mark() >= 0 && r.Mark()&deadBit != 0 }
 
 // open makes ready to look under the tree.
-func (t *txn) open(ctx context.Context) error {
-	stack, err := t.store.stack(t.shard, t.read.levels)
+func (t *txn) open() error {
+	stack, err := t.store.under(t.shard, t.read)
 	if err != nil {
 		return err
 	}
-	t.look = stack.Lookup(ctx)
+	t.look = &lookup{Lookup: stack.Lookup(t.store.ctx), base: t.read}
 	return nil
+}
+
+// below returns what lies under the tree for a key.
+func (t *txn) below(key []byte) (value []byte, ok bool, err error) {
+	if value, ok, err = t.look.Get(key); err != nil {
+		t.failed = true
+	}
+	return value, ok, err
 }
 
 // Get visits the value of each key that exists, in the order of keys.
@@ -105,7 +113,7 @@ func (t *txn) find(key []byte) (value []byte, ok bool, err error) {
 	if t.look == nil {
 		return nil, false, nil
 	}
-	if value, ok, err = t.look.Get(key); err != nil || !ok {
+	if value, ok, err = t.below(key); err != nil || !ok {
 		return nil, false, err
 	}
 	if t.scanning {
@@ -148,7 +156,7 @@ func (t *txn) Scan(start, end []byte, visit func(key, value []byte) (bool, error
 
 // scanBoth visits the rows of the tree and those under it.
 func (t *txn) scanBoth(start, end []byte, visit func(key, value []byte) (bool, error)) (err error) {
-	stack, err := t.store.stack(t.shard, t.read.levels)
+	stack, err := t.store.under(t.shard, t.read)
 	if err != nil {
 		return fmt.Errorf("read state of shard %s: %w", t.shard.name, err)
 	}
@@ -318,7 +326,7 @@ func (t *txn) settle() error {
 	slices.Sort(t.pending) // neighbours lie in one block
 	for _, k := range t.pending {
 		key := unsafe.Slice(unsafe.StringData(k), len(k))
-		old, ok, err := t.look.Get(key)
+		old, ok, err := t.below(key)
 		if err != nil {
 			return fmt.Errorf("read state of shard %s: %w", t.shard.name, err)
 		}
@@ -356,20 +364,22 @@ func (t *txn) Discard() {
 		return
 	}
 	t.tree, t.at, t.changed, t.pending, t.scratch = nil, mem.Cursor{}, nil, nil, nil
-	if t.look != nil {
-		_ = t.look.Close() // nothing was written to it
-		t.look = nil
-	}
 	t.release()
-	sh := t.shard
+	sh, look := t.shard, t.look
+	t.look = nil
 	sh.mu.Lock()
 	sh.mu.running--
+	if look != nil && !t.failed && sh.mu.look == nil && !sh.mu.closed {
+		sh.mu.look, look = look, nil
+		sh.pinLocked(sh.mu.look.base)
+	}
 	if t.pinned != nil {
 		sh.unpinLocked(t.pinned)
 		t.pinned = nil
 	}
 	gone := sh.sweepLocked()
 	sh.mu.Unlock()
+	look.close() // before its files
 	t.store.drop(gone)
 }
 

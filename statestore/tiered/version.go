@@ -83,7 +83,14 @@ func (n *node) changes() (keys []string, all bool) {
 func (n *node) ended(b *base) { n.base, n.keys, n.all, n.prev = b, nil, false, nil }
 
 // base is runs over each other, the oldest first. It does not change.
-type base struct{ levels []*level }
+type base struct {
+	levels []*level
+
+	mu struct {
+		sync.Mutex
+		stack run.Stack // the open files, once someone has read them
+	}
+}
 
 var noRuns = &base{}
 
