@@ -16,7 +16,7 @@ var (
 	setParallelism  = options.Option{Key: "parallelism", Kind: options.Int, Default: "0", Doc: "partitions of a stage; 0 is the number of cores"}
 	setMemory       = options.Option{Key: "memory_limit", Kind: options.Bytes, Default: "0", Doc: "bytes that all queries of the process may hold; 0 is three quarters of the machine"}
 	setPolicy       = options.Option{Key: "watermark.policy", Kind: options.Enum, Default: "min", Values: []string{"min", "max"}, Doc: "which source's event time counts when there are several; fixed at a query's first start"}
-	setIdle         = options.Option{Key: "watermark.idle-timeout", Kind: options.Duration, Default: "0s", Doc: "after this time without data a partition no longer holds the watermark back; 0 is never"}
+	setIdle         = options.Option{Key: "watermark.idle-timeout", Kind: options.Duration, Default: "0s", Doc: "after this time without data a source, or a partition of one, no longer holds the watermark back; 0 is never"}
 	setCheckpoint   = options.Option{Key: "checkpoint.interval", Kind: options.Duration, Default: "10s", Doc: "how often state is made durable; batches never wait for it"}
 	setRetain       = options.Option{Key: "checkpoint.retain", Kind: options.Int, Default: "2", Doc: "how many checkpoints of the state are kept"}
 	setRetainAge    = options.Option{Key: "checkpoint.retain-age", Kind: options.Duration, Default: "0s", Doc: "besides those, checkpoints of batches younger than this are kept, up to 1,000"}

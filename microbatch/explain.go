@@ -51,7 +51,7 @@ func (m *Machine) Watermarks() Watermarks {
 				Idle: at != batch.EndOfTime && m.quietUntil(i) >= at, Over: m.over(i)})
 		}
 		if !known {
-			w.add(SourceWatermark{Source: spec.Name, Max: batch.NoTime, Delay: spec.Delay, Seen: batch.NoTime, Over: m.over(i)})
+			w.add(SourceWatermark{Source: spec.Name, Max: batch.NoTime, Delay: spec.Delay, Seen: batch.NoTime, Idle: m.silent(i), Over: m.over(i)})
 		}
 	}
 	return w

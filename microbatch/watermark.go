@@ -36,9 +36,9 @@ func (m *Machine) watermark() (batch.EventTime, string) {
 		floor = max(floor, m.lastDone.NextWatermark)
 	}
 	w, by, first := batch.NoTime, "", true
-	waiting := m.opt.Policy == MinWatermark && m.someGoOn()
+	goOn, speak := m.someGoOn()
 	for i, spec := range m.opt.Sources {
-		if !spec.EventTime || waiting && m.over(i) {
+		if !spec.EventTime || m.opt.Policy == MinWatermark && (goOn && m.over(i) || speak && m.silent(i)) {
 			continue
 		}
 		t, partition := m.sourceTime(i)
@@ -63,14 +63,33 @@ func (m *Machine) over(i int) bool {
 	return s.ended && s.pos == s.endAt
 }
 
-// someGoOn reports whether any source with event time is not over.
-func (m *Machine) someGoOn() bool {
+// someGoOn reports whether any source with event time is not over, and whether one
+// of these is not silent: then the others do not hold it back.
+func (m *Machine) someGoOn() (goOn, speak bool) {
 	for i, spec := range m.opt.Sources {
 		if spec.EventTime && !m.over(i) {
-			return true
+			goOn, speak = true, speak || !m.silent(i)
 		}
 	}
-	return false
+	return goOn, speak
+}
+
+// silent reports whether every partition of a source is idle, or that it has had no
+// row since the query started, for as long.
+func (m *Machine) silent(i int) bool {
+	if m.opt.Sources[i].IdleTimeout == 0 {
+		return false
+	}
+	quiet, known := m.quietUntil(i), false
+	for _, k := range m.marks {
+		if k.Source != m.opt.Sources[i].Name {
+			continue
+		}
+		if known = true; quiet < m.idleAt(i, k) {
+			return false
+		}
+	}
+	return known || quiet >= m.idleAt(i, Mark{Seen: batch.NoTime})
 }
 
 // less subtracts a delay without falling below the first time there is.
@@ -139,10 +158,17 @@ func (m *Machine) nextIdle() batch.EventTime {
 		if s := &m.sources[i]; spec.IdleTimeout == 0 || !s.known || s.to != s.pos {
 			continue
 		}
+		known := false
 		for _, k := range m.marks {
-			if t := m.idleAt(i, k); k.Source == spec.Name && t > m.now {
-				at = min(at, t)
+			if k.Source != spec.Name {
+				continue
 			}
+			if known = true; m.idleAt(i, k) > m.now {
+				at = min(at, m.idleAt(i, k))
+			}
+		}
+		if t := m.idleAt(i, Mark{Seen: batch.NoTime}); !known && t > m.now {
+			at = min(at, t)
 		}
 	}
 	return at
