@@ -242,6 +242,7 @@ func (e *engine) Feed(_ context.Context, f slt.Feed) error {
 	if err := os.WriteFile(hidden, []byte(b.String()), 0o644); err != nil {
 		return err
 	}
+	e.inserts.know(name)
 	return os.Rename(hidden, name)
 }
 

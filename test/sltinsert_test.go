@@ -26,6 +26,14 @@ type insertedFile struct {
 	at   time.Time
 }
 
+// know says that a file is of another origin.
+func (n *insertions) know(path string) {
+	if n.known == nil {
+		n.known = map[string]bool{}
+	}
+	n.known[path] = true
+}
+
 // note looks what a statement has added, if it is one that adds rows.
 func (n *insertions) note(dir, sql string) error {
 	stmts, err := parser.Parse(sql, parser.Options{})
@@ -35,15 +43,12 @@ func (n *insertions) note(dir, sql string) error {
 	if _, ok := stmts[0].(*ast.Insert); !ok {
 		return nil
 	}
-	if n.known == nil {
-		n.known = map[string]bool{}
-	}
 	var made []insertedFile
 	err = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() || n.known[path] || strings.HasPrefix(path, filepath.Join(dir, "run")) {
 			return err
 		}
-		n.known[path] = true
+		n.know(path)
 		info, err := d.Info()
 		if err == nil {
 			made = append(made, insertedFile{path, info.ModTime()})

@@ -22,6 +22,7 @@ type accumulated struct {
 	batch [][]string // the last one, as it came
 	rows  [][]string
 	keys  []int // by which update replaces rows
+	grows bool  // rows are only added
 	fault error
 }
 

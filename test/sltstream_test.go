@@ -180,7 +180,7 @@ func (r *streamRun) process(ctx context.Context, n int) error {
 	if r.out.fault != nil || r.plan.Check == nil || !r.out.seen {
 		return r.out.fault // before the first batch nothing has been said
 	}
-	if err := r.plan.Check(n, r.out.rows, r.open); err != nil {
+	if err := r.plan.Check(n, r.out.rows, r.open && r.out.grows); err != nil {
 		return fmt.Errorf("output mode %s: %w", r.out.mode, err)
 	}
 	return nil
@@ -257,9 +257,12 @@ func (r *streamRun) start(ctx context.Context) error {
 		q, err := df.ForeachBatch(out.apply).Name("q").Mode(mode).Start(ctx)
 		if err == nil {
 			r.q, r.out = q, out
-			if names, ok := q.UpdateKeys(); ok {
+			names, ok := q.UpdateKeys()
+			if ok {
 				return out.keyed(schema, names)
 			}
+			// Rows that are only added wait until they cannot change any more.
+			out.grows = mode == sluice.Append || mode == sluice.Update
 			return nil
 		}
 		if mode == sluice.Changelog || mode == sluice.Complete || !sluice.IsSyntaxOrPlanError(err) {

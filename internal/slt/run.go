@@ -136,8 +136,7 @@ func judgeError(want bool, pattern *regexp.Regexp, err error) string {
 
 func (r *run) feed(ctx context.Context, rec *Record, f *Feed) error {
 	if r.mode != Batch {
-		r.feeds = append(r.feeds, *f)
-		return nil
+		r.feeds = append(r.feeds, *f) // and to the engine: statements below may read it
 	}
 	feeder, ok := r.engine.(Feeder)
 	if !ok {
