@@ -158,3 +158,97 @@ func TestEqualRowsOfTasksMeet(t *testing.T) {
 		}
 	}
 }
+
+// TestClocksOverChangingTables holds that what depends on the clock is refused over rows
+// that are taken back, and nowhere else.
+func TestClocksOverChangingTables(t *testing.T) {
+	s, dir := changesSession(t), t.TempDir()
+	writeFile(t, filepath.Join(dir, "0.csv"), "op,id\n")
+	for name, more := range map[string]string{"changes": ", 'changelog.op-column'='op'", "grows": ""} {
+		if err := s.Exec(t.Context(), "CREATE TABLE "+name+" (id INT) WITH ('connector'='filesystem', 'path'='"+dir+"', 'format'='csv'"+more+")"); err != nil {
+			t.Fatal(err)
+		}
+		for _, query := range []string{"SELECT id, now() FROM ", "SELECT id FROM %s WHERE now() > TIMESTAMP '2020-01-01 00:00:00'", "SELECT id, rand() FROM "} {
+			if query = strings.Replace(query, "%s", name, 1); strings.HasSuffix(query, " ") {
+				query += name
+			}
+			d, err := s.SQL(t.Context(), query)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n, err := d.Count(t.Context()); err != nil || name == "changes" && n != 0 {
+				t.Errorf("%s as a batch: %v", query, err)
+			}
+			_, err = d.WriteToMemory("x").Mode(Complete).Start(t.Context())
+			if refused := err != nil && strings.Contains(err.Error(), "is taken back"); refused != (name == "changes") {
+				t.Errorf("%s as a stream: %v", query, err)
+			}
+			for _, q := range s.Queries() {
+				q.Stop()
+				if err := q.Await(t.Context()); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+	}
+}
+
+// TestEventTimeOfChangingTables holds what a watermark closes over rows that are taken
+// back: windows of a fixed size, of which what comes late is left out, and no sessions.
+func TestEventTimeOfChangingTables(t *testing.T) {
+	s, dir := changesSession(t), t.TempDir()
+	writeFile(t, filepath.Join(dir, "0.csv"), "op,k,ts\nI,a,2024-01-01 00:00:01\nI,a,2024-01-01 00:00:03\nI,b,2024-01-01 00:00:04\nI,a,2024-01-01 00:00:12\n")
+	err := s.Exec(t.Context(), "CREATE TABLE t (k STRING, ts TIMESTAMP_NTZ, WATERMARK FOR ts AS ts - INTERVAL '0' SECOND) WITH ('connector'='filesystem', 'path'='"+dir+"', 'format'='csv', 'changelog.op-column'='op', 'max-files-per-trigger'='1')")
+	if err != nil {
+		t.Fatal(err)
+	}
+	session, err := s.SQL(t.Context(), "SELECT k, window_start, count(*) AS n FROM SESSION(TABLE t PARTITION BY k, DESCRIPTOR(ts), INTERVAL '5' SECOND) GROUP BY k, window_start, window_end")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := session.WriteToMemory("s0").Mode(Append).Start(t.Context()); err == nil || !strings.Contains(err.Error(), "append") {
+		t.Errorf("sessions of rows that are taken back, in append mode: %v", err)
+	}
+	tumble, err := s.SQL(t.Context(), "SELECT k, window_start, count(*) AS n FROM TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '10' SECOND) GROUP BY k, window_start, window_end")
+	if err != nil {
+		t.Fatal(err)
+	}
+	q1, err := session.WriteToMemory("s1").Mode(Complete).Start(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	q2, err := tumble.WriteToMemory("t1").Mode(Append).Start(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	process := func() {
+		for _, q := range []*Query{q1, q2} {
+			if err := q.ProcessAllAvailable(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	process()
+	const closed = "a 2024-01-01 00:00:00 2, b 2024-01-01 00:00:00 1"
+	text := func(name string) string { return strings.ReplaceAll(rowsText(t, s.MemoryTable(name)), " +0000 UTC", "") }
+	if got := text("t1"); got != closed {
+		t.Errorf("closed are %q, want %q", got, closed)
+	}
+	// A row of a closed window goes, and one of an open window comes and goes.
+	writeFile(t, filepath.Join(dir, "1.csv"), "op,k,ts\nD,a,2024-01-01 00:00:03\nI,c,2024-01-01 00:00:15\n-U,a,2024-01-01 00:00:12\n+U,a,2024-01-01 00:00:13\n")
+	process()
+	writeFile(t, filepath.Join(dir, "2.csv"), "op,k,ts\nD,c,2024-01-01 00:00:15\nI,d,2024-01-01 00:00:30\n")
+	process()
+	if got, want := text("t1"), "a 2024-01-01 00:00:00 2, a 2024-01-01 00:00:10 1, b 2024-01-01 00:00:00 1"; got != want {
+		t.Errorf("closed are %q, want %q: what is late must not count, what is on time must", got, want)
+	}
+	if got, want := rowsText(t, s.MemoryTable("s1")), rowsText(t, session); got != want {
+		t.Errorf("the sessions are %q, in batch %q", got, want)
+	}
+	for _, q := range []*Query{q1, q2} {
+		q.Stop()
+		if err := q.Await(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/sluice-stream/sluice/batch"
 	"github.com/sluice-stream/sluice/planner/expr"
+	"github.com/sluice-stream/sluice/planner/incremental"
 	"github.com/sluice-stream/sluice/planner/logical"
 	"github.com/sluice-stream/sluice/planner/physical"
 	"github.com/sluice-stream/sluice/planner/stats"
@@ -184,6 +185,9 @@ func (b *builder) filterOver(n *logical.Filter, in *fragment) (*fragment, error)
 	if err := b.repeatable(in, n.Cond); err != nil {
 		return nil, err
 	}
+	if err := b.steady(n.Input, n.Cond); err != nil {
+		return nil, err
+	}
 	if agg, ok := in.root.(*physical.StatefulAggregate); ok && in.changes {
 		c := *agg
 		c.Having = expr.AndAll(append(expr.Conjuncts(agg.Having), n.Cond))
@@ -211,6 +215,20 @@ func (b *builder) repeatable(in *fragment, es ...expr.Expr) error {
 	return nil
 }
 
+// steady refuses what depends on the clock over a source that takes rows back: a row
+// that has passed could not be found again when it goes.
+func (b *builder) steady(in logical.Node, es ...expr.Expr) error {
+	if !b.opts.Stream || !incremental.Changing(in) {
+		return nil
+	}
+	for _, e := range es {
+		if expr.PerBatch(e) {
+			return refuse(e.String(), "it has another value later, when a row of a table that changes is taken back")
+		}
+	}
+	return nil
+}
+
 // project carries the change column along as the last one.
 func (b *builder) project(n *logical.Project) (*fragment, error) {
 	in, err := b.build(n.Input)
@@ -218,6 +236,9 @@ func (b *builder) project(n *logical.Project) (*fragment, error) {
 		return nil, err
 	}
 	if err := b.repeatable(in, n.Exprs...); err != nil {
+		return nil, err
+	}
+	if err := b.steady(n.Input, n.Exprs...); err != nil {
 		return nil, err
 	}
 	es, fields := slices.Clone(n.Exprs), slices.Clone(n.Schema().Fields())

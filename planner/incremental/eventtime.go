@@ -118,7 +118,7 @@ func windowTimes(n *logical.Window) map[int]Time {
 		return out
 	}
 	width := n.Input.Schema().NumFields()
-	if n.Kind == logical.Session && changing(n.Input) {
+	if n.Kind == logical.Session && Changing(n.Input) {
 		return out // a row that is taken back may cut a session that has closed
 	}
 	if n.Kind == logical.Session { // its rows come out on time, see the planner
@@ -138,9 +138,9 @@ func windowTimes(n *logical.Window) map[int]Time {
 	return out
 }
 
-// changing reports whether a source takes rows back that n is made of, and nothing
+// Changing reports whether a source takes rows back that n is made of, and nothing
 // in between waits until they are final.
-func changing(n logical.Node) bool {
+func Changing(n logical.Node) bool {
 	switch n := n.(type) {
 	case *logical.Scan:
 		return n.Table.Stream && n.Table.Changes != batch.OnlyGrows
@@ -149,7 +149,7 @@ func changing(n logical.Node) bool {
 			return false
 		}
 	}
-	return slices.ContainsFunc(n.Inputs(), changing)
+	return slices.ContainsFunc(n.Inputs(), Changing)
 }
 
 // joinTimes takes the sides that are never filled up with NULL.
