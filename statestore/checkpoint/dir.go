@@ -25,6 +25,9 @@ type Dir struct {
 	fs   vfsx.FS
 	path string
 
+	remote   Storage    // nil without one
+	fetching sync.Mutex // one file at a time comes from there
+
 	mu struct {
 		sync.Mutex
 		writing map[string]struct{} // files of runs that are not finished; Collect leaves them alone
@@ -146,7 +149,7 @@ func (d *Dir) Read(ctx context.Context, part statestore.Part, visit Visit) (Head
 }
 
 func (d *Dir) read(ctx context.Context, part statestore.Part, visit Visit) (h Header, err error) {
-	f, err := d.open(part)
+	f, err := d.open(ctx, part)
 	if err != nil {
 		return h, err
 	}
@@ -259,16 +262,40 @@ func (d *Dir) Collect(ctx context.Context, live, also []statestore.Manifest) err
 	if err != nil {
 		return fmt.Errorf("list state checkpoints: %w", err)
 	}
+	needless := func(name string) bool {
+		v, ok := versionOf(name)
+		return ok && !keep[name] && v <= newest && !d.isWritten(name)
+	}
 	slices.Sort(names)
 	for _, name := range names {
 		if err := ctx.Err(); err != nil {
 			return context.Cause(ctx)
 		}
-		if v, ok := versionOf(name); !ok || keep[name] || v > newest || d.isWritten(name) {
+		if !needless(name) {
 			continue
 		}
 		if err := d.fs.Remove(d.fs.PathJoin(d.path, name)); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return fmt.Errorf("delete an old state checkpoint: %w", err)
+		}
+	}
+	return d.collectRemote(ctx, needless)
+}
+
+// collectRemote deletes what is needless from the storage.
+func (d *Dir) collectRemote(ctx context.Context, needless func(name string) bool) error {
+	if d.remote == nil {
+		return nil
+	}
+	names, err := d.remote.List(ctx)
+	if err != nil {
+		return fmt.Errorf("list state checkpoints in %s: %w", d.remote, err)
+	}
+	for _, name := range names {
+		if !needless(name) {
+			continue
+		}
+		if err := d.remote.Delete(ctx, name); err != nil {
+			return fmt.Errorf("delete an old state checkpoint from %s: %w", d.remote, err)
 		}
 	}
 	return nil

@@ -183,7 +183,7 @@ func (d *Dir) Remove(parts []statestore.Part) {
 // wanted; that it is the file that the part names is checked at once.
 func (d *Dir) OpenRun(ctx context.Context, part statestore.Part, cache *run.Cache) (*run.File, error) {
 	path := d.fs.PathJoin(d.path, part.Name)
-	src, err := d.open(part)
+	src, err := d.open(ctx, part)
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", path, err)
 	}
@@ -205,8 +205,20 @@ func damagedRun(err error) error {
 	return err
 }
 
-// open opens a part's file and checks its name and length.
-func (d *Dir) open(part statestore.Part) (*fileBytes, error) {
+// open opens a part's file, which is fetched if the folder has not got it, and
+// checks its name and length.
+func (d *Dir) open(ctx context.Context, part statestore.Part) (*fileBytes, error) {
+	f, err := d.openLocal(part)
+	if d.remote == nil || !errors.Is(err, os.ErrNotExist) {
+		return f, err
+	}
+	if err := d.fetch(ctx, part); err != nil {
+		return nil, err
+	}
+	return d.openLocal(part)
+}
+
+func (d *Dir) openLocal(part statestore.Part) (*fileBytes, error) {
 	if part.Name == "" || d.fs.PathBase(part.Name) != part.Name || part.Name == ".." || strings.ContainsAny(part.Name, "/\\\x00") {
 		return nil, fmt.Errorf("%w: %q is no file name", ErrDamaged, part.Name)
 	}
@@ -252,7 +264,7 @@ func (f *fileBytes) ReadAt(_ context.Context, p []byte, off int64) error {
 // CheckRun reads a whole file of a run and compares its checksum.
 func (d *Dir) CheckRun(ctx context.Context, part statestore.Part) error {
 	path := d.fs.PathJoin(d.path, part.Name)
-	src, err := d.open(part)
+	src, err := d.open(ctx, part)
 	if err != nil {
 		return fmt.Errorf("read %s: %w", path, err)
 	}

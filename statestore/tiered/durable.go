@@ -33,6 +33,9 @@ func (s *Store) Checkpoint(ctx context.Context, name batch.Shard, id batch.ID) (
 	if err != nil {
 		return statestore.Manifest{}, err
 	}
+	if err := s.publish(ctx, sh, b); err != nil {
+		return statestore.Manifest{}, err
+	}
 	m := statestore.Manifest{Shard: name, Version: id, State: v.state, Groups: statestore.PackGroups(v.groups)}
 	sh.mu.Lock()
 	for i, l := range b.levels {
@@ -49,6 +52,24 @@ func (s *Store) Checkpoint(ctx context.Context, name batch.Shard, id batch.ID) (
 	sh.mu.Unlock()
 	s.unpin(sh, b)
 	return m, nil
+}
+
+// publish stores the files that the storage does not have yet. The base is pinned,
+// and is not any more after an error.
+func (s *Store) publish(ctx context.Context, sh *shard, b *base) error {
+	for _, l := range b.levels {
+		for _, sp := range l.spans {
+			if sp.file.published {
+				continue
+			}
+			if err := s.dir.Publish(ctx, sp.file.part); err != nil {
+				s.unpin(sh, b)
+				return fmt.Errorf("checkpoint shard %s: %w", sh.name, err)
+			}
+			sp.file.published = true
+		}
+	}
+	return nil
 }
 
 // Collect deletes checkpoint files that are not needed any more.

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/sluice-stream/sluice/batch"
@@ -253,6 +254,52 @@ func (l *life) read(list []statestore.Manifest, want map[string]string) {
 	}
 }
 
+// leftovers checks that nothing lies in the folder but what live checkpoints name,
+// and what is newer than they are.
+func (l *life) leftovers() {
+	l.t.Helper()
+	if len(l.saved) == 0 {
+		return
+	}
+	var live []statestore.Manifest
+	named := map[string]bool{}
+	newest := batch.None
+	for id, ms := range l.saved {
+		live, newest = append(live, ms...), max(newest, id)
+		for _, m := range ms {
+			for _, p := range m.Parts {
+				named[p.Name] = true
+			}
+		}
+	}
+	if err := checkpoint.View(l.fs, "state").Collect(l.t.Context(), live, nil); err != nil {
+		l.t.Fatal(err)
+	}
+	names, err := l.fs.List("state")
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	there := map[string]bool{}
+	for _, n := range names {
+		there[n] = true
+		var version batch.ID
+		if _, err := fmt.Sscanf(strings.Split(n, ".")[2], "v%d", &version); err != nil {
+			l.t.Fatal(err)
+		}
+		if !named[n] && version <= newest {
+			l.t.Errorf("%s is left over", n)
+		}
+	}
+	for n := range named {
+		if !there[n] {
+			l.t.Errorf("%s is gone", n)
+		}
+	}
+	if len(names) > len(named) {
+		l.t.Logf("%d files are newer than the newest checkpoint", len(names)-len(named))
+	}
+}
+
 // restore starts anew from a checkpoint, often cut in another way.
 func (l *life) restore() {
 	ids := slices.Sorted(maps.Keys(l.saved))
@@ -327,6 +374,7 @@ func TestLives(t *testing.T) {
 			if err := l.store.Close(); err != nil {
 				t.Fatal(err)
 			}
+			l.leftovers()
 			if hot := l.store.pool.Hot(); hot != 0 {
 				t.Errorf("%d bytes are counted after the end", hot)
 			}

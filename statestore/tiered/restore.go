@@ -87,7 +87,7 @@ func (s *Store) attach(sh *shard, from []statestore.Manifest) (*base, error) {
 			}
 			p := sp.Part
 			p.Run, p.First, p.End = 0, 0, 0
-			runs[sp.Run] = append(runs[sp.Run], span{file: &file{part: p, named: true}, first: sp.First, end: sp.End})
+			runs[sp.Run] = append(runs[sp.Run], span{file: &file{part: p, named: true, published: true}, first: sp.First, end: sp.End})
 		}
 	}
 	b := &base{}

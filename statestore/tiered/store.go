@@ -27,6 +27,10 @@ type Options struct {
 	FS  vfsx.FS // default: the machine's
 	Dir string  // of the runs; empty: Checkpoint and Restore are refused
 
+	// Storage, if not nil, is where the files of checkpoints are durable; Dir is
+	// then where runs are written and a cache of it.
+	Storage checkpoint.Storage
+
 	// Pool is the room in memory that the store shares with others; nil: one of
 	// its own, without an end.
 	Pool *Pool
@@ -135,7 +139,7 @@ func Open(opt Options) (*Store, error) {
 	if opt.Dir == "" {
 		return s, nil
 	}
-	dir, err := checkpoint.Open(opt.FS, opt.Dir)
+	dir, err := checkpoint.OpenMirrored(opt.FS, opt.Dir, opt.Storage)
 	if err != nil {
 		s.cancel()
 		return nil, fmt.Errorf("open state store: %w", err)

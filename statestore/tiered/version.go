@@ -148,6 +148,8 @@ func newLevel(spans []span) *level {
 type file struct {
 	part  statestore.Part
 	named bool // a manifest names it; guarded by its shard
+	// published says that the storage has it. Who holds saving of the shard may use it.
+	published bool
 
 	mu struct {
 		sync.Mutex

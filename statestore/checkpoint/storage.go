@@ -1,0 +1,103 @@
+package checkpoint
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/cespare/xxhash/v2"
+
+	"github.com/sluice-stream/sluice/internal/vfsx"
+	"github.com/sluice-stream/sluice/statestore"
+)
+
+// Storage keeps files of checkpoints where another machine finds them. It may be
+// used from several goroutines.
+type Storage interface {
+	// Put stores a file under a name that nobody has used. It is durable on nil.
+	// Putting the same file again is nil, another one of that name ErrExists.
+	Put(ctx context.Context, name string, body io.ReaderAt, size int64, sum uint64) error
+	// ReadAt fills p from a byte of a file on. A file that is missing is os.ErrNotExist.
+	ReadAt(ctx context.Context, name string, p []byte, off int64) error
+	// List returns the names of all files.
+	List(ctx context.Context) ([]string, error)
+	// Delete removes a file; one that is not there is no error.
+	Delete(ctx context.Context, name string) error
+	// String names the place, without secrets.
+	fmt.Stringer
+}
+
+// ErrExists is returned for a name that another file has.
+var ErrExists = errors.New("a file of that name is there already")
+
+// OpenMirrored is Open for a folder whose published files are in a storage as
+// well. The folder is where runs are written, and a cache: a file that it has not
+// is fetched, and checked before it has its name.
+func OpenMirrored(fs vfsx.FS, path string, remote Storage) (*Dir, error) {
+	d, err := Open(fs, path)
+	if err == nil {
+		d.remote = remote
+	}
+	return d, err
+}
+
+// Publish makes a file of the folder durable in the storage, if there is one.
+func (d *Dir) Publish(ctx context.Context, part statestore.Part) error {
+	if d.remote == nil {
+		return nil
+	}
+	src, err := d.openLocal(part)
+	if err != nil {
+		return fmt.Errorf("publish %s: %w", part.Name, err)
+	}
+	err = d.remote.Put(ctx, part.Name, src.File, part.Bytes, part.Sum)
+	if e := src.Close(); err == nil {
+		err = e
+	}
+	if err != nil {
+		return fmt.Errorf("publish %s in %s: %w", part.Name, d.remote, err)
+	}
+	return nil
+}
+
+// fetchStep is how much of a file is read from a storage at once.
+const fetchStep = 8 << 20
+
+// fetch copies a file from the storage into the folder.
+func (d *Dir) fetch(ctx context.Context, part statestore.Part) error {
+	d.fetching.Lock()
+	defer d.fetching.Unlock()
+	path := d.fs.PathJoin(d.path, part.Name)
+	if info, err := d.fs.Stat(path); err == nil && info.Size() == part.Bytes {
+		return nil // another one was faster
+	}
+	d.write(part.Name, true)
+	defer d.write(part.Name, false)
+	err := vfsx.ReplaceFile(d.fs, path, func(w io.Writer) error {
+		sum := xxhash.New()
+		buf := make([]byte, min(part.Bytes, fetchStep))
+		for at := int64(0); at < part.Bytes; at += int64(len(buf)) {
+			buf = buf[:min(int64(len(buf)), part.Bytes-at)]
+			if err := d.remote.ReadAt(ctx, part.Name, buf, at); err != nil {
+				return err
+			}
+			_, _ = sum.Write(buf) // a hash never fails to write
+			if _, err := w.Write(buf); err != nil {
+				return err
+			}
+		}
+		if sum.Sum64() != part.Sum {
+			return fmt.Errorf("%w: the file's sum is %016x instead of %016x", ErrDamaged, sum.Sum64(), part.Sum)
+		}
+		return nil
+	})
+	if errors.Is(err, os.ErrNotExist) {
+		err = fmt.Errorf("%w: the file is missing: %w", ErrDamaged, err)
+	}
+	if err != nil {
+		return fmt.Errorf("fetch %s from %s: %w", part.Name, d.remote, err)
+	}
+	return nil
+}
