@@ -95,7 +95,7 @@ func heldLine(w Watermarks) string {
 
 // waitingLines tell what waits for the watermark.
 func (q *Query) waitingLines(w Watermarks) string {
-	if w.NextDue == batch.EndOfTime {
+	if w.NextDue >= batch.AtTheEnd {
 		return "waiting for it: nothing\n"
 	}
 	var b strings.Builder

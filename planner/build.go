@@ -142,6 +142,9 @@ func (b *builder) output(out Output, final bool) error {
 	if b.hold, err = b.holdingOf(out.Sink); err != nil {
 		return err
 	}
+	if final && (b.opts.Restate > 0 || b.hold.some()) {
+		return refuse(out.Node.String(), "a result that waits until it is final is neither held back nor corrected")
+	}
 	if out.Sink != nil && out.Sink.Final && !b.hold.final || final {
 		b.mode = "append"
 	}

@@ -82,6 +82,8 @@ func stateForm(n Node) (StateForm, bool) {
 		return ownForm(n.Operator, "first rows", n), true
 	case *Versions:
 		return ownForm(n.Operator, "versions", n), true
+	case *Emit:
+		return ownForm(n.Operator, "held changes", n), true
 	case *StatefulMatch:
 		return ownForm(n.Operator, "matches", n), true
 	case *Process:

@@ -258,16 +258,26 @@ func (p *printer) clauses(c *StreamingClauses) {
 		}
 	}
 	if e := c.Emit; e != nil {
-		p.w(" EMIT ", e.Kind)
-		if e.Every != nil {
-			p.w(" ")
-			p.expr(e.Every)
-		}
+		p.emit(e)
 	}
 	if c.Parallelism > 0 {
 		p.w(" PARALLELISM ", strconv.Itoa(c.Parallelism))
 	}
 	p.options(c.Options)
+}
+
+func (p *printer) emit(e *Emit) {
+	if e.Kind == "ROWS" {
+		p.w(" EMIT AFTER ")
+		p.expr(e.Every)
+		p.w(" ROWS")
+		return
+	}
+	p.w(" EMIT ", e.Kind)
+	if e.Every != nil {
+		p.w(" ")
+		p.expr(e.Every)
+	}
 }
 
 func (p *printer) alterQuery(s *AlterStreamingQuery) {
