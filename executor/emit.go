@@ -1,7 +1,6 @@
 package executor
 
 import (
-	"bytes"
 	"slices"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -22,7 +21,7 @@ func (s *statefulAggregate) selectRows(p *pass) error {
 		p.n = 0
 		for g := s.dues.first; g < s.dues.end; g++ {
 			err := p.txn.Scan(groupStart(g), groupStart(g+1), func(key, value []byte) (bool, error) {
-				p.scanned = append(p.scanned, [2][]byte{bytes.Clone(key), bytes.Clone(value)})
+				p.scanned = append(p.scanned, s.keep(key, value))
 				return true, nil
 			})
 			if err != nil {
@@ -83,7 +82,10 @@ func (s *statefulAggregate) emit(p *pass) error {
 	if len(p.order) == 0 {
 		return nil
 	}
-	slices.SortFunc(p.order, func(a, b int32) int { return bytes.Compare(s.rowKey(p, a), s.rowKey(p, b)) })
+	rows := slices.Clone(p.order)
+	for i, o := range s.sorter.order(len(rows), func(i int32) []byte { return s.rowKey(p, rows[i]) }) {
+		p.order[i] = rows[o.i]
+	}
 	keys, err := s.scannedRows(p)
 	if err != nil {
 		return err

@@ -1,7 +1,6 @@
 package executor
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 
@@ -31,6 +30,9 @@ type statefulAggregate struct {
 
 	having  *computed     // nil without one
 	results *arrow.Schema // keys and results, what having looks at
+
+	sorter keySorter
+	chunk  []byte // that scanned rows are copied into next
 
 	mem  account // of keys
 	out  cutter
@@ -247,6 +249,21 @@ func (s *statefulAggregate) closes(end batch.EventTime) bool {
 	return limit != batch.NoTime && end <= limit
 }
 
+// keepChunk is how many bytes of scanned rows lie together.
+const keepChunk = 64 << 10
+
+// keep copies a row of the store. Chunks are not used again: rows of a batch may be
+// held until its end.
+func (s *statefulAggregate) keep(key, value []byte) [2][]byte {
+	n := len(key) + len(value)
+	if cap(s.chunk)-len(s.chunk) < n {
+		s.chunk = make([]byte, 0, max(n, keepChunk))
+	}
+	from, cut := len(s.chunk), len(s.chunk)+len(key)
+	s.chunk = append(append(s.chunk, key...), value...)
+	return [2][]byte{s.chunk[from:cut:cut], s.chunk[cut : cut+len(value) : cut+len(value)]}
+}
+
 // closeDue takes the rows out of the store whose window closed without being in
 // this batch. In key order the window's end comes first within a key group, so
 // that only due rows and one more are read.
@@ -266,7 +283,7 @@ func (s *statefulAggregate) closeDue(p *pass) error {
 				s.dues.at[g] = end
 				return false, nil
 			}
-			p.scanned = append(p.scanned, [2][]byte{bytes.Clone(key), bytes.Clone(value)})
+			p.scanned = append(p.scanned, s.keep(key, value))
 			return true, nil
 		})
 		if err != nil {

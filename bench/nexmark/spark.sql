@@ -24,7 +24,7 @@ ON n.w = m.w AND n.num >= m.most;
 
 -- q7 append
 SELECT b.auction, b.price, b.bidder, b.dateTime, b.extra
-FROM (SELECT *, window(dateTime, '10 seconds') AS w FROM bid) AS b
+FROM (SELECT auction, price, bidder, dateTime + INTERVAL '0' SECOND AS dateTime, extra, window(dateTime, '10 seconds') AS w FROM bid) AS b
 JOIN (SELECT MAX(price) AS most, w FROM (SELECT price, window(dateTime, '10 seconds') AS w FROM bid) GROUP BY w) AS m
 ON b.price = m.most AND b.w = m.w;
 

@@ -13,6 +13,9 @@ var patternQueries string
 // sizes with and without restarts, to what they give as a batch. test/match_test.go
 // holds batches to the meaning of the clause.
 func TestPatterns(t *testing.T) {
+	if *events > fewEvents {
+		t.Skip("TestMany is for so many events")
+	}
 	all := session(t, "2", 0)
 	for _, q := range parse(patternQueries) {
 		t.Run(q.Name, func(t *testing.T) {
