@@ -182,12 +182,11 @@ func unionTimes(n *logical.Union) map[int]Time {
 			if p, is := in.(*logical.Project); is && isNull(p.Exprs[i]) {
 				continue
 			}
-			if !ok || o.Shift != t.Shift || o.Clock != t.Clock {
+			// Rows that are on time by construction may come long after the watermark has
+			// passed them: among others nobody could tell them from late ones.
+			if !ok || o != t {
 				delete(out, i)
-				continue
 			}
-			t.OnTime = t.OnTime && o.OnTime
-			out[i] = t
 		}
 	}
 	return out
