@@ -53,6 +53,7 @@ func newRegistry(s *Session) *registry {
 		rate.Connector(clk),
 		socket.Connector(clk),
 		state.Connector(vfsx.Default),
+		state.LiveConnector(s),
 	)
 	r.sinks = sinks.NewRegistry(
 		filesink.Connector(vfsx.Default, r.formats),

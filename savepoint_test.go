@@ -237,6 +237,28 @@ func TestStateAsATable(t *testing.T) {
 	b.same("changes", got, []string{"+U 7", "-U 7"})
 	b.same("none", b.rows(s, "SELECT * FROM state_changes('a', '"+op+"', 1, 1)"), nil)
 	b.same("joined", b.rows(s, "SELECT count(*) FROM res r JOIN state('a', '"+op+"') st ON r.k = st.k AND r.n = st.`count(*).0`"), []string{"7"})
+	b.same("live", b.rows(s, "SELECT k, `count(*).0`, `sum(v).0` FROM query_state('a', '"+op+"')"), b.want(3))
+	b.same("looked up", b.rows(s, "SELECT k, `count(*).0`, `sum(v).0` FROM query_state('a', '"+op+"', 'k3')"), b.want(3)[3:4])
+	b.same("no such key", b.rows(s, "SELECT * FROM query_state('a', '"+op+"', 'x')"), nil)
+	b.fails(s, "SELECT * FROM query_state('a', '"+op+"', 'x', 'y')", "has 1 columns")
+	b.fails(s, "SELECT * FROM query_state('b', '"+op+"')", "no streaming query")
+	st, err := q.State(op)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows, err := st.Get(t.Context(), "k5")
+	if err != nil || rows.Batch != 2 || len(rows.Rows) != 1 || fmt.Sprint(rows.Rows[0][1:4]) != "["+b.want(3)[5]+"]" {
+		t.Errorf("Get: %+v, %v", rows, err)
+	}
+	if all, err := st.All(t.Context()); err != nil || len(all.Rows) != 7 {
+		t.Errorf("All: %+v, %v", all, err)
+	}
+	if _, err := st.Get(t.Context()); err == nil {
+		t.Error("a key without columns is not refused")
+	}
+	if _, err := q.State("nothing"); err == nil || !strings.Contains(err.Error(), op) {
+		t.Errorf("another operator: %v", err)
+	}
 	b.fails(s, "SELECT * FROM state('a', 'aggregate-0')", "has no state of an operator")
 	b.fails(s, "SELECT * FROM state('nowhere', 'x')", "there is no checkpoint")
 	b.fails(s, "SELECT * FROM state('a')", "needs operator")
@@ -330,5 +352,65 @@ func TestInferredColumnsArePinned(t *testing.T) {
 	got := run()
 	if len(got) != 2 || got[0] != "k0 4 42" || got[1] != "k6 3 39" {
 		t.Errorf("after the files have grown a column: %v", got)
+	}
+}
+
+// TestStateWhileItChanges reads a running query's state all the time, while batches
+// are committed and its parallelism changes: each read is that after one batch.
+func TestStateWhileItChanges(t *testing.T) {
+	b := newStateBed(t)
+	s := b.session()
+	b.exec(s, `CREATE STREAMING QUERY a OUTPUT MODE update AS `+countQuery)
+	q, _ := s.Query("a")
+	b.feed(0)
+	b.drained(s, "a")
+	st, err := q.State(q.StateOperators()[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop, ended := make(chan struct{}), make(chan error, 1)
+	reads := 0
+	go func() {
+		for last := int64(-1); ; reads++ {
+			select {
+			case <-stop:
+				ended <- nil
+				return
+			default:
+			}
+			all, err := st.All(t.Context())
+			if err != nil {
+				ended <- err
+				return
+			}
+			var got []string
+			for _, r := range all.Rows {
+				got = append(got, strings.TrimSuffix(fmt.Sprintln(r[1:4]...), "\n"))
+			}
+			slices.Sort(got)
+			if want := b.want(int(all.Batch) + 1); all.Batch < last || !slices.Equal(got, want) {
+				ended <- fmt.Errorf("after batch %d, read before %d: %v, want %v", all.Batch, last, got, want)
+				return
+			}
+			last = all.Batch
+		}
+	}()
+	for n := range 40 {
+		b.feed(n + 1)
+		b.drained(s, "a")
+		if n%10 == 5 {
+			b.exec(s, fmt.Sprintf("ALTER STREAMING QUERY a SET PARALLELISM %d", 1+n%4))
+		}
+	}
+	close(stop)
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	if reads == 0 {
+		t.Error("nothing was read")
+	}
+	b.close(s)
+	if _, err := st.All(t.Context()); err == nil {
+		t.Error("a query that has ended has state")
 	}
 }

@@ -13,12 +13,15 @@ func (s *Session) stateRelation(opts map[string]string) (*sql.Relation, error) {
 	for k, v := range opts {
 		named[k] = v
 	}
-	if q, ok := s.Query(named["checkpoint"]); ok {
+	connector := "state"
+	if named["query"] != "" {
+		connector = "query-state"
+	} else if q, ok := s.Query(named["checkpoint"]); ok {
 		named["checkpoint"] = q.dir
 	} else {
 		named["checkpoint"] = s.checkpointNamed(named["checkpoint"])
 	}
-	def := &sql.TableDef{Name: "state", Connector: "state", Options: named}
+	def := &sql.TableDef{Name: "state", Connector: connector, Options: named}
 	if err := s.checkOptions(def); err != nil {
 		return nil, err
 	}

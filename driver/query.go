@@ -50,6 +50,7 @@ type Query struct {
 	over chan struct{}
 	// parts is the parallelism of the running life, for who asks.
 	parts atomic.Int64
+	view  atomic.Pointer[liveView]
 
 	// Of the loop's goroutine alone (D1).
 	m           *microbatch.Machine
@@ -136,6 +137,7 @@ func (q *Query) begin(ctx context.Context, m *microbatch.Machine) error {
 	}
 	q.run = runner{q: q}
 	q.parts.Store(int64(q.opt.Parallelism))
+	q.showState()
 	if err := q.replay(ctx); err != nil {
 		return kinded(err)
 	}

@@ -29,6 +29,7 @@ type StateForm struct {
 	// Detail tells what else the rows depend on.
 	Detail string
 	Line   string // of the operator in EXPLAIN, for people
+	EndKey int    // position in GROUP BY of the key that stands first in Keys, -1 if they have its order
 }
 
 // StateForms describes the state of all operators, in the order of the stages.
@@ -60,10 +61,10 @@ func stateForm(n Node) (StateForm, bool) {
 	case *StatefulAggregate:
 		fields := n.Input.Schema().Fields()
 		return StateForm{Operator: n.Operator, Kind: GroupState, Keys: endFirst(fields[:n.NKeys], n.EndKey), Values: [][]arrow.Field{fields[n.NKeys:]},
-			Detail: fmt.Sprintf("closes by key %d", n.EndKey)}, true
+			EndKey: n.EndKey, Detail: fmt.Sprintf("closes by key %d", n.EndKey)}, true
 	case *Recompute:
 		f := StateForm{Operator: n.Operator, Kind: RowState, Keys: endFirst(exprFields(n.Keys[0]), n.EndKey),
-			Detail: fmt.Sprintf("closes by key %d, pruned %t, whole %t, read once %v", n.EndKey, n.Prune, n.Whole, n.Static)}
+			EndKey: n.EndKey, Detail: fmt.Sprintf("closes by key %d, pruned %t, whole %t, read once %v", n.EndKey, n.Prune, n.Whole, n.Static)}
 		for _, in := range n.In {
 			fields := in.Schema().Fields()
 			if last := len(fields) - 1; last >= 0 && fields[last].Name == batch.OpColumn {

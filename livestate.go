@@ -1,0 +1,277 @@
+package sluice
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/apache/arrow-go/v18/arrow/memory"
+
+	"github.com/sluice-stream/sluice/batch"
+	"github.com/sluice-stream/sluice/driver"
+	"github.com/sluice-stream/sluice/executor/rowkey"
+	"github.com/sluice-stream/sluice/planner/physical"
+	"github.com/sluice-stream/sluice/sources/state"
+	"github.com/sluice-stream/sluice/statestore"
+)
+
+// OperatorState reads the state of one operator of a running query.
+type OperatorState struct {
+	q    *Query
+	form physical.StateForm
+}
+
+// StateRows are rows of state as they were after a batch.
+type StateRows struct {
+	Batch   int64
+	Columns []string
+	Rows    []Row
+}
+
+// StateOperators lists the operators of the query that keep state, by name.
+func (q *Query) StateOperators() []string {
+	var out []string
+	for _, f := range q.plan.Plan.StateForms() {
+		out = append(out, f.Operator)
+	}
+	slices.Sort(out)
+	return out
+}
+
+// State finds an operator by the name that EXPLAIN shows.
+func (q *Query) State(operator string) (*OperatorState, error) {
+	for _, f := range q.plan.Plan.StateForms() {
+		if f.Operator == operator {
+			return &OperatorState{q: q, form: f}, nil
+		}
+	}
+	return nil, batch.UserErrorf("query %s keeps no state of an operator %q; it has %s", q.Name(), operator, strings.Join(q.StateOperators(), ", "))
+}
+
+// Get looks a key up: its columns in the order of GROUP BY (of a join its keys, of a
+// window function PARTITION BY), as Go values. The rows are those after the newest
+// committed batch; there are none if the key has no state.
+func (o *OperatorState) Get(ctx context.Context, key ...any) (*StateRows, error) {
+	if !state.Typed(o.form) {
+		return nil, batch.UserErrorf("the state of %s has no columns (%s), so that it cannot be looked up by a key", o.form.Operator, o.form.Kind)
+	}
+	if len(key) != len(o.form.Keys) {
+		return nil, batch.UserErrorf("the key of %s has %d columns, %d are given", o.form.Operator, len(o.form.Keys), len(key))
+	}
+	encoded, err := o.encode(key)
+	if err != nil {
+		return nil, err
+	}
+	return o.collect(ctx, encoded)
+}
+
+// All reads all rows after the newest committed batch.
+func (o *OperatorState) All(ctx context.Context) (*StateRows, error) { return o.collect(ctx, nil) }
+
+func (o *OperatorState) collect(ctx context.Context, key []byte) (*StateRows, error) {
+	d, err := state.NewDecoder(o.form, false, memory.DefaultAllocator)
+	if err != nil {
+		return nil, err
+	}
+	defer d.Release()
+	out := &StateRows{}
+	for _, f := range d.Schema().Fields() {
+		out.Columns = append(out.Columns, f.Name)
+	}
+	out.Batch, err = o.read(ctx, key, func(k, v []byte) error { return d.Add("", k, v) }, func() { d.Take().Release() })
+	if err != nil {
+		return nil, err
+	}
+	rec := d.Take()
+	defer rec.Release()
+	for i := range int(rec.NumRows()) {
+		out.Rows = append(out.Rows, rowOf(rec, i))
+	}
+	return out, nil
+}
+
+// liveTries is how often a read is begun anew because a batch was committed meanwhile.
+const liveTries = 20
+
+// read visits the rows of a key, or with nil of all keys, after one batch. again is
+// called when it has to begin anew.
+func (o *OperatorState) read(ctx context.Context, key []byte, visit func(key, value []byte) error, again func()) (int64, error) {
+	var err error
+	for range liveTries {
+		var at driver.LiveState
+		if at, err = o.q.drv.State(o.form.Operator); err != nil {
+			if _, retry := batch.KindOf(err); !retry {
+				return -1, err
+			}
+			if err := pause(ctx); err != nil {
+				return -1, err
+			}
+			continue
+		}
+		for _, s := range at.Shards {
+			if key != nil && (int(key[0]) < s.Shard.FirstGroup || int(key[0]) >= s.Shard.EndGroup) {
+				continue
+			}
+			if err = o.q.s.worker.ReadState(ctx, at.Key, s.Shard, at.Batch, func(txn statestore.Txn) error { return o.visit(txn, key, visit) }); err != nil {
+				break
+			}
+		}
+		if err == nil {
+			return int64(at.Batch), nil
+		}
+		if ctx.Err() != nil || errors.Is(err, rowkey.ErrDamaged) {
+			break
+		}
+		again()
+	}
+	return -1, fmt.Errorf("read the state of %s: %w", o.form.Operator, err)
+}
+
+// pause waits a little for a query that is starting.
+func pause(ctx context.Context) error {
+	t := time.NewTimer(10 * time.Millisecond)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (o *OperatorState) visit(txn statestore.Txn, key []byte, visit func(key, value []byte) error) error {
+	each := func(k, v []byte) (bool, error) { return true, visit(k, v) }
+	switch {
+	case key == nil:
+		return txn.Scan(nil, nil, each)
+	case o.form.Kind == physical.RowState:
+		return txn.Scan(key, after(key), each)
+	}
+	return txn.Get([][]byte{key}, func(_ int, v []byte) error { return visit(key, v) })
+}
+
+// after is the first key behind all that begin with a prefix.
+func after(prefix []byte) []byte {
+	end := bytes.Clone(prefix)
+	for i := len(end) - 1; i >= 0; i-- {
+		if end[i]++; end[i] != 0 {
+			return end[:i+1]
+		}
+	}
+	return nil
+}
+
+// encode makes the key of a row of state: the key group is that of the columns in the
+// order of GROUP BY, the bytes are those of the form's order.
+func (o *OperatorState) encode(key []any) ([]byte, error) {
+	order := make([]int, 0, len(key)) // position in the form -> in GROUP BY
+	if end := o.form.EndKey; end >= 0 {
+		order = append(order, end)
+	}
+	for i := range key {
+		if i != o.form.EndKey {
+			order = append(order, i)
+		}
+	}
+	types, inOrder := make([]arrow.DataType, len(key)), make([]arrow.Array, len(key))
+	asGiven := make([]arrow.Array, len(key))
+	for at, i := range order {
+		f := o.form.Keys[at]
+		types[at] = f.Type
+		arr, err := oneValue(f.Type, key[i])
+		if err != nil {
+			return nil, batch.UserErrorf("key column %s: %w", f.Name, err)
+		}
+		defer arr.Release()
+		inOrder[at], asGiven[i] = arr, arr
+	}
+	enc, err := rowkey.NewEncoder(types)
+	if err != nil {
+		return nil, err
+	}
+	var h rowkey.Hasher
+	hashes, groups := make([]uint64, 1), make([]uint8, 1)
+	h.Hash(asGiven, hashes)
+	rowkey.Groups(hashes, groups)
+	var rows rowkey.Rows
+	if err := enc.EncodeGrouped(groups, inOrder, &rows); err != nil {
+		return nil, err
+	}
+	return bytes.Clone(rows.Row(0)), nil
+}
+
+// oneValue is a column of one value.
+func oneValue(dt arrow.DataType, v any) (arrow.Array, error) {
+	b := array.NewBuilder(memory.DefaultAllocator, dt)
+	defer b.Release()
+	switch v := v.(type) {
+	case nil:
+		b.AppendNull()
+	case time.Time:
+		switch b := b.(type) {
+		case *array.TimestampBuilder:
+			b.Append(arrow.Timestamp(v.UnixMicro()))
+		case *array.Date32Builder:
+			b.Append(arrow.Date32FromTime(v))
+		default:
+			return nil, fmt.Errorf("a time is no value of type %s", dt)
+		}
+	case []byte:
+		if b, ok := b.(*array.BinaryBuilder); ok {
+			b.Append(v)
+			break
+		}
+		return nil, fmt.Errorf("bytes are no value of type %s", dt)
+	default:
+		if err := b.AppendValueFromString(fmt.Sprint(v)); err != nil {
+			return nil, fmt.Errorf("%v is no value of type %s: %w", v, dt, err)
+		}
+	}
+	return b.NewArray(), nil
+}
+
+// LiveForm implements state.Live.
+func (s *Session) LiveForm(query, operator string) (physical.StateForm, error) {
+	q, ok := s.Query(query)
+	if !ok {
+		return physical.StateForm{}, batch.UserErrorf("there is no streaming query %q in this session", query)
+	}
+	o, err := q.State(operator)
+	if err != nil {
+		return physical.StateForm{}, err
+	}
+	return o.form, nil
+}
+
+// LiveRows implements state.Live.
+func (s *Session) LiveRows(ctx context.Context, query, operator string, key []string, visit func(key, value []byte) error, again func()) error {
+	q, ok := s.Query(query)
+	if !ok {
+		return batch.UserErrorf("there is no streaming query %q in this session", query)
+	}
+	o, err := q.State(operator)
+	if err != nil {
+		return err
+	}
+	var encoded []byte
+	if len(key) > 0 {
+		if !state.Typed(o.form) || len(key) != len(o.form.Keys) {
+			return batch.UserErrorf("the key of %s has %d columns, %d are given", operator, len(o.form.Keys), len(key))
+		}
+		vals := make([]any, len(key))
+		for i, k := range key {
+			vals[i] = k
+		}
+		if encoded, err = o.encode(vals); err != nil {
+			return err
+		}
+	}
+	_, err = o.read(ctx, encoded, visit, again)
+	return err
+}
