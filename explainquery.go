@@ -114,11 +114,34 @@ func (q *Query) waitingLines(w Watermarks) string {
 		}
 		for _, s := range p.StateOperators {
 			if s.OperatorName == v.Operator {
-				fmt.Fprintf(&b, "  %s: %d groups wait\n", s.OperatorName, s.NumRowsTotal)
+				b.WriteString(windowsLine(s))
 			}
 		}
 	}
 	return b.String()
+}
+
+// endsShown is how many ends of windows a line of EXPLAIN WATERMARK has.
+const endsShown = 5
+
+// windowsLine tells which windows of an operator wait, the oldest first.
+func windowsLine(s driver.StateProgress) string {
+	n, ends := s.CustomMetrics["windowsWaiting"], s.WindowEnds()
+	if n == 0 {
+		return fmt.Sprintf("  %s: %d rows of state wait\n", s.OperatorName, s.NumRowsTotal)
+	}
+	texts := make([]string, min(len(ends), endsShown))
+	for i := range texts {
+		texts[i] = ends[i].String()
+	}
+	if n > int64(len(texts)) {
+		texts = append(texts, "..")
+	}
+	noun := "windows wait"
+	if n == 1 {
+		noun = "window waits"
+	}
+	return fmt.Sprintf("  %s: %d %s, ending at %s; %d rows of state\n", s.OperatorName, n, noun, strings.Join(texts, ", "), s.NumRowsTotal)
 }
 
 func span(us batch.EventTime) string {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -26,7 +27,7 @@ func TestExplainWatermark(t *testing.T) {
 	add(t, b, "2024-01-01T00:00:07,2")
 	process(t, q)
 	explainHas(t, s, "EXPLAIN WATERMARK q", "watermark: 2024-01-01T00:00:02Z", "slow#0: highest event time 2024-01-01T00:00:07Z, less 5s",
-		"HOLDS THE WATERMARK BACK", "until rows later than 2024-01-01T00:00:07Z come", "ends at 2024-01-01T00:00:10Z, 8s past the watermark", "2 groups wait")
+		"HOLDS THE WATERMARK BACK", "until rows later than 2024-01-01T00:00:07Z come", "ends at 2024-01-01T00:00:10Z, 8s past the watermark", ": 2 windows wait, ending at 2024-01-01T00:00:10Z, 2024-01-01T00:01:10Z; 2 rows of state")
 	explainHas(t, s, "EXPLAIN BATCH q 1", "Batch 1 of q", "rows in 1", "commitOffsets", "StatefulAggregate", "State ")
 	for path, want := range map[string]string{"q/watermark": "HOLDS THE WATERMARK BACK", "q/batches/1": `"operators"`, "q/batches/99": "not remembered", "nobody/watermark": "no query"} {
 		r := httptest.NewRequest(http.MethodGet, "http://127.0.0.1/api/queries/"+path, nil)
@@ -43,6 +44,40 @@ func TestExplainWatermark(t *testing.T) {
 	if o := p.StateOperators; len(o) != 1 || o[0].NumRowsTotal != 2 || o[0].NumRowsUpdated != 1 {
 		t.Errorf("state %+v", o)
 	}
+}
+
+// TestExplainWatermarkAfterARestart finds the windows again that a state holds.
+func TestExplainWatermarkAfterARestart(t *testing.T) {
+	dir := t.TempDir()
+	run := func(parallelism int) (*Session, *Query) {
+		s := openSession(t, Options{})
+		must(t, s, fmt.Sprintf(`SET 'parallelism' = %[2]d;
+CREATE TABLE src (ts TIMESTAMP, k INT, WATERMARK FOR ts AS ts - INTERVAL '1' MINUTE) WITH ('connector'='filesystem','path'='%[1]s/in','format'='csv');
+CREATE TABLE dst (w TIMESTAMP, k INT, n BIGINT) WITH ('connector'='filesystem','path'='%[1]s/out','format'='csv');
+CREATE STREAMING QUERY q CHECKPOINT '%[1]s/ck' AS INSERT INTO dst SELECT window_end, k, count(*) FROM TUMBLE(TABLE src, DESCRIPTOR(ts), INTERVAL '10' SECOND) GROUP BY window_start, window_end, k`, dir, parallelism))
+		q, _ := s.Query("q")
+		return s, q
+	}
+	text := "ts,k\n"
+	for i := range 40 {
+		text += fmt.Sprintf("2026-01-01 00:00:%02d,%d\n", i, i)
+	}
+	putFile(t, filepath.Join(dir, "in", "a.csv"), text)
+	s, q := run(3)
+	process(t, q)
+	explainHas(t, s, "EXPLAIN WATERMARK q", "4 windows wait, ending at 2026-01-01T00:00:10Z, 2026-01-01T00:00:20Z, 2026-01-01T00:00:30Z, 2026-01-01T00:00:40Z; 40 rows of state")
+	if o := q.Progress().StateOperators; len(o) != 1 || o[0].CustomMetrics["windowsWaiting"] != 4 {
+		t.Errorf("state %+v", o)
+	}
+	q.Stop()
+	if err := q.Await(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	putFile(t, filepath.Join(dir, "in", "b.csv"), "ts,k\n2026-01-01 00:01:21,1\n2026-01-01 00:01:22,1\n")
+	s, q = run(2)
+	process(t, q)
+	explainHas(t, s, "EXPLAIN WATERMARK q", "3 windows wait, ending at 2026-01-01T00:00:30Z, 2026-01-01T00:00:40Z, 2026-01-01T00:01:30Z; 21 rows of state")
+	q.Stop()
 }
 
 func explainHas(t *testing.T, s *Session, stmt string, wants ...string) {

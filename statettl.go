@@ -60,6 +60,11 @@ func (s *Session) limitState(q *planner.Query) error {
 	if err != nil {
 		return err
 	}
+	may := q.Plan.SetTTL(func(_ string, inputs int) []int64 { return slices.Repeat([]int64{1}, inputs) })
+	for i, v := range q.Verdicts {
+		q.Verdicts[i].MayLive = len(may[v.Operator]) > 0 && v.Bound != incremental.ByWatermark && v.Bound != incremental.ByClock
+	}
+	q.Plan.ClearTTL()
 	if t.all == 0 && len(t.each) == 0 && len(q.TTL) == 0 {
 		return nil
 	}

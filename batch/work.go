@@ -1,5 +1,7 @@
 package batch
 
+import "slices"
+
 // What a task tells about its work, for progress and EXPLAIN BATCH. No decision
 // depends on it, and no log keeps it.
 
@@ -20,7 +22,17 @@ type StateWork struct {
 	Updated     int64  `json:"updated"` // rows put
 	Removed     int64  `json:"removed"` // rows deleted
 	CommitNanos int64  `json:"commit_nanos"`
+	UpdateNanos int64  `json:"update_nanos"` // of the operator
+	RemoveNanos int64  `json:"remove_nanos"` // letting go of what its time to live is over
+	Expired     int64  `json:"expired"`      // keys or rows that went so
+	// Windows are those that wait for the watermark, and Ends their first ends, in order.
+	// Of more than are known there is one more than those.
+	Windows int64       `json:"windows,omitempty"`
+	Ends    []EventTime `json:"ends,omitempty"`
 }
+
+// EndsMax is how many ends of windows a task tells of an operator.
+const EndsMax = 64
 
 // LateWork counts the late rows that one operator has left out.
 type LateWork struct {
@@ -55,12 +67,27 @@ next:
 			if s := &sum[i]; s.Operator == m.Operator {
 				s.Rows, s.Bytes, s.Updated, s.Removed = s.Rows+m.Rows, s.Bytes+m.Bytes, s.Updated+m.Updated, s.Removed+m.Removed
 				s.CommitNanos += m.CommitNanos
+				s.UpdateNanos, s.RemoveNanos, s.Expired = s.UpdateNanos+m.UpdateNanos, s.RemoveNanos+m.RemoveNanos, s.Expired+m.Expired
+				s.addWindows(m)
 				continue next
 			}
 		}
 		sum = append(sum, m)
 	}
 	return sum
+}
+
+// addWindows takes in the windows of another task, most of which are the same.
+func (s *StateWork) addWindows(m StateWork) {
+	cut := s.Windows > int64(len(s.Ends)) || m.Windows > int64(len(m.Ends))
+	most := max(s.Windows, m.Windows)
+	ends := append(slices.Clone(s.Ends), m.Ends...)
+	slices.Sort(ends)
+	ends = slices.Compact(ends)
+	if s.Windows = int64(len(ends)); cut {
+		s.Windows = max(s.Windows, most)
+	}
+	s.Ends = ends[:min(len(ends), EndsMax)]
 }
 
 // AddLate adds late rows by operator.

@@ -54,7 +54,12 @@ type StateProgress struct {
 	NumShufflePartitions    int64            `json:"numShufflePartitions"`
 	NumStateStoreInstances  int64            `json:"numStateStoreInstances"`
 	CustomMetrics           map[string]int64 `json:"customMetrics"`
+
+	ends []batch.EventTime // of the first windows that wait
 }
+
+// WindowEnds are the ends of the first windows that wait for the watermark, in order.
+func (s StateProgress) WindowEnds() []batch.EventTime { return s.ends }
 
 // SourceProgress describes what a source gave to the batch.
 type SourceProgress struct {

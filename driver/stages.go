@@ -77,8 +77,24 @@ func (x *execution) states() []StateProgress {
 			out = append(out, StateProgress{
 				OperatorName: s.Operator, NumRowsTotal: s.Rows, NumRowsUpdated: s.Updated, NumRowsRemoved: s.Removed,
 				MemoryUsedBytes: s.Bytes, CommitTimeMs: s.CommitNanos / 1e6, NumRowsDroppedWatermark: late[s.Operator],
-				NumShufflePartitions: int64(r.tasks), NumStateStoreInstances: int64(r.tasks), CustomMetrics: map[string]int64{},
+				NumShufflePartitions: int64(r.tasks), NumStateStoreInstances: int64(r.tasks), CustomMetrics: customMetrics(s),
+				AllUpdatesTimeMs: s.UpdateNanos / 1e6, AllRemovalsTimeMs: s.RemoveNanos / 1e6, ends: s.Ends,
 			})
+		}
+	}
+	return out
+}
+
+// customMetrics are what only some operators have: windows that wait for the
+// watermark, and keys or rows whose time to live was over.
+func customMetrics(s batch.StateWork) map[string]int64 {
+	out := map[string]int64{}
+	for _, m := range []struct {
+		name  string
+		value int64
+	}{{"windowsWaiting", s.Windows}, {"keysExpired", s.Expired}} {
+		if m.value > 0 {
+			out[m.name] = m.value
 		}
 	}
 	return out

@@ -2,6 +2,8 @@ package executor
 
 import (
 	"context"
+	"slices"
+	"strings"
 
 	"github.com/sluice-stream/sluice/batch"
 	"github.com/sluice-stream/sluice/planner/physical"
@@ -31,12 +33,17 @@ func (a *attempt) expiring(ctx context.Context, at int, operator string, ttl phy
 	if err != nil {
 		return nil, err
 	}
+	if a.tc.opened != nil {
+		a.tc.opened.operator = operator
+	}
 	spec := &a.tc.Spec
 	first, end := batch.GroupsOf(spec.Task.Partition, max(spec.Parts, 1))
+	start := a.now()
 	t, err := newTTL(a.txns[at].txn, index, ttl, spec.Now, first, end)
 	if err != nil {
 		return nil, err
 	}
+	t.nanos = a.now() - start
 	// The state is sealed before its index, which lies behind it in the list.
 	a.txns[at].ttl = t
 	return t, nil
@@ -49,4 +56,23 @@ func (t *Task) opWork() []batch.OpWork {
 		out[i] = batch.OpWork{Name: w.stats.Name, Depth: w.stats.Depth, Rows: w.stats.Rows, Bytes: w.stats.Bytes, Nanos: w.stats.Nanos}
 	}
 	return out
+}
+
+// selfNanos is the time that the operator with a state took in the last run,
+// without the operators below it.
+func (t *Task) selfNanos(operator string) int64 {
+	at := slices.IndexFunc(t.ops, func(w *watched) bool { return strings.Contains(w.stats.Name, operator) })
+	if at < 0 {
+		return 0
+	}
+	self := t.ops[at].stats.Nanos
+	for _, w := range t.ops[at+1:] {
+		if w.stats.Depth <= t.ops[at].stats.Depth {
+			break
+		}
+		if w.stats.Depth == t.ops[at].stats.Depth+1 {
+			self -= w.stats.Nanos
+		}
+	}
+	return max(self, 0)
 }

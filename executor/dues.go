@@ -12,6 +12,7 @@ type dues struct {
 	first, end int
 	version    batch.ID // of the state that it describes
 	valid      bool
+	open       openEnds
 }
 
 // load starts from what is remembered, or reads the first row of each key group.
@@ -34,28 +35,52 @@ func (d *dues) read(tc *TaskContext, txn statestore.Txn, due func(key []byte) (b
 	known := d.valid && d.version == spec.Base && d.first == first && d.end == end
 	// Whatever happens below, only a batch that comes to its end describes a version.
 	d.first, d.end, d.version, d.valid = first, end, spec.Base+1, false
+	tc.note(d)
+	d.open.closed = spec.Close
 	if known {
 		return nil
 	}
+	d.open.forget()
 	for g := first; g < end; g++ {
 		d.at[g] = batch.EndOfTime
 		if spec.Base == batch.None || due == nil {
 			continue
 		}
 		from, to := part(g)
-		err := txn.Scan(from, to, func(key, _ []byte) (bool, error) {
-			var err error
-			d.at[g], err = due(key)
-			return false, err
-		})
-		if err != nil {
+		if err := d.ends(txn, g, due, from, to); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (d *dues) add(group byte, end batch.EventTime) { d.at[group] = min(d.at[group], end) }
+// ends reads which ends there are in a part of a key group, from one to the next.
+func (d *dues) ends(txn statestore.Txn, g int, due func(key []byte) (batch.EventTime, error), from, to []byte) error {
+	for from != nil {
+		var next []byte
+		err := txn.Scan(from, to, func(key, _ []byte) (bool, error) {
+			at, err := due(key)
+			if err != nil {
+				return false, err
+			}
+			d.at[g] = min(d.at[g], at)
+			if d.open.add(at) {
+				next = successor(key[:endBytes(at)])
+			}
+			return false, nil
+		})
+		if err != nil {
+			return err
+		}
+		from = next
+	}
+	return nil
+}
+
+func (d *dues) add(group byte, end batch.EventTime) {
+	d.at[group] = min(d.at[group], end)
+	d.open.add(end)
+}
 
 // next ends a batch: it returns the earliest end of all.
 func (d *dues) next() batch.EventTime {
@@ -64,5 +89,6 @@ func (d *dues) next() batch.EventTime {
 	for g := d.first; g < d.end; g++ {
 		next = min(next, d.at[g])
 	}
+	d.open.close(next)
 	return next
 }

@@ -58,7 +58,9 @@ type TaskContext struct {
 	// becomes of the latter; nil stops at the first.
 	bad   *quarantine
 	unfit *unfit
-	late  *lateRows // takes late rows; nil drops them
+	// opened is about the operators' states, for progress; nil outside of a task's run.
+	opened *openedState
+	late   *lateRows // takes late rows; nil drops them
 	// Seed is of (query, batch, stage, partition), for functions such as rand().
 	Seed uint64
 }

@@ -161,6 +161,7 @@ func (t *Task) Run(ctx context.Context, env Env, spec batch.TaskSpec) (batch.Tas
 		Writer: a.writer, Spill: env.Spill, Tables: env.Tables, Charge: env.Charge, Budget: env.Budget, Pressure: env.Pressure, Result: &a.res, Seed: seedOf(spec.Task),
 	}
 	a.res = batch.TaskResult{Task: spec.Task, Term: spec.Term, NextDue: batch.EndOfTime}
+	a.tc.opened = &openedState{dues: map[string]*dues{}}
 	a.bad = newQuarantine(a)
 	a.late = newLateRows(a)
 	a.tc.bad, a.tc.unfit, a.tc.late = a.bad, newUnfit(ctx, a), a.late
@@ -295,10 +296,22 @@ func (a *attempt) seal(ctx context.Context) error {
 		a.res.Shards = append(a.res.Shards, batch.ShardDigest{Shard: s.shard, Digest: v.Digest})
 		a.res.Counters.StateRows += v.Rows
 		a.res.Counters.StateBytes += v.Bytes
-		a.res.State = append(a.res.State, batch.StateWork{Operator: s.shard.Operator, Rows: v.Rows, Bytes: v.Bytes,
-			Updated: s.txn.updated, Removed: s.txn.removed, CommitNanos: a.now() - start})
+		a.res.State = append(a.res.State, a.stateWork(s, v, start))
 	}
 	return nil
+}
+
+// stateWork is what progress tells of a state that was sealed from start on.
+func (a *attempt) stateWork(s openShard, v statestore.Version, start int64) batch.StateWork {
+	w := batch.StateWork{Operator: s.shard.Operator, Rows: v.Rows, Bytes: v.Bytes, Updated: s.txn.updated, Removed: s.txn.removed,
+		CommitNanos: a.now() - start, UpdateNanos: a.t.selfNanos(s.shard.Operator)}
+	if s.ttl != nil {
+		w.RemoveNanos, w.Expired = s.ttl.nanos, s.ttl.expired
+	}
+	if d := a.tc.opened.dues[s.shard.Operator]; d != nil {
+		d.open.work(&w)
+	}
+	return w
 }
 
 func (a *attempt) discard() {
@@ -344,6 +357,9 @@ func (a *attempt) state(ctx context.Context, operator string) (statestore.Txn, e
 	txn, err := a.env.Begin(ctx, shard, spec.Base)
 	if err != nil {
 		return nil, fmt.Errorf("start version %d of state %s: %w", spec.Base+1, shard, err)
+	}
+	if a.tc.opened != nil {
+		a.tc.opened.operator = operator
 	}
 	counted := &countedTxn{Txn: txn}
 	a.txns = append(a.txns, openShard{shard: shard, txn: counted})

@@ -26,6 +26,8 @@ type ttlTxn struct {
 	index   statestore.Txn
 	now     batch.EventTime
 	touched map[string]struct{}
+	nanos   int64 // that letting go has taken
+	expired int64 // units that went
 }
 
 // The plan knows these bytes by names of its own.
@@ -160,6 +162,7 @@ func (t *ttlTxn) expire(group byte) error {
 	if err != nil {
 		return err
 	}
+	t.expired += int64(len(units))
 	for i, u := range units {
 		if err := t.index.Delete(dues[i]); err != nil {
 			return err

@@ -24,6 +24,7 @@ type Verdict struct {
 	Operator string
 	Bound    Bound
 	Advice   string // what would bound it, for all but ByWatermark
+	MayLive  bool   // it may have a time to live, which would
 	// TTL is how long a row or key stays after its last change, if a time to live is
 	// set; whatever Bound says, the state is then bounded by it as well. Of an operator
 	// of which only some inputs have one, Sides has those of each.
@@ -40,15 +41,19 @@ func (v Verdict) String() string {
 	if len(v.Sides) > 0 {
 		s += "bounded in part by a time to live (" + sides(v.Sides) + "); else it is "
 	}
+	advice := v.Advice
+	if v.MayLive {
+		advice += "; or give it a time to live: SET 'state.ttl' = '1 day', or the hint STATE_TTL"
+	}
 	switch v.Bound {
 	case ByWatermark:
 		return s + "bounded by the watermark, and needs no time to live"
 	case ByClock:
 		return s + "bounded by the clock, and needs no time to live"
 	case ByKeys:
-		return s + "bounded by the number of distinct keys; " + v.Advice
+		return s + "bounded by the number of distinct keys; " + advice
 	default:
-		return s + "unbounded; " + v.Advice
+		return s + "unbounded; " + advice
 	}
 }
 

@@ -1,6 +1,9 @@
 package physical
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // StateTTL says how long the state of an operator outlives its last change, in
 // processing time: the now() of the batches.
@@ -19,7 +22,9 @@ type StateTTL struct {
 }
 
 // TTLName is the name under which the expiry index of an operator's state is kept.
-func TTLName(operator string) string { return operator + ".ttl" }
+func TTLName(operator string) string { return operator + ttlSuffix }
+
+const ttlSuffix = ".ttl"
 
 // What the keys of operators look like. LastVersion and PairRow are the bytes behind
 // the key group of a Versions' last row and of an IntervalJoin's rows.
@@ -55,6 +60,17 @@ func (p *Plan) SetTTL(of func(operator string, inputs int) []int64) map[string][
 		walk(s.Root)
 	}
 	return out
+}
+
+// ClearTTL takes all times to live back, and the states that they need.
+func (p *Plan) ClearTTL() {
+	for _, s := range p.Stages {
+		s.Stateful = slices.DeleteFunc(s.Stateful, func(name string) bool {
+			_, index := s.TTL[strings.TrimSuffix(name, ttlSuffix)]
+			return index && strings.HasSuffix(name, ttlSuffix)
+		})
+		s.TTL = nil
+	}
 }
 
 // ttlOf is the time to live of an operator's state, if it may have one. What a
