@@ -42,7 +42,7 @@ type Counters struct {
 	Late        int64 `json:"late"`
 	Quarantined int64 `json:"quarantined"`
 	// Filtered and Used count the rows of RowsIn that a WHERE right above the scan
-	// has left out, and those that went on from there: into an aggregate, a join or
+	// has left out, or that have no time and lie in no window, and those that went on from there: into an aggregate, a join or
 	// the sink. RowsIn = Used + Filtered + LateEarly + BadEarly. They are for progress;
 	// the batch log does not keep them.
 	Filtered int64 `json:"filtered,omitempty"`

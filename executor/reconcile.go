@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/sluice-stream/sluice/batch"
+	"github.com/sluice-stream/sluice/planner/logical"
 	"github.com/sluice-stream/sluice/sources"
 )
 
@@ -50,9 +51,11 @@ func chainsOf(ops []*watched) [][]int {
 }
 
 func rowByRow(op Operator) bool {
-	switch op.(type) {
+	switch op := op.(type) {
 	case *filter, *project, *watermark, *lateFilter:
 		return true
+	case *window:
+		return op.n.Kind == logical.Tumble // of others a row is in several
 	}
 	return false
 }
@@ -82,6 +85,8 @@ func (t *Task) reconcile(c *batch.Counters) {
 				c.BadEarly += op.bad
 			case *lateFilter:
 				c.LateEarly += lost
+			case *window:
+				c.Filtered += lost // they have no time, and lie in none
 			}
 			rows -= t.badAbove(at, c)
 		}
