@@ -173,3 +173,58 @@ func TestPlanDiff(t *testing.T) {
 	}
 	checkCounts(t, dir, 5)
 }
+
+// TestStartFromDamagedState: a start from state that cannot be taken over is refused
+// by file, and once it can be, the same statement begins from it and not from nothing.
+func TestStartFromDamagedState(t *testing.T) {
+	t.Parallel()
+	dir := checkpointed(t)
+	ok(t, dir, "checkpoint", "save", "ck", "s")
+	writeEvents(t, dir, 3)
+	write(t, dir, "fork.sql", strings.NewReplacer("CHECKPOINT 'ck'", "CHECKPOINT 'ck2' FROM CHECKPOINT 'ck' SAVEPOINT s", "QUERY q ", "QUERY q2 ", "'path'='out'", "'path'='out2'").Replace(windowed))
+	files, err := filepath.Glob(filepath.Join(dir, "ck", "state", "*"))
+	if err != nil || len(files) == 0 {
+		t.Fatal(files, err)
+	}
+	for _, f := range files {
+		if err := os.Rename(f, filepath.Join(dir, filepath.Base(f))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	refuses(t, dir, failed, []string{"start from checkpoint .*take over .*no such file"}, "run", "fork.sql")
+	for _, f := range files {
+		if err := os.Rename(filepath.Join(dir, filepath.Base(f)), f); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ok(t, dir, "run", "fork.sql")
+	if rows := csvRows(t, filepath.Join(dir, "out2")); len(rows) != 6 {
+		t.Errorf("%d windows, want the six of the hour after the savepoint: %v", len(rows), rows)
+	}
+}
+
+// TestChangeBeforeTheLastIsFinished: what was committed and is in no checkpoint has to
+// be run again by the plan before, so that a changed query waits for that.
+func TestChangeBeforeTheLastIsFinished(t *testing.T) {
+	t.Parallel()
+	dir := checkpointed(t)
+	for h := 3; h < 12; h++ {
+		writeEvents(t, dir, h)
+	}
+	p := start(t, dir, "run", "--set", "checkpoint.interval=1h", "p.sql")
+	p.until("windows are out", func() bool { return len(visible(t, filepath.Join(dir, "out"))) > 4 })
+	p.signal(os.Kill)
+	p.wait()
+	write(t, dir, "new.sql", strings.Replace(windowed, "SELECT window_start, count(*)", "SELECT window_start, count(*) + 0", 1))
+	switch r := sluice(t, dir, "run", "new.sql"); r.code {
+	case done: // it was killed at its end
+	case failed:
+		r.check(t, failed, "the query has changed.*in no checkpoint.*start the query as it was")
+	default:
+		t.Errorf("exit code %d: %s", r.code, r.err)
+	}
+	ok(t, dir, "run", "p.sql")
+	writeEvents(t, dir, 12)
+	ok(t, dir, "run", "new.sql")
+	checkCounts(t, dir, 13)
+}
