@@ -50,8 +50,9 @@ func (l Level) find(key []byte) int {
 // Stack is runs over each other, the oldest first (R3).
 type Stack []Level
 
-// openMax bounds how many iterators a Lookup keeps open.
-const openMax = 256
+// openMax bounds how many iterators a Lookup keeps open: each holds blocks that the
+// cache cannot let go, some 20 KiB.
+const openMax = 128
 
 // Lookup finds rows of a stack by their keys. It is used by one goroutine, and
 // fast for keys that come in order.

@@ -20,7 +20,7 @@ const (
 	// A lookup reads and unpacks one block, a scan many: a small block for the
 	// former costs the latter little.
 	blockBytes = 4 << 10
-	indexBytes = 128 << 10
+	indexBytes = 16 << 10
 )
 
 // Summary is what names a file in a manifest.
