@@ -30,6 +30,8 @@ func (s *Session) show(ctx context.Context, st *ast.Show) (*Result, error) {
 		if rows, err = s.cat.inSchema(s.relationRows(st.What == "VIEWS"), schema); err != nil {
 			return nil, s.located(err, st.Name.Pos)
 		}
+	case "MATERIALIZED VIEWS":
+		names, rows = []string{"name", "kept by"}, s.materializedRows()
 	case "SCHEMAS":
 		names = []string{"schema"}
 		for _, n := range s.cat.schemaNames() {
@@ -97,11 +99,28 @@ func (s *Session) relationRows(viewsOnly bool) [][]string {
 		r, err := s.cat.Relation(key)
 		switch {
 		case err != nil || r == nil:
+		case r.Materialized():
+			rows = append(rows, []string{name, "materialized view", r.Table.Connector})
 		case r.Table != nil && !viewsOnly:
 			rows = append(rows, []string{name, "table", r.Table.Connector})
 		case r.Table == nil:
 			rows = append(rows, []string{name, "view", ""})
 		}
+	}
+	return rows
+}
+
+func (s *Session) materializedRows() [][]string {
+	var rows [][]string
+	for _, row := range s.relationRows(true) {
+		if row[1] != "materialized view" {
+			continue
+		}
+		by := "REFRESH MATERIALIZED VIEW"
+		if q, ok := s.Query(row[0]); ok {
+			by = "streaming query " + q.Name()
+		}
+		rows = append(rows, []string{row[0], by})
 	}
 	return rows
 }

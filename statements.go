@@ -23,7 +23,12 @@ func (s *Session) execute(ctx context.Context, stmt ast.Stmt) (*Result, error) {
 	case *ast.CreateTable:
 		return s.createTable(ctx, st)
 	case *ast.CreateView:
+		if st.Materialized {
+			return s.createMaterialized(ctx, st)
+		}
 		return s.createView(st)
+	case *ast.Refresh:
+		return s.refresh(ctx, st)
 	case *ast.CreateStreamingQuery:
 		return s.createStreamingQuery(ctx, st)
 	case *ast.ControlStreamingQuery:
@@ -147,9 +152,6 @@ func (s *Session) createView(st *ast.CreateView) (*Result, error) {
 	if err != nil {
 		return nil, refused(err)
 	}
-	if st.Materialized {
-		return nil, ast.Errorf(st.Pos, "a materialized view is not supported in this version; CREATE TABLE AS, or a streaming query into a table")
-	}
 	view := &sql.ViewDef{Query: st.Query, Text: ast.SQL(st)}
 	s.cat.qualify(st.Query)
 	if len(st.Columns) > 0 && len(st.Columns) != n.Schema().NumFields() {
@@ -180,9 +182,18 @@ func (s *Session) dropRelation(st *ast.Drop) (*Result, error) {
 		}
 		return nil, err
 	}
-	if isTable := rel.Table != nil; isTable != strings.EqualFold(st.Kind, "TABLE") {
-		kinds := map[bool]string{true: "TABLE", false: "VIEW"}
-		return nil, ast.Errorf(st.Name.Pos, "%q is a %s: use DROP %s", name, strings.ToLower(kinds[isTable]), kinds[isTable])
+	kind := "VIEW"
+	switch {
+	case rel.Materialized():
+		kind = "MATERIALIZED VIEW"
+	case rel.Table != nil:
+		kind = "TABLE"
+	}
+	if !strings.EqualFold(st.Kind, kind) {
+		return nil, ast.Errorf(st.Name.Pos, "%q is a %s: use DROP %s", name, strings.ToLower(kind), kind)
+	}
+	if rel.Materialized() {
+		return s.dropMaterialized(rel)
 	}
 	s.cat.drop(name)
 	s.forgetRows(rel)

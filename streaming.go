@@ -18,7 +18,9 @@ import (
 // insert runs INSERT INTO: from a stream under a pipeline it starts a streaming
 // query with the defaults, else it writes what the tables hold now.
 func (s *Session) insert(ctx context.Context, st *ast.Insert) (*Result, error) {
-	in, err := sql.BindInsert(s.cat, st, s.bindOptions())
+	opts := s.bindOptions()
+	opts.Definitions = s.pipeline(ctx)
+	in, err := sql.BindInsert(s.cat, st, opts)
 	if err != nil {
 		return nil, refused(err)
 	}
@@ -27,7 +29,7 @@ func (s *Session) insert(ctx context.Context, st *ast.Insert) (*Result, error) {
 			return nil, ast.Errorf(st.Pos, "INSERT OVERWRITE cannot take a stream; use OUTPUT MODE complete")
 		}
 		d := s.defaultQuery(in, ast.SQL(st))
-		if again, err := sql.BindInsert(s.pinnedCatalog(s.dir(d)), st, s.bindOptions()); err == nil {
+		if again, err := sql.BindInsert(s.pinnedCatalog(s.dir(d)), st, opts); err == nil {
 			d = s.defaultQuery(again, ast.SQL(st))
 		}
 		return s.startStatement(ctx, d, st)
@@ -72,7 +74,9 @@ func (s *Session) createStreamingQuery(ctx context.Context, st *ast.CreateStream
 		startFrom: startFrom{from: st.Clauses.From, parallelism: st.Clauses.Parallelism}}
 	cat := s.pinnedCatalog(s.dir(d))
 	for _, i := range st.Inserts {
-		in, err := sql.BindInsert(cat, i, s.bindOptions())
+		opts := s.bindOptions()
+		opts.Definitions = true
+		in, err := sql.BindInsert(cat, i, opts)
 		if err != nil {
 			return nil, refused(err)
 		}

@@ -19,6 +19,9 @@ type Options struct {
 	// Params are the values of ? (by position) and NamedParams of :name.
 	Params      []*expr.Literal
 	NamedParams map[string]*expr.Literal
+	// Definitions lets a materialized view stand for its query, not for the rows it
+	// holds: what streams read has to change as they do.
+	Definitions bool
 }
 
 // BindQuery binds a query.

@@ -24,13 +24,17 @@ type Catalog interface {
 	Functions() []string
 }
 
-// Relation is a table or a view. Exactly one of Table, View and Plan is set.
+// Relation is a table or a view. Exactly one of Table, View and Plan is set, but a
+// materialized view has both a Table, of its rows, and a View, its definition.
 type Relation struct {
 	Name  string
 	Table *TableDef
 	View  *ViewDef
 	Plan  logical.Node // a DataFrame: bound already
 }
+
+// Materialized reports whether the relation is a materialized view.
+func (r *Relation) Materialized() bool { return r.View != nil && r.View.Materialized }
 
 // ViewDef is a view: its text is bound where it is used.
 type ViewDef struct {

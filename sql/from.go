@@ -124,7 +124,7 @@ func (b *binder) tableName(t *ast.TableName) (*scope, error) {
 	switch {
 	case rel.Plan != nil:
 		sc = newScope(rel.Plan, last)
-	case rel.View != nil:
+	case rel.View != nil && (rel.Table == nil || b.opts.Definitions):
 		sc, err = b.view(t.Pos, rel)
 	default:
 		sc, err = b.scan(rel.Table)
