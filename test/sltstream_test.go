@@ -30,6 +30,7 @@ type streamRun struct {
 	cols []slt.Column
 	q    *sluice.Query
 	out  *accumulated
+	lifted []*liftedTable
 	// inserted is how many of the pass's statements that add rows have been repeated.
 	inserted int
 	fed      map[string]*fedTable // tables that grow in memory, by lower-case name
@@ -50,18 +51,35 @@ func (e *engine) Streams(sql string) bool {
 // Stream implements slt.Streamer. Without restarts tables that are fed are streams
 // in memory, which end when all is fed, so that every window closes; with restarts
 // they are folders of files, unless they have a watermark. A restart abandons the
-// query and opens a new session on the same checkpoint with another parallelism.
-func (e *engine) Stream(ctx context.Context, sql string, plan slt.Plan) (cols []slt.Column, rows [][]string, err error) {
+// query and opens a new session on the same checkpoint with another parallelism. Where
+// nothing is fed, the rows of VALUES come bit by bit.
+func (e *engine) Stream(ctx context.Context, sql string, plan slt.Plan) ([]slt.Column, [][]string, error) {
+	cols, rows, err := e.stream(ctx, sql, plan, true)
+	if errors.Is(err, errPrefix) {
+		return e.stream(ctx, sql, plan, false)
+	}
+	return cols, rows, err
+}
+
+func (e *engine) stream(ctx context.Context, sql string, plan slt.Plan, lifts bool) (cols []slt.Column, rows [][]string, err error) {
 	e.runs++
 	r := &streamRun{e: e, dir: filepath.Join(e.dir, fmt.Sprintf("run%d", e.runs)), sql: sql, plan: plan, fed: map[string]*fedTable{}}
 	defer func() { err = errors.Join(err, r.close()) }()
 	if err := r.tables(ctx); err != nil {
 		return nil, nil, err
 	}
+	if lifts {
+		if err := r.lift(ctx); err != nil {
+			return nil, nil, err
+		}
+	}
 	if err := r.open1(ctx, "2"); err != nil {
 		return nil, nil, err
 	}
 	if err := r.start(ctx); err != nil {
+		return nil, nil, err
+	}
+	if err := r.grow(ctx); err != nil {
 		return nil, nil, err
 	}
 	for i, feeds := range plan.Batches {
@@ -275,6 +293,9 @@ func (r *streamRun) start(ctx context.Context) error {
 func (r *streamRun) close() error {
 	for _, f := range r.fed {
 		f.close()
+	}
+	for _, f := range r.lifted {
+		releaseAll(f.all)
 	}
 	if r.sub == nil {
 		return nil
