@@ -186,6 +186,7 @@ func (t *txn) spill(ctx context.Context) error {
 	t.look = nil
 	t.store.drop(gone)
 
+	t.absent = nil // what this transaction has put may be under the tree now
 	t.read, t.complete, t.prev, t.track = now, false, &node{base: now}, true
 	t.tree = mem.NewTree()
 	t.at, t.heap, t.changed, t.gen, t.wrote = t.tree.Cursor(), 0, nil, &generation{}, 0

@@ -44,6 +44,9 @@ type txn struct {
 	// pending are keys that were changed without a look at the row under the tree:
 	// it is subtracted from the state before the version is sealed (G4).
 	pending []string
+	// absent are the hashes of keys that were looked for and are not under the
+	// tree: most of them are written next, and need not be looked for again.
+	absent map[batch.Digest]struct{}
 
 	checkAt  int64 // heap at which memory is looked at again
 	reserved int64
@@ -114,6 +117,12 @@ func (t *txn) find(key []byte) (value []byte, ok bool, err error) {
 		return nil, false, nil
 	}
 	if value, ok, err = t.below(key); err != nil || !ok {
+		if err == nil && len(t.absent) < absentMax {
+			if t.absent == nil {
+				t.absent = map[batch.Digest]struct{}{}
+			}
+			t.absent[keyHash(key)] = struct{}{}
+		}
 		return nil, false, err
 	}
 	if t.scanning {
@@ -125,6 +134,25 @@ func (t *txn) find(key []byte) (value []byte, ok bool, err error) {
 	// The row's text lies behind its key.
 	value = unsafe.Slice(unsafe.StringData(k), len(key)+len(value))[len(key):]
 	return value, true, t.grown()
+}
+
+// absentMax bounds what a transaction remembers of keys that are not there.
+const absentMax = 1 << 17
+
+// keyHash is as unlikely to be that of two keys as digests of two states are to be
+// equal.
+func keyHash(key []byte) batch.Digest {
+	h := xxh3.Hash128(key)
+	return batch.Digest{Hi: h.Hi, Lo: h.Lo}
+}
+
+// isAbsent reports whether a key is known not to be under the tree.
+func (t *txn) isAbsent(key []byte) bool {
+	if len(t.absent) == 0 {
+		return false
+	}
+	_, ok := t.absent[keyHash(key)]
+	return ok
 }
 
 // Scan visits the rows with start <= key < end in key order.
@@ -250,7 +278,7 @@ func (t *txn) Put(key, value []byte) error {
 	if t.track && !noted {
 		t.changed = append(t.changed, k)
 	}
-	if !there && t.look != nil {
+	if !there && t.look != nil && !t.isAbsent(key) {
 		t.pending = append(t.pending, k)
 	}
 	return t.grown()
@@ -262,7 +290,7 @@ func (t *txn) Delete(key []byte) error {
 		return err
 	}
 	r, at := t.at.Place(key)
-	if r != nil && dead(r) || r == nil && t.look == nil {
+	if r != nil && dead(r) || r == nil && (t.look == nil || t.isAbsent(key)) {
 		return nil
 	}
 	noted := r != nil && r.Mark() == t.mark
@@ -363,7 +391,7 @@ func (t *txn) Discard() {
 	if t.tree == nil {
 		return
 	}
-	t.tree, t.at, t.changed, t.pending, t.scratch = nil, mem.Cursor{}, nil, nil, nil
+	t.tree, t.at, t.changed, t.pending, t.absent, t.scratch = nil, mem.Cursor{}, nil, nil, nil, nil
 	t.release()
 	sh, look := t.shard, t.look
 	t.look = nil
