@@ -170,11 +170,20 @@ func (s *Session) queryWatermark(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusOK, map[string]any{"query": q.Name(), "lines": strings.Split(strings.TrimRight(text, "\n"), "\n")})
 }
 
-// queryBatch is what EXPLAIN BATCH tells, as data.
+// queryBatch is what EXPLAIN BATCH tells, as data or with ?format=text as lines.
 func (s *Session) queryBatch(w http.ResponseWriter, r *http.Request) {
 	id, err := strconv.ParseInt(r.PathValue("batch"), 10, 64)
 	q, ok := s.Query(r.PathValue("name"))
 	if ok && err == nil {
+		if r.URL.Query().Get("format") == "text" {
+			text, err := q.ExplainBatch(id)
+			if err != nil {
+				writeJSON(w, http.StatusNotFound, map[string]string{"error": err.Error()})
+				return
+			}
+			writeJSON(w, http.StatusOK, map[string]any{"query": q.Name(), "lines": strings.Split(strings.TrimRight(text, "\n"), "\n")})
+			return
+		}
 		if t, found := q.Batch(id); found {
 			writeJSON(w, http.StatusOK, t)
 			return

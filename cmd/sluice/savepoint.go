@@ -104,8 +104,12 @@ func savepoint(ctx context.Context, server, of, name string) (sluice.Savepoint, 
 const answerMax = 1 << 20
 
 // post sends a request to a process of ours and reads its answer.
-func post(ctx context.Context, server, path string, into any) (err error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+server+path, http.NoBody)
+func post(ctx context.Context, server, path string, into any) error {
+	return ask(ctx, http.MethodPost, server, path, into)
+}
+
+func ask(ctx context.Context, method, server, path string, into any) (err error) {
+	req, err := http.NewRequestWithContext(ctx, method, "http://"+server+path, http.NoBody)
 	if err != nil {
 		return usageError{fmt.Errorf("--http %s: %w", server, err)}
 	}
