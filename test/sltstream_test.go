@@ -22,14 +22,14 @@ var outputModes = []sluice.Mode{sluice.Append, sluice.Update, sluice.Changelog, 
 
 // streamRun is one streaming query of an slt file.
 type streamRun struct {
-	e    *engine // of the pass
-	sub  *engine // of this run, anew after each restart
-	dir  string
-	sql  string
-	plan slt.Plan
-	cols []slt.Column
-	q    *sluice.Query
-	out  *accumulated
+	e      *engine // of the pass
+	sub    *engine // of this run, anew after each restart
+	dir    string
+	sql    string
+	plan   slt.Plan
+	cols   []slt.Column
+	q      *sluice.Query
+	out    *accumulated
 	lifted []*liftedTable
 	// inserted is how many of the pass's statements that add rows have been repeated.
 	inserted int
