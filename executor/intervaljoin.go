@@ -42,10 +42,14 @@ type intervalJoin struct {
 
 	arena []byte
 	news  []pairNew
+	spare []pairNew
+	dueAt [][]byte // keys of the index that wait to be put
 	pool  [2][]pooled
 	cols  [2][]arrow.Array // of the pool, once pairs have been tried
 	pairs [2][]int32
 	lone  [2]loneRows
+
+	sorter keySorter
 
 	onePass
 }
@@ -69,7 +73,6 @@ type pairNew struct {
 	time              int64
 	side              byte
 	null              bool // a key is NULL that meets nothing
-	order             int32
 }
 
 // pooled is a row in hand that may be in pairs.
@@ -134,7 +137,7 @@ func (j *intervalJoin) reset() {
 	for i := range j.lone {
 		j.lone[i].drop()
 	}
-	j.arena, j.news = j.arena[:0], j.news[:0]
+	j.arena, j.news, j.dueAt = j.arena[:0], j.news[:0], j.dueAt[:0]
 }
 
 func (j *intervalJoin) Close() error {
@@ -160,7 +163,7 @@ func (j *intervalJoin) compute(ctx context.Context) error {
 			return err
 		}
 	}
-	slices.SortFunc(j.news, j.compare)
+	j.sortNews()
 	for i := 0; i < len(j.news); {
 		from := i
 		for i++; i < len(j.news) && bytes.Equal(j.group(&j.news[from]), j.group(&j.news[i])); i++ {
@@ -179,22 +182,24 @@ func (j *intervalJoin) compute(ctx context.Context) error {
 	return j.flushLone()
 }
 
-func (j *intervalJoin) group(r *pairNew) []byte { return j.arena[r.group:r.value:r.value] }
+// pairOrder is how many bytes stand behind a group in the arena: its side and time,
+// by which rows of the group are in order.
+const pairOrder = 9
+
+func (j *intervalJoin) group(r *pairNew) []byte {
+	return j.arena[r.group : r.value-pairOrder : r.value-pairOrder]
+}
 func (j *intervalJoin) value(r *pairNew) []byte { return j.arena[r.value:r.end:r.end] }
 
-func (j *intervalJoin) compare(a, b pairNew) int {
-	if c := bytes.Compare(j.group(&a), j.group(&b)); c != 0 {
-		return c
+// sortNews orders the rows of the batch by group, side and time; those that are
+// equal stay as they came.
+func (j *intervalJoin) sortNews() {
+	order := j.sorter.order(len(j.news), func(i int32) []byte { return j.arena[j.news[i].group:j.news[i].value] })
+	out := slices.Grow(j.spare[:0], len(order))
+	for _, o := range order {
+		out = append(out, j.news[o.i])
 	}
-	switch {
-	case a.side != b.side:
-		return int(a.side) - int(b.side)
-	case a.time < b.time:
-		return -1
-	case a.time > b.time:
-		return 1
-	}
-	return int(a.order - b.order)
+	j.news, j.spare = out, j.news
 }
 
 // take copies the rows of a batch of one side. A row without a time meets nothing
@@ -218,7 +223,7 @@ func (j *intervalJoin) take(side int, rec arrow.RecordBatch) error {
 		return err
 	}
 	for i := range n {
-		r := pairNew{group: len(j.arena), side: byte(side), order: int32(len(j.news)), time: math.MinInt64}
+		r := pairNew{group: len(j.arena), side: byte(side), time: math.MinInt64}
 		if r.null = times.IsNull(i); !r.null {
 			r.time = int64(times.Value(i))
 			if err := checkTime(r.time); err != nil {
@@ -231,13 +236,13 @@ func (j *intervalJoin) take(side int, rec arrow.RecordBatch) error {
 		if r.null && !s.lone {
 			continue
 		}
-		j.arena = append(j.arena, s.keys.rows.Row(i)...)
+		j.arena = timeWord(append(append(j.arena, s.keys.rows.Row(i)...), byte(side)), r.time)
 		r.value = len(j.arena)
 		j.arena = append(j.arena, s.vals.Row(i)...)
 		r.end = len(j.arena)
 		j.news = append(j.news, r)
 	}
-	return j.mem.set(int64(cap(j.arena)) + 56*int64(cap(j.news)))
+	return j.mem.set(int64(cap(j.arena)) + 80*int64(cap(j.news)))
 }
 
 // window is which times of the other side a row may meet.

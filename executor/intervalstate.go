@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"math"
+	"slices"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
@@ -71,6 +72,14 @@ func (j *intervalJoin) settle() error {
 			}
 		}
 	}
+	// The index is another part of the store: what goes there goes together.
+	slices.SortFunc(j.dueAt, bytes.Compare)
+	for _, key := range j.dueAt {
+		if err := j.txn.Put(key, nil); err != nil {
+			return err
+		}
+	}
+	j.dueAt = j.dueAt[:0]
 	return nil
 }
 
@@ -97,9 +106,7 @@ func (j *intervalJoin) settleNew(side int, p *pooled) error {
 	}
 	if at, ok := j.leaves(side, p.time); ok && count == 1 {
 		j.dues.add(p.key[0], batch.EventTime(at))
-		if err := j.txn.Put(pairDueKey(p.key, at), nil); err != nil {
-			return err
-		}
+		j.dueAt = append(j.dueAt, pairDueKey(p.key, at))
 	}
 	return j.put(p, count, p.met)
 }
@@ -168,41 +175,58 @@ func (j *intervalJoin) leave() error {
 		if err != nil {
 			return err
 		}
-		for _, due := range gone {
-			if err := j.leaveOne(due); err != nil {
-				return err
-			}
+		if err := j.leaveAll(gone); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-func (j *intervalJoin) leaveOne(due []byte) error {
-	const tail = 1 + 8 + 16 // side, time and digest
-	if len(due) < 10+tail {
-		return rowkey.ErrDamaged
-	}
-	side := int(due[len(due)-tail])
-	if side >= len(j.sides) {
-		return rowkey.ErrDamaged
-	}
-	key := append([]byte{due[0], pairRow}, due[10:]...)
-	if j.sides[side].lone && j.n.Final {
-		err := j.txn.Get([][]byte{key}, func(_ int, stored []byte) error {
-			count, had, value, err := pairOf(stored)
-			if err != nil || had {
-				return err
-			}
-			return j.tell(side, value, count, batch.Insert)
-		})
-		if err != nil {
+// leaveAll takes rows out of the store and the index, those of each together.
+func (j *intervalJoin) leaveAll(gone [][]byte) error {
+	rows := make([][]byte, len(gone))
+	for i, due := range gone {
+		var err error
+		if rows[i], err = j.leaveOne(due); err != nil {
 			return err
 		}
 	}
-	if err := j.txn.Delete(due); err != nil {
-		return err
+	for _, due := range gone {
+		if err := j.txn.Delete(due); err != nil {
+			return err
+		}
 	}
-	return j.txn.Delete(key)
+	slices.SortFunc(rows, bytes.Compare)
+	for _, key := range rows {
+		if err := j.txn.Delete(key); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// leaveOne returns the key of the row that an entry of the index is of, and puts out
+// the row if it has waited for that.
+func (j *intervalJoin) leaveOne(due []byte) ([]byte, error) {
+	const tail = 1 + 8 + 16 // side, time and digest
+	if len(due) < 10+tail {
+		return nil, rowkey.ErrDamaged
+	}
+	side := int(due[len(due)-tail])
+	if side >= len(j.sides) {
+		return nil, rowkey.ErrDamaged
+	}
+	key := append([]byte{due[0], pairRow}, due[10:]...)
+	if !j.sides[side].lone || !j.n.Final {
+		return key, nil
+	}
+	return key, j.txn.Get([][]byte{key}, func(_ int, stored []byte) error {
+		count, had, value, err := pairOf(stored)
+		if err != nil || had {
+			return err
+		}
+		return j.tell(side, value, count, batch.Insert)
+	})
 }
 
 // loneRows collects rows that come out without a partner.
