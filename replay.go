@@ -216,6 +216,9 @@ func (s *Session) replayFile(ctx context.Context, t *logical.Table, dir, ext str
 		return nil, err
 	}
 	computed := dir == ""
+	if computed && t.Changes != batch.OnlyGrows {
+		return nil, refused(batch.UserErrorf("table %s is a changelog: a change that could not be computed cannot come again behind those that have followed it; mend the query and start it anew", t.Name))
+	}
 	if computed {
 		if dir = path; pattern {
 			dir = filepath.Dir(path)
