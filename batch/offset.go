@@ -29,6 +29,9 @@ type Split struct {
 	Payload []byte `json:"payload"`         // the source's own description
 	Rows    int64  `json:"rows,omitempty"`  // estimate, 0 if unknown
 	Bytes   int64  `json:"bytes,omitempty"` // estimate, 0 if unknown
+	// Partition is the part of the source whose rows are in order of their own, such as
+	// a topic's: the lowest of their event times counts. "" for a source without parts.
+	Partition string `json:"partition,omitempty"`
 }
 
 // EventTime is microseconds since 1970-01-01T00:00:00Z.

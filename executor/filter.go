@@ -154,16 +154,46 @@ func (p *project) Next(ctx context.Context) (arrow.RecordBatch, error) {
 type watermark struct {
 	base
 	n   *physical.Watermark
+	src *scan // whose rows they are
 	max batch.EventTime
+	of  string // the partition that max is of
 }
 
 func newWatermark(n *physical.Watermark, in Operator) *watermark {
-	return &watermark{base: base{node: n, in: []Operator{in}}, n: n}
+	return &watermark{base: base{node: n, in: []Operator{in}}, n: n, src: scanOf(in)}
 }
 
+// scanOf is the scan whose batches an operator hands on; nil if it is not one's.
+func scanOf(in Operator) *scan {
+	for {
+		if w, ok := in.(*watched); ok {
+			in = w.op
+		}
+		if s, ok := in.(*scan); ok {
+			return s
+		}
+		if !rowByRow(in) {
+			return nil
+		}
+		in = in.Inputs()[0]
+	}
+}
+
+// Open names the partitions that are read: one that has had no row yet holds the
+// watermark back.
 func (w *watermark) Open(ctx context.Context, tc *TaskContext) error {
-	w.max = batch.NoTime
-	return w.base.Open(ctx, tc)
+	w.max, w.of = batch.NoTime, ""
+	if err := w.base.Open(ctx, tc); err != nil {
+		return err
+	}
+	for _, s := range tc.Spec.Splits {
+		if s.Source == w.n.Source && s.Partition != "" {
+			w.of = s.Partition
+			w.report()
+		}
+	}
+	w.of = ""
+	return nil
 }
 
 func (w *watermark) Next(ctx context.Context) (arrow.RecordBatch, error) {
@@ -179,6 +209,9 @@ func (w *watermark) Next(ctx context.Context) (arrow.RecordBatch, error) {
 	}
 	seen, spread := spreadOf(times)
 	w.tc.Result.Spread.Add(spread)
+	if w.src != nil && w.src.split.Partition != w.of {
+		w.of, w.max = w.src.split.Partition, batch.NoTime
+	}
 	if seen > w.max {
 		w.max = seen
 		w.report()
@@ -206,16 +239,16 @@ func spreadOf(times *array.Timestamp) (batch.EventTime, batch.TimeSpread) {
 	return batch.EventTime(high), batch.TimeSpread{Count: int64(count), Min: batch.EventTime(low), Sum: sum}
 }
 
-// report keeps one entry per source in the task's result.
+// report keeps one entry for each partition of a source in the task's result.
 func (w *watermark) report() {
 	r := w.tc.Result
 	for i := range r.Times {
-		if r.Times[i].Source == w.n.Source {
+		if r.Times[i].Source == w.n.Source && r.Times[i].Partition == w.of {
 			r.Times[i].Max = max(r.Times[i].Max, w.max)
 			return
 		}
 	}
-	r.Times = append(r.Times, batch.SourceTime{Source: w.n.Source, Max: w.max})
+	r.Times = append(r.Times, batch.SourceTime{Source: w.n.Source, Partition: w.of, Max: w.max})
 }
 
 // lateFilter drops what is too late for the watermark in force, and counts it.
