@@ -76,6 +76,15 @@ func (s *Session) planStream(d *queryDef) (*planner.Query, []target, error) {
 			return nil, nil, refused(batch.UserErrorf("table %s: connector '%s' cannot take output mode %s; it takes %s", in.table.Name, c.Name, d.mode, modeList(c.Modes)))
 		}
 		name := fmt.Sprintf("%s#%d", in.table.Name, i)
+		if c.Check != nil {
+			spec := sinks.Spec{
+				Name: name, Table: in.table.Name, Query: "planned", Schema: in.node.Schema(), Keys: in.table.Keys, PartitionBy: in.table.Partition, Mode: d.mode,
+				Options: without(in.table.Options, "connector").Known(c.Options), Zone: s.zone(),
+			}
+			if err := c.Check(spec); err != nil {
+				return nil, nil, refused(err)
+			}
+		}
 		outs = append(outs, planner.Output{Node: in.node, Sink: &physical.Sink{
 			Name: name, Table: in.table.Name, Schema: in.node.Schema(), Mode: string(d.mode), Keys: in.table.Keys,
 			Final: d.emit.final, Every: d.emit.every.Microseconds(), Rows: d.emit.rows,

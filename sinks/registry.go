@@ -46,7 +46,10 @@ type Connector struct {
 	// Reveal, and committed again, to be revealed. Commit of a handle from before
 	// the crash is an error.
 	Volatile bool
-	New      func(ctx context.Context, spec Spec) (Sink, WriterFactory, error)
+	// Check refuses, when a query is planned, what New would refuse of the table and
+	// the mode. Nil refuses nothing.
+	Check func(spec Spec) error
+	New   func(ctx context.Context, spec Spec) (Sink, WriterFactory, error)
 }
 
 // Registry holds the connectors by name.

@@ -37,6 +37,10 @@ func Connector(fs vfsx.FS, reg *formats.Registry) sinks.Connector {
 	return sinks.Connector{
 		Name: "filesystem", Doc: "Files in a directory, exactly once.", Options: declared,
 		Modes: []sinks.Mode{sinks.Append, sinks.Complete, sinks.Changelog},
+		Check: func(spec sinks.Spec) error {
+			_, err := newTarget(fs, reg, spec)
+			return err
+		},
 		New: func(_ context.Context, spec sinks.Spec) (sinks.Sink, sinks.WriterFactory, error) {
 			t, err := newTarget(fs, reg, spec)
 			if err != nil {

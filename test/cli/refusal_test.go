@@ -65,7 +65,7 @@ func TestRefusedPlan(t *testing.T) {
 	write(t, dir, "in", "a.csv", "id,name\n1,a\n")
 	for name, c := range map[string]struct{ sql, want string }{
 		"append of what changes": {"CREATE STREAMING QUERY q AS INSERT INTO o SELECT id, count(*) FROM t GROUP BY id", `3:1: output mode append .*OUTPUT MODE update`},
-		"mode of a sink":         {"CREATE STREAMING QUERY q OUTPUT MODE changelog AS INSERT INTO f SELECT id, count(*) FROM t GROUP BY id", `3:1: .*cannot take output mode changelog; it takes append`},
+		"mode of a sink":         {"CREATE STREAMING QUERY q OUTPUT MODE changelog AS INSERT INTO f SELECT id, count(*) FROM t GROUP BY id", `3:1: .*cannot take output mode changelog: use 'format' = 'debezium-json'`},
 		"first rows of a stream": {"CREATE STREAMING QUERY q AS INSERT INTO o SELECT id, id FROM t ORDER BY id LIMIT 3", `3:\d+: `},
 	} {
 		t.Run(strings.ReplaceAll(name, " ", "-"), func(t *testing.T) {
