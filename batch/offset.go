@@ -59,8 +59,9 @@ func (t EventTime) String() string {
 		return "none"
 	case EndOfTime:
 		return "end"
+	default:
+		return t.Time().Format("2006-01-02T15:04:05.999999Z07:00")
 	}
-	return t.Time().Format("2006-01-02T15:04:05.999999Z07:00")
 }
 
 // Digest is a 128-bit sum of row hashes. Being a sum it does not depend on

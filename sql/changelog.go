@@ -39,6 +39,7 @@ func CheckChanges(cat Catalog, t *TableDef, opts Options) error {
 			}
 		}
 		return nil
+	case batch.Retracts:
 	}
 	if len(t.Meta) > 0 {
 		return batch.UserErrorf("table %q: the metadata '%s' of a change is not that of the row which it takes back, so that the two could not be told to be the same: "+

@@ -206,8 +206,9 @@ func at(t batch.EventTime) string {
 		return "none"
 	case batch.EndOfTime:
 		return "end"
+	default:
+		return (time.Duration(t) * time.Microsecond).String()
 	}
-	return (time.Duration(t) * time.Microsecond).String()
 }
 
 // parseTime reads such a duration.
