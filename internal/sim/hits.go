@@ -48,7 +48,7 @@ func (h *Hits) crash(n *node) {
 				h.At(1)
 			case microbatch.Committed:
 				h.At(6)
-			case microbatch.Started, microbatch.Checkpointed:
+			case microbatch.Started, microbatch.Checkpointed, microbatch.Adopted:
 			}
 		}
 	}

@@ -57,7 +57,7 @@ func (m Mutant) replayed(recs []microbatch.Record) []microbatch.Record {
 			case microbatch.Committed:
 				r.Marks, r.NextWatermark = nil, batch.NoTime
 				out[i] = r
-			case microbatch.Started, microbatch.Planned, microbatch.Checkpointed:
+			case microbatch.Started, microbatch.Planned, microbatch.Checkpointed, microbatch.Adopted:
 				out[i] = r
 			}
 		}

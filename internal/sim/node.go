@@ -303,6 +303,8 @@ func describe(r microbatch.Record) string {
 		return fmt.Sprintf("checkpointed batch=%d term=%d", r.Batch, r.Term)
 	case microbatch.Started:
 		return fmt.Sprintf("started term=%d last=%d", r.Term, r.Last)
+	case microbatch.Adopted:
+		return fmt.Sprintf("adopted batch=%d term=%d from %q", r.Plan.Batch, r.Term, r.From)
 	}
 	return "?"
 }

@@ -207,7 +207,7 @@ func (w *world) corrupt() {
 			if base < 0 {
 				base = r.Batch
 			}
-		case microbatch.Started, microbatch.Committed:
+		case microbatch.Started, microbatch.Committed, microbatch.Adopted:
 		}
 	}
 	whole := 0
