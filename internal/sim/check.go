@@ -61,6 +61,8 @@ func (c *checker) durable(recs []microbatch.Record) {
 			if r.Last != batch.ID(len(c.plans))-1 {
 				c.w.fail(model.Violationf("term %d starts after batch %d, %d are planned", r.Term, r.Last, len(c.plans)))
 			}
+		case microbatch.Adopted:
+			c.w.fail(model.Violationf("a state is adopted in term %d, and nobody asked for it", r.Term))
 		}
 	}
 }
@@ -219,7 +221,7 @@ func (c *checker) truncated() {
 			if checks == 1 && r.Batch != first {
 				c.w.fail(model.Violationf("the log begins with batch %d, its oldest checkpoint is of %d", first, r.Batch))
 			}
-		case microbatch.Started, microbatch.Committed:
+		case microbatch.Started, microbatch.Committed, microbatch.Adopted:
 		}
 	}
 	if checks == 0 {
