@@ -21,13 +21,14 @@ SELECT auction, bidder, price, dateTime, extra, strftime(dateTime, '%Y-%m-%d'), 
 SELECT bidder, COUNT(*) FROM bid GROUP BY bidder;
 
 -- q11
-SELECT bidder, COUNT(*), MIN(dateTime), MAX(dateTime) + INTERVAL 10 SECOND
+-- Bids of one instant are one row first: ordered by time alone they would tie.
+SELECT bidder, CAST(SUM(n) AS BIGINT), MIN(dateTime), MAX(dateTime) + INTERVAL 10 SECOND
 FROM (
-  SELECT bidder, dateTime, SUM(fresh) OVER (PARTITION BY bidder ORDER BY dateTime ROWS UNBOUNDED PRECEDING) AS session
+  SELECT bidder, dateTime, n, SUM(fresh) OVER (PARTITION BY bidder ORDER BY dateTime ROWS UNBOUNDED PRECEDING) AS session
   FROM (
-    SELECT bidder, dateTime,
+    SELECT bidder, dateTime, n,
       CASE WHEN dateTime <= LAG(dateTime) OVER (PARTITION BY bidder ORDER BY dateTime) + INTERVAL 10 SECOND THEN 0 ELSE 1 END AS fresh
-    FROM bid
+    FROM (SELECT bidder, dateTime, COUNT(*) AS n FROM bid GROUP BY bidder, dateTime) AS b
   ) AS f
 ) AS s
 GROUP BY bidder, session;

@@ -89,13 +89,13 @@ func TestMany(t *testing.T) {
 	}
 }
 
-// manySizes are sizes of micro-batches that do not hold all events at once: a
-// million, and an odd number with a restart.
+// manySizes are sizes of micro-batches that do not hold all events at once, as what
+// a batch puts out waits in memory: half a million, and an odd number with a restart.
 func manySizes() []int {
 	if *cuts != "" {
 		return sizes()
 	}
-	return []int{min(*events/2+1, 1_000_000), min(*events/3+1, 700_001)}
+	return []int{min(*events/2+1, 500_000), min(*events/3+1, 350_001)}
 }
 
 // compareFiles has DuckDB compare rows in files with its own answer: by a sum of
