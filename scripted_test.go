@@ -18,8 +18,8 @@ import (
 //
 //	exec                     a script; prints messages, rows, plans and errors
 //	stream NAME              makes a stream of the declared columns
-//	add NAME [q=QUERY]       gives CSV rows to a stream, and waits for QUERY
-//	feed PATH [q=QUERY]      writes a file below $DIR, and waits for QUERY
+//	add NAME [q=QUERY]       gives CSV rows to a stream, which QUERY takes without an error
+//	feed PATH [q=QUERY]      writes a file below $DIR, which QUERY takes without an error
 //	process QUERY            waits for QUERY
 //	output TABLE             batches of a table in memory since the last look
 //	table TABLE              what the table in memory holds
@@ -27,7 +27,9 @@ import (
 //	await QUERY              waits for the end of a query
 //	reopen                   closes the session and opens one on the same checkpoints
 //
-// $DIR is the session's folder.
+// After each command every query that runs processes all that is available: the
+// numbers of batches, and which rows come in one batch, would be a matter of time
+// else. $DIR is the session's folder.
 func TestScripts(t *testing.T) {
 	datadriven.Walk(t, "testdata/session", func(t *testing.T, path string) {
 		x := &scripted{t: t, dir: t.TempDir(), streams: map[string]*Stream{}, seen: map[string]int{}}
@@ -111,6 +113,7 @@ func (x *scripted) run(t *testing.T, d *datadriven.TestData) string {
 	default:
 		d.Fatalf(t, "unknown command %s", d.Cmd)
 	}
+	x.settle()
 	return x.clean(out.String())
 }
 
@@ -153,6 +156,18 @@ func (x *scripted) exec(out *strings.Builder, script string) {
 	})
 	if err != nil {
 		fmt.Fprintln(out, "error:", err)
+	}
+}
+
+// settle lets every query process what there is, so that what a query that was just
+// started finds, and what the next command adds, are never one batch. A query may read
+// what another one writes: each gets as many turns as there are queries.
+func (x *scripted) settle() {
+	queries := x.s.Queries()
+	for range queries {
+		for _, q := range queries {
+			_ = q.ProcessAllAvailable(x.t.Context()) // that it has ended or failed shows where the script looks
+		}
 	}
 }
 
