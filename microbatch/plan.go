@@ -24,7 +24,7 @@ type drain struct {
 	at     batch.EventTime
 	once   bool // in one batch, without limits
 	own    bool // the trigger's own, which ends a bounded query
-	closed bool // the closing batch of CloseAtEnd is planned
+	closed bool // the batch that closes every window is planned
 	tokens []int
 }
 
@@ -201,8 +201,10 @@ func (m *Machine) planDrain() error {
 			known = known && (s.known || d.once)
 		}
 	}
-	closing := d.own && m.opt.Trigger.Bounded() &&
-		(m.opt.CloseAtEnd || m.endsAt(func(s *sourceState) batch.Offset { return s.target }))
+	// The end of every stream closes every window, whoever drains; without an end a
+	// query that ends by its trigger may be told to.
+	closing := d.own && m.opt.Trigger.Bounded() && m.opt.CloseAtEnd ||
+		m.endsAt(func(s *sourceState) batch.Offset { return s.target })
 	_, due := m.due()
 	last := closing && !d.closed
 	if (data && known || !data && (due && !last || last && m.unclosed())) && !m.lookedUp() {
