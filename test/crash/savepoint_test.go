@@ -1,17 +1,20 @@
 package crash
 
 import (
-	"bytes"
+	"bufio"
 	"encoding/json"
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"net"
 	"net/http"
+	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
+	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -27,47 +30,70 @@ CREATE STREAMING QUERY ` + name + ` OUTPUT MODE complete ` + clauses + ` AS INSE
 // TestKillWhileSavingAndRescaling kills a query at random moments while its parallelism
 // changes and savepoints of it are made, all the time. Every savepoint that was
 // acknowledged is there, and each query that is started from one, and the query
-// itself, comes to the batch answer.
+// itself, comes to the batch answer. Each life finds more events, and so do the
+// queries that start from savepoints: one that has nothing to do writes nothing.
 func TestKillWhileSavingAndRescaling(t *testing.T) {
 	kills := 6
 	if testing.Short() {
 		kills = 3
 	}
 	bin, dir := binary(t), t.TempDir()
-	writeInput(t, filepath.Join(dir, "in"))
+	writeInput(t, filepath.Join(dir, "all"))
+	brought := 0
+	bring := func(until int) {
+		t.Helper()
+		for ; brought < until; brought++ {
+			name := fmt.Sprintf("part-%04d.csv", brought)
+			if err := os.Rename(filepath.Join(dir, "all", name), filepath.Join(dir, "in", name)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := os.Mkdir(filepath.Join(dir, "in"), 0o755); err != nil {
+		t.Fatal(err)
+	}
 	write(t, filepath.Join(dir, "p.sql"), saving("q", "out/counted", "CHECKPOINT 'ck/q'"))
 	rng := rand.New(rand.NewPCG(11, uint64(kills)))
 	var saved []string
-	changes := 0
-	for range kills {
-		addr := freeAddr(t)
-		cmd := exec.Command(bin, "run", "--http", addr, "--set", "checkpoint.interval=20ms", "--set", "checkpoint.retain=1", "--set", fmt.Sprintf("parallelism=%d", 1+rng.IntN(7)), "p.sql")
-		cmd.Dir = dir
-		var errOut bytes.Buffer
-		cmd.Stderr = &errOut
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
+	changes, asked := 0, 0
+	for life := range kills {
+		bring(files * (life + 1) / (kills + 1))
+		l := live(t, exec.Command(bin, "run", "--http", "127.0.0.1:0", "--set", "checkpoint.interval=20ms", "--set", "checkpoint.retain=1", "--set", fmt.Sprintf("parallelism=%d", 1+rng.IntN(7)), "p.sql"), dir)
+		did := func() bool {
+			before := len(saved) + changes
+			name := fmt.Sprintf("s%d", asked)
+			asked++
+			if rng.IntN(2) == 0 && l.ask("savepoints/"+name, "") == http.StatusCreated {
+				saved = append(saved, name)
+			}
+			if l.ask("parallelism", fmt.Sprintf(`{"parallelism": %d}`, 1+rng.IntN(7))) == http.StatusOK {
+				changes++
+			}
+			return len(saved)+changes > before
 		}
-		ended := make(chan error, 1)
-		go func() { ended <- cmd.Wait() }()
-		end := time.After(time.Duration(150+rng.IntN(350)) * time.Millisecond)
-		for alive := true; alive; {
+		// It does something before its time runs, however slow the machine is.
+		limit := time.After(time.Minute)
+		for !did() {
 			select {
-			case err := <-ended:
-				t.Fatalf("it ended by itself: %v\n%s", err, errOut.String())
-			case <-end:
-				_ = cmd.Process.Kill()
-				<-ended
+			case <-l.ended:
+				t.Fatalf("it ended by itself: %v\n%s", l.err, l.text())
+			case <-limit:
+				t.Fatalf("no savepoint and no change of parallelism for a minute\n%s", l.text())
+			case <-time.After(5 * time.Millisecond):
+			}
+		}
+		kill := time.AfterFunc(time.Duration(rng.IntN(350))*time.Millisecond, l.kill)
+		for alive := true; alive; {
+			did()
+			select {
+			case <-l.ended:
 				alive = false
 			default:
-				name := fmt.Sprintf("s%d", len(saved)+changes)
-				if rng.IntN(2) == 0 && ask(addr, "savepoints/"+name, "") == http.StatusCreated {
-					saved = append(saved, name)
-				}
-				if ask(addr, "parallelism", fmt.Sprintf(`{"parallelism": %d}`, 1+rng.IntN(7))) == http.StatusOK {
-					changes++
-				}
 			}
+		}
+		kill.Stop()
+		if !l.killed() {
+			t.Fatalf("it ended by itself: %v\n%s", l.err, l.text())
 		}
 	}
 	if len(saved) == 0 || changes == 0 {
@@ -82,6 +108,7 @@ func TestKillWhileSavingAndRescaling(t *testing.T) {
 			t.Errorf("savepoint %s was acknowledged and is gone", s)
 		}
 	}
+	bring(files)
 	want := strings.TrimSpace(run(t, dir, bin, "sql", "--format", "csv", "-c", tables+"SELECT k, count(*) AS n, sum(v) AS s FROM events GROUP BY k ORDER BY k"))
 	result := func(out string) string {
 		ddl := "CREATE TABLE c (k STRING, n BIGINT, s BIGINT) WITH ('connector'='filesystem','path'='" + out + "','format'='csv');\n"
@@ -103,20 +130,77 @@ func TestKillWhileSavingAndRescaling(t *testing.T) {
 	}
 }
 
-func freeAddr(t *testing.T) string {
+// alive is a process that runs the query q and serves it.
+type alive struct {
+	cmd   *exec.Cmd
+	addr  string
+	ended chan struct{} // closed when it has ended, with err
+	err   error
+
+	mu   sync.Mutex
+	said strings.Builder // on standard error, so far
+}
+
+var serving = regexp.MustCompile(`serving (http://\S+)`)
+
+// live starts a process and waits until it serves.
+func live(t *testing.T, cmd *exec.Cmd, dir string) *alive {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l := &alive{cmd: cmd, ended: make(chan struct{})}
+	cmd.Dir = dir
+	errOut, err := cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().String()
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		l.kill()
+		<-l.ended
+	})
+	addr := make(chan string, 1)
+	go func() {
+		defer close(l.ended)
+		lines := bufio.NewScanner(errOut)
+		for lines.Scan() {
+			l.mu.Lock()
+			fmt.Fprintln(&l.said, lines.Text())
+			l.mu.Unlock()
+			if m := serving.FindStringSubmatch(lines.Text()); m != nil {
+				addr <- m[1]
+			}
+		}
+		l.err = cmd.Wait()
+	}()
+	select {
+	case l.addr = <-addr:
+	case <-l.ended:
+		t.Fatalf("it ended by itself: %v\n%s", l.err, l.text())
+	case <-time.After(time.Minute):
+		t.Fatalf("it serves nothing after a minute\n%s", l.text())
+	}
+	return l
+}
+
+func (l *alive) text() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.said.String()
+}
+
+func (l *alive) kill() { _ = l.cmd.Process.Kill() } // it has ended, mostly
+
+// killed reports whether the process that has ended was killed.
+func (l *alive) killed() bool {
+	s, ok := l.cmd.ProcessState.Sys().(syscall.WaitStatus)
+	return ok && s.Signaled() && s.Signal() == syscall.SIGKILL
 }
 
 // ask posts to the query and returns the status, 0 if there is no answer.
-func ask(addr, what, body string) int {
-	client := http.Client{Timeout: 5 * time.Second}
-	resp, err := client.Post("http://"+addr+"/api/queries/q/"+what, "application/json", strings.NewReader(body))
+func (l *alive) ask(what, body string) int {
+	client := http.Client{Timeout: 30 * time.Second}
+	resp, err := client.Post(l.addr+"/api/queries/q/"+what, "application/json", strings.NewReader(body))
 	if err != nil {
 		return 0
 	}
