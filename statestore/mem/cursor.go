@@ -12,6 +12,7 @@ type cursor struct {
 	path [maxDepth]step // path[0] is the root
 	at   bounds         // of the leaf
 	set  bool           // whether path and at are
+	row  Row            // what was returned last
 }
 
 type step struct {
@@ -39,22 +40,31 @@ func (c *cursor) seek(key string) *node {
 	return n
 }
 
-// get returns the row of a key, nil if there is none.
-func (c *cursor) get(key string) *row {
+// get returns the row of a key, nil if there is none. It is valid until the cursor
+// is used again.
+func (c *cursor) get(key string) *Row {
 	n := c.seek(key)
-	if i, ok := n.place(key); ok {
-		return &n.rows[i]
+	i, ok := n.place(key)
+	if !ok {
+		return nil
 	}
-	return nil
+	return c.rowAt(n, i)
+}
+
+// rowAt returns a row of a leaf.
+func (c *cursor) rowAt(n *node, i int) *Row {
+	c.row = Row{key: n.key(i), value: n.value(i), mark: n.marks[i]}
+	return &c.row
 }
 
 // scan visits the rows from a key on, in order, until visit returns false.
-func (c *cursor) scan(start string, visit func(r *row) bool) {
+func (c *cursor) scan(start string, visit func(r *Row) bool) {
 	n := c.seek(start)
 	i, _ := n.place(start)
+	var r Row
 	for {
 		for ; i < n.n; i++ {
-			if !visit(&n.rows[i]) {
+			if r = (Row{key: n.key(i), value: n.value(i), mark: n.marks[i]}); !visit(&r) {
 				return
 			}
 		}
@@ -83,10 +93,15 @@ func (c *cursor) next() *node {
 	return c.path[d].n
 }
 
-// own makes the nodes of the path ones that may be written to.
-func (c *cursor) own() {
+// own makes the nodes of the path ones that may be written to, and leaves room for
+// so many more bytes in the leaf, whose row at drop is to be written again.
+func (c *cursor) own(need, drop int) {
 	for d := 0; d <= c.t.depth; d++ {
-		n := c.t.own(c.path[d].n)
+		at := -1
+		if d == c.t.depth {
+			at = drop
+		}
+		n := c.t.own(c.path[d].n, need, at)
 		if n == c.path[d].n {
 			continue
 		}
@@ -99,55 +114,53 @@ func (c *cursor) own() {
 	}
 }
 
-// put sets the row at i of the leaf that the cursor is at, or inserts it there.
-func (c *cursor) put(i int, r row, exists bool) {
-	c.own()
+// put sets the row at i of the leaf that the cursor is at, or inserts it there. A
+// leaf that becomes too large is cut in two; rows that come in ascending order,
+// each at the end, leave full leaves behind.
+func (c *cursor) put(i int, exists bool, key, value []byte, mark int64) {
+	need := len(key) + len(value)
+	drop := -1
+	if exists {
+		drop = i
+	}
+	c.own(need, drop)
 	n := c.leaf()
 	if exists {
-		n.rows[i] = r
+		c.t.replace(n, i, key, value, mark)
+		if n.live > leafBytesMax && n.n > 1 {
+			c.split(c.t.cut(n, n.n/2))
+		}
 		return
 	}
 	c.t.size++
-	n.rows = slices.Insert(n.rows, i, r)
-	if n.n < fan {
-		copy(n.heads[i+1:n.n+1], n.heads[i:n.n])
-		n.heads[i] = head(r.key(), n.skip)
-		n.n++
-	} else {
-		c.split(i == fan)
+	if n.n == 0 || n.n < fan && n.live+need <= leafBytesMax {
+		c.t.insert(n, i, key, value, mark)
+		return
 	}
+	left := (n.n + 1) / 2 // rows, the new one counted
+	if i == n.n {
+		left = n.n
+	}
+	if i < left {
+		right := c.t.cut(n, left-1)
+		c.t.insert(n, i, key, value, mark)
+		c.split(right)
+		return
+	}
+	right := c.t.cut(n, left)
+	c.t.insert(right, i-left, key, value, mark)
+	c.split(right)
 }
 
-// split cuts the leaf of the path in two, and what is full above it. Rows that
-// come in ascending order, the last at the end, leave full leaves behind.
-func (c *cursor) split(last bool) {
+// split puts the right half of the path's leaf behind it, and cuts in two what is
+// full above.
+func (c *cursor) split(right *node) {
 	c.set = false
 	t := c.t
+	n, b := c.path[t.depth].n, c.path[t.depth].b
+	a, z := text(n.key(n.n-1)), text(right.key(0))
+	low := strings.Clone(z[:shared(a, z)+1])
 	for d := t.depth; ; d-- {
-		n, b := c.path[d].n, c.path[d].b
-		right := &node{owner: t.owner}
-		low := ""
-		half := fan/2 + 1
-		if n.kids == nil {
-			if last {
-				half = fan
-			}
-			a, z := n.rows[half-1].key(), n.rows[half].key()
-			low = strings.Clone(z[:shared(a, z)+1])
-			right.rows = append(make([]row, 0, fan+1), n.rows[half:]...)
-			clear(n.rows[half:])
-			n.rows = n.rows[:half]
-			right.n = len(right.rows)
-		} else {
-			low = n.lows[half]
-			right.kids = append(make([]*node, 0, fan+1), n.kids[half:]...)
-			right.lows = append(make([]string, 0, fan+1), n.lows[half:]...)
-			clear(n.kids[half:])
-			clear(n.lows[half:])
-			n.kids, n.lows = n.kids[:half], n.lows[:half]
-			right.n = len(right.kids)
-		}
-		n.n = half
 		lb, rb := b, b
 		lb.high, lb.hasHigh, rb.low, rb.hasLow = low, true, low, true
 		n.limit(&lb)
@@ -156,6 +169,8 @@ func (c *cursor) split(last bool) {
 			t.root = &node{owner: t.owner, n: 2, kids: append(make([]*node, 0, fan+1), n, right), lows: append(make([]string, 0, fan+1), "", low)}
 			t.root.limit(&bounds{})
 			t.depth++
+			t.bytes += nodeBytes
+			t.fresh += nodeBytes
 			return
 		}
 		up := c.path[d-1]
@@ -166,18 +181,25 @@ func (c *cursor) split(last bool) {
 			up.n.heads[up.i+1] = head(low, up.n.skip)
 			return
 		}
+		n, b = up.n, up.b
+		const half = fan/2 + 1
+		low = n.lows[half]
+		right = &node{owner: t.owner}
+		right.kids = append(make([]*node, 0, fan+1), n.kids[half:]...)
+		right.lows = append(make([]string, 0, fan+1), n.lows[half:]...)
+		clear(n.kids[half:])
+		clear(n.lows[half:])
+		n.kids, n.lows, n.n = n.kids[:half], n.lows[:half], half
+		right.n = len(right.kids)
+		t.bytes += nodeBytes
+		t.fresh += nodeBytes
 	}
 }
 
 // remove takes the row at i out of the leaf that the cursor is at.
 func (c *cursor) remove(i int) {
-	c.own()
-	n := c.leaf()
-	copy(n.rows[i:], n.rows[i+1:])
-	n.rows[n.n-1] = row{}
-	n.rows = n.rows[:n.n-1]
-	copy(n.heads[i:n.n-1], n.heads[i+1:n.n])
-	n.n--
+	c.own(0, -1)
+	c.leaf().remove(i)
 	c.t.size--
 	for d := c.t.depth; d > 0 && c.path[d].n.n <= fan/4; d-- {
 		if !c.join(d) {
@@ -185,7 +207,8 @@ func (c *cursor) remove(i int) {
 		}
 	}
 	for c.t.depth > 0 && c.t.root.n == 1 {
-		c.t.root = c.t.own(c.t.root.kids[0])
+		c.t.bytes -= nodeBytes
+		c.t.root = c.t.own(c.t.root.kids[0], 0, -1)
 		c.t.depth--
 		c.set = false
 	}
@@ -206,13 +229,18 @@ func (c *cursor) join(d int) bool {
 	if both := up.n.kids[i].n + up.n.kids[i+1].n; both > fan*3/4 && c.path[d].n.n > 0 {
 		return false
 	}
+	if up.n.kids[i].live+up.n.kids[i+1].live > leafBytesMax*3/4 && c.path[d].n.n > 0 {
+		return false
+	}
 	c.set = false
-	left, right := c.t.own(up.n.kids[i]), up.n.kids[i+1]
+	right := up.n.kids[i+1]
+	left := c.t.own(up.n.kids[i], right.live, -1)
 	if left.kids == nil {
-		left.rows = append(left.rows, right.rows...)
+		c.t.move(left, right)
 	} else {
 		left.lows = append(append(left.lows, up.n.lows[i+1]), right.lows[1:]...)
 		left.kids = append(left.kids, right.kids...)
+		c.t.bytes -= nodeBytes
 	}
 	left.n += right.n
 	up.n.kids[i] = left

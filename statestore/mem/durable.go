@@ -111,8 +111,8 @@ func (s *Store) writeSnapshot(ctx context.Context, name batch.Shard, v *version)
 	h := checkpoint.Header{Kind: checkpoint.Snapshot, Shard: name, Version: v.id, Base: batch.None, Rows: int64(v.tree.Len())}
 	return s.dir.Write(ctx, h, func(put checkpoint.Put) error {
 		var err error
-		v.tree.Scan(func(r *row) bool {
-			err = put(bytesOf(r.key()), bytesOf(r.value()), false)
+		v.tree.Scan(func(r *Row) bool {
+			err = put(r.key, r.value, false)
 			return err == nil
 		})
 		return err
@@ -127,7 +127,7 @@ func (s *Store) writeChanges(ctx context.Context, name batch.Shard, v *version, 
 			var value []byte
 			r := at.get(k)
 			if r != nil {
-				value = bytesOf(r.value())
+				value = r.value
 			}
 			if err := put(bytesOf(k), value, r == nil); err != nil {
 				return err

@@ -10,23 +10,30 @@ import (
 
 // check walks a tree and says what is wrong with it.
 func (t *tree) check() error {
-	rows := 0
+	rows, size := 0, int64(0)
 	var walk func(n *node, b bounds, depth int) error
 	walk = func(n *node, b bounds, depth int) error {
+		size += nodeBytes
 		if want := b.skip(); n.skip != want {
 			return fmt.Errorf("node skips %d bytes, not %d", n.skip, want)
 		}
 		if n.kids == nil {
-			if depth != t.depth || n.n != len(n.rows) {
-				return fmt.Errorf("leaf at depth %d of %d with %d of %d rows", depth, t.depth, n.n, len(n.rows))
+			if depth != t.depth || n.n > 1 && n.live > leafBytesMax+2000 {
+				return fmt.Errorf("leaf at depth %d of %d with %d rows of %d bytes", depth, t.depth, n.n, n.live)
 			}
-			for i := range n.rows {
-				k := n.rows[i].key()
-				if !b.contain(k) || n.heads[i] != head(k, n.skip) || i > 0 && n.rows[i-1].key() >= k {
+			live := 0
+			for i := range n.n {
+				k := text(n.key(i))
+				if !b.contain(k) || n.heads[i] != head(k, n.skip) || i > 0 && text(n.key(i-1)) >= k {
 					return fmt.Errorf("row %d %q is out of place", i, k)
 				}
+				live += n.size(i)
+			}
+			if live != n.live || live > len(n.data) {
+				return fmt.Errorf("leaf of %d bytes says %d of %d", live, n.live, len(n.data))
 			}
 			rows += n.n
+			size += int64(cap(n.data))
 			return nil
 		}
 		if n.n != len(n.kids) || n.n != len(n.lows) || n.n == 0 {
@@ -47,6 +54,9 @@ func (t *tree) check() error {
 	}
 	if rows != t.size {
 		return fmt.Errorf("%d rows counted as %d", rows, t.size)
+	}
+	if size != t.bytes || t.fresh < 0 || t.fresh > 2*size+1<<16 {
+		return fmt.Errorf("%d bytes counted as %d, %d of them fresh", size, t.bytes, t.fresh)
 	}
 	return nil
 }
@@ -78,7 +88,7 @@ func TestTreeAgainstAList(t *testing.T) {
 			k := drawn(r)
 			leaf := at.seek(k)
 			i, ok := leaf.place(k)
-			if old, have := model[k]; have != ok || ok && leaf.rows[i].value() != old {
+			if old, have := model[k]; have != ok || ok && text(leaf.value(i)) != old {
 				t.Fatalf("seed %d step %d: %q is there: %v, want %v", seed, step, k, ok, have)
 			}
 			if r.IntN(10) < deletes {
@@ -88,7 +98,10 @@ func TestTreeAgainstAList(t *testing.T) {
 				}
 			} else {
 				v := fmt.Sprint(step)
-				at.put(i, newRow([]byte(k), []byte(v), 1), ok)
+				if r.IntN(20) == 0 {
+					v += strings.Repeat("v", r.IntN(2000))
+				}
+				at.put(i, ok, []byte(k), []byte(v), 1)
 				model[k] = v
 			}
 			if step%500 == 499 {
@@ -126,9 +139,9 @@ func same(t *testing.T, got *tree, want map[string]string) {
 	}
 	slices.Sort(keys)
 	i := 0
-	got.Scan(func(r *row) bool {
-		if i >= len(keys) || r.key() != keys[i] || r.value() != want[keys[i]] {
-			t.Fatalf("row %d is %q", i, r.text)
+	got.Scan(func(r *Row) bool {
+		if i >= len(keys) || string(r.key) != keys[i] || string(r.value) != want[keys[i]] {
+			t.Fatalf("row %d is %q", i, r.key)
 		}
 		i++
 		return true
@@ -138,11 +151,11 @@ func same(t *testing.T, got *tree, want map[string]string) {
 	}
 	at := cursor{t: got}
 	for i, k := range keys {
-		if r := at.get(k); r == nil || r.value() != want[k] {
+		if r := at.get(k); r == nil || string(r.value) != want[k] {
 			t.Fatalf("%q is not found", k)
 		}
 		n := 0
-		at.scan(k, func(*row) bool { n++; return n < 3 })
+		at.scan(k, func(*Row) bool { n++; return n < 3 })
 		if n != min(3, len(keys)-i) {
 			t.Fatalf("%d rows from %q on", n, k)
 		}
@@ -159,7 +172,7 @@ func BenchmarkTree(b *testing.B) {
 	for i := range uint64(rows) {
 		k := key(i)
 		j, ok := at.seek(text(k)).place(text(k))
-		at.put(j, newRow(k, nil, 0), ok)
+		at.put(j, ok, k, nil, 0)
 	}
 	var keys [][]byte
 	for i := range uint64(1 << 14) {

@@ -1,6 +1,7 @@
 package mem
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"fmt"
@@ -46,7 +47,7 @@ func (t *txn) Get(keys [][]byte, visit func(i int, value []byte) error) error {
 		if r == nil {
 			continue
 		}
-		if err := visit(i, bytesOf(r.value())); err != nil {
+		if err := visit(i, r.value); err != nil {
 			return err
 		}
 	}
@@ -61,13 +62,12 @@ func (t *txn) Scan(start, end []byte, visit func(key, value []byte) (bool, error
 	t.scanning = true
 	defer func() { t.scanning = false }()
 	var err error
-	t.at.scan(text(start), func(r *row) bool {
-		k := r.key()
-		if end != nil && k >= text(end) {
+	t.at.scan(text(start), func(r *Row) bool {
+		if end != nil && bytes.Compare(r.key, end) >= 0 {
 			return false
 		}
 		var more bool
-		more, err = visit(bytesOf(k), bytesOf(r.value()))
+		more, err = visit(r.key, r.value)
 		return more && err == nil
 	})
 	return err
@@ -78,26 +78,23 @@ func (t *txn) Put(key, value []byte) error {
 	if err := t.changeable(key); err != nil {
 		return err
 	}
-	leaf := t.at.seek(text(key))
-	i, existed := leaf.place(text(key))
+	old, i := t.at.Place(key)
 	noted := false
-	if existed {
-		old := &leaf.rows[i]
-		if old.value() == text(value) {
+	if old != nil {
+		if string(old.value) == string(value) {
 			return nil // nothing to write, nothing to checkpoint
 		}
-		t.state.Digest = t.state.Digest.Sub(t.hash(key, bytesOf(old.value())))
-		t.state.Bytes += int64(len(value) - len(old.value()))
-		noted = old.ver == t.next
+		t.state.Digest = t.state.Digest.Sub(t.hash(key, old.value))
+		t.state.Bytes += int64(len(value) - len(old.value))
+		noted = old.mark == int64(t.next)
 	} else {
 		t.state.Rows++
 		t.state.Bytes += int64(len(key) + len(value))
 	}
 	t.state.Digest = t.state.Digest.Add(t.hash(key, value))
-	r := newRow(key, value, t.next)
-	t.at.put(i, r, existed)
+	t.at.put(i, old != nil, key, value, int64(t.next))
 	if t.track && !noted {
-		t.changed = append(t.changed, r.key())
+		t.changed = append(t.changed, string(key))
 	}
 	return nil
 }
@@ -108,19 +105,17 @@ func (t *txn) Delete(key []byte) error {
 	if err := t.changeable(key); err != nil {
 		return err
 	}
-	leaf := t.at.seek(text(key))
-	i, existed := leaf.place(text(key))
-	if !existed {
+	old, i := t.at.Place(key)
+	if old == nil {
 		return nil
 	}
-	old := leaf.rows[i]
-	t.state.Digest = t.state.Digest.Sub(t.hash(key, bytesOf(old.value())))
+	t.state.Digest = t.state.Digest.Sub(t.hash(key, old.value))
 	t.state.Rows--
-	t.state.Bytes -= int64(len(old.text))
-	t.at.remove(i)
-	if t.track && old.ver != t.next {
+	t.state.Bytes -= int64(len(key) + len(old.value))
+	if t.track && old.mark != int64(t.next) {
 		t.changed = append(t.changed, string(key))
 	}
+	t.at.remove(i)
 	return nil
 }
 

@@ -3,7 +3,6 @@ package tiered
 import (
 	"cmp"
 	"slices"
-	"unsafe"
 
 	"github.com/sluice-stream/sluice/statestore/mem"
 )
@@ -75,30 +74,24 @@ func (sh *shard) letGoLocked(s *Store) {
 	if v == nil {
 		return
 	}
-	keys, all := v.node.changes()
-	if all || len(keys) > v.tree.Len()/2 {
+	keys, count, all := v.node.changes()
+	if all || count > v.tree.Len()/2 {
 		return // as good as everything has changed since
 	}
 	under := v.node.root().base
 	w := *v
-	w.complete, w.read, w.tree, w.heap, w.gen = false, under, mem.NewTree(), 0, &generation{}
+	w.complete, w.read, w.tree, w.gen = false, under, mem.NewTree(), &generation{}
 	to, from := w.tree.Cursor(), v.tree.Cursor()
-	slices.Sort(keys)
-	for _, k := range slices.Compact(keys) {
-		key := unsafe.Slice(unsafe.StringData(k), len(k))
+	sorted(keys, func(key []byte) bool {
 		_, at := to.Place(key)
-		if r := from.Find(k); r != nil {
+		if r := from.Find(key); r != nil {
 			to.Set(at, false, key, r.Value(), r.Mark())
-			w.heap += int64(len(key) + len(r.Value()))
 		} else if len(under.levels) > 0 {
-			to.Set(at, false, key, nil, deadMark)
-			w.heap += int64(len(key))
+			to.Set(at, false, key, nil, int64(v.id)<<1|deadBit)
 		}
-	}
+		return true
+	})
 	sh.mu.versions[len(sh.mu.versions)-1] = &w
 	s.counts.evictions.Add(1)
 	s.chargeLocked(sh)
 }
-
-// deadMark is that of a deleted row of no transaction that may still run.
-const deadMark = deadBit

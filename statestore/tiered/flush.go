@@ -3,8 +3,6 @@ package tiered
 import (
 	"context"
 	"errors"
-	"slices"
-	"unsafe"
 
 	"github.com/sluice-stream/sluice/batch"
 	"github.com/sluice-stream/sluice/internal/memory"
@@ -28,15 +26,17 @@ type changes struct {
 	version  batch.ID
 	tree     *mem.Tree
 	complete bool
-	state    int64    // bytes of rows, if it is known
-	keys     []string // that have changed
-	all      bool     // keys are not known
+	state    int64     // bytes of rows, if it is known
+	keys     []keyList // that have changed
+	count    int       // of keys
+	all      bool      // keys are not known
+	since    batch.ID  // the version that has all other rows
 	under    *base
 }
 
 // full reports whether the run is to hold every row and replace all others.
 func (c *changes) full() bool {
-	return c.complete && (c.all || len(c.under.levels) == 0 || c.state > 0 && c.state <= smallBytes && len(c.keys) > 0)
+	return c.complete && (c.all || len(c.under.levels) == 0 || c.state > 0 && c.state <= smallBytes && c.count > 0)
 }
 
 // write writes a run and opens the shard to its files; nil if there is nothing to
@@ -45,31 +45,36 @@ func (s *Store) write(ctx context.Context, sh *shard, c changes) (*level, error)
 	w := s.dir.NewRun(ctx, c.shard, c.version, s.opt.FileBytes)
 	defer w.Abandon()
 	var err error
-	if c.full() || c.all {
-		at := c.tree.Cursor()
+	// Where most rows have changed it is faster to look at every row, by whose mark
+	// it is seen. What was deleted from a complete tree has left no row, though.
+	each := c.full() || c.all
+	marks := !each && !c.complete && c.count > c.tree.Len()/4
+	at := c.tree.Cursor()
+	if each || marks {
+		since := int64(c.since)<<1 | deadBit
 		at.From(nil, func(r *mem.Row) bool {
+			if marks && r.Mark() <= since {
+				return true
+			}
 			if d := dead(r); !d || len(c.under.levels) > 0 {
 				err = w.Put(r.Key(), r.Value(), d)
 			}
 			return err == nil
 		})
 	} else {
-		slices.Sort(c.keys)
-		at := c.tree.Cursor()
-		for _, k := range slices.Compact(c.keys) {
-			r := at.Find(k)
+		sorted(c.keys, func(key []byte) bool {
+			r := at.Find(key)
 			d := r == nil || dead(r)
 			if d && len(c.under.levels) == 0 {
-				continue
+				return true
 			}
 			var value []byte
 			if !d {
 				value = r.Value()
 			}
-			if err = w.Put(unsafe.Slice(unsafe.StringData(k), len(k)), value, d); err != nil {
-				break
-			}
-		}
+			err = w.Put(key, value, d)
+			return err == nil
+		})
 	}
 	if err != nil {
 		return nil, err
@@ -109,14 +114,15 @@ func (s *Store) finish(sh *shard, w *checkpoint.RunWriter) (*level, error) {
 func (s *Store) flush(ctx context.Context, sh *shard, v *version) (*base, error) {
 	sh.mu.Lock()
 	sh.mu.tracking = true
-	keys, all := v.node.changes()
-	under := v.node.root().base
+	keys, count, all := v.node.changes()
+	root := v.node.root()
+	under, since := root.base, root.id
 	sh.pinLocked(under)
 	sh.mu.Unlock()
-	if len(keys) == 0 && !all {
+	if count == 0 && !all {
 		return under, nil
 	}
-	c := changes{shard: sh.name, version: v.id, tree: v.tree, complete: v.complete, state: v.state.Bytes, keys: keys, all: all, under: under}
+	c := changes{shard: sh.name, version: v.id, tree: v.tree, complete: v.complete, state: v.state.Bytes, keys: keys, count: count, all: all, since: since, under: under}
 	l, err := s.write(ctx, sh, c)
 	sh.mu.Lock()
 	sh.unpinLocked(under)
@@ -152,10 +158,11 @@ func (sh *shard) builtLocked(v *version, l *level, full bool) *base {
 	if l != nil {
 		sh.unpinLocked(l.alone)
 	}
-	sh.mu.noted = 0
+	sh.mu.noted, sh.mu.notedBytes = 0, 0
 	if w := sh.newestLocked(); w != nil {
 		for n := w.node; n.base == nil; n = n.prev {
-			sh.mu.noted += len(n.keys)
+			sh.mu.noted += n.keys.n
+			sh.mu.notedBytes += int64(cap(n.keys.data))
 		}
 	}
 	sh.mu.stale = true

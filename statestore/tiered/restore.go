@@ -57,7 +57,7 @@ func (s *Store) restored(ctx context.Context, sh *shard, id batch.ID, from []sta
 	if err != nil {
 		return nil, err
 	}
-	v.node.base = b
+	v.node.id, v.node.base = id, b
 	need := whole(v.state)
 	if need <= s.opt.LoadBytesMax && !s.pool.above(leftPercent, need) {
 		return v, s.load(ctx, sh, v, b)
@@ -120,7 +120,7 @@ func (s *Store) load(ctx context.Context, sh *shard, v *version, b *base) error 
 	if err == nil && (t.state != v.state) {
 		err = fmt.Errorf("%w: rows with digest %s (%d) instead of %s (%d)", checkpoint.ErrDamaged, t.state.Digest, t.state.Rows, v.state.Digest, v.state.Rows)
 	}
-	v.heap, v.complete = t.heap, true
+	v.complete = true
 	return err
 }
 
@@ -174,9 +174,9 @@ func (s *Store) reread(ctx context.Context, sh *shard, id batch.ID, from []state
 		return nil, fmt.Errorf("%w: rows with digest %s (%d) instead of %s (%d)", checkpoint.ErrDamaged,
 			t.state.Digest, t.state.Rows, from[0].State.Digest, from[0].State.Rows)
 	}
-	v.id, v.heap, v.state, v.groups = id, t.heap, t.state, t.groups
+	v.id, v.state, v.groups = id, t.state, t.groups
 	// No run holds any of it yet.
-	v.node = &node{all: true, prev: v.node}
+	v.node = &node{id: id, all: true, prev: v.node}
 	return v, nil
 }
 
@@ -193,7 +193,7 @@ func (s *Store) reset(sh *shard, v *version) error {
 		sh.mu.Unlock()
 		return fmt.Errorf("restore shard %s: %w", sh.name, err)
 	}
-	sh.mu.tracking, sh.mu.noted, sh.mu.stale, sh.mu.evict = false, 0, true, false
+	sh.mu.tracking, sh.mu.noted, sh.mu.notedBytes, sh.mu.stale, sh.mu.evict = false, 0, 0, true, false
 	if v != nil {
 		for _, l := range v.node.root().base.levels {
 			sh.mu.tracking = true

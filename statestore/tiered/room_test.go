@@ -41,7 +41,7 @@ func put(s statestore.Store, id batch.ID, from, n uint64) (statestore.Version, e
 // on, in small batches and in one that has no room by itself, and never takes more
 // than its limit.
 func TestMemoryLimit(t *testing.T) {
-	const limit, rows = 16 << 20, 400_000
+	const limit, rows = 16 << 20, 550_000
 	budget := memory.NewBudget(limit)
 	pool := NewPool(PoolOptions{Budget: budget})
 	defer pool.Close()

@@ -10,7 +10,7 @@ import (
 
 // seal takes over a transaction's tree as the next version.
 func (s *Store) seal(ctx context.Context, t *txn) (statestore.Version, error) {
-	if s.dir != nil && s.pool.above(hardPercent, t.heap-t.from.heap) && t.heap > s.step {
+	if s.dir != nil && s.pool.above(hardPercent, t.tree.Bytes()-t.from.cost()) && t.tree.Bytes() > s.step {
 		// Rows come faster than they are pushed out: the batch does it itself.
 		if err := t.spill(ctx); err != nil {
 			return statestore.Version{}, fmt.Errorf("seal version %d of shard %s: %w", t.next, t.shard.name, err)
@@ -35,7 +35,7 @@ func (s *Store) seal(ctx context.Context, t *txn) (statestore.Version, error) {
 // install makes the version the shard's newest.
 func (s *Store) install(t *txn) (statestore.Version, error) {
 	sh := t.shard
-	v := &version{id: t.next, tree: t.tree, heap: t.heap, complete: t.complete, read: t.read, node: t.node(), state: t.state, groups: t.groups, gen: t.gen, fresh: freshBytes(t.wrote, t.tree)}
+	v := &version{id: t.next, tree: t.tree, complete: t.complete, read: t.read, node: t.node(), state: t.state, groups: t.groups, gen: t.gen}
 	t.release() // what it took counts for the version from now on
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
@@ -75,7 +75,7 @@ func (t *txn) basedLocked() error {
 
 // node returns the link of the chain for what the transaction has changed.
 func (t *txn) node() *node {
-	n := &node{keys: t.changed, all: !t.track, prev: t.prev}
+	n := &node{id: t.next, keys: t.changed, all: !t.track, prev: t.prev}
 	if n.prev == nil {
 		n.prev = t.from.node
 	}
@@ -88,21 +88,22 @@ const fewKeys = 1 << 16
 // noteLocked bounds the lists of changed keys when checkpoints fail for long: once
 // they are longer than twice the rows, all may have changed.
 func (sh *shard) noteLocked(v *version) {
-	sh.mu.noted += len(v.node.keys)
+	sh.mu.noted += v.node.keys.n
+	sh.mu.notedBytes += int64(cap(v.node.keys.data))
 	if sh.mu.noted > fewKeys && sh.mu.noted > 2*v.tree.Len() {
-		v.node.keys, v.node.all, v.node.prev = nil, true, v.node.root()
-		sh.mu.noted = 0
+		v.node.keys, v.node.all, v.node.prev = keyList{}, true, v.node.root()
+		sh.mu.noted, sh.mu.notedBytes = 0, 0
 	}
 }
 
 // grown looks at memory when the transaction's tree has grown by a good deal. If
 // there is no room, the tree becomes a run.
 func (t *txn) grown() error {
-	if t.heap+int64(t.tree.Len())*rowOverhead < t.checkAt {
+	now := t.tree.Bytes() + int64(cap(t.changed.data)+cap(t.pending.data)) + t.missed.bytes()
+	if now < t.checkAt {
 		return nil
 	}
-	now := t.heap + int64(t.tree.Len())*rowOverhead
-	more := now + freshBytes(t.wrote, t.tree) - t.from.cost() - t.reserved
+	more := now + t.tree.Fresh() - t.from.cost() - t.reserved
 	t.checkAt = now + t.store.step
 	if more <= 0 {
 		return nil
@@ -153,12 +154,13 @@ func (t *txn) spill(ctx context.Context) error {
 		sh.mu.Unlock()
 		return err
 	}
-	keys, all := n.changes()
-	under := n.root().base
+	keys, count, all := n.changes()
+	root := n.root()
+	under := root.base
 	sh.pinLocked(under)
 	sh.mu.Unlock()
 
-	c := changes{shard: sh.name, version: t.next, tree: t.tree, complete: t.complete, keys: keys, all: all, under: under}
+	c := changes{shard: sh.name, version: t.next, tree: t.tree, complete: t.complete, keys: keys, count: count, all: all, since: root.id, under: under}
 	level, err := t.store.write(ctx, sh, c)
 	sh.mu.Lock()
 	sh.unpinLocked(under)
@@ -186,10 +188,10 @@ func (t *txn) spill(ctx context.Context) error {
 	t.look = nil
 	t.store.drop(gone)
 
-	t.absent = nil // what this transaction has put may be under the tree now
-	t.read, t.complete, t.prev, t.track = now, false, &node{base: now}, true
+	t.missed = missed{} // what this transaction has put may be under the tree now
+	t.read, t.complete, t.prev, t.track = now, false, &node{id: t.next - 1, base: now}, true
 	t.tree = mem.NewTree()
-	t.at, t.heap, t.changed, t.gen, t.wrote = t.tree.Cursor(), 0, nil, &generation{}, 0
+	t.at, t.changed, t.gen = t.tree.Cursor(), keyList{}, &generation{}
 	t.checkAt = t.store.step
 	t.release()
 	t.store.counts.spills.Add(1)

@@ -82,16 +82,17 @@ type shard struct {
 
 	mu struct {
 		sync.Mutex
-		versions []*version // by ID
-		tracking bool       // transactions note the keys that they change
-		noted    int        // keys in the chain, about
-		charged  int64
-		running  int  // transactions
-		evict    bool // the newest version is to let go of what the runs have
-		stale    bool // files may not be needed any more
-		closed   bool
-		files    map[*file]struct{}
-		pins     map[*base]int
+		versions   []*version // by ID
+		tracking   bool       // transactions note the keys that they change
+		noted      int        // keys in the chain, about
+		notedBytes int64      // of them
+		charged    int64
+		running    int  // transactions
+		evict      bool // the newest version is to let go of what the runs have
+		stale      bool // files may not be needed any more
+		closed     bool
+		files      map[*file]struct{}
+		pins       map[*base]int
 		// look is left by the last transaction for the next one, if that reads the
 		// same runs: its iterators have found their blocks. Its base is pinned.
 		look *lookup
@@ -225,7 +226,7 @@ func (sh *shard) getLocked(id batch.ID) (*version, error) {
 
 // empty is the version before the first.
 func (sh *shard) empty() *version {
-	return &version{id: batch.None, tree: mem.NewTree(), complete: true, read: noRuns, node: &node{base: noRuns},
+	return &version{id: batch.None, tree: mem.NewTree(), complete: true, read: noRuns, node: &node{id: batch.None, base: noRuns},
 		groups: make([]statestore.Version, sh.name.EndGroup-sh.name.FirstGroup), gen: &generation{}}
 }
 
@@ -249,7 +250,7 @@ func (s *Store) Begin(_ context.Context, name batch.Shard, id batch.ID) (statest
 		v = sh.newestLocked()
 	}
 	t := &txn{store: s, shard: sh, from: v, next: id + 1, tree: v.tree.Copy(), complete: v.complete, read: v.read,
-		heap: v.heap, state: v.state, groups: v.groups, gen: v.gen, mark: int64(id+1) << 1,
+		state: v.state, groups: v.groups, gen: v.gen, mark: int64(id+1) << 1,
 		track: s.dir != nil && (sh.mu.tracking || !v.complete)}
 	t.at = t.tree.Cursor()
 	t.checkAt = v.cost() + s.step
@@ -328,10 +329,10 @@ func (sh *shard) needLocked() int64 {
 		if i+1 == len(sh.mu.versions) || sh.mu.versions[i+1].gen != v.gen {
 			n += v.cost()
 		} else {
-			n += sh.mu.versions[i+1].fresh
+			n += sh.mu.versions[i+1].tree.Fresh()
 		}
 	}
-	return n
+	return n + sh.mu.notedBytes
 }
 
 // chargeLocked gives back what the versions do not take any more, and takes what

@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"slices"
-	"unsafe"
 
 	"github.com/zeebo/xxh3"
 
@@ -23,8 +22,6 @@ type txn struct {
 	next  batch.ID
 	tree  *mem.Tree // nil after Seal and Discard
 	at    mem.Cursor
-	heap  int64
-	wrote int   // rows of the tree that were set or removed
 	mark  int64 // of rows that this transaction has written
 
 	complete bool
@@ -40,13 +37,11 @@ type txn struct {
 	mine   bool // groups is a copy
 
 	track   bool // note changed keys
-	changed []string
+	changed keyList
 	// pending are keys that were changed without a look at the row under the tree:
 	// it is subtracted from the state before the version is sealed (G4).
-	pending []string
-	// absent are the hashes of keys that were looked for and are not under the
-	// tree: most of them are written next, and need not be looked for again.
-	absent map[batch.Digest]struct{}
+	pending keyList
+	missed  missed
 
 	checkAt  int64 // heap at which memory is looked at again
 	reserved int64
@@ -117,42 +112,17 @@ func (t *txn) find(key []byte) (value []byte, ok bool, err error) {
 		return nil, false, nil
 	}
 	if value, ok, err = t.below(key); err != nil || !ok {
-		if err == nil && len(t.absent) < absentMax {
-			if t.absent == nil {
-				t.absent = map[batch.Digest]struct{}{}
-			}
-			t.absent[keyHash(key)] = struct{}{}
+		if err == nil {
+			t.missed.add(key)
 		}
 		return nil, false, err
 	}
 	if t.scanning {
 		return bytes.Clone(value), true, nil
 	}
-	t.wrote++
-	k := t.at.Set(at, false, key, value, readMark)
-	t.heap += int64(len(key) + len(value))
-	// The row's text lies behind its key.
-	value = unsafe.Slice(unsafe.StringData(k), len(key)+len(value))[len(key):]
-	return value, true, t.grown()
-}
-
-// absentMax bounds what a transaction remembers of keys that are not there.
-const absentMax = 1 << 17
-
-// keyHash is as unlikely to be that of two keys as digests of two states are to be
-// equal.
-func keyHash(key []byte) batch.Digest {
-	h := xxh3.Hash128(key)
-	return batch.Digest{Hi: h.Hi, Lo: h.Lo}
-}
-
-// isAbsent reports whether a key is known not to be under the tree.
-func (t *txn) isAbsent(key []byte) bool {
-	if len(t.absent) == 0 {
-		return false
-	}
-	_, ok := t.absent[keyHash(key)]
-	return ok
+	t.at.Set(at, false, key, value, readMark)
+	r, _ = t.at.Place(key)
+	return r.Value(), true, t.grown()
 }
 
 // Scan visits the rows with start <= key < end in key order.
@@ -263,23 +233,17 @@ func (t *txn) Put(key, value []byte) error {
 		h := t.hash(key, old)
 		t.state.Digest, g.Digest = t.state.Digest.Sub(h), g.Digest.Sub(h)
 		t.count(g, 0, int64(len(value)-len(old)))
-		t.heap += int64(len(value) - len(old))
-	case there:
-		t.count(g, 1, int64(len(key)+len(value)))
-		t.heap += int64(len(value))
 	default:
 		t.count(g, 1, int64(len(key)+len(value)))
-		t.heap += int64(len(key) + len(value))
 	}
 	h := t.hash(key, value)
 	t.state.Digest, g.Digest = t.state.Digest.Add(h), g.Digest.Add(h)
-	t.wrote++
-	k := t.at.Set(at, there, key, value, t.mark)
+	t.at.Set(at, there, key, value, t.mark)
 	if t.track && !noted {
-		t.changed = append(t.changed, k)
+		t.changed.add(key)
 	}
-	if !there && t.look != nil && !t.isAbsent(key) {
-		t.pending = append(t.pending, k)
+	if !there && t.look != nil && !t.missed.has(key) {
+		t.pending.add(key)
 	}
 	return t.grown()
 }
@@ -290,7 +254,7 @@ func (t *txn) Delete(key []byte) error {
 		return err
 	}
 	r, at := t.at.Place(key)
-	if r != nil && dead(r) || r == nil && (t.look == nil || t.isAbsent(key)) {
+	if r != nil && dead(r) || r == nil && (t.look == nil || t.missed.has(key)) {
 		return nil
 	}
 	noted := r != nil && r.Mark() == t.mark
@@ -298,25 +262,19 @@ func (t *txn) Delete(key []byte) error {
 		g := t.group(key)
 		h := t.hash(key, r.Value())
 		t.state.Digest, g.Digest = t.state.Digest.Sub(h), g.Digest.Sub(h)
-		n := int64(len(key) + len(r.Value()))
-		t.count(g, -1, -n)
-		t.heap -= n
+		t.count(g, -1, -int64(len(key)+len(r.Value())))
 	}
-	t.wrote++
+	if t.track && !noted {
+		t.changed.add(key)
+	}
 	if t.look == nil {
 		t.at.Remove(at)
-		if t.track && !noted {
-			t.changed = append(t.changed, string(key))
-		}
 		return nil
 	}
-	k := t.at.Set(at, r != nil, key, nil, t.mark|deadBit)
-	t.heap += int64(len(key))
-	if t.track && !noted {
-		t.changed = append(t.changed, k)
-	}
-	if r == nil {
-		t.pending = append(t.pending, k)
+	there := r != nil
+	t.at.Set(at, there, key, nil, t.mark|deadBit)
+	if !there {
+		t.pending.add(key)
 	}
 	return t.grown()
 }
@@ -348,29 +306,33 @@ func (t *txn) hash(key, value []byte) batch.Digest {
 
 // settle subtracts from the state what the pending keys have under the tree.
 func (t *txn) settle() error {
-	if len(t.pending) == 0 {
+	if t.pending.n == 0 {
 		return nil
 	}
-	slices.Sort(t.pending) // neighbours lie in one block
-	for _, k := range t.pending {
-		key := unsafe.Slice(unsafe.StringData(k), len(k))
-		old, ok, err := t.below(key)
-		if err != nil {
-			return fmt.Errorf("read state of shard %s: %w", t.shard.name, err)
-		}
-		if ok {
-			g := t.group(key)
-			h := t.hash(key, old)
-			t.state.Digest, g.Digest = t.state.Digest.Sub(h), g.Digest.Sub(h)
-			t.count(g, -1, -int64(len(key)+len(old)))
-			continue
-		}
-		if r, at := t.at.Place(key); r != nil && dead(r) {
-			t.at.Remove(at) // there was nothing to delete
-			t.heap -= int64(len(key))
-		}
+	var err error
+	sorted([]keyList{t.pending}, func(key []byte) bool { // neighbours lie in one block
+		err = t.settleKey(key)
+		return err == nil
+	})
+	t.pending = keyList{}
+	return err
+}
+
+func (t *txn) settleKey(key []byte) error {
+	old, ok, err := t.below(key)
+	if err != nil {
+		return fmt.Errorf("read state of shard %s: %w", t.shard.name, err)
 	}
-	t.pending = nil
+	if ok {
+		g := t.group(key)
+		h := t.hash(key, old)
+		t.state.Digest, g.Digest = t.state.Digest.Sub(h), g.Digest.Sub(h)
+		t.count(g, -1, -int64(len(key)+len(old)))
+		return nil
+	}
+	if r, at := t.at.Place(key); r != nil && dead(r) {
+		t.at.Remove(at) // there was nothing to delete
+	}
 	return nil
 }
 
@@ -391,7 +353,7 @@ func (t *txn) Discard() {
 	if t.tree == nil {
 		return
 	}
-	t.tree, t.at, t.changed, t.pending, t.absent, t.scratch = nil, mem.Cursor{}, nil, nil, nil, nil
+	t.tree, t.at, t.changed, t.pending, t.missed, t.scratch = nil, mem.Cursor{}, keyList{}, keyList{}, missed{}, nil
 	t.release()
 	sh, look := t.shard, t.look
 	t.look = nil

@@ -15,46 +15,31 @@ import (
 type version struct {
 	id       batch.ID
 	tree     *mem.Tree
-	heap     int64 // bytes of keys and values in the tree
 	complete bool  // the tree holds every row
 	read     *base // what lies under the tree, if it is not complete
 	node     *node
 	state    statestore.Version
 	groups   []statestore.Version // by key group from the shard's first
 	gen      *generation
-	fresh    int64 // bytes of nodes that the version before does not share, about
 }
 
 // generation is trees that share nodes: each was made from the one before.
 type generation struct{ _ byte }
 
-// rowOverhead is what a row takes in a tree besides its key and value: a string
-// header, the key's length and head, the mark, its share of half-full nodes, and
-// its place in a list of changes.
-const rowOverhead = 88
+// rowOverhead is about what a row takes in a tree besides its key and value.
+const rowOverhead = 56
 
 // cost is what the version's tree takes.
-func (v *version) cost() int64 { return v.heap + int64(v.tree.Len())*rowOverhead }
-
-// A version that changes rows all over a tree shares few leaves with the one
-// before, which keeps its own until it is pruned.
-const (
-	leafBytes = 1400
-	leafRows  = 22
-)
-
-// freshBytes is about what nodes take that were copied or made for so many writes.
-func freshBytes(writes int, tree *mem.Tree) int64 {
-	return int64(min(writes, tree.Len()/leafRows+1)) * leafBytes
-}
+func (v *version) cost() int64 { return v.tree.Bytes() }
 
 // whole is what the tree would take if it held every row.
 func whole(v statestore.Version) int64 { return v.Bytes + v.Rows*rowOverhead }
 
 // node is a link of the chain of changes (G2). It is guarded by its shard.
 type node struct {
-	keys []string // that the version changed
-	all  bool     // keys are not known: any may have changed
+	id   batch.ID
+	keys keyList // that the version changed
+	all  bool    // keys are not known: any may have changed
 	prev *node
 	base *base // if not nil, it holds everything through here, and the chain ends
 }
@@ -67,20 +52,23 @@ func (n *node) root() *node {
 	return n
 }
 
-// changes lists the keys that have changed since the end of the chain. all says
-// that they are not known.
-func (n *node) changes() (keys []string, all bool) {
+// changes lists the keys that have changed since the end of the chain, in the lists
+// of the versions, and how many those are. all says that they are not known.
+func (n *node) changes() (keys []keyList, count int, all bool) {
 	for ; n.base == nil; n = n.prev {
 		if n.all {
-			return nil, true
+			return nil, 0, true
 		}
-		keys = append(keys, n.keys...)
+		if n.keys.n > 0 {
+			keys = append(keys, n.keys)
+			count += n.keys.n
+		}
 	}
-	return keys, false
+	return keys, count, false
 }
 
 // ended makes n the end of its chain.
-func (n *node) ended(b *base) { n.base, n.keys, n.all, n.prev = b, nil, false, nil }
+func (n *node) ended(b *base) { n.base, n.keys, n.all, n.prev = b, keyList{}, false, nil }
 
 // base is runs over each other, the oldest first. It does not change.
 type base struct {
