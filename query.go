@@ -217,10 +217,12 @@ func (s *Session) AwaitAll(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// StopWhenIdle stops all queries when none has had data for d. The returned
-// function ends the watch.
+// StopWhenIdle stops all queries when none has had data for d and there is none to
+// process, so that a query that starts slowly, or has a long batch, is not taken for an
+// idle one. The returned function ends the watch.
 func (s *Session) StopWhenIdle(d time.Duration) (cancel func()) {
-	stop, ended := make(chan struct{}), make(chan struct{})
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan struct{})
 	started := time.Now()
 	go func() {
 		defer close(ended)
@@ -228,10 +230,10 @@ func (s *Session) StopWhenIdle(d time.Duration) (cancel func()) {
 		defer tick.Stop()
 		for {
 			select {
-			case <-stop:
+			case <-ctx.Done():
 				return
 			case <-tick.C:
-				if s.idleSince(started) > d {
+				if s.idleSince(started) > d && s.processAll(ctx) && s.idleSince(started) > d {
 					s.StopAll()
 					return
 				}
@@ -239,9 +241,18 @@ func (s *Session) StopWhenIdle(d time.Duration) (cancel func()) {
 		}
 	}()
 	return func() {
-		close(stop)
+		stop()
 		<-ended
 	}
+}
+
+// processAll lets every query that runs process what its sources hold; false if ctx
+// ended first.
+func (s *Session) processAll(ctx context.Context) bool {
+	for _, q := range s.Queries() {
+		_ = q.ProcessAllAvailable(ctx) // a query that has ended, also by an error, is idle
+	}
+	return ctx.Err() == nil
 }
 
 // idleSince is how long ago any query last had data, or was started.

@@ -511,17 +511,31 @@ func TestAwaitAllStopsTheOthersWhenOneFails(t *testing.T) {
 	wantError(t, err, "BIGINT")
 }
 
+// TestStopWhenIdle: a batch that takes longer than the time is none that is idle.
 func TestStopWhenIdle(t *testing.T) {
 	s := openSession(t, Options{})
+	begun, long := make(chan struct{}), make(chan struct{})
+	if err := s.RegisterFunc("long", Func1(func(v int64) (int64, error) {
+		if v == 1 {
+			close(begun)
+			<-long
+		}
+		return v, nil
+	})); err != nil {
+		t.Fatal(err)
+	}
 	st := newStream(t, s, "ev")
-	q := start(t, s.Table("ev").WriteToMemory("m"))
+	q := start(t, s.Table("ev").Select("k", Call("long", Col("v"))).WriteToMemory("m"))
 	add(t, st, "a,1")
 	cancel := s.StopWhenIdle(20 * time.Millisecond)
 	defer cancel()
+	<-begun
+	add(t, st, "b,2")
+	time.AfterFunc(100*time.Millisecond, func() { close(long) })
 	if err := q.Await(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	same(t, "rows", rowsOf(t, s.MemoryTable("m")), "a|1")
+	same(t, "rows", rowsOf(t, s.MemoryTable("m")), "a|1", "b|2")
 }
 
 // TestForeachBatchAcrossProcesses: what a function was given is not on a disk, so
