@@ -20,9 +20,10 @@ const (
 
 // Hasher hashes rows column by column. It is used by one goroutine.
 type Hasher struct {
-	words []uint64
-	buf   []byte
-	dict  []uint64
+	words  []uint64
+	lo, hi []uint64 // of the rows of a digest
+	buf    []byte
+	dict   []uint64
 }
 
 // Hash fills out with the hash of each row of cols. The number of rows is len(out).
@@ -39,14 +40,26 @@ func Groups(hashes []uint64, out []uint8) {
 }
 
 // Digest returns the sum over all rows of a 128-bit hash: equal rows in any
-// order, equal digest.
+// order, equal digest. Both halves are made from the same words, so that each
+// value is read once.
 func (h *Hasher) Digest(cols []arrow.Array, n int) batch.Digest {
-	hi, lo := make([]uint64, n), make([]uint64, n)
-	h.hash(cols, hashStart, lo)
-	h.hash(cols, hashNull, hi)
+	h.words, h.lo, h.hi = grow(h.words, n), grow(h.lo, n), grow(h.hi, n)
+	words, lo, hi := h.words, h.lo, h.hi
+	for i := range n {
+		lo[i], hi[i] = hashStart, hashNull
+	}
+	for _, col := range cols {
+		h.column(col, words)
+		lo, hi := lo[:len(words)], hi[:len(words)]
+		for i, w := range words {
+			k := w ^ hashWord
+			lo[i] = fold(lo[i]^hashMul, k) + w
+			hi[i] = fold(hi[i]^hashMul, k) + w
+		}
+	}
 	var sum batch.Digest
 	for i := range n {
-		sum = sum.Add(batch.Digest{Hi: hi[i], Lo: lo[i]})
+		sum = sum.Add(batch.Digest{Hi: finish(hi[i]), Lo: finish(lo[i])})
 	}
 	return sum
 }
@@ -63,12 +76,17 @@ func (h *Hasher) hash(cols []arrow.Array, seed uint64, out []uint64) {
 		}
 	}
 	for i, v := range out {
-		v ^= v >> 33
-		v *= 0xff51afd7ed558ccd
-		v ^= v >> 33
-		v *= 0xc4ceb9fe1a85ec53
-		out[i] = v ^ v>>33
+		out[i] = finish(v)
 	}
+}
+
+// finish makes every bit of a folded row count in each bit of its hash.
+func finish(v uint64) uint64 {
+	v ^= v >> 33
+	v *= 0xff51afd7ed558ccd
+	v ^= v >> 33
+	v *= 0xc4ceb9fe1a85ec53
+	return v ^ v>>33
 }
 
 // column fills out with a word for each value: itself if it is of fixed width,
@@ -87,12 +105,7 @@ func (h *Hasher) column(col arrow.Array, out []uint64) {
 	case Width(dt) > 0:
 		Words(col, out)
 	case isBytes(dt):
-		c := newBytesCol(col)
-		for i := range out {
-			if col.IsValid(i) {
-				out[i] = xxh3.Hash(c.value(i))
-			}
-		}
+		bytesWords(col, out)
 	case dt.ID() == arrow.DECIMAL128:
 		a := col.(*array.Decimal128)
 		for i := range out {
@@ -110,6 +123,27 @@ func (h *Hasher) column(col arrow.Array, out []uint64) {
 			if col.IsNull(i) {
 				out[i] = hashNull
 			}
+		}
+	}
+}
+
+// bytesWords hashes the bytes of each value that is there; what stands for the
+// others is undefined.
+func bytesWords(col arrow.Array, out []uint64) {
+	c := newBytesCol(col)
+	if c.off32 != nil && c.index == nil && col.NullN() == 0 {
+		offsets := c.off32[c.base:][:len(out)+1]
+		from := offsets[0]
+		for i := range out {
+			to := offsets[i+1]
+			out[i] = xxh3.Hash(c.data[from:to])
+			from = to
+		}
+		return
+	}
+	for i := range out {
+		if col.IsValid(i) {
+			out[i] = xxh3.Hash(c.value(i))
 		}
 	}
 }
