@@ -144,6 +144,47 @@ func DropLate(column string) ProcessOption {
 	}
 }
 
+// EventTime says that a column of the main output, or one of the keys, is event time,
+// so that windows, joins and queries without duplicates over it know when they are
+// done. Its watermark is that of the input, less the delay: a row that is put out
+// must not be older, or is late, and counted or kept as the query keeps late rows.
+// What a timer puts out is judged by the timer's time: it may have that time without a
+// delay. A session that is put out when it has ended, by the time of its start, needs
+// the length of the longest as delay.
+func EventTime(column string, delay time.Duration) ProcessOption {
+	return func(p *processConfig) error { return p.eventTime(0, column, delay) }
+}
+
+// SideEventTime is EventTime of an output that SideOutput, before it in the options,
+// has added.
+func SideEventTime(output, column string, delay time.Duration) ProcessOption {
+	return func(p *processConfig) error {
+		at := slices.IndexFunc(p.def.Outputs, func(o logical.ProcessOutput) bool { return o.Name == output })
+		if at < 1 {
+			return batch.UserErrorf("SideEventTime: there is no output %q before it", output)
+		}
+		return p.eventTime(at, column, delay)
+	}
+}
+
+func (p *processConfig) eventTime(output int, column string, delay time.Duration) error {
+	if delay < 0 {
+		return batch.UserErrorf("the delay of event time %q is %s, less than nothing", column, delay)
+	}
+	c := *p.node
+	c.Output = output
+	schema := c.Schema()
+	at := schema.FieldIndices(column)
+	if len(at) != 1 {
+		return batch.UserErrorf("event time %q is no column of the keys and the output", column)
+	}
+	if dt := schema.Field(at[0]).Type; dt.ID() != arrow.TIMESTAMP {
+		return batch.UserErrorf("event time %q is a %s, not a timestamp", column, dt)
+	}
+	p.def.Outputs[output].Time = &logical.ProcessTime{Column: at[0], Delay: delay}
+	return nil
+}
+
 // InOrderOf sorts the rows of a key by a column within each batch; else they come
 // as the source has them.
 func InOrderOf(column string) ProcessOption {
@@ -266,6 +307,9 @@ func (k *Keyed) processor(name string, output any, opts []ProcessOption) (*logic
 		if err := o(p); err != nil {
 			return nil, nil, batch.UserErrorf("processor %q: %w", name, err)
 		}
+	}
+	if def.Update && def.Outputs[0].Time != nil {
+		return nil, nil, batch.UserErrorf("processor %q: an output with UpdateBy has no EventTime: what it takes back may have closed", name)
 	}
 	for _, c := range p.by {
 		at := schema.FieldIndices(c)

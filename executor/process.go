@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
 
 	"github.com/sluice-stream/sluice/batch"
 	limits "github.com/sluice-stream/sluice/internal/memory"
@@ -113,7 +114,7 @@ func (p *process) compute(ctx context.Context) error {
 		return err
 	}
 	var err error
-	p.ready, err = p.out.finish()
+	p.ready, err = p.out.finish(ctx)
 	return err
 }
 
@@ -128,7 +129,7 @@ func (p *process) gather(ctx context.Context, i int) error {
 // begin starts the user's code if it does not run, and tells it of the batch.
 func (p *process) begin() error {
 	spec := &p.tc.Spec
-	about := logical.ProcessBatch{ID: spec.Task.Batch, Now: spec.Now, Watermark: spec.Watermark}
+	about := logical.ProcessBatch{ID: spec.Task.Batch, Now: spec.Now, Watermark: unshifted(spec.Watermark, p.n.Shift)}
 	p.state.now = spec.Now
 	if p.user != nil {
 		p.ctx.Batch = about
@@ -159,6 +160,7 @@ func (p *process) stream(ctx context.Context) error {
 	if err := p.state.open(p.tc, txn); err != nil {
 		return err
 	}
+	p.state.judge = p.ctx.Batch.Watermark
 	if err := p.state.expire(); err != nil {
 		return err
 	}
@@ -173,7 +175,7 @@ func (p *process) stream(ctx context.Context) error {
 	if err := p.input[0].each(func(key []byte, rec arrow.RecordBatch, from, to int) error { return p.rows(key, rec, from, to, false) }); err != nil {
 		return err
 	}
-	event, clock := p.tc.Spec.Close, p.tc.Spec.Now
+	event, clock := unshifted(p.tc.Spec.Close, p.n.Shift), p.tc.Spec.Now
 	if event == batch.EndOfTime {
 		p.ctx.Batch.Ended = true
 		clock = batch.EndOfTime
@@ -183,7 +185,7 @@ func (p *process) stream(ctx context.Context) error {
 			return err
 		}
 	}
-	p.state.report(p.tc.Result)
+	p.state.report(p.tc.Result, p.n.Shift)
 	return nil
 }
 
@@ -255,7 +257,29 @@ func (p *process) rows(key []byte, rec arrow.RecordBatch, from, to int, initial 
 	if initial {
 		what = "Initial"
 	}
+	if p.n.Operator != "" && len(p.n.Times) > 0 {
+		p.state.judge = p.judgeOf(rec, from, to, initial)
+	}
 	return p.guard(what, func() error { return p.user.Rows(rec, from, to, initial) })
+}
+
+// judgeOf is the event time by which rows are late that are put out for others, see
+// processState.judge.
+func (p *process) judgeOf(rec arrow.RecordBatch, from, to int, initial bool) batch.EventTime {
+	w := p.ctx.Batch.Watermark
+	if initial || p.n.OnTime < 0 || w == batch.NoTime {
+		return w
+	}
+	times, ok := rec.Column(p.n.OnTime).(*array.Timestamp)
+	if !ok {
+		return w
+	}
+	for i := from; i < to; i++ {
+		if times.IsValid(i) {
+			w = min(w, batch.EventTime(times.Value(i))-1)
+		}
+	}
+	return w
 }
 
 // timersMax bounds how many timers that are due may come of one, each set by the
@@ -293,6 +317,10 @@ func (p *process) fireKind(g int, clock bool, limit batch.EventTime) (bool, erro
 			return false, err
 		} else if !there {
 			continue // another one has removed it
+		}
+		p.state.judge = t.judge
+		if clock {
+			p.state.judge = p.ctx.Batch.Watermark
 		}
 		if t.depth > timersMax {
 			return false, p.endless()

@@ -2,6 +2,7 @@ package executor
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -27,8 +28,10 @@ type processOutput struct {
 	starts  []int           // the first column of each output, and behind the last
 	all     []array.Builder // keys, columns, tag, change; nil if nothing was put out
 	rows    int
+	judges  []batch.EventTime // of the rows in the builders, if outputs have event time, see processState.judge
 	ready   []arrow.RecordBatch
-	scratch []array.Builder // the main output's row, if it is updated
+	judged  [][]batch.EventTime // of the batches of ready
+	scratch []array.Builder     // the main output's row, if it is updated
 	codec   *rowkey.ValueCodec
 	enc     *rowkey.Encoder // of the update key
 	vals    rowkey.Rows
@@ -69,8 +72,8 @@ func (o *processOutput) open(tc *TaskContext) {
 func (o *processOutput) reset() {
 	releaseBuilders(o.all)
 	releaseBuilders(o.scratch)
-	o.all, o.scratch, o.rows = nil, nil, 0
-	o.ready = release(o.ready)
+	o.all, o.scratch, o.rows, o.judges = nil, nil, 0, nil
+	o.ready, o.judged = release(o.ready), nil
 }
 
 // updated reports whether an output goes through the store.
@@ -131,6 +134,9 @@ func (o *processOutput) end(output int, op batch.Op) error {
 	if len(rest) > 0 {
 		rest[0].(*array.Int8Builder).Append(int8(op))
 	}
+	if len(o.n.Times) > 0 {
+		o.judges = append(o.judges, o.state.judge)
+	}
 	if o.rows++; o.rows >= outputRows {
 		o.flush()
 	}
@@ -140,22 +146,73 @@ func (o *processOutput) end(output int, op batch.Op) error {
 func (o *processOutput) flush() {
 	if o.rows > 0 {
 		o.ready = append(o.ready, newBatch(o.n.Out, finish(o.all), o.rows))
+		o.judged = append(o.judged, o.judges)
 	}
-	o.rows = 0
+	o.rows, o.judges = 0, nil
 }
 
 // finish hands over what was put out.
-func (o *processOutput) finish() ([]arrow.RecordBatch, error) {
+func (o *processOutput) finish(ctx context.Context) ([]arrow.RecordBatch, error) {
 	for _, b := range append(slices.Clone(o.all), o.scratch...) {
 		if b.Len() != 0 && b.Len() != o.rows {
 			return nil, fmt.Errorf("a row was begun and not put out")
 		}
 	}
 	o.flush()
-	out := o.ready
+	out, judged := o.ready, o.judged
 	o.ready = nil
+	for i, judges := range judged {
+		if judges == nil || o.n.Operator == "" {
+			continue
+		}
+		kept, err := o.dropLate(ctx, out[i], judges)
+		out[i].Release()
+		if out[i] = kept; err != nil {
+			out = slices.DeleteFunc(out, func(r arrow.RecordBatch) bool { return r == nil })
+			release(out)
+			return nil, err
+		}
+	}
+	out = slices.DeleteFunc(out, func(r arrow.RecordBatch) bool { return r == nil })
 	o.reset()
 	return out, nil
+}
+
+// dropLate takes the rows out of a batch that are late, each by its own judge, and
+// counts them. It returns nil if none is left.
+func (o *processOutput) dropLate(ctx context.Context, rec arrow.RecordBatch, judges []batch.EventTime) (arrow.RecordBatch, error) {
+	var outputs []int32
+	if o.n.Tagged {
+		outputs = rec.Column(o.starts[len(o.starts)-1]).(*array.Int32).Int32Values()
+	}
+	isLate := make([]bool, rec.NumRows())
+	for _, t := range o.n.Times {
+		times, ok := rec.Column(t.Column).(*array.Timestamp)
+		if !ok {
+			return nil, fmt.Errorf("event time of output %d is %s, not a timestamp", t.Output, rec.Column(t.Column).DataType())
+		}
+		var late []int32
+		for i, v := range times.TimestampValues() {
+			if judges[i] == batch.NoTime || times.IsNull(i) || outputs != nil && outputs[i] != int32(t.Output) || shifted(int64(v), t.Shift) > judges[i] {
+				continue
+			}
+			isLate[i], late = true, append(late, int32(i))
+		}
+		if len(late) == 0 {
+			continue
+		}
+		noteLate(o.tc, o.n.Operator, int64(len(late)))
+		if err := o.tc.late.put(ctx, o.n.Operator, rec, times, late); err != nil {
+			return nil, err
+		}
+	}
+	keep := make([]int32, 0, len(isLate))
+	for i, l := range isLate {
+		if !l {
+			keep = append(keep, int32(i))
+		}
+	}
+	return keepRows(o.tc, rec, keep)
 }
 
 // update replaces the row with the same key in the store, and puts out what

@@ -41,6 +41,12 @@ type processState struct {
 	now   batch.EventTime
 
 	firing *dueTimers // nil but while timers are fired
+	// judge is the event time by which rows that are put out now are late: the watermark
+	// or, while a timer is fired, the last instant before its time, since what closes by
+	// event time has closed by the watermark of an older batch, which was before that.
+	// So it does not matter for a timer how far the watermark has come in one step. Rows
+	// that an operator below has held back stand for their own times in the same way.
+	judge batch.EventTime
 
 	key []byte // in hand, with its key group
 	buf []byte
@@ -84,7 +90,7 @@ func (s *processState) Declare(d logical.StateDecl) (int, error) {
 // the next timer of every key group.
 func (s *processState) open(tc *TaskContext, txn statestore.Txn) error {
 	s.alloc, s.txn, s.now = tc.Alloc, txn, tc.Spec.Now
-	s.key, s.firing = s.key[:0], nil
+	s.key, s.firing, s.judge = s.key[:0], nil, batch.NoTime
 	spec := &tc.Spec
 	first, end := batch.GroupsOf(spec.Task.Partition, max(spec.Parts, 1))
 	known := s.valid && s.version == spec.Base && s.first == first && s.end == end
@@ -120,12 +126,15 @@ func (s *processState) earliest(g, section int, at *batch.EventTime) error {
 	})
 }
 
-// report says when the next timers are due.
-func (s *processState) report(res *batch.TaskResult) {
+// report says when the next timers are due, whose event time may lie so far behind
+// the watermark.
+func (s *processState) report(res *batch.TaskResult, shift int64) {
 	s.valid = true
 	wake := batch.EndOfTime
 	for g := s.first; g < s.end; g++ {
-		res.NextDue = min(res.NextDue, s.event[g])
+		if s.event[g] != batch.EndOfTime {
+			res.NextDue = min(res.NextDue, shifted(int64(s.event[g]), shift))
+		}
 		wake = min(wake, s.clock[g])
 	}
 	if wake != batch.EndOfTime && (res.NextWake == 0 || wake < res.NextWake) {

@@ -12,8 +12,9 @@ import (
 // dueTimer is a timer whose time has come.
 type dueTimer struct {
 	at    batch.EventTime
-	key   []byte // with its key group
-	depth int    // how many timers have set one another to come to this one
+	key   []byte          // with its key group
+	depth int             // how many timers have set one another to come to this one
+	judge batch.EventTime // of the rows that it puts out, see processState
 }
 
 // dueTimers are those of a key group, a heap by time and key.
@@ -74,13 +75,17 @@ func (s *processState) timerKeys(at batch.EventTime, clock bool) (byTime, byKey 
 func (s *processState) Set(at batch.EventTime, clock bool) error {
 	byTime, byKey := s.timerKeys(at, clock)
 	if d := s.firing; d != nil && d.clock == clock && at <= d.limit {
-		heap.Push(d, dueTimer{at: at, key: bytes.Clone(s.key), depth: d.depth + 1})
+		heap.Push(d, dueTimer{at: at, key: bytes.Clone(s.key), depth: d.depth + 1, judge: max(at-1, s.judge)})
 	} else if clock {
 		s.clock[s.key[0]] = min(s.clock[s.key[0]], at)
 	} else {
 		s.event[s.key[0]] = min(s.event[s.key[0]], at)
 	}
-	if err := s.txn.Put(byTime, nil); err != nil {
+	var late []byte
+	if !clock && at <= s.judge { // it fires in this batch, and stands for no step of the watermark
+		late = appendTime(nil, s.judge)
+	}
+	if err := s.txn.Put(byTime, late); err != nil {
 		return err
 	}
 	return s.txn.Put(byKey, nil)
@@ -133,7 +138,7 @@ func (s *processState) due(g int, clock bool, limit batch.EventTime) (*dueTimers
 	}
 	*next = batch.EndOfTime
 	d := &dueTimers{limit: limit, clock: clock}
-	err := s.txn.Scan([]byte{byte(g), section}, []byte{byte(g), section + 1}, func(key, _ []byte) (bool, error) {
+	err := s.txn.Scan([]byte{byte(g), section}, []byte{byte(g), section + 1}, func(key, late []byte) (bool, error) {
 		at, err := timeAt(key, 2)
 		if err != nil {
 			return false, err
@@ -143,7 +148,13 @@ func (s *processState) due(g int, clock bool, limit batch.EventTime) (*dueTimers
 			return false, nil
 		}
 		// They come in the order of the heap.
-		d.timers = append(d.timers, dueTimer{at: at, key: append([]byte{byte(g)}, key[10:]...)})
+		t := dueTimer{at: at, key: append([]byte{byte(g)}, key[10:]...), judge: at - 1}
+		if len(late) > 0 {
+			if t.judge, err = timeAt(late, 0); err != nil {
+				return false, err
+			}
+		}
+		d.timers = append(d.timers, t)
 		return true, nil
 	})
 	s.firing = d

@@ -105,7 +105,7 @@ func (b *builder) processor(n *logical.Process) (*fragment, error) {
 	if n.Def.Groups && b.stateful(in) {
 		return b.groups(n, in), nil
 	}
-	p := &physical.Process{Order: n.Order, Def: n.Def, Tagged: len(n.Def.Outputs) > 1, KeyFields: n.KeyFields()}
+	p := &physical.Process{Order: n.Order, Def: n.Def, Tagged: len(n.Def.Outputs) > 1, KeyFields: n.KeyFields(), OnTime: -1}
 	stateful := b.stateful(in)
 	name := processName + n.Def.Name
 	if stateful {
@@ -117,8 +117,13 @@ func (b *builder) processor(n *logical.Process) (*fragment, error) {
 		if in.changes {
 			in = in.wrap(asChangelog(in.root))
 		}
-		if n.Late != nil {
-			in = in.wrap(&physical.LateFilter{Input: in.root, End: n.Late, Operator: name})
+		if t, _ := incremental.TimeOf(n.Late, n.Input); n.Late != nil && !t.OnTime {
+			in = in.wrap(&physical.LateFilter{Input: in.root, End: n.Late, Shift: t.Shift, Operator: name})
+		}
+		p.Times = outputTimes(n)
+		column, t := incremental.ProcessTime(n)
+		if p.Shift = t.Shift; t.OnTime {
+			p.OnTime = column
 		}
 	}
 	ins, keys := []*fragment{in}, [][]expr.Expr{n.Keys}
@@ -156,6 +161,24 @@ func (b *builder) processor(n *logical.Process) (*fragment, error) {
 	return out.wrap(p), nil
 }
 
+// outputTimes says where the outputs have their event times.
+func outputTimes(n *logical.Process) []physical.ProcessTime {
+	var out []physical.ProcessTime
+	start := len(n.Keys)
+	for i, o := range n.Def.Outputs {
+		c := *n
+		c.Output = i
+		for column := range incremental.EventTimes(&c) { // one at most
+			if column >= len(n.Keys) {
+				column += start - len(n.Keys)
+			}
+			out = append(out, physical.ProcessTime{Output: i, Column: column, Shift: o.Time.Delay.Microseconds()})
+		}
+		start += o.Schema.NumFields()
+	}
+	return out
+}
+
 // groups plans code that is run over whole groups: over those that a batch touches.
 func (b *builder) groups(n *logical.Process, in *fragment) *fragment {
 	if in.changes {
@@ -163,7 +186,7 @@ func (b *builder) groups(n *logical.Process, in *fragment) *fragment {
 	}
 	return b.recompute(b.operatorName("groups", n), [][]expr.Expr{n.Keys}, func(tables []physical.Node) physical.Node {
 		return &physical.Process{
-			In: tables, Keys: [][]expr.Expr{n.Keys}, Order: n.Order, Def: n.Def, KeyFields: n.KeyFields(), Out: processSchema(n),
+			In: tables, Keys: [][]expr.Expr{n.Keys}, Order: n.Order, Def: n.Def, KeyFields: n.KeyFields(), OnTime: -1, Out: processSchema(n),
 		}
 	}, in)
 }

@@ -65,6 +65,10 @@ func (r *restater) node(n physical.Node) {
 				n.Keep[i] = &longer
 			}
 		}
+	case *physical.Process:
+		for i := range n.Times {
+			by(&n.Times[i].Shift)
+		}
 	case *physical.OverTime, *physical.Versions:
 		r.refuse(n.String(), "a row comes out once, when the watermark has passed it")
 	case *physical.StatefulMatch:

@@ -69,7 +69,9 @@ func timesOf(n logical.Node) map[int]Time {
 		return joinTimes(n)
 	case *logical.Union:
 		return unionTimes(n)
-	case *logical.Scan, *logical.Values, *logical.Range, *logical.WorkTable, *logical.Recursive, *logical.Process:
+	case *logical.Process:
+		return processTimes(n)
+	case *logical.Scan, *logical.Values, *logical.Range, *logical.WorkTable, *logical.Recursive:
 		return map[int]Time{}
 	default:
 		return timesOf(n.Inputs()[0])
@@ -148,6 +150,10 @@ func Changing(n logical.Node) bool {
 		if end, _ := EndKey(n); end >= 0 {
 			return false
 		}
+	case *logical.Process:
+		if n.Def.Outputs[n.Output].Time != nil { // it makes rows of its own, and takes none back
+			return false
+		}
 	}
 	return slices.ContainsFunc(n.Inputs(), Changing)
 }
@@ -217,6 +223,39 @@ func matchTimes(n *logical.Match) map[int]Time {
 		}
 	}
 	return out
+}
+
+// processTimes takes what the processor says of its output. It drops itself what is
+// late: by its own rule, since what a timer puts out may be behind the watermark.
+func processTimes(n *logical.Process) map[int]Time {
+	out := map[int]Time{}
+	if t := n.Def.Outputs[n.Output].Time; t != nil && underWatermark(n.Input) {
+		_, in := ProcessTime(n)
+		out[t.Column] = Time{Shift: in.Shift + t.Delay.Microseconds(), OnTime: true}
+	}
+	return out
+}
+
+// underWatermark reports whether a watermark is declared below n.
+func underWatermark(n logical.Node) bool {
+	if _, ok := n.(*logical.Watermark); ok {
+		return true
+	}
+	return slices.ContainsFunc(n.Inputs(), underWatermark)
+}
+
+// ProcessTime tells of the event time of a processor's input: its column, -1 if
+// there is none, and how far it may lie behind the watermark. Of several columns the
+// one counts that is told first that its time has passed.
+func ProcessTime(n *logical.Process) (column int, t Time) {
+	column = -1
+	for c, x := range EventTimes(n.Input) {
+		if column < 0 || x.Shift < t.Shift || x.Shift == t.Shift && c < column {
+			column, t = c, x
+		}
+	}
+	t.Shift = max(0, t.Shift)
+	return column, t
 }
 
 // isNow reports whether a function is the batch's time.

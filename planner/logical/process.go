@@ -46,6 +46,14 @@ type ProcessDef struct {
 type ProcessOutput struct {
 	Name   string // "" for the main one
 	Schema *arrow.Schema
+	Time   *ProcessTime // which of its columns is event time, nil for none
+}
+
+// ProcessTime says that a column of an output is event time: rows come at most Delay
+// behind the watermark of the input.
+type ProcessTime struct {
+	Column int // of the keys and the output's columns behind them
+	Delay  time.Duration
 }
 
 // Processor is the user's code. It is used by one goroutine.
@@ -201,6 +209,12 @@ func (d *ProcessDef) String() string {
 			s += " " + o.Name
 		}
 		s += " [" + strings.Join(cols, ", ") + "]"
+		if t := o.Time; t != nil {
+			s += fmt.Sprintf(" event time #%d", t.Column)
+			if t.Delay > 0 {
+				s += " - " + t.Delay.String()
+			}
+		}
 	}
 	if d.Update {
 		s += fmt.Sprintf(" updates by %v", d.UpdateBy)

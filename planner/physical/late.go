@@ -54,6 +54,10 @@ func (p *Plan) LateInputs() []*arrow.Schema {
 			out = append(out, n.Input.Schema())
 		case *StatefulMatch:
 			out = append(out, n.Input.Schema())
+		case *Process:
+			if len(n.Times) > 0 {
+				out = append(out, n.Out)
+			}
 		}
 	}
 	for _, s := range p.Stages {

@@ -19,7 +19,23 @@ type Process struct {
 	Initials  bool   // there are initial rows, which are read with the first batch
 	Tagged    bool   // Out has the number of the output behind the columns
 	KeyFields []arrow.Field
-	Out       *arrow.Schema // keys, columns, the tag, the change column if the main output is updated
+	// Shift is how far the event time of the rows may lie behind the watermark, in
+	// microseconds: what the code sees of the watermark, and its timers, wait for as long.
+	Shift int64
+	// OnTime is the column of event time of rows that are on time by construction, also
+	// behind the watermark: what is put out for them is judged by their own times. -1 if
+	// the rows are as a source has them.
+	OnTime int
+	Times  []ProcessTime // of the outputs that have event time
+	Out    *arrow.Schema // keys, columns, the tag, the change column if the main output is updated
+}
+
+// ProcessTime is the event time of an output: a row is late that lies further than
+// Shift, in microseconds, behind the watermark or, if a timer puts it out, behind
+// the timer's time.
+type ProcessTime struct {
+	Output, Column int   // Column is one of Process.Out
+	Shift          int64 // microseconds
 }
 
 func (*Process) node() {}
