@@ -54,7 +54,7 @@ func infoOf(q *planner.Query, targets []target, hash, text string) (*state.PlanI
 	}
 	for _, src := range q.Plan.Sources {
 		t := q.Tables[src.Name]
-		si := state.SourceInfo{Name: src.Name, Table: t.Name, Connector: t.Connector, Place: placeOf(t.Options), Stream: src.Stream, Inferred: t.Inferred}
+		si := state.SourceInfo{Name: src.Name, Table: t.Name, Connector: t.Connector, Place: placeOf(t.Options), Stream: src.Stream, Inferred: t.Inferred, Reads: q.Plan.Reads(src.Name)}
 		if t.Schema != nil {
 			si.Schema = state.EncodeSchema(t.Schema.Fields())
 		}

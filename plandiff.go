@@ -188,7 +188,34 @@ func diffPlans(r *state.Root, now *state.PlanInfo) (*PlanDiff, error) {
 			kept.Operators = append(kept.Operators, state.OperatorInfo{Name: name})
 		}
 	}
-	return compareInfos(&kept, now)
+	d, err := compareInfos(&kept, now)
+	if err == nil {
+		d.readTwice(&kept, now, r.Plan.Ranges)
+	}
+	return d, err
+}
+
+// readTwice refuses to go on where a table that the query reads more than once had a
+// source for each time, as version 0.1 had, and these do not stand at one place: state
+// made of two prefixes of a table cannot be continued from either.
+func (d *PlanDiff) readTwice(was, now *state.PlanInfo, ranges []batch.Range) {
+	ends := map[string]batch.Offset{}
+	for _, g := range ranges {
+		ends[g.Source] = g.End
+	}
+	for _, old := range was.Sources {
+		if _, there := now.Source(old.Name); there || !old.Stream {
+			continue
+		}
+		for _, s := range now.Sources {
+			_, known := was.Source(s.Name)
+			if !known || s.Reads < 2 || s.Table != old.Table || s.Connector != old.Connector || s.Place != old.Place || ends[s.Name] == ends[old.Name] {
+				continue
+			}
+			d.Refused = append(d.Refused, fmt.Sprintf("the query reads table %s %d times, which is one source now: %s stood at %q and %s at %q, and the state is of both",
+				s.Table, s.Reads, s.Name, ends[s.Name], old.Name, ends[old.Name]))
+		}
+	}
 }
 
 // compareInfos compares two plans, operator by operator: by their names, which are

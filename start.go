@@ -15,6 +15,7 @@ import (
 	"github.com/sluice-stream/sluice/batch"
 	"github.com/sluice-stream/sluice/driver"
 	"github.com/sluice-stream/sluice/driver/filelog"
+	"github.com/sluice-stream/sluice/formats"
 	"github.com/sluice-stream/sluice/internal/transport"
 	"github.com/sluice-stream/sluice/internal/vfsx"
 	"github.com/sluice-stream/sluice/microbatch"
@@ -97,7 +98,8 @@ func (s *Session) planStream(d *queryDef) (*planner.Query, []target, error) {
 	}
 	// No sizes of tables: they change, and a plan must not change with them.
 	q, err := planner.Build(outs, planner.Options{Stream: true, Zone: s.zone(), RecursionMax: int(s.set.snapshot().Int(setRecursion)),
-		WholeRows: d.lateInto != "", Restate: d.restate, CountRows: count})
+		WholeRows: d.lateInto != "", Restate: d.restate, CountRows: count,
+		SetsAside: func(t *logical.Table) bool { return t.Options[formats.BadRows.Key] == policyQuarantine }})
 	if err != nil {
 		return nil, nil, refused(err)
 	}

@@ -187,7 +187,7 @@ func (w *watermark) Open(ctx context.Context, tc *TaskContext) error {
 		return err
 	}
 	for _, s := range tc.Spec.Splits {
-		if s.Source == w.n.Source && s.Partition != "" {
+		if s.Source == w.n.Source && (s.Partition != "" || w.n.Column != "") {
 			w.of = s.Partition
 			w.report()
 		}
@@ -208,7 +208,9 @@ func (w *watermark) Next(ctx context.Context) (arrow.RecordBatch, error) {
 			rec.Schema().Field(w.n.Col).Name, rec.Column(w.n.Col).DataType())
 	}
 	seen, spread := spreadOf(times)
-	w.tc.Result.Spread.Add(spread)
+	if !w.n.Again {
+		w.tc.Result.Spread.Add(spread)
+	}
 	if w.src != nil && w.src.split.Partition != w.of {
 		w.of, w.max = w.src.split.Partition, batch.NoTime
 	}
@@ -239,16 +241,20 @@ func spreadOf(times *array.Timestamp) (batch.EventTime, batch.TimeSpread) {
 	return batch.EventTime(high), batch.TimeSpread{Count: int64(count), Min: batch.EventTime(low), Sum: sum}
 }
 
-// report keeps one entry for each partition of a source in the task's result.
+// report keeps one entry for each partition of a source, and each of its event
+// times, in the task's result.
 func (w *watermark) report() {
-	r := w.tc.Result
+	r, of := w.tc.Result, w.of
+	if w.n.Column != "" {
+		of += " " + w.n.Column
+	}
 	for i := range r.Times {
-		if r.Times[i].Source == w.n.Source && r.Times[i].Partition == w.of {
+		if r.Times[i].Source == w.n.Source && r.Times[i].Partition == of {
 			r.Times[i].Max = max(r.Times[i].Max, w.max)
 			return
 		}
 	}
-	r.Times = append(r.Times, batch.SourceTime{Source: w.n.Source, Partition: w.of, Max: w.max})
+	r.Times = append(r.Times, batch.SourceTime{Source: w.n.Source, Partition: of, Max: w.max})
 }
 
 // lateFilter drops what is too late for the watermark in force, and counts it.

@@ -19,6 +19,10 @@ func (s *scan) setAside(ctx context.Context) {
 	if put == nil {
 		return
 	}
+	if s.n.Again { // the scan that counts the rows has the same ones
+		r.SetAside(func(batch.BadRow) error { return nil })
+		return
+	}
 	r.SetAside(func(row batch.BadRow) error {
 		s.bad++
 		s.tc.Result.Counters.RowsIn++
@@ -26,12 +30,12 @@ func (s *scan) setAside(ctx context.Context) {
 	})
 }
 
-// chainsOf lists for every scan the operators above it, from the scan upward, that
+// chainsOf lists for every scan that counts its rows the operators above it, from the scan upward, that
 // take rows one by one: what comes in there can be followed row by row.
 func chainsOf(ops []*watched) [][]int {
 	var out [][]int
 	for i, w := range ops {
-		if _, ok := w.op.(*scan); !ok {
+		if s, ok := w.op.(*scan); !ok || s.n.Again {
 			continue
 		}
 		chain := []int{i}

@@ -82,7 +82,9 @@ func (s *scan) Next(ctx context.Context) (arrow.RecordBatch, error) {
 		}
 		rec, err := s.reader.Next(ctx)
 		if err == io.EOF {
-			s.tc.Result.Counters.BytesIn += s.split.Bytes
+			if !s.n.Again {
+				s.tc.Result.Counters.BytesIn += s.split.Bytes
+			}
 			s.settle()
 			if err := s.closeReader(); err != nil {
 				return nil, err
@@ -92,7 +94,9 @@ func (s *scan) Next(ctx context.Context) (arrow.RecordBatch, error) {
 		if err != nil {
 			return nil, fmt.Errorf("read split %d of source %q: %w", s.split.Index, s.n.Source, err)
 		}
-		s.tc.Result.Counters.RowsIn += rec.NumRows()
+		if !s.n.Again {
+			s.tc.Result.Counters.RowsIn += rec.NumRows()
+		}
 		s.returned += rec.NumRows()
 		if rec.NumRows() == 0 {
 			rec.Release()

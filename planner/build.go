@@ -47,6 +47,8 @@ type Options struct {
 	WholeRows bool
 	// Restate is how long past its end a result is corrected by late rows; 0 is not at all.
 	Restate time.Duration
+	// SetsAside tells whether rows of a table that cannot be read are set aside, nil: of none.
+	SetsAside func(*logical.Table) bool
 	// CountRows is count(*), for results that come out by the number of their rows.
 	CountRows *expr.AggCall
 }
@@ -105,12 +107,16 @@ func buildWith(outputs []Output, opts Options, waits []wait) (*Query, int, error
 		b.stats = stats.New(opts.Stats)
 		c.Stats = b.stats
 	}
-	for i, out := range outputs {
-		n, err := rules.Optimize(c, out.Node)
+	outputs = slices.Clone(outputs)
+	for i := range outputs {
+		n, err := rules.Optimize(c, outputs[i].Node)
 		if err != nil {
 			return nil, i, err
 		}
-		out.Node = n
+		outputs[i].Node = n
+	}
+	b.widen(outputs)
+	for i, out := range outputs {
 		b.waiting(&out, waits[i])
 		b.query.Outputs = append(b.query.Outputs, out)
 		if err := b.output(out, waits[i].final); err != nil {
@@ -120,6 +126,7 @@ func buildWith(outputs []Output, opts Options, waits []wait) (*Query, int, error
 	if err := b.restate(); err != nil {
 		return nil, len(outputs) - 1, err
 	}
+	b.countOnce()
 	if !opts.Stream {
 		b.dropUnread()
 	}

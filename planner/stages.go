@@ -63,7 +63,7 @@ func (b *builder) close(f *fragment, out physical.Output) int {
 	id := len(b.plan.Stages)
 	b.plan.Stages = append(b.plan.Stages, &physical.Stage{
 		ID: id, Root: f.root, Kind: f.kind, Output: out,
-		Sources: f.sources, Inputs: f.inputs, Stateful: f.state,
+		Sources: distinctNames(f.sources), Inputs: f.inputs, Stateful: f.state,
 		Static: f.static && b.opts.Stream,
 	})
 	return id
@@ -147,13 +147,12 @@ func (b *builder) build(n logical.Node) (*fragment, error) {
 	return nil, fmt.Errorf("planner: no physical form of %T", n)
 }
 
-// scan names the source by its table and its place among the scans of that
-// table, so that the name is the same whenever the query is planned.
 func (b *builder) scan(n *logical.Scan) *fragment {
-	name := fmt.Sprintf("%s#%d", n.Table.Name, b.counts[n.Table.Name])
-	b.counts[n.Table.Name]++
-	b.plan.Sources = append(b.plan.Sources, physical.Source{Name: name, Table: n.Table.Name, Stream: n.Table.Stream && b.opts.Stream, Lookup: n.Table.Lookup && b.opts.Stream})
-	b.query.Tables[name] = n.Table
+	name, known := b.sourceOf(n.Table)
+	if !known {
+		b.plan.Sources = append(b.plan.Sources, physical.Source{Name: name, Table: n.Table.Name, Stream: n.Table.Stream && b.opts.Stream, Lookup: n.Table.Lookup && b.opts.Stream})
+		b.query.Tables[name] = n.Table
+	}
 	f := &fragment{
 		root:    &physical.Scan{Source: name, Table: n.Table.Name, Columns: n.Columns, Out: n.Schema(), Filters: n.Filters},
 		kind:    physical.Splits,
@@ -271,8 +270,9 @@ func (b *builder) watermark(n *logical.Watermark) (*fragment, error) {
 	if len(in.sources) != 1 {
 		return nil, refuse(n.String(), "a watermark stands on one source, declare it on each table")
 	}
-	b.plan.Watermarks = append(b.plan.Watermarks, physical.WatermarkDelay{Source: in.sources[0], Delay: n.Delay.Microseconds()})
-	return in.wrap(&physical.Watermark{Input: in.root, Col: n.Col, Source: in.sources[0]}), nil
+	w := &physical.Watermark{Input: in.root, Col: n.Col, Source: in.sources[0]}
+	w.Column = b.eventTimeOf(w.Source, n)
+	return in.wrap(w), nil
 }
 
 func (b *builder) window(n *logical.Window) (*fragment, error) {

@@ -26,6 +26,9 @@ type Scan struct {
 	Columns []int // positions in the source's schema, the one behind them for the kind of change; nil means all
 	Out     *arrow.Schema
 	Filters []expr.Expr // over Out; may be used to skip, need not be applied
+	// Again says that another scan of the plan reads the same source and counts its
+	// rows, and sets aside those that cannot be decoded.
+	Again bool
 }
 
 // Values is a constant table; in a Splits stage it is produced by the stage's first task.
@@ -52,6 +55,8 @@ type Watermark struct {
 	Input  Node
 	Col    int
 	Source string
+	Column string // tells the event time apart from another one of the source; "" for the first
+	Again  bool   // over a scan that reads its source again
 }
 
 // LateFilter drops the rows whose End (a window's end or an event time) is at or

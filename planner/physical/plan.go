@@ -37,6 +37,7 @@ type Source struct {
 type WatermarkDelay struct {
 	Source string
 	Delay  int64 // microseconds
+	Column string
 }
 
 // Sink is a table that the plan writes.

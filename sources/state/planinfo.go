@@ -52,6 +52,8 @@ type SourceInfo struct {
 	Stream    bool   `json:"stream"`
 	Inferred  bool   `json:"inferred,omitempty"`
 	Schema    []byte `json:"schema,omitempty"`
+	// Reads is how often the plan in hand reads the source. It is not written down.
+	Reads int `json:"-"`
 }
 
 // SinkInfo describes a sink: where the output of a batch lies.
