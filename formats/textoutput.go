@@ -27,7 +27,8 @@ type TextOutput struct {
 	under *Counter
 }
 
-const flushAt = 64 << 10
+// FlushAt is how much of Buf is worth a write.
+const FlushAt = 64 << 10
 
 // NewTextOutput starts a file on w; kind is the format's name in errors.
 func NewTextOutput(w io.Writer, c Compression, kind string) (*TextOutput, error) {
@@ -42,13 +43,14 @@ func NewTextOutput(w io.Writer, c Compression, kind string) (*TextOutput, error)
 // EndRow ends the row at the end of Buf, and writes Buf once enough waits in it.
 func (t *TextOutput) EndRow() error {
 	t.Buf = append(t.Buf, '\n')
-	if len(t.Buf) < flushAt {
+	if len(t.Buf) < FlushAt {
 		return nil
 	}
-	return t.flush()
+	return t.Flush()
 }
 
-func (t *TextOutput) flush() error {
+// Flush writes what waits.
+func (t *TextOutput) Flush() error {
 	_, err := t.out.Write(t.Buf)
 	t.Buf = t.Buf[:0]
 	if err != nil {
@@ -62,7 +64,7 @@ func (t *TextOutput) Size() int64 { return t.under.N + int64(len(t.Buf)) }
 
 // Close writes what waits and ends the compression.
 func (t *TextOutput) Close() error {
-	if err := t.flush(); err != nil {
+	if err := t.Flush(); err != nil {
 		return err
 	}
 	if err := t.out.Close(); err != nil {

@@ -1,8 +1,8 @@
 package csv
 
 import (
-	"bytes"
 	"io"
+	"strings"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/memory"
@@ -16,7 +16,9 @@ import (
 type writer struct {
 	*formats.TextOutput
 	c       config
-	special string // a field with one of these characters is quoted
+	special text.Set // a field with one of these characters is quoted
+	digits  bool     // numbers, dates and times may need quotes, too
+	field   []byte   // one that is quoted
 }
 
 func newWriter(w io.Writer, schema *arrow.Schema, fc formats.Config, _ memory.Allocator) (formats.Writer, error) {
@@ -33,13 +35,14 @@ func newWriter(w io.Writer, schema *arrow.Schema, fc formats.Config, _ memory.Al
 	if err != nil {
 		return nil, err
 	}
-	cw := &writer{TextOutput: out, c: c, special: string([]byte{c.delim, '\n', '\r', c.quote, c.escape})}
+	cw := &writer{TextOutput: out, c: c, special: text.NewSet(c.delim, '\n', '\r', c.quote, c.escape)}
+	cw.digits = quotesNumbers(c)
 	if c.header {
 		for i, f := range schema.Fields() {
 			if i > 0 {
 				cw.Buf = append(cw.Buf, c.delim)
 			}
-			cw.quote([]byte(f.Name))
+			cw.Buf = cw.quote(append(cw.Buf, f.Name...), len(cw.Buf))
 		}
 		if err := cw.EndRow(); err != nil {
 			return nil, err
@@ -48,50 +51,94 @@ func newWriter(w io.Writer, schema *arrow.Schema, fc formats.Config, _ memory.Al
 	return cw, nil
 }
 
+// quotesNumbers reports whether the text of a number, a date or a time may have to be
+// quoted.
+func quotesNumbers(c config) bool {
+	const used = "0123456789+-.:TZeEINaPnfit"
+	for _, b := range []byte{c.delim, c.quote, c.escape} {
+		if strings.IndexByte(used, b) >= 0 {
+			return true
+		}
+	}
+	return c.hasComment && strings.IndexByte(used, c.comment) >= 0 || c.null != "" && strings.Trim(c.null, used) == ""
+}
+
+// column is one column of the rows that are written.
+type column struct {
+	format text.Formatter
+	nulls  arrow.Array // nil if no value is NULL
+	plain  bool        // never quoted
+}
+
 // Write appends rows.
 func (w *writer) Write(rec arrow.RecordBatch) error {
-	cols := make([]text.Formatter, rec.NumCols())
+	cols := make([]column, rec.NumCols())
 	for i := range cols {
-		f, err := text.NewFormatter(rec.Column(i), false)
+		a := rec.Column(i)
+		f, err := text.NewFormatter(a, false)
 		if err != nil {
 			return batch.UserErrorf("column %q: %w", rec.ColumnName(i), err)
 		}
-		cols[i] = f
+		cols[i] = column{format: f, plain: !w.digits && numeric(a.DataType())}
+		if a.NullN() > 0 {
+			cols[i].nulls = a
+		}
 	}
-	var tmp []byte
+	buf := w.Buf
 	for row := range int(rec.NumRows()) {
-		for i, f := range cols {
+		for i := range cols {
 			if i > 0 {
-				w.Buf = append(w.Buf, w.c.delim)
+				buf = append(buf, w.c.delim)
 			}
-			if rec.Column(i).IsNull(row) {
-				w.Buf = append(w.Buf, w.c.null...)
+			c := &cols[i]
+			if c.nulls != nil && c.nulls.IsNull(row) {
+				buf = append(buf, w.c.null...)
 				continue
 			}
-			tmp = f(tmp[:0], row)
-			w.quote(tmp)
+			from := len(buf)
+			buf = c.format(buf, row)
+			if !c.plain {
+				buf = w.quote(buf, from)
+			}
 		}
-		if err := w.EndRow(); err != nil {
-			return err
+		if buf = append(buf, '\n'); len(buf) >= formats.FlushAt {
+			w.Buf = buf
+			if err := w.Flush(); err != nil {
+				return err
+			}
+			buf = w.Buf
 		}
 	}
+	w.Buf = buf
 	return nil
 }
 
-// quote appends a field, quoted where it would not read back as it is: also
-// where it looks like NULL, a comment, or has blanks at its ends.
-func (w *writer) quote(v []byte) {
-	plain := len(v) > 0 && string(v) != w.c.null && !bytes.ContainsAny(v, w.special) && v[0] != ' ' && v[len(v)-1] != ' ' && (!w.c.hasComment || v[0] != w.c.comment)
+// numeric says of a type that its texts have no other characters than quotesNumbers
+// knows.
+func numeric(dt arrow.DataType) bool {
+	switch dt.ID() {
+	case arrow.INT8, arrow.INT16, arrow.INT32, arrow.INT64, arrow.FLOAT32, arrow.FLOAT64, arrow.DECIMAL128, arrow.DATE32, arrow.TIMESTAMP:
+		return true
+	}
+	return false
+}
+
+// quote ends a field, which lies in buf from a place on: it is quoted where it would
+// not read back as it is, also where it looks like NULL, a comment, or has blanks at
+// its ends.
+func (w *writer) quote(buf []byte, from int) []byte {
+	v := buf[from:]
+	plain := len(v) > 0 && string(v) != w.c.null && !w.special.In(v) && v[0] != ' ' && v[len(v)-1] != ' ' && (!w.c.hasComment || v[0] != w.c.comment)
 	if plain || !w.c.hasQuote {
-		w.Buf = append(w.Buf, v...)
-		return
+		return buf
 	}
-	w.Buf = append(w.Buf, w.c.quote)
-	for _, b := range v {
+	w.field = append(w.field[:0], v...)
+	buf = append(buf[:from], w.c.quote)
+	for _, b := range w.field {
 		if b == w.c.quote || b == w.c.escape {
-			w.Buf = append(w.Buf, w.c.escape)
+			buf = append(buf, w.c.escape)
 		}
-		w.Buf = append(w.Buf, b)
+		buf = append(buf, b)
 	}
-	w.Buf = append(w.Buf, w.c.quote)
+	return append(buf, w.c.quote)
 }

@@ -53,3 +53,35 @@ func FindStringEnd(s []byte, i int) int {
 	}
 	return i
 }
+
+// Set looks for any of up to five bytes.
+type Set struct {
+	words [5]uint64
+	byte  [256]bool
+}
+
+// NewSet makes a set; the bytes may be equal.
+func NewSet(a, b, c, d, e byte) Set {
+	var s Set
+	for i, v := range [...]byte{a, b, c, d, e} {
+		s.words[i], s.byte[v] = uint64(v)*ones, true
+	}
+	return s
+}
+
+// In reports whether v has a byte of the set.
+func (s *Set) In(v []byte) bool {
+	a, b, c, d, e := s.words[0], s.words[1], s.words[2], s.words[3], s.words[4]
+	for ; len(v) >= 8; v = v[8:] {
+		w := binary.LittleEndian.Uint64(v)
+		if zeros(w^a)|zeros(w^b)|zeros(w^c)|zeros(w^d)|zeros(w^e) != 0 {
+			return true
+		}
+	}
+	for _, x := range v {
+		if s.byte[x] {
+			return true
+		}
+	}
+	return false
+}

@@ -30,3 +30,25 @@ func TestFind(t *testing.T) {
 		}
 	}
 }
+
+func TestSet(t *testing.T) {
+	r := rand.New(rand.NewPCG(2, 9))
+	for range 200000 {
+		var set [5]byte
+		for i := range set {
+			set[i] = byte(r.IntN(256))
+		}
+		b := make([]byte, r.IntN(40))
+		for i := range b {
+			b[i] = byte(r.IntN(256))
+		}
+		s := NewSet(set[0], set[1], set[2], set[3], set[4])
+		want := false
+		for _, c := range b {
+			want = want || bytes.IndexByte(set[:], c) >= 0
+		}
+		if s.In(b) != want {
+			t.Fatalf("%q in %q: %v, want %v", set, b, !want, want)
+		}
+	}
+}

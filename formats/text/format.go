@@ -10,21 +10,18 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/array"
 )
 
-// Formatter appends the text of a value that is not null.
+// Formatter appends the text of a value that is not null. It is for one goroutine.
 type Formatter func(dst []byte, row int) []byte
 
 // AppendTimestamp writes ISO 8601 with the digits of a second that are needed.
 func AppendTimestamp(dst []byte, micros int64, utc bool) []byte {
-	t := time.UnixMicro(micros).UTC()
-	if utc {
-		return t.AppendFormat(dst, "2006-01-02T15:04:05.999999Z")
-	}
-	return t.AppendFormat(dst, "2006-01-02T15:04:05.999999")
+	var d days
+	return d.timestamp(dst, micros, utc)
 }
 
 // AppendDate writes yyyy-MM-dd.
 func AppendDate(dst []byte, days int32) []byte {
-	return time.Unix(int64(days)*86400, 0).UTC().AppendFormat(dst, "2006-01-02")
+	return time.Unix(int64(days)*86400, 0).UTC().AppendFormat(dst, time.DateOnly)
 }
 
 // NewFormatter returns what writes the values of a column, dictionaries by their values.
@@ -40,29 +37,31 @@ func NewFormatter(a arrow.Array, binary64 bool) (Formatter, error) {
 	case *array.Boolean:
 		return func(dst []byte, i int) []byte { return strconv.AppendBool(dst, a.Value(i)) }, nil
 	case *array.Int8:
-		return func(dst []byte, i int) []byte { return strconv.AppendInt(dst, int64(a.Value(i)), 10) }, nil
+		return func(dst []byte, i int) []byte { return appendInt(dst, int64(a.Value(i))) }, nil
 	case *array.Int16:
-		return func(dst []byte, i int) []byte { return strconv.AppendInt(dst, int64(a.Value(i)), 10) }, nil
+		return func(dst []byte, i int) []byte { return appendInt(dst, int64(a.Value(i))) }, nil
 	case *array.Int32:
-		return func(dst []byte, i int) []byte { return strconv.AppendInt(dst, int64(a.Value(i)), 10) }, nil
+		return func(dst []byte, i int) []byte { return appendInt(dst, int64(a.Value(i))) }, nil
 	case *array.Int64:
-		return func(dst []byte, i int) []byte { return strconv.AppendInt(dst, a.Value(i), 10) }, nil
+		return func(dst []byte, i int) []byte { return appendInt(dst, a.Value(i)) }, nil
 	case *array.Float32:
 		return func(dst []byte, i int) []byte { return strconv.AppendFloat(dst, float64(a.Value(i)), 'g', -1, 32) }, nil
 	case *array.Float64:
 		return func(dst []byte, i int) []byte { return strconv.AppendFloat(dst, a.Value(i), 'g', -1, 64) }, nil
 	case *array.Date32:
-		return func(dst []byte, i int) []byte { return AppendDate(dst, int32(a.Value(i))) }, nil
+		var d days
+		return func(dst []byte, i int) []byte { return d.append(dst, int64(a.Value(i))) }, nil
 	case *array.Timestamp:
 		utc := a.DataType().(*arrow.TimestampType).TimeZone != ""
-		return func(dst []byte, i int) []byte { return AppendTimestamp(dst, int64(a.Value(i)), utc) }, nil
+		var d days
+		return func(dst []byte, i int) []byte { return d.timestamp(dst, int64(a.Value(i)), utc) }, nil
 	case *array.Decimal128:
 		scale := a.DataType().(*arrow.Decimal128Type).Scale
 		return func(dst []byte, i int) []byte { return append(dst, a.Value(i).ToString(scale)...) }, nil
 	case *array.Duration:
-		return func(dst []byte, i int) []byte { return strconv.AppendInt(dst, int64(a.Value(i)), 10) }, nil
+		return func(dst []byte, i int) []byte { return appendInt(dst, int64(a.Value(i))) }, nil
 	case *array.MonthInterval:
-		return func(dst []byte, i int) []byte { return strconv.AppendInt(dst, int64(a.Value(i)), 10) }, nil
+		return func(dst []byte, i int) []byte { return appendInt(dst, int64(a.Value(i))) }, nil
 	case *array.Null:
 		return func(dst []byte, _ int) []byte { return dst }, nil
 	case *array.Dictionary:

@@ -97,7 +97,7 @@ func (w *writer) insertsOnly(rec arrow.RecordBatch) error {
 
 // divide puts the rows of each partition into its file, in their order.
 func (w *writer) divide(ctx context.Context, rec arrow.RecordBatch) error {
-	dirOf, err := w.t.partitionOf(rec)
+	of, err := w.t.directories(rec)
 	if err != nil {
 		return err
 	}
@@ -107,7 +107,11 @@ func (w *writer) divide(ctx context.Context, rec arrow.RecordBatch) error {
 	var tmp []byte
 	last := -1
 	for i := range int(rec.NumRows()) {
-		tmp = dirOf(tmp[:0], i)
+		if of.asBefore(i) {
+			rows[last] = append(rows[last], int64(i))
+			continue
+		}
+		tmp = of.append(tmp[:0], i)
 		if last < 0 || dirs[last] != string(tmp) {
 			g, ok := groups[string(tmp)]
 			if !ok {

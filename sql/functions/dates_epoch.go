@@ -131,14 +131,8 @@ func (c *patternCache) get(p string) (*timePattern, error) {
 func formatWith(toMicros func(int64) int64) expr.Kernel {
 	return vec.Str2(func(kc *expr.KernelContext) (vec.S2[int64, string], error) {
 		z, err := civil.Load(kc.Zone)
-		var c patternCache
-		return func(dst []byte, v int64, p string) ([]byte, error) {
-			f, err := c.get(p)
-			if err != nil {
-				return nil, err
-			}
-			return f.append(dst, toMicros(v), z), nil
-		}, err
+		s := &stamper{zone: z}
+		return func(dst []byte, v int64, p string) ([]byte, error) { return s.append(dst, toMicros(v), p) }, err
 	})
 }
 

@@ -18,6 +18,9 @@ var (
 type timePattern struct {
 	text  string
 	parts []patternPart
+	// unit is the span of wall clock within which all texts are the same, a day at
+	// most; 1 where the zone is written, too.
+	unit int64
 }
 
 // patternPart is a run of one letter, or literal text (letter 0). What stands
@@ -75,10 +78,60 @@ func compilePattern(p string) (*timePattern, error) {
 	if len(open) > 0 {
 		return nil, batch.UserErrorf("[INVALID_DATETIME_PATTERN] '%s' does not close a part that it opens", p)
 	}
+	f.unit = civil.Day
+	for _, part := range f.parts {
+		f.unit = min(f.unit, part.unit())
+	}
 	return f, nil
 }
 
+// unit is the span of wall clock within which a part has one text.
+func (p patternPart) unit() int64 {
+	switch p.letter {
+	case 'S', 'z', 'V', 'Z', 'X', 'x':
+		return 1
+	case 's':
+		return civil.Second
+	case 'm':
+		return civil.Minute
+	case 'H', 'h', 'K', 'k', 'a':
+		return civil.Hour
+	}
+	return civil.Day
+}
+
+// stamper writes instants in one zone and keeps the last text: neighbours in a
+// column are mostly of one day or one minute.
+type stamper struct {
+	patterns patternCache
+	zone     *civil.Zone
+	of       *timePattern // what last was written with
+	from     int64        // the span of wall clock that last stands for
+	last     []byte
+}
+
+func (s *stamper) append(dst []byte, us int64, pattern string) ([]byte, error) {
+	f, err := s.patterns.get(pattern)
+	if err != nil {
+		return nil, err
+	}
+	local := s.zone.Local(us)
+	if s.of == f && uint64(local-s.from) < uint64(f.unit) {
+		return append(dst, s.last...), nil
+	}
+	at := len(dst)
+	dst = f.append(dst, us, s.zone)
+	s.of, s.from, s.last = f, civil.FloorDiv(local, f.unit)*f.unit, append(s.last[:0], dst[at:]...)
+	return dst, nil
+}
+
 func padded(dst []byte, v int64, width int) []byte {
+	switch {
+	case width == 2 && v >= 0 && v < 100:
+		return append(dst, '0'+byte(v/10), '0'+byte(v%10))
+	case width == 4 && v >= 0 && v < 10_000:
+		return append(dst, '0'+byte(v/1000), '0'+byte(v/100%10), '0'+byte(v/10%10), '0'+byte(v%10))
+	}
 	var tmp [20]byte
 	s := strconv.AppendInt(tmp[:0], v, 10)
 	for k := len(s); k < width; k++ {
