@@ -314,8 +314,8 @@ func (l *Log) Close() error {
 
 // fillBallast keeps some space back. Failing to is no reason not to start.
 func (l *Log) fillBallast() {
-	if l.opt.BallastBytes < 0 {
-		return
+	if l.opt.BallastBytes < 0 || l.fs == vfsx.Default && vfsx.Mounted(l.opt.Dir) {
+		return // it is not this disk that would become full
 	}
 	path := l.fs.PathJoin(l.opt.Dir, ballastFile)
 	if info, err := l.fs.Stat(path); err == nil && info.Size() >= l.opt.BallastBytes {

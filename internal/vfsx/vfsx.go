@@ -20,8 +20,11 @@ type CrashCloneCfg = vfs.CrashCloneCfg
 // Unspecified is the category, for accounting, of every write of Sluice's own.
 const Unspecified = vfs.WriteCategoryUnspecified
 
-// Default is the file system of the machine.
-var Default = vfs.Default
+// Machine is the file system of the machine.
+var Machine = vfs.Default
+
+// Default is the file system of the machine, with what is mounted in it.
+var Default FS = table
 
 // NewMem returns an empty file system in memory.
 func NewMem() *MemFS { return vfs.NewMem() }

@@ -25,8 +25,9 @@ type Dir struct {
 	fs   vfsx.FS
 	path string
 
-	remote   Storage    // nil without one
-	fetching sync.Mutex // one file at a time comes from there
+	remote Storage // nil without one
+	fetch  fetcher // of files that are there and not here
+	counts counters
 
 	mu struct {
 		sync.Mutex
@@ -290,10 +291,16 @@ func (d *Dir) collectRemote(ctx context.Context, needless func(name string) bool
 	if err != nil {
 		return fmt.Errorf("list state checkpoints in %s: %w", d.remote, err)
 	}
+	names = slices.DeleteFunc(names, func(name string) bool { return !needless(name) })
+	if len(names) == 0 {
+		return nil
+	}
+	// After the list: what another process has put before it took over is in no list
+	// of ours, and what we see is not among what it has put.
+	if err := d.remote.Owned(ctx); err != nil {
+		return fmt.Errorf("delete old state checkpoints from %s: %w", d.remote, err)
+	}
 	for _, name := range names {
-		if !needless(name) {
-			continue
-		}
 		if err := d.remote.Delete(ctx, name); err != nil {
 			return fmt.Errorf("delete an old state checkpoint from %s: %w", d.remote, err)
 		}

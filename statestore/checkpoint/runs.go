@@ -180,10 +180,17 @@ func (d *Dir) Remove(parts []statestore.Part) {
 }
 
 // OpenRun opens a file of a run. Its blocks are read and checked when they are
-// wanted; that it is the file that the part names is checked at once.
+// wanted; that it is the file that the part names is checked at once. One that is
+// not in the folder is read from the storage until the folder has it.
 func (d *Dir) OpenRun(ctx context.Context, part statestore.Part, cache *run.Cache) (*run.File, error) {
 	path := d.fs.PathJoin(d.path, part.Name)
-	src, err := d.open(ctx, part)
+	var src run.Bytes
+	local, err := d.openLocal(part)
+	if src = local; d.remote != nil && errors.Is(err, os.ErrNotExist) {
+		src, err = d.openRemote(part), nil
+	} else if err == nil {
+		d.counts.local.Add(1)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", path, err)
 	}
@@ -212,7 +219,7 @@ func (d *Dir) open(ctx context.Context, part statestore.Part) (*fileBytes, error
 	if d.remote == nil || !errors.Is(err, os.ErrNotExist) {
 		return f, err
 	}
-	if err := d.fetch(ctx, part); err != nil {
+	if err := d.get(ctx, part); err != nil {
 		return nil, err
 	}
 	return d.openLocal(part)

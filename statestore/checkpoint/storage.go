@@ -5,9 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-
-	"github.com/cespare/xxhash/v2"
 
 	"github.com/sluice-stream/sluice/internal/vfsx"
 	"github.com/sluice-stream/sluice/statestore"
@@ -25,6 +22,9 @@ type Storage interface {
 	List(ctx context.Context) ([]string, error)
 	// Delete removes a file; one that is not there is no error.
 	Delete(ctx context.Context, name string) error
+	// Owned returns batch.ErrFenced if files may not be deleted any more, since
+	// another process has taken the checkpoint over. It is asked between List and Delete.
+	Owned(ctx context.Context) error
 	// String names the place, without secrets.
 	fmt.Stringer
 }
@@ -58,46 +58,6 @@ func (d *Dir) Publish(ctx context.Context, part statestore.Part) error {
 	}
 	if err != nil {
 		return fmt.Errorf("publish %s in %s: %w", part.Name, d.remote, err)
-	}
-	return nil
-}
-
-// fetchStep is how much of a file is read from a storage at once.
-const fetchStep = 8 << 20
-
-// fetch copies a file from the storage into the folder.
-func (d *Dir) fetch(ctx context.Context, part statestore.Part) error {
-	d.fetching.Lock()
-	defer d.fetching.Unlock()
-	path := d.fs.PathJoin(d.path, part.Name)
-	if info, err := d.fs.Stat(path); err == nil && info.Size() == part.Bytes {
-		return nil // another one was faster
-	}
-	d.write(part.Name, true)
-	defer d.write(part.Name, false)
-	err := vfsx.ReplaceFile(d.fs, path, func(w io.Writer) error {
-		sum := xxhash.New()
-		buf := make([]byte, min(part.Bytes, fetchStep))
-		for at := int64(0); at < part.Bytes; at += int64(len(buf)) {
-			buf = buf[:min(int64(len(buf)), part.Bytes-at)]
-			if err := d.remote.ReadAt(ctx, part.Name, buf, at); err != nil {
-				return err
-			}
-			_, _ = sum.Write(buf) // a hash never fails to write
-			if _, err := w.Write(buf); err != nil {
-				return err
-			}
-		}
-		if sum.Sum64() != part.Sum {
-			return fmt.Errorf("%w: the file's sum is %016x instead of %016x", ErrDamaged, sum.Sum64(), part.Sum)
-		}
-		return nil
-	})
-	if errors.Is(err, os.ErrNotExist) {
-		err = fmt.Errorf("%w: the file is missing: %w", ErrDamaged, err)
-	}
-	if err != nil {
-		return fmt.Errorf("fetch %s from %s: %w", part.Name, d.remote, err)
 	}
 	return nil
 }

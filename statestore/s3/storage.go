@@ -28,7 +28,7 @@ type Options struct {
 
 	// AccessKey and SecretKey; empty: those of the environment (AWS_ACCESS_KEY_ID,
 	// AWS_SECRET_ACCESS_KEY).
-	AccessKey, SecretKey string
+	AccessKey, SecretKey, SessionToken string
 
 	// Transport carries the requests; nil for one of its own.
 	Transport http.RoundTripper
@@ -56,7 +56,7 @@ var _ checkpoint.Storage = (*Storage)(nil)
 func Open(ctx context.Context, opt Options) (*Storage, error) {
 	creds := credentials.NewEnvAWS()
 	if opt.AccessKey != "" {
-		creds = credentials.NewStaticV4(opt.AccessKey, opt.SecretKey, "")
+		creds = credentials.NewStaticV4(opt.AccessKey, opt.SecretKey, opt.SessionToken)
 	}
 	c, err := minio.New(opt.Endpoint, &minio.Options{Creds: creds, Secure: opt.Secure, Region: opt.Region, Transport: opt.Transport, MaxRetries: triesMax})
 	if err != nil {
@@ -197,4 +197,29 @@ func (s *Storage) Delete(ctx context.Context, name string) error {
 		return nil
 	}
 	return err
+}
+
+// Owned implements checkpoint.Storage: whose the files are is decided elsewhere.
+func (s *Storage) Owned(context.Context) error { return nil }
+
+// Get returns an object of at most limit bytes.
+func (s *Storage) Get(ctx context.Context, name string, limit int64) ([]byte, error) {
+	o, err := s.c.GetObject(ctx, s.opt.Bucket, s.opt.Prefix+name, minio.GetObjectOptions{})
+	if err != nil {
+		return nil, missing(err)
+	}
+	b, err := io.ReadAll(io.LimitReader(o, limit+1))
+	if e := o.Close(); err == nil {
+		err = e
+	}
+	if err == nil && int64(len(b)) > limit {
+		err = fmt.Errorf("it has more than %d bytes", limit)
+	}
+	return b, missing(err)
+}
+
+// Size returns an object's size.
+func (s *Storage) Size(ctx context.Context, name string) (int64, error) {
+	info, err := s.c.StatObject(ctx, s.opt.Bucket, s.opt.Prefix+name, minio.StatObjectOptions{})
+	return info.Size, missing(err)
 }

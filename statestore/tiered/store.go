@@ -236,6 +236,9 @@ func (s *Store) Begin(_ context.Context, name batch.Shard, id batch.ID) (statest
 	if err != nil {
 		return nil, err
 	}
+	if s.dir != nil && s.pool.late() {
+		s.makeRoom(sh)
+	}
 	sh.mu.Lock()
 	v, err := sh.getLocked(id)
 	if err != nil {
@@ -495,6 +498,9 @@ func (s *Store) Close() error {
 	s.pool.leave(s)
 	s.cancel()
 	s.wg.Wait()
+	if s.dir != nil {
+		s.dir.Close()
+	}
 	shards := s.shards()
 	s.mu.Lock()
 	s.mu.closed = true
