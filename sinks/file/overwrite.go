@@ -8,6 +8,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/sluice-stream/sluice/batch"
 	"github.com/sluice-stream/sluice/formats/manifest"
@@ -19,13 +20,17 @@ const (
 	maxOverwrites = 1000
 	// maxReveals is how often the steps of one overwrite are gone through when others go through them too.
 	maxReveals = 100
+	// retiredFor is how long replaced files are kept for readers that have listed them,
+	// retiredMax of how many overwrites. The newest overwrite's are kept anyhow.
+	retiredFor = time.Minute
+	retiredMax = 32
 )
 
 // overwriteLocked replaces what the directory holds by the files of a statement.
 // Its manifest is the one step: it names the files that are gone, and all
 // overwrites of a directory count on in one sequence where each number is taken
 // once, so that one sees what the other has written. Replaced files are kept
-// until the next overwrite, for readers that have listed them.
+// until the next overwrite and for a while, for readers that have listed them.
 func (s *Sink) overwriteLocked(ctx context.Context, m manifest.Manifest) error {
 	t := s.t
 	if s.mu.revealed != "" {
@@ -234,16 +239,34 @@ func (t *target) tryRevealOverwrite(m manifest.Manifest) error {
 	if err := t.reveal(m); err != nil {
 		return err
 	}
-	// Readers that listed the files of the overwrite before the last are long through.
+	return t.dropRetired(root, mine)
+}
+
+// dropRetired removes the files that overwrites before the newest one have replaced,
+// but for those that a reader may still be about to open: where tables are overwritten
+// many times a second, a reader has no chance else.
+func (t *target) dropRetired(root, newest string) error {
 	old, err := t.fs.List(root)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return outside(err)
 	}
-	for _, n := range old {
-		if n < mine {
-			if err := t.fs.RemoveAll(t.fs.PathJoin(root, n)); err != nil {
-				return outside(fmt.Errorf("remove retired files of %q: %w", t.dir, err))
-			}
+	slices.Sort(old)
+	for i, n := range old {
+		if n >= newest {
+			break
+		}
+		at := t.fs.PathJoin(root, n)
+		info, err := t.fs.Stat(at)
+		switch {
+		case errors.Is(err, os.ErrNotExist):
+			continue // by another statement
+		case err != nil:
+			return outside(err)
+		case len(old)-i <= retiredMax && time.Since(info.ModTime()) < retiredFor:
+			continue
+		}
+		if err := t.fs.RemoveAll(at); err != nil {
+			return outside(fmt.Errorf("remove retired files of %q: %w", t.dir, err))
 		}
 	}
 	return nil

@@ -188,7 +188,7 @@ func TestOverwritesAtOnce(t *testing.T) {
 	errs := make([]error, 105) // so many that manifests are folded too
 	for i := range errs {
 		f := open(t, mem, overwriteSpec(i, "table"), 1)
-		parts, err := f.prepare(0, 0, i*100, i*100+3, 2)
+		parts, err := f.prepare(0, 0, 1000+10*i, 1003+10*i, 2)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -199,8 +199,25 @@ func TestOverwritesAtOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := seen(t, mem)
-	if len(got) != 3 || got[0][:1] != got[2][:1] {
+	if len(got) != 3 || got[0][:3] != got[2][:3] {
 		t.Errorf("got %v", got)
+	}
+}
+
+// TestReplacedFilesAreKeptForReaders that have listed them, however fast the overwrites
+// come, and not for more of them than a bound.
+func TestReplacedFilesAreKeptForReaders(t *testing.T) {
+	t.Chdir(t.TempDir()) // files in memory have no time at which they were changed
+	disk := vfsx.Default
+	root := disk.PathJoin("out", manifest.Root, manifest.Overwriting, manifest.Retired)
+	for n := range retiredMax + 4 {
+		if err := statement(t, disk, n+1, "table", 10*n, 10*n+1); err != nil {
+			t.Fatal(err)
+		}
+		held, err := disk.List(root)
+		if n > 0 && (err != nil || len(held) != min(n, retiredMax)) {
+			t.Fatalf("after %d overwrites the files of %d are kept: %v", n+1, len(held), err)
+		}
 	}
 }
 

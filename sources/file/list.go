@@ -339,11 +339,14 @@ func openMoved(path string) (*os.File, error) {
 	for dir := filepath.Dir(path); ; dir, rel = filepath.Dir(dir), filepath.Join(filepath.Base(dir), rel) {
 		if held, herr := manifest.Committed(vfsx.Default, dir); herr == nil && held != nil {
 			name := filepath.ToSlash(rel)
+			// In the order in which a file moves on: it cannot be behind where it was looked for.
 			if staged := held.Files[name].Staged; staged != "" {
 				if f, serr := os.Open(filepath.Join(dir, filepath.FromSlash(held.Staging[name]), staged)); serr == nil {
 					return f, nil
 				}
-				return os.Open(path) // the commit came through meanwhile
+			}
+			if f, err = os.Open(path); !errors.Is(err, fs.ErrNotExist) {
+				return f, err
 			}
 			found, _ := filepath.Glob(filepath.Join(dir, manifest.Root, manifest.Overwriting, manifest.Retired, "*", globEscape(rel)+manifest.RetiredSuffix))
 			if len(found) > 0 {
