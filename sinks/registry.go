@@ -46,6 +46,11 @@ type Connector struct {
 	// Reveal, and committed again, to be revealed. Commit of a handle from before
 	// the crash is an error.
 	Volatile bool
+	// Transactional says of a table that its target stores (query, batch, digest) in
+	// one transaction with a batch's rows: Holds tells it after any restart, and the
+	// last committed batch is run again only if the target does not hold it. It
+	// takes the place of Volatile. Nil is no.
+	Transactional func(spec Spec) bool
 	// Check refuses, when a query is planned, what New would refuse of the table and
 	// the mode. Nil refuses nothing.
 	Check func(spec Spec) error

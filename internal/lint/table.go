@@ -22,7 +22,7 @@ const arrowTypes = "github.com/apache/arrow-go/v18/arrow"
 
 // helpers are the leaves below internal that code at the edge may use.
 var helpers = []string{
-	"internal/clock", "internal/vfsx", "internal/memory", "internal/options", "internal/render",
+	"internal/clock", "internal/vfsx", "internal/memory", "internal/options", "internal/render", "internal/kafkaclient",
 }
 
 // roots are the seams: interfaces and vocabulary, no implementation.
@@ -102,6 +102,10 @@ var table = []rule{
 	{
 		pkgs: []string{"internal/slt/..."}, own: []string{"internal/slt"}, ext: []string{"*"},
 		why: "the runner of logic tests knows engines by their interface",
+	},
+	{
+		pkgs: []string{"internal/kafkaclient"}, own: []string{"batch", "internal/options"}, ext: []string{"*"},
+		why: "the Kafka client's options are options as any",
 	},
 	{
 		pkgs: []string{"internal/..."}, own: []string{"batch", "internal/clock"}, ext: []string{"*"},
