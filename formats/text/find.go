@@ -58,6 +58,9 @@ func FindStringEnd(s []byte, i int) int {
 type Set struct {
 	words [5]uint64
 	byte  [256]bool
+	// above is one more than the largest, eight times, or 0 where that is above 128:
+	// most texts have no byte that is smaller.
+	above uint64
 }
 
 // NewSet makes a set; the bytes may be equal.
@@ -66,11 +69,26 @@ func NewSet(a, b, c, d, e byte) Set {
 	for i, v := range [...]byte{a, b, c, d, e} {
 		s.words[i], s.byte[v] = uint64(v)*ones, true
 	}
+	if most := max(a, b, c, d, e); most < 128 {
+		s.above = (uint64(most) + 1) * ones
+	}
 	return s
 }
 
 // In reports whether v has a byte of the set.
 func (s *Set) In(v []byte) bool {
+	if s.above != 0 {
+		above := s.above
+		for ; len(v) >= 8; v = v[8:] {
+			if w := binary.LittleEndian.Uint64(v); (w-above)&^w&tops != 0 {
+				break
+			}
+		}
+	}
+	return s.exactly(v)
+}
+
+func (s *Set) exactly(v []byte) bool {
 	a, b, c, d, e := s.words[0], s.words[1], s.words[2], s.words[3], s.words[4]
 	for ; len(v) >= 8; v = v[8:] {
 		w := binary.LittleEndian.Uint64(v)

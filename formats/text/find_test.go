@@ -36,11 +36,11 @@ func TestSet(t *testing.T) {
 	for range 200000 {
 		var set [5]byte
 		for i := range set {
-			set[i] = byte(r.IntN(256))
+			set[i] = byte(r.IntN([]int{30, 128, 256}[r.IntN(3)]))
 		}
 		b := make([]byte, r.IntN(40))
 		for i := range b {
-			b[i] = byte(r.IntN(256))
+			b[i] = byte(20 + r.IntN(236))
 		}
 		s := NewSet(set[0], set[1], set[2], set[3], set[4])
 		want := false

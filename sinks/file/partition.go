@@ -1,6 +1,7 @@
 package file
 
 import (
+	"bytes"
 	"fmt"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -34,6 +35,27 @@ func (t *target) directories(rec arrow.RecordBatch) (*directories, error) {
 		d.texts[i], _ = rec.Column(c).(*array.String)
 	}
 	return d, nil
+}
+
+// same reports whether all rows have the directory of the first. It may say no where
+// that is so.
+func (d *directories) same(rows int) bool {
+	for _, s := range d.texts {
+		if s == nil || s.NullN() > 0 {
+			return false
+		}
+		off := s.ValueOffsets()
+		size := int(off[1] - off[0])
+		for i := range rows {
+			if int(off[i+1]-off[i]) != size {
+				return false
+			}
+		}
+		if b := s.ValueBytes(); size > 0 && !bytes.Equal(b[size:], b[:len(b)-size]) {
+			return false
+		}
+	}
+	return true
 }
 
 // append writes the directory of a row behind dst.

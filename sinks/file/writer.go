@@ -101,6 +101,9 @@ func (w *writer) divide(ctx context.Context, rec arrow.RecordBatch) error {
 	if err != nil {
 		return err
 	}
+	if of.same(int(rec.NumRows())) {
+		return w.put(string(of.append(nil, 0)), rec)
+	}
 	groups := map[string]int{}
 	var dirs []string
 	var rows [][]int64

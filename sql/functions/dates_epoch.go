@@ -129,11 +129,17 @@ func (c *patternCache) get(p string) (*timePattern, error) {
 
 // formatWith writes what toMicros makes an instant of.
 func formatWith(toMicros func(int64) int64) expr.Kernel {
-	return vec.Str2(func(kc *expr.KernelContext) (vec.S2[int64, string], error) {
+	each := vec.Str2(func(kc *expr.KernelContext) (vec.S2[int64, string], error) {
 		z, err := civil.Load(kc.Zone)
 		s := &stamper{zone: z}
 		return func(dst []byte, v int64, p string) ([]byte, error) { return s.append(dst, toMicros(v), p) }, err
 	})
+	return func(kc *expr.KernelContext, args []expr.Vec, n int) (arrow.Array, error) {
+		if out, err := sameStamp(kc, args, n, toMicros); out != nil || err != nil {
+			return out, err
+		}
+		return each(kc, args, n)
+	}
 }
 
 // parseWith reads texts as instants, of which from makes the result.

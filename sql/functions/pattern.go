@@ -4,8 +4,12 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/apache/arrow-go/v18/arrow"
+
 	"github.com/sluice-stream/sluice/batch"
+	"github.com/sluice-stream/sluice/planner/expr"
 	"github.com/sluice-stream/sluice/planner/expr/civil"
+	"github.com/sluice-stream/sluice/planner/expr/vec"
 )
 
 var (
@@ -123,6 +127,32 @@ func (s *stamper) append(dst []byte, us int64, pattern string) ([]byte, error) {
 	dst = f.append(dst, us, s.zone)
 	s.of, s.from, s.last = f, civil.FloorDiv(local, f.unit)*f.unit, append(s.last[:0], dst[at:]...)
 	return dst, nil
+}
+
+// sameStamp writes a column whose rows are all within one span of a constant
+// pattern's, as batches of a stream mostly are. It returns nil for others.
+func sameStamp(kc *expr.KernelContext, args []expr.Vec, n int, toMicros func(int64) int64) (arrow.Array, error) {
+	if n < 2 || args[0].Const || !args[1].Const || args[0].Arr.NullN() > 0 || args[1].Arr.NullN() > 0 {
+		return nil, nil
+	}
+	z, err := civil.Load(kc.Zone)
+	if err != nil {
+		return nil, err
+	}
+	pattern := vec.Load[string](args[1])
+	defer pattern.Release()
+	s := stamper{zone: z}
+	values := vec.Values[int64](args[0].Arr)
+	text, err := s.append(nil, toMicros(values[0]), pattern.At(0))
+	if err != nil {
+		return nil, err
+	}
+	for _, v := range values {
+		if uint64(z.Local(toMicros(v))-s.from) >= uint64(s.of.unit) {
+			return nil, nil
+		}
+	}
+	return vec.Repeat(kc.Alloc, kc.Result, text, n)
 }
 
 func padded(dst []byte, v int64, width int) []byte {

@@ -140,6 +140,24 @@ func (o *StrOut) Array(dt arrow.DataType, m *Mask) (arrow.Array, error) {
 	return m.Array(dt, offB, data), nil
 }
 
+// Repeat makes a STRING or BINARY column of n rows of one text.
+func Repeat(alloc memory.Allocator, dt arrow.DataType, text []byte, n int) (arrow.Array, error) {
+	if len(text)*n > math.MaxInt32 {
+		return nil, fmt.Errorf("strings of one column in one batch exceed %d bytes", math.MaxInt32)
+	}
+	offB, off := NewFixed[int32](alloc, n+1)
+	data := memory.NewResizableBuffer(alloc)
+	data.Resize(len(text) * n)
+	for i := range off {
+		off[i] = int32(i * len(text))
+	}
+	b := data.Bytes()
+	for done := copy(b, text); done < len(b); {
+		done += copy(b[done:], b[:done])
+	}
+	return NewMask(alloc, n).Array(dt, offB, data), nil
+}
+
 // Writer writes a column of Go values. Put is called once a row, in order.
 type Writer[T Value] struct {
 	buf  *memory.Buffer
