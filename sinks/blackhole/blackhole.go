@@ -13,14 +13,16 @@ import (
 	"github.com/sluice-stream/sluice/sinks/stage"
 )
 
-// Connector returns the connector. It is not volatile: there is nothing to reveal
-// again after a crash.
+// Connector returns the connector. It is volatile: another process does not know
+// which batches were thrown away, and must not be taken for a sink that lost them.
 func Connector() sinks.Connector {
 	hub := stage.NewHub(0)
 	return sinks.Connector{
-		Name:  "blackhole",
-		Doc:   "Counts rows and throws them away.",
-		Modes: []sinks.Mode{sinks.Append, sinks.Update, sinks.Complete, sinks.Changelog},
+		Name: "blackhole",
+		Doc:  "Counts rows and throws them away.",
+
+		Volatile: true,
+		Modes:    []sinks.Mode{sinks.Append, sinks.Update, sinks.Complete, sinks.Changelog},
 		New: func(_ context.Context, spec sinks.Spec) (sinks.Sink, sinks.WriterFactory, error) {
 			if err := options.Check(fmt.Sprintf("table %q", spec.Table), spec.Options, nil); err != nil {
 				return nil, nil, err

@@ -16,7 +16,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func TestConformance(t *testing.T) {
 	fresh := func(testing.TB) sinktest.Case {
 		c := Connector()
-		return sinktest.Case{Open: func(t testing.TB) (sinks.Sink, sinks.WriterFactory) {
+		return sinktest.Case{Volatile: c.Volatile, Open: func(t testing.TB) (sinks.Sink, sinks.WriterFactory) {
 			s, w, err := c.New(t.Context(), sinktest.Spec())
 			if err != nil {
 				t.Fatal(err)
