@@ -236,9 +236,6 @@ func (s *Store) Begin(_ context.Context, name batch.Shard, id batch.ID) (statest
 	if err != nil {
 		return nil, err
 	}
-	if s.dir != nil && s.pool.late() {
-		s.makeRoom(sh)
-	}
 	sh.mu.Lock()
 	v, err := sh.getLocked(id)
 	if err != nil {
