@@ -21,7 +21,7 @@ import (
 
 // patience is how long anything may take before a test gives up; a loaded
 // machine is slow, and nothing here waits for it to pass.
-const patience = 60 * time.Second
+const patience = 4 * time.Minute
 
 // Exit codes of the command.
 const (
@@ -33,7 +33,8 @@ const (
 // bin is the binary under test, built once.
 var bin string
 
-// slots bounds how many processes run at the same time.
+// slots bounds how many processes are waited for at the same time. One that a test
+// starts and talks to has none: a test with a slot would wait for another one.
 var slots = make(chan struct{}, 4)
 
 func TestMain(m *testing.M) {
@@ -74,7 +75,6 @@ type process struct {
 	out, err *watched
 	ended    chan struct{}
 	state    error
-	leave    func()
 }
 
 // watched gathers output and can be read while it grows.
@@ -103,8 +103,7 @@ func start(t *testing.T, dir string, args ...string) *process {
 
 func startCommand(t *testing.T, dir, stdin string, cmd *exec.Cmd) *process {
 	t.Helper()
-	slots <- struct{}{}
-	p := &process{t: t, cmd: cmd, out: &watched{}, err: &watched{}, ended: make(chan struct{}), leave: sync.OnceFunc(func() { <-slots })}
+	p := &process{t: t, cmd: cmd, out: &watched{}, err: &watched{}, ended: make(chan struct{})}
 	cmd.Dir = dir
 	if stdin != "" {
 		cmd.Stdin = strings.NewReader(stdin)
@@ -114,12 +113,10 @@ func startCommand(t *testing.T, dir, stdin string, cmd *exec.Cmd) *process {
 	}
 	cmd.Stderr = p.err
 	if err := cmd.Start(); err != nil {
-		p.leave()
 		t.Fatal(err)
 	}
 	go func() {
 		p.state = cmd.Wait()
-		p.leave()
 		close(p.ended)
 	}()
 	t.Cleanup(func() {
@@ -190,6 +187,8 @@ func (p *process) untilOutput(text string) {
 // sluice runs the binary to its end.
 func sluice(t *testing.T, dir string, args ...string) result {
 	t.Helper()
+	slots <- struct{}{}
+	defer func() { <-slots }()
 	return start(t, dir, args...).wait()
 }
 

@@ -43,9 +43,16 @@ func serve(t *testing.T, pipeline string) (*process, string) {
 	dir := t.TempDir()
 	write(t, dir, "p.sql", pipeline)
 	p := start(t, dir, "run", "--http", "127.0.0.1:0", "p.sql")
-	address := regexp.MustCompile(`serving (http://127\.0\.0\.1:\d+)`)
-	p.until("an address", func() bool { return address.MatchString(p.err.String()) })
-	return p, address.FindStringSubmatch(p.err.String())[1]
+	return p, "http://" + p.address()
+}
+
+var serving = regexp.MustCompile(`serving http://(127\.0\.0\.1:\d+)`)
+
+// address waits until the process says where it serves.
+func (p *process) address() string {
+	p.t.Helper()
+	p.until("an address", func() bool { return serving.MatchString(p.err.String()) })
+	return serving.FindStringSubmatch(p.err.String())[1]
 }
 
 const served = `

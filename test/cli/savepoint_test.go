@@ -2,7 +2,6 @@ package cli
 
 import (
 	"encoding/json"
-	"net"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -82,15 +81,8 @@ func TestSaveARunningQuery(t *testing.T) {
 	write(t, dir, "p.sql", strings.Replace(windowed, "TRIGGER AVAILABLE NOW", "", 1))
 	writeEvents(t, dir, 0)
 	writeEvents(t, dir, 1)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := l.Addr().String()
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
-	p := start(t, dir, "run", "--http", addr, "p.sql")
+	p := start(t, dir, "run", "--http", "127.0.0.1:0", "p.sql")
+	addr := p.address()
 	p.until("windows are out", func() bool { return len(visible(t, filepath.Join(dir, "out"))) > 0 })
 	refuses(t, dir, failed, []string{"in use.*--http HOST:PORT"}, "checkpoint", "save", "ck", "s")
 	if out := ok(t, dir, "checkpoint", "save", "--http", addr, "q", "s"); !strings.Contains(out, "savepoint s of query q") {
