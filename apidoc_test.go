@@ -97,6 +97,7 @@ func dataFrameDoc(t *testing.T) []byte {
 			}
 		}
 	}
+	b.WriteString(processDoc)
 	return b.Bytes()
 }
 

@@ -72,7 +72,8 @@ type processConfig struct {
 
 // ProcessVersion names the version of a processor's code. A query does not go on
 // from the checkpoint of another version: change it when the code means something
-// else for the state that is there.
+// else for the state that is there. For the same version a state may be added, and one
+// that Open declares no more is dropped.
 func ProcessVersion(version string) ProcessOption {
 	return func(p *processConfig) error { p.def.Version = version; return nil }
 }
@@ -107,17 +108,56 @@ func InitialState(rows *DataFrame, keys ...any) ProcessOption {
 		if err != nil {
 			return err
 		}
-		if len(es) != len(p.k.keys) {
-			return batch.UserErrorf("the initial state has %d keys, the rows have %d", len(es), len(p.k.keys))
+		es, err = keysLike(es, p.k.keys, "the initial state has")
+		p.node.Initial, p.node.InitialKeys = n, es
+		return err
+	}
+}
+
+// Connect adds a second input: its rows, by its keys, are handed to the method
+// ProcessConnected, which shares states, timers and outputs with Process. Both are
+// streams, or both are tables. Within a batch the rows that a key has of it come before
+// those of the main input; if InOrderOf is given for both, they come merged by these
+// columns. The options are InOrderOf and DropLate, of the second input. Event time has
+// passed when it has passed in both.
+func Connect(other *Keyed, opts ...ProcessOption) ProcessOption {
+	return func(p *processConfig) error {
+		if other.err != nil {
+			return other.err
 		}
-		for i, e := range es {
-			if want := p.k.keys[i].Type(); !arrow.TypeEqual(e.Type(), want) {
-				es[i] = &expr.Cast{Arg: e, DT: want}
+		if other.d.s != p.k.d.s {
+			return batch.UserErrorf("what is connected belongs to another session")
+		}
+		keys, err := keysLike(other.keys, p.k.keys, "what is connected has")
+		if err != nil {
+			return err
+		}
+		q := &processConfig{k: other, def: &logical.ProcessDef{Outputs: make([]logical.ProcessOutput, 1)}, node: &logical.Process{}}
+		for _, o := range opts {
+			if err := o(q); err != nil {
+				return err
 			}
 		}
-		p.node.Initial, p.node.InitialKeys = n, es
+		if d := q.def; d.Update || d.TTL != 0 || d.Version != "" || len(d.Outputs) > 1 || d.Outputs[0].Time != nil || q.node.Initial != nil || q.node.Other != nil {
+			return batch.UserErrorf("Connect takes the options InOrderOf and DropLate")
+		}
+		p.node.Other, p.node.OtherKeys, p.node.OtherLate, p.node.OtherOrder = other.d.node, keys, q.node.Late, q.node.Order
 		return nil
 	}
+}
+
+// keysLike gives keys the types of others.
+func keysLike(keys, others []expr.Expr, what string) ([]expr.Expr, error) {
+	if len(keys) != len(others) {
+		return nil, batch.UserErrorf("%s %d keys, the rows have %d", what, len(keys), len(others))
+	}
+	out := slices.Clone(keys)
+	for i, e := range keys {
+		if want := others[i].Type(); !arrow.TypeEqual(e.Type(), want) {
+			out[i] = &expr.Cast{Arg: e, DT: want}
+		}
+	}
+	return out, nil
 }
 
 // DefaultTTL is the TTL of the states that are declared without one.
@@ -307,6 +347,9 @@ func (k *Keyed) processor(name string, output any, opts []ProcessOption) (*logic
 		if err := o(p); err != nil {
 			return nil, nil, batch.UserErrorf("processor %q: %w", name, err)
 		}
+	}
+	if a, b := node.Order, node.OtherOrder; a != nil && b != nil && !arrow.TypeEqual(a.Type(), b.Type()) {
+		return nil, nil, batch.UserErrorf("processor %q: its inputs are in order of a %s and of a %s: cast one", name, a.Type(), b.Type())
 	}
 	if def.Update && def.Outputs[0].Time != nil {
 		return nil, nil, batch.UserErrorf("processor %q: an output with UpdateBy has no EventTime: what it takes back may have closed", name)

@@ -34,6 +34,12 @@ type InitialProcessor interface {
 	Initial(c *ProcessorContext, key Row, rows *Rows) error
 }
 
+// ConnectedProcessor is a Processor that takes the rows of the option Connect.
+type ConnectedProcessor interface {
+	Processor
+	ProcessConnected(c *ProcessorContext, key Row, rows *Rows) error
+}
+
 // ProcessorBase has the methods that a processor may not need: embed it.
 type ProcessorBase struct{}
 
@@ -68,8 +74,8 @@ type processor struct {
 	def     *logical.ProcessDef
 	ctx     *ProcessorContext
 	keys    *rowkey.Encoder
-	rows    [2]Rows
-	initial InitialProcessor // nil if it takes none
+	rows    [logical.MainRows + 1]Rows
+	take    [logical.MainRows + 1]func(c *ProcessorContext, key Row, rows *Rows) error
 	builder []array.Builder
 }
 
@@ -81,9 +87,8 @@ func (p *processor) Open(c *logical.ProcessContext) error {
 	for i, o := range p.def.Outputs {
 		p.ctx.index[o.Name] = i
 	}
-	p.initial, _ = p.user.(InitialProcessor)
-	if c.Initial != nil && p.initial == nil {
-		return batch.UserErrorf("there is an InitialState, and %T has no method Initial", p.user)
+	if err := p.methods(); err != nil {
+		return err
 	}
 	var err error
 	if p.keys, err = rowkey.NewEncoder(c.Keys); err != nil {
@@ -92,13 +97,30 @@ func (p *processor) Open(c *logical.ProcessContext) error {
 	for _, t := range c.Keys {
 		p.builder = append(p.builder, array.NewBuilder(memory.DefaultAllocator, t))
 	}
-	p.rows[0].schema(c.Input)
-	if c.Initial != nil {
-		p.rows[1].schema(c.Initial)
+	for of, schema := range c.Input {
+		if schema != nil {
+			p.rows[of].schema(schema)
+		}
 	}
 	err = p.user.Open(p.ctx)
 	p.ctx.open = false
 	return firstErr(p.ctx.err, err)
+}
+
+// methods finds what takes the rows of each input.
+func (p *processor) methods() error {
+	p.take[logical.MainRows] = p.user.Process
+	if u, ok := p.user.(InitialProcessor); ok {
+		p.take[logical.InitialRows] = u.Initial
+	} else if p.ctx.c.Input[logical.InitialRows] != nil {
+		return batch.UserErrorf("there is an InitialState, and %T has no method Initial", p.user)
+	}
+	if u, ok := p.user.(ConnectedProcessor); ok {
+		p.take[logical.OtherRows] = u.ProcessConnected
+	} else if p.ctx.c.Input[logical.OtherRows] != nil {
+		return batch.UserErrorf("there are rows of Connect, and %T has no method ProcessConnected", p.user)
+	}
+	return nil
 }
 
 // key is the key in hand as Go values.
@@ -116,18 +138,15 @@ func (p *processor) key() (Row, error) {
 }
 
 // Rows hands on the rows of a key.
-func (p *processor) Rows(rec arrow.RecordBatch, from, to int, initial bool) error {
+func (p *processor) Rows(rec arrow.RecordBatch, from, to int, of logical.ProcessInput) error {
 	key, err := p.key()
 	if err != nil {
 		return err
 	}
-	rows, f := &p.rows[0], p.user.Process
-	if initial {
-		rows, f = &p.rows[1], p.initial.Initial
-	}
+	rows := &p.rows[of]
 	rows.set(rec, from, to)
 	defer rows.done()
-	return f(p.ctx, key, rows)
+	return p.take[of](p.ctx, key, rows)
 }
 
 // Timer hands on a timer.
@@ -168,7 +187,7 @@ func (c *ProcessorContext) Watermark() (time.Time, bool) {
 func (c *ProcessorContext) Ended() bool { return c.c.Batch.Ended }
 
 // InputSchema is the schema of the rows of Process.
-func (c *ProcessorContext) InputSchema() *arrow.Schema { return c.c.Input }
+func (c *ProcessorContext) InputSchema() *arrow.Schema { return c.c.Input[logical.MainRows] }
 
 // SetEventTimer calls OnTimer for this key when the watermark has reached t. Setting a
 // timer that is set changes nothing. Times are cut to microseconds.

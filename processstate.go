@@ -30,6 +30,12 @@ func StateTTL(d time.Duration) StateOption {
 	}
 }
 
+// TTLOnRead lets the TTL of a state start again whenever a value is read, not only
+// when it is written. Iterating reads all that there is.
+func TTLOnRead() StateOption {
+	return func(s *logical.StateDecl) error { s.OnRead = true; return nil }
+}
+
 // handle is what the handles of states have in common.
 type handle[T any] struct {
 	c     *ProcessorContext
@@ -53,6 +59,9 @@ func declare[T any](c *ProcessorContext, name string, kind logical.StateKind, ke
 			if err := o(&d); err != nil {
 				return err
 			}
+		}
+		if d.OnRead && d.TTL == 0 {
+			return batch.UserErrorf("TTLOnRead without a TTL")
 		}
 		h.state, err = c.c.State.Declare(d)
 		return err

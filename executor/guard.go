@@ -92,8 +92,8 @@ func guardsOf(n physical.Node) []guarding {
 	case *physical.Process:
 		out := make([]guarding, len(n.Keys))
 		for i, keys := range n.Keys {
-			if out[i] = (guarding{input: i, exprs: slices.Clone(keys)}); i == 0 {
-				out[i].exprs = append(out[i].exprs, n.Order)
+			if out[i] = (guarding{input: i, exprs: slices.Clone(keys)}); n.Orders[i] != nil {
+				out[i].exprs = append(out[i].exprs, n.Orders[i])
 			}
 		}
 		return out

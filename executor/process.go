@@ -12,7 +12,6 @@ import (
 
 	"github.com/sluice-stream/sluice/batch"
 	limits "github.com/sluice-stream/sluice/internal/memory"
-	"github.com/sluice-stream/sluice/planner/expr"
 	"github.com/sluice-stream/sluice/planner/logical"
 	"github.com/sluice-stream/sluice/planner/physical"
 	"github.com/sluice-stream/sluice/statestore"
@@ -42,11 +41,7 @@ func newProcess(n *physical.Process, in []Operator) (*process, error) {
 		return nil, fmt.Errorf("key of processor %q: %w", n.Def.Name, err)
 	}
 	for i, op := range in {
-		var order expr.Expr
-		if i == 0 {
-			order = n.Order
-		}
-		rows, err := newKeyedRows(n.Keys[i], order, op.Schema())
+		rows, err := newKeyedRows(n.Keys[i], n.Orders[i], op.Schema())
 		if err != nil {
 			return nil, err
 		}
@@ -137,11 +132,11 @@ func (p *process) begin() error {
 	}
 	p.state.forget()
 	p.ctx = &logical.ProcessContext{
-		State: p.state, Timers: p.state, Out: p.out, Input: p.in[0].Schema(), Keys: p.state.keys.types, Batch: about,
+		State: p.state, Timers: p.state, Out: p.out, Keys: p.state.keys.types, Batch: about,
 		Key: func() []byte { return p.state.key[1:] },
 	}
-	if len(p.in) > 1 {
-		p.ctx.Initial = p.in[1].Schema()
+	for i, of := range p.n.Of {
+		p.ctx.Input[of] = p.in[i].Schema()
 	}
 	user := p.n.Def.New()
 	if user == nil {
@@ -164,15 +159,15 @@ func (p *process) stream(ctx context.Context) error {
 	if err := p.state.expire(); err != nil {
 		return err
 	}
-	if p.n.Initials {
-		if err := p.initial(ctx, txn); err != nil {
+	var ins []int // but the initial rows
+	for i, of := range p.n.Of {
+		if of != logical.InitialRows {
+			ins = append(ins, i)
+		} else if err := p.initial(ctx, txn, i); err != nil {
 			return err
 		}
 	}
-	if err := p.gather(ctx, 0); err != nil {
-		return err
-	}
-	if err := p.input[0].each(func(key []byte, rec arrow.RecordBatch, from, to int) error { return p.rows(key, rec, from, to, false) }); err != nil {
+	if err := p.each(ctx, ins, nil); err != nil {
 		return err
 	}
 	event, clock := unshifted(p.tc.Spec.Close, p.n.Shift), p.tc.Spec.Now
@@ -191,7 +186,7 @@ func (p *process) stream(ctx context.Context) error {
 
 // initial hands on the initial rows, if that has not been done. A row of its own
 // for each key group says that it has.
-func (p *process) initial(ctx context.Context, txn statestore.Txn) error {
+func (p *process) initial(ctx context.Context, txn statestore.Txn, input int) error {
 	loaded := false
 	mark := func(g int) []byte { return []byte{byte(g), sectionMeta, 0} }
 	if err := txn.Get([][]byte{mark(p.state.first)}, func(int, []byte) error { loaded = true; return nil }); err != nil || loaded {
@@ -202,79 +197,80 @@ func (p *process) initial(ctx context.Context, txn statestore.Txn) error {
 			return err
 		}
 	}
-	if err := p.gather(ctx, 1); err != nil {
-		return err
+	return p.each(ctx, []int{input}, nil)
+}
+
+// each hands on the rows of inputs key by key, and calls end behind each key.
+func (p *process) each(ctx context.Context, inputs []int, end func(key []byte) error) error {
+	rows := make([]*keyedRows, len(inputs))
+	for i, input := range inputs {
+		if err := p.gather(ctx, input); err != nil {
+			return err
+		}
+		rows[i] = p.input[input]
 	}
-	return p.input[1].each(func(key []byte, rec arrow.RecordBatch, from, to int) error { return p.rows(key, rec, from, to, true) })
+	return eachOf(rows, func(key []byte, spans []keySpan) error {
+		if err := p.state.take(key); err != nil {
+			return err
+		}
+		err := inTurn(p.n, inputs, rows, spans, func(input int, s keySpan) error { return p.rows(input, s) })
+		if err != nil || end == nil {
+			return err
+		}
+		return end(key)
+	})
 }
 
 // once takes each key to its end.
 func (p *process) once(ctx context.Context) error {
-	for i := range p.input {
-		if err := p.gather(ctx, i); err != nil {
-			return err
-		}
-	}
-	var a, b *keyedRows = p.input[0], nil
-	if len(p.input) > 1 {
-		b = p.input[1]
-	}
 	store := &oneKeyStore{}
 	store.clear()
 	if err := p.state.open(p.tc, store); err != nil {
 		return err
 	}
-	return eachOfBoth(b, a, func(key []byte, initial, rows keySpan) error {
-		store.clear()
-		p.ctx.Batch.Ended = false
-		for _, s := range []struct {
-			keySpan
-			in      *keyedRows
-			initial bool
-		}{{initial, b, true}, {rows, a, false}} {
-			if s.to > s.from {
-				if err := p.rows(key, s.in.rec, s.from, s.to, s.initial); err != nil {
-					return err
-				}
-			}
-		}
+	all := make([]int, len(p.in))
+	for i := range all {
+		all[i] = i
+	}
+	p.ctx.Batch.Ended = false
+	return p.each(ctx, all, func(key []byte) error {
 		p.ctx.Batch.Ended = true
 		if err := p.fire(int(key[0]), batch.EndOfTime, batch.EndOfTime); err != nil {
 			return err
 		}
-		if !p.n.Def.Update {
-			return nil
+		p.ctx.Batch.Ended = false
+		if p.n.Def.Update {
+			if err := p.out.kept(store); err != nil {
+				return err
+			}
 		}
-		return p.out.kept(store)
+		store.clear()
+		return nil
 	})
 }
 
-func (p *process) rows(key []byte, rec arrow.RecordBatch, from, to int, initial bool) error {
-	if err := p.state.take(key); err != nil {
-		return err
-	}
-	what := "Process"
-	if initial {
-		what = "Initial"
-	}
+// rows hands on rows of the key in hand.
+func (p *process) rows(input int, s keySpan) error {
+	of, rec := p.n.Of[input], p.input[input].rec
+	what := [...]string{logical.InitialRows: "Initial", logical.OtherRows: "ProcessConnected", logical.MainRows: "Process"}[of]
 	if p.n.Operator != "" && len(p.n.Times) > 0 {
-		p.state.judge = p.judgeOf(rec, from, to, initial)
+		p.state.judge = p.judgeOf(rec, s, p.n.OnTime[input])
 	}
-	return p.guard(what, func() error { return p.user.Rows(rec, from, to, initial) })
+	return p.guard(what, func() error { return p.user.Rows(rec, s.from, s.to, of) })
 }
 
-// judgeOf is the event time by which rows are late that are put out for others, see
-// processState.judge.
-func (p *process) judgeOf(rec arrow.RecordBatch, from, to int, initial bool) batch.EventTime {
+// judgeOf is the event time by which rows are late that are put out for others, whose
+// own times are in a column if they are on time by construction; see processState.judge.
+func (p *process) judgeOf(rec arrow.RecordBatch, s keySpan, column int) batch.EventTime {
 	w := p.ctx.Batch.Watermark
-	if initial || p.n.OnTime < 0 || w == batch.NoTime {
+	if column < 0 || w == batch.NoTime {
 		return w
 	}
-	times, ok := rec.Column(p.n.OnTime).(*array.Timestamp)
+	times, ok := rec.Column(column).(*array.Timestamp)
 	if !ok {
 		return w
 	}
-	for i := from; i < to; i++ {
+	for i := s.from; i < s.to; i++ {
 		if times.IsValid(i) {
 			w = min(w, batch.EventTime(times.Value(i))-1)
 		}

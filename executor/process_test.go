@@ -29,7 +29,7 @@ func (s *scriptedProcessor) Open(c *logical.ProcessContext) (err error) {
 	return err
 }
 
-func (s *scriptedProcessor) Rows(rec arrow.RecordBatch, from, to int, _ bool) error {
+func (s *scriptedProcessor) Rows(rec arrow.RecordBatch, from, to int, _ logical.ProcessInput) error {
 	n := byte(to - from)
 	if _, err := s.c.State.Get(s.state, nil, func(v []byte) error { n += v[0]; return nil }); err != nil {
 		return err
@@ -62,7 +62,7 @@ func processPlan(def *logical.ProcessDef, operator string) *physical.Plan {
 	in := arrow.NewSchema([]arrow.Field{{Name: "k", Type: tString, Nullable: true}, {Name: "v", Type: tInt, Nullable: true}}, nil)
 	keys := exprs(column(in, 0))
 	p := &physical.Process{
-		In: []physical.Node{&physical.ExchangeRead{Stage: 0, Out: in}}, Keys: [][]expr.Expr{keys}, Def: def, Operator: operator,
+		In: []physical.Node{&physical.ExchangeRead{Stage: 0, Out: in}}, Keys: [][]expr.Expr{keys}, Of: []logical.ProcessInput{logical.MainRows}, Orders: []expr.Expr{nil}, OnTime: []int{-1}, Def: def, Operator: operator,
 		KeyFields: in.Fields()[:1], Out: arrow.NewSchema([]arrow.Field{in.Field(0), {Name: "at", Type: tInt}}, nil),
 	}
 	return &physical.Plan{Stages: []*physical.Stage{

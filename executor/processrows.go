@@ -9,6 +9,8 @@ import (
 	"github.com/sluice-stream/sluice/executor/gather"
 	"github.com/sluice-stream/sluice/executor/rowkey"
 	"github.com/sluice-stream/sluice/planner/expr"
+	"github.com/sluice-stream/sluice/planner/logical"
+	"github.com/sluice-stream/sluice/planner/physical"
 )
 
 // keyedRows collects the rows of an input and sorts them by key and, within one,
@@ -105,6 +107,8 @@ func (k *keyedRows) add(rec arrow.RecordBatch) error {
 
 func (k *keyedRows) key(i int) []byte { return k.arena[k.rows[i].key:k.rows[i].order] }
 
+func (k *keyedRows) orderOf(i int) []byte { return k.arena[k.rows[i].order:k.rows[i].end] }
+
 // sort puts the rows into the order of their keys. Keys start with their key group.
 func (k *keyedRows) sort() error {
 	if len(k.rows) == 0 {
@@ -141,44 +145,70 @@ func (k *keyedRows) next(from int) keySpan {
 	return keySpan{from, to}
 }
 
-// each visits the keys in order.
-func (k *keyedRows) each(visit func(key []byte, rec arrow.RecordBatch, from, to int) error) error {
-	for at := 0; at < len(k.rows); {
-		s := k.next(at)
-		if err := visit(k.key(at), k.rec, s.from, s.to); err != nil {
+// eachOf visits the keys of several inputs in order, with the rows of each input.
+func eachOf(ins []*keyedRows, visit func(key []byte, spans []keySpan) error) error {
+	at, spans := make([]int, len(ins)), make([]keySpan, len(ins))
+	for {
+		var key []byte
+		for i, in := range ins {
+			if at[i] < len(in.rows) && (key == nil || bytes.Compare(in.key(at[i]), key) < 0) {
+				key = in.key(at[i])
+			}
+		}
+		if key == nil {
+			return nil
+		}
+		for i, in := range ins {
+			if spans[i] = (keySpan{}); at[i] < len(in.rows) && bytes.Equal(in.key(at[i]), key) {
+				spans[i] = in.next(at[i])
+				at[i] = spans[i].to
+			}
+		}
+		if err := visit(key, spans); err != nil {
 			return err
 		}
-		at = s.to
 	}
-	return nil
 }
 
-// eachOfBoth visits the keys of two inputs together; a may be nil.
-func eachOfBoth(a, b *keyedRows, visit func(key []byte, ofA, ofB keySpan) error) error {
-	if a == nil {
-		a = &keyedRows{}
+// inTurn visits the rows of a key: the initial ones, the others and the main ones, the
+// latter two in turn as their orders say if both have one.
+func inTurn(n *physical.Process, inputs []int, rows []*keyedRows, spans []keySpan, visit func(input int, s keySpan) error) error {
+	by := [logical.MainRows + 1]int{-1, -1, -1}
+	for i, input := range inputs {
+		if spans[i].to > spans[i].from {
+			by[n.Of[input]] = i
+		}
 	}
-	for i, j := 0, 0; i < len(a.rows) || j < len(b.rows); {
-		c := 0
-		switch {
-		case i == len(a.rows):
-			c = 1
-		case j == len(b.rows):
-			c = -1
-		default:
-			c = bytes.Compare(a.key(i), b.key(j))
+	if i := by[logical.InitialRows]; i >= 0 {
+		if err := visit(inputs[i], spans[i]); err != nil {
+			return err
 		}
-		var ofA, ofB keySpan
-		var key []byte
-		if c <= 0 {
-			key, ofA = a.key(i), a.next(i)
-			i = ofA.to
+	}
+	o, m := by[logical.OtherRows], by[logical.MainRows]
+	for o >= 0 && m >= 0 && rows[o].order != nil && rows[m].order != nil {
+		// Of the others come all that are not behind the first main row, then main rows
+		// up to the next of the others.
+		i, behind := o, 1
+		if bytes.Compare(rows[o].orderOf(spans[o].from), rows[m].orderOf(spans[m].from)) > 0 {
+			i, behind = m, 0
 		}
-		if c >= 0 {
-			key, ofB = b.key(j), b.next(j)
-			j = ofB.to
+		run, limit := keySpan{spans[i].from, spans[i].from + 1}, rows[o+m-i].orderOf(spans[o+m-i].from)
+		for run.to < spans[i].to && bytes.Compare(rows[i].orderOf(run.to), limit) < behind {
+			run.to++
 		}
-		if err := visit(key, ofA, ofB); err != nil {
+		if err := visit(inputs[i], run); err != nil {
+			return err
+		}
+		if spans[i].from = run.to; run.to == spans[i].to {
+			by[n.Of[inputs[i]]] = -1
+			o, m = by[logical.OtherRows], by[logical.MainRows]
+		}
+	}
+	for _, i := range []int{o, m} {
+		if i < 0 {
+			continue
+		}
+		if err := visit(inputs[i], spans[i]); err != nil {
 			return err
 		}
 	}

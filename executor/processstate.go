@@ -154,7 +154,43 @@ func (s *processState) take(key []byte) error {
 			return err
 		}
 	}
-	return nil
+	return s.dropUndeclared(key[0])
+}
+
+// dropUndeclared takes the states out of a key group that the code declares no more.
+func (s *processState) dropUndeclared(g byte) error {
+	if _, once := s.txn.(*oneKeyStore); once {
+		return nil
+	}
+	var rows [][]byte
+	gone := map[string]bool{}
+	err := s.txn.Scan([]byte{g, sectionMeta, 1}, []byte{g, sectionMeta, 2}, func(key, _ []byte) (bool, error) {
+		name := string(key[3:])
+		if !slices.ContainsFunc(s.decls, func(d logical.StateDecl) bool { return d.Name == name }) {
+			rows, gone[name] = append(rows, bytes.Clone(key)), true
+		}
+		return true, nil
+	})
+	if err != nil || len(gone) == 0 {
+		return err
+	}
+	err = s.txn.Scan([]byte{g, sectionData}, []byte{g, sectionData + 1}, func(key, _ []byte) (bool, error) {
+		rest, err := s.keys.enc.Behind(key[2:])
+		if err != nil {
+			return false, err
+		}
+		if len(rest) == 0 || len(rest) < 1+int(rest[0]) {
+			return false, rowkey.ErrDamaged
+		}
+		if gone[string(rest[1:1+rest[0]])] {
+			rows = append(rows, bytes.Clone(key))
+		}
+		return true, nil
+	})
+	for i := 0; i < len(rows) && err == nil; i++ {
+		err = s.txn.Delete(rows[i])
+	}
+	return err
 }
 
 // declVersion is the first byte of the row that says what a state is.
@@ -280,18 +316,30 @@ func (r *processRow) append(dst []byte) []byte {
 
 func (r *processRow) over(now batch.EventTime) bool { return r.mortal && r.expiry <= now }
 
-// Get visits a value.
+// Get visits a value. Reading makes it live longer if the state says so.
 func (s *processState) Get(state int, sub []byte, visit func(value []byte) error) (bool, error) {
 	found := false
+	var renewed []byte
 	err := s.txn.Get([][]byte{s.data(state, sub)}, func(_ int, stored []byte) error {
 		r, err := storedRow(stored)
 		if err != nil || r.over(s.now) {
 			return err
 		}
-		found = true
+		if found = true; s.renews(state, r) {
+			renewed = append([]byte{}, r.value...)
+		}
 		return visit(r.value)
 	})
+	if err == nil && renewed != nil {
+		err = s.Put(state, sub, renewed)
+	}
 	return found, err
+}
+
+// renews reports whether a value that is read lives longer from now on.
+func (s *processState) renews(state int, r processRow) bool {
+	d := &s.decls[state]
+	return d.OnRead && d.TTL > 0 && (!r.mortal || r.expiry < later(s.now, d.TTL))
 }
 
 // Put sets a value, and with a TTL when it is over. A row is listed once among the
@@ -340,13 +388,21 @@ func (s *processState) Delete(state int, sub []byte) error { return s.txn.Delete
 // Scan visits the values of a state.
 func (s *processState) Scan(state int, visit func(sub, value []byte) (bool, error)) error {
 	prefix := bytes.Clone(s.data(state, nil))
-	return s.txn.Scan(prefix, successor(prefix), func(key, stored []byte) (bool, error) {
+	var subs, values [][]byte // to be renewed
+	err := s.txn.Scan(prefix, successor(prefix), func(key, stored []byte) (bool, error) {
 		r, err := storedRow(stored)
 		if err != nil || r.over(s.now) {
 			return err == nil, err
 		}
+		if s.renews(state, r) {
+			subs, values = append(subs, bytes.Clone(key[len(prefix):])), append(values, bytes.Clone(r.value))
+		}
 		return visit(key[len(prefix):], r.value)
 	})
+	for i := 0; i < len(subs) && err == nil; i++ {
+		err = s.Put(state, subs[i], values[i])
+	}
+	return err
 }
 
 // expire takes the rows out of the store that are over.

@@ -105,28 +105,24 @@ func (b *builder) processor(n *logical.Process) (*fragment, error) {
 	if n.Def.Groups && b.stateful(in) {
 		return b.groups(n, in), nil
 	}
-	p := &physical.Process{Order: n.Order, Def: n.Def, Tagged: len(n.Def.Outputs) > 1, KeyFields: n.KeyFields(), OnTime: -1}
+	p := &physical.Process{Def: n.Def, Tagged: len(n.Def.Outputs) > 1, KeyFields: n.KeyFields(), Out: processSchema(n)}
+	inputs := []processInput{{f: in, of: logical.MainRows, keys: n.Keys, order: n.Order, late: n.Late, node: n.Input}}
+	if n.Other != nil {
+		other, err := b.under(n.Other)
+		if err != nil {
+			return nil, err
+		}
+		if b.stateful(in) != b.stateful(other) {
+			return nil, refuse(n.String(), "of its two inputs one is a stream and one is not: a table is joined with the stream, or is its initial state")
+		}
+		inputs = append(inputs, processInput{f: other, of: logical.OtherRows, keys: n.OtherKeys, order: n.OtherOrder, late: n.OtherLate, node: n.Other})
+	}
 	stateful := b.stateful(in)
-	name := processName + n.Def.Name
 	if stateful {
-		b.counts[name]++
-		if c := b.counts[name]; c > 1 {
-			return nil, refuse(n.String(), fmt.Sprintf("two processors of the query are named %q, and state is found by the name", n.Def.Name))
-		}
-		p.Operator = name
-		if in.changes {
-			in = in.wrap(asChangelog(in.root))
-		}
-		if t, _ := incremental.TimeOf(n.Late, n.Input); n.Late != nil && !t.OnTime {
-			in = in.wrap(&physical.LateFilter{Input: in.root, End: n.Late, Shift: t.Shift, Operator: name})
-		}
-		p.Times = outputTimes(n)
-		column, t := incremental.ProcessTime(n)
-		if p.Shift = t.Shift; t.OnTime {
-			p.OnTime = column
+		if err := b.processState(n, p, inputs); err != nil {
+			return nil, err
 		}
 	}
-	ins, keys := []*fragment{in}, [][]expr.Expr{n.Keys}
 	if n.Initial != nil {
 		if b.opts.Stream && logical.Streaming(n.Initial) {
 			return nil, refuse(n.String(), "its initial state is a stream, and must be a table that is read once")
@@ -135,19 +131,18 @@ func (b *builder) processor(n *logical.Process) (*fragment, error) {
 		if err != nil {
 			return nil, err
 		}
-		p.Initials = true
-		ins, keys = append(ins, init), append(keys, n.InitialKeys)
+		inputs = append(inputs, processInput{f: init, of: logical.InitialRows, keys: n.InitialKeys, onTime: -1})
 	}
 	out := &fragment{kind: physical.Hash, static: b.opts.Stream && !stateful}
-	for i, f := range ins {
-		f = b.partitioned(f, keys[i], len(ins) > 1)
+	for _, i := range inputs {
+		f := b.partitioned(i.f, i.keys, len(inputs) > 1)
 		out.kind = max(out.kind, f.kind)
 		out.inputs = append(out.inputs, f.inputs...)
 		out.sources = append(out.sources, f.sources...)
 		out.state = append(out.state, f.state...)
-		p.In, p.Keys = append(p.In, f.root), append(p.Keys, keys[i])
+		p.In, p.Of, p.Keys = append(p.In, f.root), append(p.Of, i.of), append(p.Keys, i.keys)
+		p.Orders, p.OnTime = append(p.Orders, i.order), append(p.OnTime, i.onTime)
 	}
-	p.Out = processSchema(n)
 	if n.Def.Update && stateful {
 		p.Out, out.changes = withOp(p.Out), true
 	}
@@ -155,10 +150,42 @@ func (b *builder) processor(n *logical.Process) (*fragment, error) {
 		out.static = in.static
 	}
 	if stateful {
-		out.state = append(slices.Clone(out.state), name)
-		b.query.Verdicts = append(b.query.Verdicts, processVerdict(n.Def, name))
+		out.state = append(slices.Clone(out.state), p.Operator)
+		b.query.Verdicts = append(b.query.Verdicts, processVerdict(n.Def, p.Operator))
 	}
 	return out.wrap(p), nil
+}
+
+// processInput is an input of a processor in the making.
+type processInput struct {
+	f           *fragment
+	of          logical.ProcessInput
+	keys        []expr.Expr
+	order, late expr.Expr
+	node        logical.Node
+	onTime      int
+}
+
+// processState plans what a processor over streams has besides: the name of its state,
+// event time, changes as their columns say, and late rows left out.
+func (b *builder) processState(n *logical.Process, p *physical.Process, inputs []processInput) error {
+	p.Operator = processName + n.Def.Name
+	b.counts[p.Operator]++
+	if c := b.counts[p.Operator]; c > 1 {
+		return refuse(n.String(), fmt.Sprintf("two processors of the query are named %q, and state is found by the name", n.Def.Name))
+	}
+	shift, onTime := incremental.ProcessTimes(n)
+	p.Shift, p.Times = shift, outputTimes(n)
+	for i := range inputs {
+		in := &inputs[i]
+		if in.onTime = onTime[i]; in.f.changes {
+			in.f = in.f.wrap(asChangelog(in.f.root))
+		}
+		if t, _ := incremental.TimeOf(in.late, in.node); in.late != nil && !t.OnTime {
+			in.f = in.f.wrap(&physical.LateFilter{Input: in.f.root, End: in.late, Shift: t.Shift, Operator: p.Operator})
+		}
+	}
+	return nil
 }
 
 // outputTimes says where the outputs have their event times.
@@ -186,7 +213,8 @@ func (b *builder) groups(n *logical.Process, in *fragment) *fragment {
 	}
 	return b.recompute(b.operatorName("groups", n), [][]expr.Expr{n.Keys}, func(tables []physical.Node) physical.Node {
 		return &physical.Process{
-			In: tables, Keys: [][]expr.Expr{n.Keys}, Order: n.Order, Def: n.Def, KeyFields: n.KeyFields(), OnTime: -1, Out: processSchema(n),
+			In: tables, Of: []logical.ProcessInput{logical.MainRows}, Keys: [][]expr.Expr{n.Keys}, Orders: []expr.Expr{n.Order}, OnTime: []int{-1},
+			Def: n.Def, KeyFields: n.KeyFields(), Out: processSchema(n),
 		}
 	}, in)
 }

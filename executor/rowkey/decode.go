@@ -7,6 +7,7 @@ import (
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/apache/arrow-go/v18/arrow/memory"
 	"github.com/apache/arrow-go/v18/arrow/decimal128"
 )
 
@@ -31,6 +32,20 @@ func (e *Encoder) Decode(key []byte, builders []array.Builder) error {
 		return fmt.Errorf("decode key: %w", damaged("%d bytes too many", len(rest)))
 	}
 	return nil
+}
+
+// Behind returns what stands behind the columns of a key that others follow.
+func (e *Encoder) Behind(key []byte) (rest []byte, err error) {
+	rest = key
+	for c, dt := range e.types {
+		b := array.NewBuilder(memory.DefaultAllocator, dt)
+		rest, err = decodeKey(rest, b)
+		b.Release()
+		if err != nil {
+			return nil, fmt.Errorf("skip key column %d: %w", c, err)
+		}
+	}
+	return rest, nil
 }
 
 // DecodeWord reads the first column of a key, which has a Width, as its word.

@@ -229,9 +229,9 @@ func matchTimes(n *logical.Match) map[int]Time {
 // late: by its own rule, since what a timer puts out may be behind the watermark.
 func processTimes(n *logical.Process) map[int]Time {
 	out := map[int]Time{}
-	if t := n.Def.Outputs[n.Output].Time; t != nil && underWatermark(n.Input) {
-		_, in := ProcessTime(n)
-		out[t.Column] = Time{Shift: in.Shift + t.Delay.Microseconds(), OnTime: true}
+	if t := n.Def.Outputs[n.Output].Time; t != nil && underWatermark(n) {
+		shift, _ := ProcessTimes(n)
+		out[t.Column] = Time{Shift: shift + t.Delay.Microseconds(), OnTime: true}
 	}
 	return out
 }
@@ -244,18 +244,27 @@ func underWatermark(n logical.Node) bool {
 	return slices.ContainsFunc(n.Inputs(), underWatermark)
 }
 
-// ProcessTime tells of the event time of a processor's input: its column, -1 if
-// there is none, and how far it may lie behind the watermark. Of several columns the
-// one counts that is told first that its time has passed.
-func ProcessTime(n *logical.Process) (column int, t Time) {
-	column = -1
-	for c, x := range EventTimes(n.Input) {
-		if column < 0 || x.Shift < t.Shift || x.Shift == t.Shift && c < column {
-			column, t = c, x
+// ProcessTimes tells of the event times of a processor: how far they may lie behind
+// the watermark, of both inputs together, and for each input the column of rows that are
+// on time by construction, -1 if they are as a source has them. Of several columns
+// of an input the one counts that is told first that its time has passed.
+func ProcessTimes(n *logical.Process) (shift int64, onTime [2]int) {
+	onTime = [2]int{-1, -1}
+	for i, in := range []logical.Node{n.Input, n.Other} {
+		if in == nil {
+			continue
+		}
+		column, t := -1, Time{}
+		for c, x := range EventTimes(in) {
+			if column < 0 || x.Shift < t.Shift || x.Shift == t.Shift && c < column {
+				column, t = c, x
+			}
+		}
+		if shift = max(shift, t.Shift); t.OnTime {
+			onTime[i] = column
 		}
 	}
-	t.Shift = max(0, t.Shift)
-	return column, t
+	return shift, onTime
 }
 
 // isNow reports whether a function is the batch's time.

@@ -18,6 +18,11 @@ type Process struct {
 	Input Node
 	Keys  []expr.Expr
 	Names []string // of the keys
+	// Other is a second input that shares state and timers with the first; nil for none.
+	Other      Node
+	OtherKeys  []expr.Expr
+	OtherLate  expr.Expr // as Late
+	OtherOrder expr.Expr // as Order; if both are there, the rows of a key come merged by them
 	// Initial is read once, before the first row of Input; nil for none.
 	Initial     Node
 	InitialKeys []expr.Expr
@@ -60,23 +65,31 @@ type ProcessTime struct {
 type Processor interface {
 	// Open comes once, before all else; it declares the states.
 	Open(c *ProcessContext) error
-	// Rows hands on rows [from, to) of rec, which are all of one key; initial ones
-	// are of Process.Initial.
-	Rows(rec arrow.RecordBatch, from, to int, initial bool) error
+	// Rows hands on rows [from, to) of rec, which are all of one key and of one input.
+	Rows(rec arrow.RecordBatch, from, to int, of ProcessInput) error
 	Timer(at batch.EventTime, clock bool) error
 	Close() error
 }
 
+// ProcessInput says which input of a processor rows are of.
+type ProcessInput int
+
+// The inputs of a processor, in the order in which their rows come.
+const (
+	InitialRows ProcessInput = iota
+	OtherRows
+	MainRows
+)
+
 // ProcessContext is what a processor works with. All of it is about the key in hand.
 type ProcessContext struct {
-	State   ProcessState
-	Timers  ProcessTimers
-	Out     ProcessRows
-	Input   *arrow.Schema
-	Initial *arrow.Schema // nil for none
-	Keys    []arrow.DataType
-	Key     func() []byte // the key in hand in the form of rowkey, valid until the next
-	Batch   ProcessBatch
+	State  ProcessState
+	Timers ProcessTimers
+	Out    ProcessRows
+	Input  [MainRows + 1]*arrow.Schema // nil for an input that there is not
+	Keys   []arrow.DataType
+	Key    func() []byte // the key in hand in the form of rowkey, valid until the next
+	Batch  ProcessBatch
 }
 
 // ProcessBatch is what a processor may know of the batch.
@@ -105,6 +118,7 @@ type StateDecl struct {
 	Key    []StateField  `json:"key,omitempty"` // of a map
 	Fields []StateField  `json:"fields"`
 	TTL    time.Duration `json:"-"` // 0: for ever
+	OnRead bool          `json:"-"` // the TTL starts again when a value is read
 }
 
 // StateField is a field of a state's value.
@@ -158,38 +172,53 @@ func (n *Process) KeyFields() []arrow.Field {
 	return out
 }
 
-// Inputs returns the rows and, if there are any, the initial ones.
+// Inputs returns the rows and, if there are any, the other and the initial ones.
 func (n *Process) Inputs() []Node {
-	if n.Initial == nil {
-		return []Node{n.Input}
+	out := []Node{n.Input}
+	if n.Other != nil {
+		out = append(out, n.Other)
 	}
-	return []Node{n.Input, n.Initial}
+	if n.Initial != nil {
+		out = append(out, n.Initial)
+	}
+	return out
 }
 
 // WithInputs replaces what is read.
 func (n *Process) WithInputs(in []Node) Node {
 	c := *n
 	c.Input = in[0]
+	if n.Other != nil {
+		c.Other = in[1]
+	}
 	if n.Initial != nil {
-		c.Initial = in[1]
+		c.Initial = in[len(in)-1]
 	}
 	return &c
 }
 
 func (n *Process) String() string {
-	keys := make([]string, len(n.Keys))
-	for i, k := range n.Keys {
-		keys[i] = k.String()
-	}
-	s := n.Def.String() + " by [" + strings.Join(keys, ", ") + "]"
-	if n.Order != nil {
-		s += " in order of " + n.Order.String()
-	}
-	if n.Late != nil {
-		s += " drops late " + n.Late.String()
+	s := n.Def.String() + inputText(n.Keys, n.Order, n.Late)
+	if n.Other != nil {
+		s += " with others" + inputText(n.OtherKeys, n.OtherOrder, n.OtherLate)
 	}
 	if n.Output > 0 {
 		s += " output " + n.Def.Outputs[n.Output].Name
+	}
+	return s
+}
+
+func inputText(exprs []expr.Expr, order, late expr.Expr) string {
+	keys := make([]string, len(exprs))
+	for i, k := range exprs {
+		keys[i] = k.String()
+	}
+	s := " by [" + strings.Join(keys, ", ") + "]"
+	if order != nil {
+		s += " in order of " + order.String()
+	}
+	if late != nil {
+		s += " drops late " + late.String()
 	}
 	return s
 }

@@ -11,21 +11,21 @@ import (
 // are in one task. A processor of several outputs puts out the columns of all of
 // them and, behind, the number of the output that a row belongs to.
 type Process struct {
-	In        []Node        // the rows and, if there are any, the initial ones
+	In        []Node // the rows and, if there are any, the others and the initial ones
+	Of        []logical.ProcessInput
 	Keys      [][]expr.Expr // of each input
-	Order     expr.Expr     // within a batch of a key, nil for the order of coming
+	Orders    []expr.Expr   // of each input, within a batch of a key; nil for the order of coming
 	Def       *logical.ProcessDef
 	Operator  string // that keeps the state; "" in a plan that runs once
-	Initials  bool   // there are initial rows, which are read with the first batch
 	Tagged    bool   // Out has the number of the output behind the columns
 	KeyFields []arrow.Field
 	// Shift is how far the event time of the rows may lie behind the watermark, in
 	// microseconds: what the code sees of the watermark, and its timers, wait for as long.
 	Shift int64
 	// OnTime is the column of event time of rows that are on time by construction, also
-	// behind the watermark: what is put out for them is judged by their own times. -1 if
-	// the rows are as a source has them.
-	OnTime int
+	// behind the watermark: what is put out for them is judged by their own times. -1 for
+	// an input whose rows are as a source has them.
+	OnTime []int
 	Times  []ProcessTime // of the outputs that have event time
 	Out    *arrow.Schema // keys, columns, the tag, the change column if the main output is updated
 }
@@ -47,9 +47,17 @@ func (n *Process) Schema() *arrow.Schema { return n.Out }
 func (n *Process) Inputs() []Node { return n.In }
 
 func (n *Process) String() string {
-	s := n.Def.String() + " by [" + list(n.Keys[0]) + "]"
-	if n.Order != nil {
-		s += " in order of " + n.Order.String()
+	s := n.Def.String()
+	for i, of := range n.Of {
+		if of == logical.InitialRows {
+			continue
+		}
+		if of == logical.OtherRows {
+			s += " with others"
+		}
+		if s += " by [" + list(n.Keys[i]) + "]"; n.Orders[i] != nil {
+			s += " in order of " + n.Orders[i].String()
+		}
 	}
 	return s
 }
