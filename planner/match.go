@@ -55,7 +55,7 @@ func (b *builder) matchInTime(n *logical.Match, in *fragment, name string) (*fra
 		return nil, refuse(op, "its input takes rows back, so that a match that has come out could change; use OUTPUT MODE update, complete or changelog")
 	case !ok || n.Order[0].Desc:
 		return nil, refuse(op, fmt.Sprintf("in output mode append rows must be ordered by event time first, and %s is no column with a WATERMARK in ascending order; "+
-			"order by one, or use OUTPUT MODE update, complete or changelog", expr.SortKeys(n.Order[:1])))
+			"order by one, or use OUTPUT MODE update, complete or changelog%s", expr.SortKeys(n.Order[:1]), timeLost(n)))
 	case n.Spec.Pattern.Ends():
 		return nil, refuse(op, "the pattern asks with $ where a partition ends, which a stream does not say; use OUTPUT MODE update, complete or changelog")
 	}

@@ -36,7 +36,7 @@ func refuseAppend(n logical.Node) error {
 			"use OUTPUT MODE changelog or complete, or update with a PRIMARY KEY", changing)
 	}
 	return batch.UserErrorf("output mode append needs results that never change, but %q changes as rows come: "+
-		"%suse OUTPUT MODE update or complete", what.String(), finalBy(what))
+		"%suse OUTPUT MODE update or complete%s", what.String(), finalBy(what), timeLost(what))
 }
 
 // finalBy says how the result of an operator would become final.

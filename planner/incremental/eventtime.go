@@ -51,13 +51,7 @@ func timesOf(n logical.Node) map[int]Time {
 	case *logical.Window:
 		return windowTimes(n)
 	case *logical.Aggregate:
-		in := timesOf(n.Input)
-		out := throughExprs(n.Keys, in)
-		for i, t := range out {
-			t.OnTime = true
-			out[i] = t
-		}
-		return out
+		return closedTimes(n.Keys, n.Input, throughExprs(n.Keys, timesOf(n.Input)))
 	case *logical.Match:
 		return matchTimes(n)
 	case *logical.Analytic:
@@ -158,10 +152,15 @@ func Changing(n logical.Node) bool {
 	return slices.ContainsFunc(n.Inputs(), Changing)
 }
 
-// joinTimes takes the sides that are never filled up with NULL.
+// joinTimes takes the sides that are never filled up with NULL. A join of two streams
+// whose pairs are not bounded in time passes no event time on: an old row makes pairs
+// with those that come at any time later, as in Flink's regular join. Of a join by
+// equal times, as of windows, these are left: it drops what comes after they have passed.
 func joinTimes(n *logical.Join) map[int]Time {
 	out, right := timesOf(n.Left), timesOf(n.Right)
-	intervalTimes(n, out, right)
+	if logical.Streaming(n.Left) && logical.Streaming(n.Right) && !intervalTimes(n, out, right) {
+		keyTimes(n, out, right)
+	}
 	switch n.Kind {
 	case logical.LeftSemi, logical.LeftAnti, logical.LeftOuter:
 		return out
@@ -176,6 +175,114 @@ func joinTimes(n *logical.Join) map[int]Time {
 		out[i+lw] = t
 	}
 	return out
+}
+
+// keyTimes leaves the times by which a join's sides are joined, if they pass on both
+// at once: its groups close by the one that passes first.
+func keyTimes(n *logical.Join, left, right map[int]Time) {
+	times := map[int]Time{}
+	for k := range n.LeftKeys {
+		l, ok1 := timeOf(n.LeftKeys[k], left)
+		r, ok2 := timeOf(n.RightKeys[k], right)
+		if ok1 && ok2 && l.Shift == r.Shift && l.Clock == r.Clock {
+			times[k] = l
+		}
+	}
+	l, r := maps.Clone(left), maps.Clone(right)
+	clear(left)
+	clear(right)
+	ends, others := closedTimes(n.LeftKeys, n.Left, maps.Clone(times)), closedTimes(n.RightKeys, n.Right, times)
+	for k := range ends {
+		if _, both := others[k]; !both {
+			continue
+		}
+		for _, side := range []struct {
+			key     expr.Expr
+			in, out map[int]Time
+		}{{n.LeftKeys[k], l, left}, {n.RightKeys[k], r, right}} {
+			if col := read(side.key).plus; col >= 0 {
+				t := side.in[col]
+				t.OnTime = true
+				side.out[col] = t
+			}
+		}
+	}
+}
+
+// closedTimes leaves of the times of an operator's keys, by place among the keys, that
+// by which its groups close, and those that pass in the same moment. What it puts out
+// is on time by them; by any other key a row may come when its time is long over.
+func closedTimes(keys []expr.Expr, in logical.Node, times map[int]Time) map[int]Time {
+	best := earliest(times)
+	for k, t := range times {
+		if k != best && !sameMoment(in, read(keys[k]).plus, read(keys[best]).plus) {
+			delete(times, k)
+			continue
+		}
+		t.OnTime = true
+		times[k] = t
+	}
+	return times
+}
+
+// earliest is the place whose time passes first; of equals the first. -1 if there is none.
+func earliest(times map[int]Time) int {
+	best := -1
+	for i, t := range times {
+		if best < 0 || t.Before(times[best]) || !times[best].Before(t) && i < best {
+			best = i
+		}
+	}
+	return best
+}
+
+// sameMoment reports whether two columns are of one window, whose start and end pass
+// at once.
+func sameMoment(n logical.Node, a, b int) bool {
+	if a == b || a < 0 || b < 0 {
+		return a == b && a >= 0
+	}
+	switch n := n.(type) {
+	case *logical.Aggregate:
+		return a < len(n.Keys) && b < len(n.Keys) && sameMoment(n.Input, read(n.Keys[a]).plus, read(n.Keys[b]).plus)
+	case *logical.Project:
+		return sameMoment(n.Input, read(n.Exprs[a]).plus, read(n.Exprs[b]).plus)
+	case *logical.Join:
+		if lw := n.Left.Schema().NumFields(); a >= lw && b >= lw {
+			return sameMoment(n.Right, a-lw, b-lw)
+		} else if a < lw && b < lw {
+			return sameMoment(n.Left, a, b)
+		}
+		return false
+	case *logical.Window:
+		width := n.Input.Schema().NumFields()
+		if a < width && b < width {
+			return sameMoment(n.Input, a, b)
+		}
+		return min(a, b) > width || min(a, b) == width && (n.Kind == logical.Tumble || n.Kind == logical.Hop)
+	case *logical.Filter, *logical.Sort, *logical.Watermark, *logical.Distinct, *logical.Dedup, *logical.Limit, *logical.LimitBy:
+		return sameMoment(n.Inputs()[0], a, b)
+	case *logical.Analytic, *logical.Generate:
+		width := n.Inputs()[0].Schema().NumFields()
+		return a < width && b < width && sameMoment(n.Inputs()[0], a, b)
+	default:
+		return false
+	}
+}
+
+// LosesTime finds the join nearest to n, at it or below, that passes none of the event
+// times of its sides on; nil if there is none.
+func LosesTime(n logical.Node) *logical.Join {
+	if j, ok := n.(*logical.Join); ok && logical.Streaming(j.Left) && logical.Streaming(j.Right) &&
+		len(EventTimes(j)) == 0 && len(EventTimes(j.Left))+len(EventTimes(j.Right)) > 0 {
+		return j
+	}
+	for _, in := range n.Inputs() {
+		if j := LosesTime(in); j != nil {
+			return j
+		}
+	}
+	return nil
 }
 
 // unionTimes keeps what all inputs agree on that have more than NULL there.

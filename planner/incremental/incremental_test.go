@@ -16,6 +16,9 @@ var table = &logical.Table{Name: "t", Stream: true, Schema: arrow.NewSchema([]ar
 	{Name: "k", Type: expr.TypeString}, {Name: "ts", Type: expr.TypeLocalTime}, {Name: "other", Type: expr.TypeLocalTime},
 }, nil)}
 
+// still is read whole.
+var still = &logical.Table{Name: "u", Schema: table.Schema}
+
 func marked() logical.Node {
 	return &logical.Watermark{Input: &logical.Scan{Table: table}, Col: 1, Delay: time.Minute}
 }
@@ -39,6 +42,11 @@ func group(in logical.Node, keys ...int) *logical.Aggregate {
 	return a
 }
 
+// join is an inner join by one column of both sides.
+func join(l, r logical.Node, key int) *logical.Join {
+	return &logical.Join{Left: l, Right: r, LeftKeys: []expr.Expr{col(l, key)}, RightKeys: []expr.Expr{col(r, key)}, NullSafe: []bool{false}}
+}
+
 const hour = int64(3600e6)
 
 func TestEventTimes(t *testing.T) {
@@ -60,7 +68,13 @@ func TestEventTimes(t *testing.T) {
 		{"closed windows are on time", chained, map[int]Time{0: {OnTime: true}}},
 		{"union of equals", &logical.Union{In: []logical.Node{tumble, window(logical.Tumble, 1)}}, map[int]Time{1: {}, 3: {Shift: hour}, 4: {}, 5: {Shift: 1}}},
 		{"union with a plain scan", &logical.Union{In: []logical.Node{marked(), &logical.Scan{Table: table}}}, map[int]Time{}},
-		{"right side of a join", &logical.Join{Left: &logical.Scan{Table: table}, Right: marked()}, map[int]Time{4: {}}},
+		{"join with a table", &logical.Join{Left: &logical.Scan{Table: still}, Right: marked()}, map[int]Time{4: {}}},
+		{"join of streams that time does not bound", join(marked(), marked(), 0), map[int]Time{}},
+		{"semi join that time does not bound", &logical.Join{Kind: logical.LeftSemi, Left: marked(), Right: marked()}, map[int]Time{}},
+		{"join of equal windows", join(tumble, window(logical.Tumble, 1), 4), map[int]Time{4: {OnTime: true}, 10: {OnTime: true}}},
+		{"join of windows by their starts", join(tumble, window(logical.Tumble, 1), 3), map[int]Time{3: {Shift: hour, OnTime: true}, 9: {Shift: hour, OnTime: true}}},
+		{"a time inside of the window that closes", group(window(logical.Hop, 1), 1, 4), map[int]Time{0: {OnTime: true}}},
+		{"start and end of the window that closes", group(tumble, 3, 4), map[int]Time{0: {Shift: hour, OnTime: true}, 1: {OnTime: true}}},
 	}
 	for _, c := range cases {
 		if got := EventTimes(c.node); !maps.Equal(got, c.want) {

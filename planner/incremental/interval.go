@@ -207,16 +207,17 @@ func (s *spanReader) best() (out Interval, ok bool) {
 }
 
 // intervalTimes says of the event times of a join's sides how long a row may be
-// kept before it comes out.
-func intervalTimes(n *logical.Join, left, right map[int]Time) {
+// kept before it comes out. It reports false if the condition bounds nothing.
+func intervalTimes(n *logical.Join, left, right map[int]Time) bool {
 	v, ok := IntervalOf(n)
 	if !ok {
-		return
+		return false
 	}
 	keep, bounded := v.LeftKeep()
 	later(left, v.LeftTime, keep, bounded)
 	keep, bounded = v.RightKeep()
 	later(right, v.RightTime, keep, bounded)
+	return true
 }
 
 // later drops all times of a side but the one that rows are kept by.

@@ -60,14 +60,9 @@ func (v Verdict) String() string {
 // EndKey returns which key of an aggregate tells when a group closes, and what
 // is known of it; -1 if groups never close.
 func EndKey(n *logical.Aggregate) (int, Time) {
-	best, bestTime := -1, Time{}
-	for i, t := range throughExprs(n.Keys, timesOf(n.Input)) {
-		// Among several take the one that closes first; of equals the first key.
-		if best < 0 || t.Before(bestTime) || !bestTime.Before(t) && i < best {
-			best, bestTime = i, t
-		}
-	}
-	return best, bestTime
+	times := throughExprs(n.Keys, timesOf(n.Input))
+	best := earliest(times)
+	return best, times[best]
 }
 
 // Judge returns the verdict on a streaming aggregate.
