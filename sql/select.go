@@ -29,7 +29,8 @@ type selection struct {
 	aggs  *aggregates
 	subs  *scalars
 	wins  *analytics
-	group *grouping // nil without aggregation
+	group *grouping   // nil without aggregation
+	on    []expr.Expr // of DISTINCT ON
 }
 
 // selectBlock binds a SELECT and the ORDER BY of its query, which may refer to
@@ -53,65 +54,12 @@ func (b *binder) selectBlock(s *ast.Select, order []ast.OrderItem) (*scope, erro
 		return nil, err
 	}
 	b.named = nil
-	if s.DistinctOn != nil {
-		if s, err = distinctOn(s, order); err != nil {
-			return nil, err
-		}
-	}
 	out, err := b.selectFrom(s, sc, order)
 	if err != nil || hints == nil {
 		return out, err
 	}
 	out.node = hints.limit(out.node)
 	return out, nil
-}
-
-// distinctOn writes DISTINCT ON (..) as a numbering of the rows with equal values
-// of which the first ones stay.
-func distinctOn(s *ast.Select, order []ast.OrderItem) (*ast.Select, error) {
-	pos := s.DistinctOn[0].Position()
-	out := *s
-	out.DistinctOn = nil
-	item := func(e ast.Expr, clause string) (ast.Expr, error) {
-		i, ok, err := ordinalOf(e, len(s.Items), clause)
-		if err != nil || !ok {
-			if c, is := e.(*ast.Column); is && len(c.Parts) == 1 {
-				for _, it := range s.Items { // an output column that is computed
-					if it.Alias != nil && strings.EqualFold(it.Alias.Name, c.Parts[0].Name) {
-						return it.Expr, err
-					}
-				}
-			}
-			return e, err
-		}
-		return s.Items[i].Expr, nil
-	}
-	w := &ast.WindowSpec{Pos: pos}
-	for _, e := range s.DistinctOn {
-		e, err := item(e, "DISTINCT ON")
-		if err != nil {
-			return nil, err
-		}
-		w.PartitionBy = append(w.PartitionBy, e)
-	}
-	for _, it := range order {
-		e, err := item(it.Expr, "ORDER BY")
-		if err != nil {
-			return nil, err
-		}
-		w.OrderBy = append(w.OrderBy, ast.OrderItem{Expr: e, Desc: it.Desc, Nulls: it.Nulls})
-	}
-	one := &ast.Literal{Pos: pos, Kind: ast.LitInt, Text: "1"}
-	if w.OrderBy == nil {
-		w.OrderBy = []ast.OrderItem{{Expr: one}}
-	}
-	n := &ast.Call{Pos: pos, Name: ast.Name{Pos: pos, Parts: []ast.Ident{{Pos: pos, Name: "row_number"}}}, Over: w}
-	first := ast.Expr(&ast.Binary{Pos: pos, Op: "=", L: n, R: one})
-	if s.Qualify != nil {
-		first = &ast.Logic{Pos: pos, Op: "AND", Args: []ast.Expr{s.Qualify, first}}
-	}
-	out.Qualify = first
-	return &out, nil
 }
 
 // selectFrom binds a SELECT over a FROM that is bound already.
@@ -147,8 +95,11 @@ func (b *binder) selectFrom(s *ast.Select, sc *scope, order []ast.OrderItem) (*s
 	if err != nil {
 		return nil, err
 	}
-	keys, err := sel.order(order)
+	keys, err := sel.order(order, "ORDER BY")
 	if err != nil {
+		return nil, err
+	}
+	if err := sel.distinctOn(); err != nil {
 		return nil, err
 	}
 	return sel.plan(having, qualify, keys)
@@ -463,12 +414,12 @@ func (sel *selection) qualify() (expr.Expr, error) {
 	return e, err
 }
 
-// order binds ORDER BY: positions, then names of output columns, then anything
+// order binds ORDER BY, or another list of the same kind: positions, then names of output columns, then anything
 // over the input.
-func (sel *selection) order(items []ast.OrderItem) ([]expr.SortKey, error) {
+func (sel *selection) order(items []ast.OrderItem, clause string) ([]expr.SortKey, error) {
 	var keys []expr.SortKey
 	for _, it := range items {
-		n, ok, err := ordinalOf(it.Expr, len(sel.items), "ORDER BY")
+		n, ok, err := ordinalOf(it.Expr, len(sel.items), clause)
 		if err != nil {
 			return nil, err
 		}
@@ -477,7 +428,7 @@ func (sel *selection) order(items []ast.OrderItem) ([]expr.SortKey, error) {
 		case ok:
 			es = []expr.Expr{sel.items[n].e}
 		case isStar(it.Expr) && sel.hasAll(): // a column that is called all
-			x := sel.binder("ORDER BY", len(sel.items))
+			x := sel.binder(clause, len(sel.items))
 			x.aliasFirst = true
 			e, err := x.bind(&ast.Column{Pos: it.Expr.Position(), Parts: []ast.Ident{{Pos: it.Expr.Position(), Name: "all"}}})
 			if err != nil {
@@ -489,7 +440,7 @@ func (sel *selection) order(items []ast.OrderItem) ([]expr.SortKey, error) {
 				es = append(es, out.e)
 			}
 		default:
-			x := sel.binder("ORDER BY", len(sel.items))
+			x := sel.binder(clause, len(sel.items))
 			x.aliasFirst = true
 			e, err := x.bind(it.Expr)
 			if err != nil {
@@ -512,7 +463,7 @@ func (sel *selection) order(items []ast.OrderItem) ([]expr.SortKey, error) {
 }
 
 // plan puts the nodes on top of the input: Aggregate, Filter (HAVING), Analytic,
-// Filter (QUALIFY), Project, Distinct, Sort.
+// Filter (QUALIFY), what DISTINCT ON leaves, Project, Distinct, Sort.
 func (sel *selection) plan(having, qualify expr.Expr, keys []expr.SortKey) (*scope, error) {
 	node := sel.sc.node
 	es, names := make([]expr.Expr, len(sel.items)), make([]string, len(sel.items))
@@ -551,6 +502,12 @@ func (sel *selection) plan(having, qualify expr.Expr, keys []expr.SortKey) (*sco
 	if qualify != nil {
 		node = &logical.Filter{Input: node, Cond: sel.wins.placed(qualify)}
 	}
+	if sel.on != nil {
+		var err error
+		if node, err = sel.firstRows(node, keys); err != nil {
+			return nil, err
+		}
+	}
 	return sel.output(node, es, names, keys)
 }
 
@@ -571,6 +528,9 @@ func (sel *selection) eachExpr(es []expr.Expr, keys []expr.SortKey, having, qual
 	}
 	for i := range keys {
 		all = append(all, &keys[i].Expr)
+	}
+	for i := range sel.on {
+		all = append(all, &sel.on[i])
 	}
 	for _, e := range append(all, qualify) {
 		if *e == nil {

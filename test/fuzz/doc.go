@@ -50,7 +50,7 @@
 //	  Java, and 57.00 is no INT, in DuckDB all three are otherwise; texts are not
 //	  cast to these
 //	try_add and others: a TRY_CAST of HUGEINT
-//	DISTINCT ON: DuckDB refuses constants; beside window functions Sluice refuses it
+//	DISTINCT ON: DuckDB refuses constants
 //	window functions: where the order of rows counts it is of all columns
 //	levenshtein: counts characters, in DuckDB bytes, and is left out
 //

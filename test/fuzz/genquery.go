@@ -52,7 +52,7 @@ func (g *gen) query(depth int, types []typ, nested bool) (*query, []column) {
 			q.sets = append(q.sets, branch{op, s})
 		}
 	}
-	if !approx && !nested && len(q.sets) == 0 && !q.sel.distinct && g.one(12) && !g.off["on"] && !strings.Contains(q.sel.text(inSluice), " OVER ") {
+	if !approx && !nested && len(q.sets) == 0 && !q.sel.distinct && g.one(12) && !g.off["on"] {
 		g.distinctOn(q, cols)
 		return q, cols
 	}
