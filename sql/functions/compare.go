@@ -272,9 +272,8 @@ func compareDecimals(op string, as, bs int32) expr.Kernel {
 	if op == "<=>" {
 		base = "="
 	}
-	test := test(base)
 	k := func(kc *expr.KernelContext, args []expr.Vec, n int) (arrow.Array, error) {
-		return decimalWords(kc, args, n, as, bs, test)
+		return decimalWords(kc, args, n, as, bs, base)
 	}
 	if op == "<=>" {
 		return nullSafe(k)

@@ -3,6 +3,7 @@ package functions
 import (
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"unicode/utf8"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -24,6 +25,7 @@ func regexps() []*Entry {
 		fn("regexp_extract", "The group (1 if not given, 0 for all) of the first match, or the empty string.", "regexp_extract('100-200', '([0-9]+)-([0-9]+)', 2)", "200",
 			sig("string, string, int = 1 -> string", vec.Map3(func(*expr.KernelContext) (vec.F3[string, string, int32, string], error) {
 				var c guidedCache
+				var room []int
 				return func(s, p string, g int32) (string, error) {
 					re, err := c.get(p)
 					if err != nil {
@@ -32,10 +34,11 @@ func regexps() []*Entry {
 					if g < 0 || int(g) > re.NumSubexp() {
 						return "", batch.UserErrorf("the pattern has %d groups, not %d", re.NumSubexp(), g)
 					}
-					m := re.FindStringSubmatchIndex(s)
+					m := re.find(s, room)
 					if m == nil || m[2*g] < 0 {
 						return "", nil
 					}
+					room = m
 					return s[m[2*g]:m[2*g+1]], nil
 				}, nil
 			}))),
@@ -119,6 +122,10 @@ func (c *regexpCache) get(p string) (*regexp.Regexp, error) {
 	return re, nil
 }
 
+// lastGuided is the pattern that was compiled last, for the next batch: compiling one
+// takes longer than matching some rows. It is read only.
+var lastGuided atomic.Pointer[guidedCache]
+
 // guidedCache keeps the last pattern as regexpCache does.
 type guidedCache struct {
 	text string
@@ -129,11 +136,16 @@ func (c *guidedCache) get(text string) (*guidedRegexp, error) {
 	if c.p != nil && c.text == text {
 		return c.p, nil
 	}
+	if last := lastGuided.Load(); last != nil && last.text == text {
+		c.text, c.p = last.text, last.p
+		return c.p, nil
+	}
 	p, err := compileGuided(text)
 	if err != nil {
 		return nil, batch.UserErrorf("[INVALID_PARAMETER_VALUE.PATTERN] '%s': %w", text, err)
 	}
 	c.text, c.p = strings.Clone(text), p
+	lastGuided.Store(&guidedCache{text: c.text, p: p})
 	return p, nil
 }
 

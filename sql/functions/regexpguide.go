@@ -16,6 +16,7 @@ type guidedRegexp struct {
 	min, max int    // bytes of a match before text
 	start    *regexp.Regexp
 	later    *regexp.Regexp // at any place but the start
+	direct   *directRegexp  // matches the whole pattern, if it can be
 }
 
 func compileGuided(p string) (*guidedRegexp, error) {
@@ -24,7 +25,9 @@ func compileGuided(p string) (*guidedRegexp, error) {
 		return nil, err
 	}
 	out := &guidedRegexp{Regexp: re}
-	out.guide(p)
+	if out.direct = newDirect(p); out.direct == nil {
+		out.guide(p)
+	}
 	return out, nil
 }
 
@@ -115,8 +118,19 @@ func width(t *syntax.Regexp) (low, high int, ok bool) {
 	}
 }
 
+// find is FindStringSubmatchIndex; it may use room for what it returns.
+func (p *guidedRegexp) find(s string, room []int) []int {
+	if p.direct != nil {
+		return p.direct.find(s, room)
+	}
+	return p.FindStringSubmatchIndex(s)
+}
+
 // FindStringSubmatchIndex is that of the regular expression.
 func (p *guidedRegexp) FindStringSubmatchIndex(s string) []int {
+	if p.direct != nil {
+		return p.direct.find(s, nil)
+	}
 	if p.text == "" {
 		return p.Regexp.FindStringSubmatchIndex(s)
 	}

@@ -20,7 +20,7 @@ func strs() []*Entry {
 		fn("concat_ws", "Strings (and arrays of strings) joined with a separator, leaving out NULLs.", "concat_ws(', ', 'a', NULL, 'b')", "a, b",
 			sig("string, any... -> string", concatWS)).lax(),
 		fn("length|char_length|character_length|len", "How many characters a string has, or bytes a binary.", "length('naïve')", "5",
-			sig("string -> int", p1(func(s string) int32 { return int32(utf8.RuneCountInString(s)) })),
+			sig("string -> int", lengthColumn(p1(func(s string) int32 { return int32(utf8.RuneCountInString(s)) }))),
 			sig("binary -> int", p1(func(b []byte) int32 { return int32(len(b)) }))).safe().tight(),
 		fn("octet_length", "How many bytes a string has.", "octet_length('naïve')", "6", sig("string -> int", p1(func(s string) int32 { return int32(len(s)) }))).safe().tight(),
 		fn("bit_length", "How many bits a string has.", "bit_length('ab')", "16", sig("string -> int", p1(func(s string) int32 { return int32(len(s)) * 8 }))).safe().tight(),
@@ -74,7 +74,7 @@ func searches() []*Entry {
 		fn("locate|position|charindex", "The position of the first argument in the second from 1 (or from a start), or 0.", "locate('bar', 'foobarbar', 5)", "7",
 			sig("string, string, int = 1 -> int", k3(func(sub, s string, at int32) (int32, error) { return locate(sub, s, at), nil }))).safe().tight(),
 		fn("split_part|split_index", "The n-th part of a string split at a delimiter, from 1 (from the end if negative), or empty.", "split_part('a,b,c', ',', 2)", "b",
-			sig("string, string, int -> string", k3(splitPart))),
+			sig("string, string, int -> string", splitColumn(k3(splitPart)))),
 		fn("startswith", "Whether a string begins with another.", "startswith('Spark', 'Sp')", "true", sig("string, string -> boolean", p2(strings.HasPrefix))).safe().tight(),
 		fn("endswith", "Whether a string ends with another.", "endswith('Spark', 'rk')", "true", sig("string, string -> boolean", p2(strings.HasSuffix))).safe().tight(),
 		fn("contains", "Whether a string holds another.", "contains('Spark', 'ar')", "true", sig("string, string -> boolean", p2(strings.Contains))).safe().tight(),
@@ -224,7 +224,7 @@ func concatWS(kc *expr.KernelContext, args []expr.Vec, n int) (arrow.Array, erro
 
 // caseFn maps letters. ASCII goes byte by byte.
 func caseFn(names, doc, ex, res string, f func(rune) rune, lo, hi byte) *Entry {
-	return fn(names, doc, ex, res, sig("string -> string", s1(func(dst []byte, s string) ([]byte, error) {
+	return fn(names, doc, ex, res, sig("string -> string", caseColumn(lo, hi, s1(func(dst []byte, s string) ([]byte, error) {
 		for i := 0; i < len(s); i++ {
 			c := s[i]
 			if c >= utf8.RuneSelf {
@@ -239,7 +239,7 @@ func caseFn(names, doc, ex, res string, f func(rune) rune, lo, hi byte) *Entry {
 			dst = append(dst, c)
 		}
 		return dst, nil
-	}))).safe().tight()
+	})))).safe().tight()
 }
 
 func initcap(dst []byte, s string) ([]byte, error) {

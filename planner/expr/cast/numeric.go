@@ -56,11 +56,7 @@ func fromInt[A integer](c conv) expr.Kernel {
 	case arrow.STRING:
 		return plainText(func(dst []byte, a A) []byte { return strconv.AppendInt(dst, int64(a), 10) })
 	case arrow.DECIMAL128:
-		t, _ := dec.Of(c.to)
-		return plain(c, showInt[A], func(a A) (dec.Num, code) {
-			v, fits := dec.FromInt(int64(a), t)
-			return v, overIf(!fits)
-		})
+		return intDecimal[A](c)
 	case arrow.TIMESTAMP:
 		if c.to.(*arrow.TimestampType).TimeZone == "" {
 			return nil
@@ -74,6 +70,41 @@ func fromInt[A integer](c conv) expr.Kernel {
 		})
 	}
 	return nil
+}
+
+// digits is how many an integer of so many bits has at most.
+var digits = map[int]int32{8: 3, 16: 5, 32: 10, 64: 19}
+
+func intDecimal[A integer](c conv) expr.Kernel {
+	t, _ := dec.Of(c.to)
+	if t.S <= 18 && t.P-t.S >= digits[bits(c.from)] {
+		return func(kc *expr.KernelContext, args []expr.Vec, n int) (arrow.Array, error) {
+			n = vec.Rows(args, n)
+			m := vec.StrictMask(kc.Alloc, args, n)
+			if m.AllNull() {
+				m.Release()
+				return vec.NullArray(kc.Alloc, kc.Result, n), nil
+			}
+			buf, out := vec.NewFixed[dec.Num](kc.Alloc, n)
+			dec.FromInts(out, vec.Values[A](args[0].Arr), t.S)
+			return m.Array(kc.Result, buf), nil
+		}
+	}
+	return plain(c, showInt[A], func(a A) (dec.Num, code) {
+		v, fits := dec.FromInt(int64(a), t)
+		return v, overIf(!fits)
+	})
+}
+
+// narrowDecimal is the cast to a type of the same scale and fewer digits: the
+// column itself, if all of it fits.
+func narrowDecimal(to dec.Type, each expr.Kernel) expr.Kernel {
+	return func(kc *expr.KernelContext, args []expr.Vec, n int) (arrow.Array, error) {
+		if args[0].Arr.DataType().ID() == arrow.DECIMAL128 && dec.AllFit(vec.Values[dec.Num](args[0].Arr), to.P) {
+			return vec.Reinterpret(kc, args, n)
+		}
+		return each(kc, args, n)
+	}
 }
 
 func overIf(b bool) code {
@@ -208,10 +239,14 @@ func (c conv) fromDecimal() expr.Kernel {
 		if to.S == t.S && to.P >= t.P {
 			return vec.Reinterpret
 		}
-		return plain(c, show, func(a dec.Num) (dec.Num, code) {
+		each := plain(c, show, func(a dec.Num) (dec.Num, code) {
 			v, fits := dec.Rescale(a, t.S, to.S, to.P)
 			return v, overIf(!fits)
 		})
+		if to.S == t.S {
+			return narrowDecimal(to, each)
+		}
+		return each
 	case arrow.TIMESTAMP:
 		if c.to.(*arrow.TimestampType).TimeZone == "" {
 			return nil

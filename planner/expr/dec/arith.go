@@ -180,6 +180,16 @@ const (
 // equal ones to add, their sum to multiply. ma and mb are -1, or 0 for a
 // constant. It returns the rows that did not fit; those of NULL may be among them.
 func Loop(op Op, out, a, b []Num, ma, mb int, at, bt, rt Type) (bad []int32) {
+	if op == OpMul && at.P+bt.P <= rt.P && (ma == 0) != (mb == 0) {
+		// No product of so few digits is too long.
+		column, constant := a, b
+		if ma == 0 {
+			column, constant = b, a
+		}
+		if c, ok := small(constant[0]); ok && mulLoop(out, column[:len(out)], c) {
+			return nil
+		}
+	}
 	limit := pow10[min(rt.P, MaxPrecision)]
 	for i := range out {
 		x, y := a[i&ma], b[i&mb]
