@@ -1,0 +1,287 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/sluice-stream/sluice/batch"
+	"github.com/sluice-stream/sluice/internal/clock"
+	"github.com/sluice-stream/sluice/internal/kafkaclient"
+)
+
+// Bounds of one answer of a broker. A single larger message comes all the same.
+const (
+	answerBytes    = 16 << 20
+	partitionBytes = 4 << 20
+)
+
+// recordOverhead is about what a message takes in memory besides its texts.
+const recordOverhead = 200
+
+// piece is what was fetched of one partition: all messages of [from, to) that a reader
+// of the table may see, which are often fewer than there are offsets.
+type piece struct {
+	from, to int64
+	recs     []*kgo.Record
+	bytes    int64
+}
+
+// until cuts the piece in front of an offset.
+func (p piece) until(to int64) (head, tail piece) {
+	if to >= p.to {
+		return p, piece{from: p.to, to: p.to}
+	}
+	n := len(p.recs)
+	for n > 0 && p.recs[n-1].Offset >= to {
+		n--
+	}
+	head = piece{from: p.from, to: to, recs: p.recs[:n:n]}
+	tail = piece{from: to, to: p.to, recs: p.recs[n:]}
+	for _, r := range head.recs {
+		head.bytes += sizeOf(r)
+	}
+	tail.bytes = p.bytes - head.bytes
+	return head, tail
+}
+
+func sizeOf(r *kgo.Record) int64 { return int64(len(r.Key)+len(r.Value)) + recordOverhead }
+
+// want is one partition of a fetch request.
+type want struct {
+	lane lane
+	id   kadm.TopicID
+	at   int64
+	room int64 // bytes that the answer may have; 0 is partitionBytes
+}
+
+// request asks one broker for several partitions.
+func (t *table) request(wants []want, wait time.Duration) *kmsg.FetchRequest {
+	req := kmsg.NewPtrFetchRequest()
+	req.ReplicaID, req.MaxWaitMillis, req.MinBytes, req.MaxBytes = -1, int32(wait.Milliseconds()), 1, answerBytes
+	req.SessionID, req.SessionEpoch = 0, -1 // each request stands alone
+	if t.committed {
+		req.IsolationLevel = 1
+	}
+	for _, w := range wants {
+		if n := len(req.Topics); n == 0 || req.Topics[n-1].Topic != w.lane.topic {
+			topic := kmsg.NewFetchRequestTopic()
+			topic.Topic, topic.TopicID = w.lane.topic, w.id
+			req.Topics = append(req.Topics, topic)
+		}
+		p := kmsg.NewFetchRequestTopicPartition()
+		p.Partition, p.FetchOffset, p.PartitionMaxBytes = w.lane.part, w.at, partitionBytes
+		if w.room > 0 {
+			p.PartitionMaxBytes = int32(min(w.room, partitionBytes))
+		}
+		p.CurrentLeaderEpoch, p.LastFetchedEpoch, p.LogStartOffset = -1, -1, -1
+		topic := &req.Topics[len(req.Topics)-1]
+		topic.Partitions = append(topic.Partitions, p)
+	}
+	return req
+}
+
+// answer is what a broker says of one partition.
+type answer struct {
+	piece
+	end int64 // how far it can be read now
+	err error
+}
+
+// answers takes a response apart. Partitions that were not asked for are left out.
+func (t *table) answers(resp *kmsg.FetchResponse, wants []want) map[lane]answer {
+	out := map[lane]answer{}
+	byID := map[kadm.TopicID]string{}
+	asked := map[lane]want{}
+	for _, w := range wants {
+		byID[w.id] = w.lane.topic
+		asked[w.lane] = w
+	}
+	if err := kerr.ErrorForCode(resp.ErrorCode); err != nil {
+		for l, w := range asked {
+			out[l] = answer{piece: piece{from: w.at, to: w.at}, err: err}
+		}
+		return out
+	}
+	for i := range resp.Topics {
+		rt := &resp.Topics[i]
+		name := rt.Topic
+		if name == "" {
+			name = byID[rt.TopicID]
+		}
+		for j := range rt.Partitions {
+			rp := &rt.Partitions[j]
+			if w, ok := asked[lane{name, rp.Partition}]; ok {
+				out[w.lane] = t.answer(rp, w)
+			}
+		}
+	}
+	return out
+}
+
+func (t *table) answer(rp *kmsg.FetchResponseTopicPartition, w want) answer {
+	o := kgo.ProcessFetchPartitionOpts{Offset: w.at, Topic: w.lane.topic, Partition: w.lane.part, IsolationLevel: kgo.ReadUncommitted()}
+	if t.committed {
+		o.IsolationLevel = kgo.ReadCommitted()
+	}
+	fp, next := kgo.ProcessFetchPartition(o, rp, kgo.DefaultDecompressor(), nil)
+	a := answer{piece: piece{from: w.at, to: max(next, w.at), recs: fp.Records}, end: fp.HighWatermark, err: fp.Err}
+	if t.committed {
+		a.end = fp.LastStableOffset
+	}
+	for _, r := range a.recs {
+		a.bytes += sizeOf(r)
+	}
+	return a
+}
+
+// direct fetches one partition for a reader that finds nothing in a buffer. It has a
+// client of its own, so that it waits behind nobody's requests.
+type direct struct {
+	t     *table
+	clock clock.Clock
+	cl    *kgo.Client
+	adm   *kadm.Client
+	want  want
+	// leader is -1 when it has to be looked for.
+	leader int32
+}
+
+// metadataAge is for how long the client library may take what it knows of topics for
+// the present, where it does so by itself.
+const metadataAge = 50 * time.Millisecond
+
+// topicsOf asks a broker for topics, all if none are named. It asks anew each time:
+// who calls it has seen that something changed.
+func topicsOf(ctx context.Context, cl *kgo.Client, names []string) ([]kmsg.MetadataResponseTopic, error) {
+	req := kmsg.NewPtrMetadataRequest()
+	for _, name := range names {
+		t := kmsg.NewMetadataRequestTopic()
+		t.Topic = &name
+		req.Topics = append(req.Topics, t)
+	}
+	resp, err := req.RequestWith(ctx, cl)
+	if err != nil {
+		return nil, err
+	}
+	return resp.Topics, nil
+}
+
+func newDirect(t *table, c clock.Clock, w want) (*direct, error) {
+	cl, err := t.client.Open(kgo.MetadataMinAge(metadataAge))
+	if err != nil {
+		return nil, err
+	}
+	return &direct{t: t, clock: c, cl: cl, adm: kadm.NewClient(cl), want: w, leader: -1}, nil
+}
+
+const (
+	retryMin = 10 * time.Millisecond
+	retryMax = time.Second
+	// directWait is how long the broker waits for messages that are known to be there.
+	directWait = 100 * time.Millisecond
+)
+
+// fetch returns the next piece before to. What is there cannot be long in coming: a
+// broker that has less than was planned once has lost it.
+func (d *direct) fetch(ctx context.Context, at, to int64) (piece, error) {
+	d.want.at = at
+	end := d.clock.Now().Add(d.t.client.Timeout)
+	for pause := retryMin; ; pause = min(2*pause, retryMax) {
+		a, err := d.once(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return piece{}, ctx.Err()
+		case err == nil && a.to > at:
+			head, _ := a.until(to)
+			return head, nil
+		case errors.Is(err, kerr.OffsetOutOfRange):
+			return piece{}, err
+		case errors.Is(err, kerr.UnknownTopicID), errors.Is(err, kerr.InconsistentTopicID):
+			return piece{}, err
+		case err != nil && !retriable(err):
+			return piece{}, kafkaclient.Classify(fmt.Errorf("fetch %s: %w", d.want.lane, err))
+		case d.clock.Now().After(end):
+			if err == nil {
+				return piece{}, kerr.OffsetOutOfRange
+			}
+			return piece{}, batch.ExternalError(fmt.Errorf("fetch %s at offset %d: %w", d.want.lane, at, err), true)
+		}
+		if err != nil {
+			d.leader = -1
+		}
+		if err := clock.Wait(ctx, d.clock, pause); err != nil {
+			return piece{}, err
+		}
+	}
+}
+
+// retriable reports whether an error may be gone when the leader is looked for again.
+func retriable(err error) bool {
+	var ke *kerr.Error
+	return !errors.As(err, &ke) || ke.Retriable
+}
+
+func (d *direct) once(ctx context.Context) (answer, error) {
+	if d.leader < 0 {
+		topics, err := topicsOf(ctx, d.cl, []string{d.want.lane.topic})
+		if err == nil && len(topics) != 1 {
+			err = kerr.UnknownTopicOrPartition
+		}
+		if err == nil {
+			err = kerr.ErrorForCode(topics[0].ErrorCode)
+		}
+		if err != nil {
+			return answer{}, err
+		}
+		if d.want.id == (kadm.TopicID{}) {
+			d.want.id = topics[0].TopicID
+		}
+		if topics[0].TopicID != d.want.id {
+			return answer{}, kerr.UnknownTopicID
+		}
+		i := slices.IndexFunc(topics[0].Partitions, func(p kmsg.MetadataResponseTopicPartition) bool { return p.Partition == d.want.lane.part })
+		if i < 0 || topics[0].Partitions[i].Leader < 0 {
+			return answer{}, kerr.LeaderNotAvailable
+		}
+		d.leader = topics[0].Partitions[i].Leader
+	}
+	wants := []want{d.want}
+	resp, err := d.t.request(wants, directWait).RequestWith(ctx, d.cl.Broker(int(d.leader)))
+	if err != nil {
+		return answer{}, err
+	}
+	a, ok := d.t.answers(resp, wants)[d.want.lane]
+	if !ok {
+		return answer{}, errors.New("the broker's answer is not about the partition")
+	}
+	return a, a.err
+}
+
+// bounds returns what the broker has of the partition.
+func (d *direct) bounds(ctx context.Context) (start, end int64, err error) {
+	l := d.want.lane
+	starts, err := d.adm.ListStartOffsets(ctx, l.topic)
+	if err != nil {
+		return 0, 0, err
+	}
+	ends, err := d.adm.ListEndOffsets(ctx, l.topic)
+	if err != nil {
+		return 0, 0, err
+	}
+	s, ok := starts.Lookup(l.topic, l.part)
+	e, ok2 := ends.Lookup(l.topic, l.part)
+	if !ok || !ok2 {
+		return 0, 0, fmt.Errorf("the brokers do not tell what they have of %s", l)
+	}
+	return s.Offset, e.Offset, errors.Join(s.Err, e.Err)
+}
+
+func (d *direct) close() { d.cl.Close() }
