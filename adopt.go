@@ -69,7 +69,7 @@ func infoOf(q *planner.Query, targets []target, hash, text string) (*state.PlanI
 // placeOf tells tables of one connector apart, as far as offsets and output go.
 func placeOf(opts map[string]string) string {
 	var out []string
-	for _, key := range []string{"path", "topic", "host", "port", "url", "table", "bucket"} {
+	for _, key := range []string{"path", "topic", "topic-pattern", "assign", "host", "port", "url", "table", "bucket"} {
 		if v := opts[key]; v != "" {
 			out = append(out, key+"="+v)
 		}

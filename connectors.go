@@ -16,10 +16,12 @@ import (
 	"github.com/sluice-stream/sluice/sinks/blackhole"
 	"github.com/sluice-stream/sluice/sinks/console"
 	filesink "github.com/sluice-stream/sluice/sinks/file"
+	kafkasink "github.com/sluice-stream/sluice/sinks/kafka"
 	memorysink "github.com/sluice-stream/sluice/sinks/memory"
 	"github.com/sluice-stream/sluice/sources"
 	"github.com/sluice-stream/sluice/sources/datagen"
 	filesource "github.com/sluice-stream/sluice/sources/file"
+	kafkasource "github.com/sluice-stream/sluice/sources/kafka"
 	memorysource "github.com/sluice-stream/sluice/sources/memory"
 	"github.com/sluice-stream/sluice/sources/nexmark"
 	"github.com/sluice-stream/sluice/sources/rate"
@@ -48,6 +50,7 @@ func newRegistry(s *Session) *registry {
 	r.sources = sources.NewRegistry(
 		filesource.Connector(vfsx.Default, r.formats),
 		datagen.Connector(clk),
+		kafkasource.Connector(clk, r.formats),
 		memorysource.Connector(r.stream),
 		nexmark.Connector(clk),
 		rate.Connector(clk),
@@ -59,6 +62,7 @@ func newRegistry(s *Session) *registry {
 		filesink.Connector(vfsx.Default, r.formats),
 		blackhole.Connector(),
 		console.Connector(s.opts.Stdout),
+		kafkasink.Connector(clk),
 		memorysink.Connector(r.tables),
 	)
 	return r

@@ -33,6 +33,8 @@ type resources struct {
 	writers map[string]sinks.WriterFactory
 	// volatile sinks lose prepared output with the process.
 	volatile map[string]bool
+	// transactional sinks keep the batch's ID and digest with its rows.
+	transactional map[string]bool
 	// snapshots hold the rows of tables in memory that the query reads.
 	snapshots []*memorysource.Stream
 }
@@ -52,7 +54,7 @@ type target struct {
 func (s *Session) open(ctx context.Context, id batch.QueryID, q *planner.Query, targets []target, dir string) (_ *resources, err error) {
 	r := &resources{
 		query: id, sources: map[string]sources.Source{}, openers: map[string]sources.Opener{},
-		sinks: map[string]sinks.Sink{}, writers: map[string]sinks.WriterFactory{}, volatile: map[string]bool{},
+		sinks: map[string]sinks.Sink{}, writers: map[string]sinks.WriterFactory{}, volatile: map[string]bool{}, transactional: map[string]bool{},
 	}
 	defer func() {
 		if err != nil {
@@ -134,7 +136,8 @@ func (r *resources) openSink(ctx context.Context, c sinks.Connector, spec sinks.
 	if err != nil {
 		return fmt.Errorf("open sink %s: %w", spec.Table, err)
 	}
-	r.sinks[spec.Name], r.writers[spec.Name], r.volatile[spec.Name] = sink, writers, c.Volatile
+	keeps := c.Transactional != nil && c.Transactional(spec)
+	r.sinks[spec.Name], r.writers[spec.Name], r.volatile[spec.Name], r.transactional[spec.Name] = sink, writers, c.Volatile && !keeps, keeps
 	return nil
 }
 

@@ -195,7 +195,7 @@ func (s *Session) launch(ctx context.Context, q *Query, targets []target) (err e
 	}
 	q.drv, err = driver.Start(ctx, driver.Options{
 		Name: q.def.name, Query: id, Plan: q.plan.Plan, PlanHash: q.hash,
-		Sources: q.res.sources, Sinks: q.res.sinks, Volatile: q.res.volatile,
+		Sources: q.res.sources, Sinks: q.res.sinks, Volatile: q.res.volatile, Transactional: q.res.transactional,
 		IdleTimeout: values.Duration(setIdle), Log: q.log, StateDir: filepath.Join(q.dir, "state"),
 		Transport: q.node, Workers: []transport.NodeID{workerNode}, Parallelism: cmp.Or(q.def.parallelism, s.parallelism()),
 		Roots:    func() ([][]byte, error) { return filelog.SavepointRefs(vfsx.Default, q.dir) },
@@ -217,12 +217,17 @@ func planHash(q *planner.Query, targets []target) string {
 		fmt.Fprint(h, q.Plan.Zone)
 	}
 	for _, t := range targets {
-		fmt.Fprint(h, t.table.Name, t.table.Connector, t.table.Options["path"], t.mode)
+		fmt.Fprint(h, t.table.Name, t.table.Connector, t.table.Options["path"], t.table.Options["topic"], t.mode)
 	}
 	for _, src := range q.Plan.Sources {
-		fmt.Fprint(h, q.Tables[src.Name].Connector, q.Tables[src.Name].Options["path"], q.Tables[src.Name].Schema)
+		fmt.Fprint(h, q.Tables[src.Name].Connector, whereOf(q.Tables[src.Name].Options), q.Tables[src.Name].Schema)
 	}
 	return fmt.Sprintf("%016x", h.Sum64())
+}
+
+// whereOf says where a source's rows come from.
+func whereOf(o map[string]string) string {
+	return o["path"] + o["topic"] + o["topic-pattern"] + o["assign"]
 }
 
 func sourceNames(q *planner.Query) []string {

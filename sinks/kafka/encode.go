@@ -73,7 +73,11 @@ func (e *encoder) rows(rec arrow.RecordBatch, out put) error {
 			e.bufK = key(e.bufK[:0], i)
 			k = e.bufK
 		}
-		switch stage.OpAt(ops, i) {
+		op := stage.OpAt(ops, i)
+		if key == nil && (op == sinks.UpdateBefore || op == sinks.Delete) {
+			return e.t.userError("a row is taken back, and messages have no key by which a reader could tell which: declare a PRIMARY KEY, set 'key-columns', or use output mode changelog with 'format' = 'debezium-json'")
+		}
+		switch op {
 		case sinks.UpdateBefore:
 			continue // the row after it takes its place under the same key
 		case sinks.Delete: // a tombstone

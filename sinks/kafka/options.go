@@ -149,9 +149,6 @@ func (t *target) checkColumns() error {
 	}
 	switch t.spec.Mode {
 	case sinks.Update:
-		if len(t.keys) == 0 && !t.spec.OneRow {
-			return t.userError("output mode update writes upserts, whose messages need a key: declare a PRIMARY KEY or set 'key-columns'")
-		}
 		if t.spec.OneRow && len(t.keys) == 0 {
 			return t.userError("output mode update of a result of one row has no column for the message's key: set 'key-columns', or use output mode changelog with 'format' = 'debezium-json'")
 		}
