@@ -61,6 +61,10 @@ func (r *reader) draw(from, to int64) {
 		r.events[k] = r.events[k][:0]
 	}
 	r.rows = 0
+	if r.config.group == 1 && r.config.lateBelow == 0 {
+		r.drawInOrder(from, to)
+		return
+	}
 	want := r.config.kind
 	var e event
 	for p := from; p < to; p++ {
@@ -135,6 +139,10 @@ func (r *reader) buildNumbers(o *output) *array.Data {
 	}
 	f := o.column.number
 	for _, events := range r.parts(o) {
+		if o.column.bulk != nil {
+			o.column.bulk(r.config, events, out)
+			continue
+		}
 		for i := range events {
 			e := &events[i]
 			out[e.at] = f(r.config, e)
@@ -146,8 +154,13 @@ func (r *reader) buildNumbers(o *output) *array.Data {
 func (r *reader) buildTexts(o *output) (*array.Data, error) {
 	events := r.events[o.kind]
 	offsets := r.buffer((r.rows + 1) * arrow.Int32SizeBytes)
-	values := r.buffer(len(events) * o.column.max(r.texts))
+	room := len(events) * o.column.max(r.texts)
+	values := r.buffer(room + slack)
 	at := arrow.Int32Traits.CastFromBytes(offsets.Bytes())
+	if o.column.bulkText != nil && len(events) == r.rows {
+		o.column.bulkText(r.texts, events, values.Bytes(), at)
+		return r.textData(o, offsets, values, int(at[r.rows]), room)
+	}
 	dst, f := values.Bytes()[:0], o.column.text
 	row, size := 0, int32(0)
 	for i := range events {
@@ -161,12 +174,17 @@ func (r *reader) buildTexts(o *output) (*array.Data, error) {
 	for ; row <= r.rows; row++ {
 		at[row] = size
 	}
-	if len(dst) > values.Len() {
+	return r.textData(o, offsets, values, len(dst), room)
+}
+
+// textData wraps the buffers of texts, of which size bytes were written.
+func (r *reader) textData(o *output, offsets, values *memory.Buffer, size, room int) (*array.Data, error) {
+	if size > room {
 		offsets.Release()
 		values.Release()
-		return nil, fmt.Errorf("column %q of Nexmark events: %d bytes, more than its bound of %d", o.field.Name, len(dst), values.Len())
+		return nil, fmt.Errorf("column %q of Nexmark events: %d bytes, more than its bound of %d", o.field.Name, size, room)
 	}
-	values.ResizeNoShrink(len(dst))
+	values.ResizeNoShrink(size)
 	return r.data(o, r.validity(o), offsets, values), nil
 }
 

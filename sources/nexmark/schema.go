@@ -24,6 +24,9 @@ type column struct {
 	number number
 	text   text
 	max    func(*texts) int // longest text in bytes
+	// The same for many events, where that is quicker.
+	bulk     bulk
+	bulkText bulkText
 }
 
 var (
@@ -43,7 +46,7 @@ var tables = [kinds][]column{
 		{name: "creditCard", typ: typeText, text: (*texts).creditCard, max: atMost(19)},
 		{name: "city", typ: typeText, text: (*texts).city, max: atMost(13)},
 		{name: "state", typ: typeText, text: (*texts).state, max: atMost(2)},
-		{name: "dateTime", typ: typeTime, number: (*config).dateTime},
+		{name: "dateTime", typ: typeTime, number: (*config).dateTime, bulk: eventTimes},
 		{name: "extra", typ: typeText, text: (*texts).personExtra, max: atMost(extraMax(8, personSize))},
 	},
 	auction: {
@@ -52,20 +55,20 @@ var tables = [kinds][]column{
 		{name: "description", typ: typeText, text: (*texts).description, max: atMost(describeLimit)},
 		{name: "initialBid", typ: typeID, number: (*config).initialBid},
 		{name: "reserve", typ: typeID, number: (*config).reserve},
-		{name: "dateTime", typ: typeTime, number: (*config).dateTime},
+		{name: "dateTime", typ: typeTime, number: (*config).dateTime, bulk: eventTimes},
 		{name: "expires", typ: typeTime, number: (*config).expires},
 		{name: "seller", typ: typeID, number: (*config).seller},
 		{name: "category", typ: typeID, number: (*config).category},
 		{name: "extra", typ: typeText, text: (*texts).auctionExtra, max: atMost(extraMax(8+5*8, auctionSize))},
 	},
 	bid: {
-		{name: "auction", typ: typeID, number: (*config).bidAuction},
-		{name: "bidder", typ: typeID, number: (*config).bidder},
-		{name: "price", typ: typeID, number: (*config).price},
-		{name: "channel", typ: typeText, text: (*texts).channel, max: func(t *texts) int { return t.nameMax }},
-		{name: "url", typ: typeText, text: (*texts).bidURL, max: func(t *texts) int { return t.urlMax }},
-		{name: "dateTime", typ: typeTime, number: (*config).dateTime},
-		{name: "extra", typ: typeText, text: (*texts).bidExtra, max: atMost(extraMax(4*8, bidSize))},
+		{name: "auction", typ: typeID, number: (*config).bidAuction, bulk: bidAuctions},
+		{name: "bidder", typ: typeID, number: (*config).bidder, bulk: bidBidders},
+		{name: "price", typ: typeID, number: (*config).price, bulk: bidPrices},
+		{name: "channel", typ: typeText, text: (*texts).channel, max: func(t *texts) int { return t.nameMax }, bulkText: bidChannels},
+		{name: "url", typ: typeText, text: (*texts).bidURL, max: func(t *texts) int { return t.urlMax }, bulkText: bidURLs},
+		{name: "dateTime", typ: typeTime, number: (*config).dateTime, bulk: eventTimes},
+		{name: "extra", typ: typeText, text: (*texts).bidExtra, max: atMost(extraMax(4*8, bidSize)), bulkText: bidExtras},
 	},
 }
 
@@ -129,7 +132,7 @@ func resolve(spec sources.Spec, k kind, f arrow.Field) (output, error) {
 		c := column{name: colType, typ: arrow.PrimitiveTypes.Int32}
 		return output{field: f, kind: all, column: c}, sameType(spec, f, f.Name, c.typ)
 	case strings.ToLower(colTime):
-		c := column{name: colTime, typ: typeTime, number: (*config).dateTime}
+		c := column{name: colTime, typ: typeTime, number: (*config).dateTime, bulk: eventTimes}
 		return output{field: f, kind: all, column: c}, sameType(spec, f, f.Name, c.typ)
 	}
 	of := kindNamed(strings.ToLower(f.Name))

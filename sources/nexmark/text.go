@@ -26,8 +26,8 @@ const (
 
 // texts is what strings are copied from: made once for a seed, read only after.
 type texts struct {
-	extra []byte // random letters
-	pool  []byte // names of channels, each with its URL behind
+	extra []byte // random letters, and slack zeros
+	pool  []byte // names of channels, each with its URL behind, and slack zeros
 	name  [len(hotNames) + channels]span
 	url   [len(hotNames) + channels]span
 	// The longest of each, to reserve space by.
@@ -88,6 +88,7 @@ func newTexts(seed int64) *texts {
 		t.nameMax = max(t.nameMax, mid-from)
 		t.urlMax = max(t.urlMax, len(t.pool)-mid)
 	}
+	t.pool = append(t.pool, make([]byte, slack)...)
 	return t
 }
 
@@ -104,7 +105,7 @@ func channelID(k uint32) int32 {
 // makeExtra draws six letters from each signed 32-bit number; those of a
 // negative one lie below 'a'.
 func makeExtra(s uint64) []byte {
-	out := make([]byte, 0, extraLen+6)
+	out := make([]byte, 0, extraLen+slack)
 	for len(out) < extraLen {
 		s += golden
 		r := int32(mix(s) >> 32)
@@ -113,7 +114,7 @@ func makeExtra(s uint64) []byte {
 			r /= 26
 		}
 	}
-	return out[:extraLen]
+	return append(out[:extraLen], make([]byte, slack)...)
 }
 
 // appendExtra appends as much of the random letters as brings an event of size
