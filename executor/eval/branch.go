@@ -28,11 +28,16 @@ func (f *frame) evalCase(nd *node, e *expr.Case) (expr.Vec, error) {
 	defer c.close()
 	cur, rows := f, []int32(nil) // rows of f that cur holds; nil is all
 	for w := range e.Whens {
-		cond, err := cur.eval(nd.kids[2*w])
+		at, of := cur, []int32(nil) // where the condition is computed, and which of its rows count
+		if rows != nil && f.p.nodes[nd.kids[2*w]].safe && len(rows)*4 > f.n {
+			// Asking all rows is less work than picking out those that are left.
+			at, of = f, rows
+		}
+		cond, err := at.eval(nd.kids[2*w])
 		if err != nil {
 			return cond, err
 		}
-		yes, no, whole := split(cond, cur.n)
+		yes, no, whole := split(cond, of, cur.n)
 		if whole && len(no) == 0 && yes == nil {
 			return f.finish(c, nd, cur, rows, nd.kids[2*w+1])
 		}
@@ -42,8 +47,11 @@ func (f *frame) evalCase(nd *node, e *expr.Case) (expr.Vec, error) {
 		if err := f.take(c, cur, rows, yes, nd.kids[2*w+1]); err != nil {
 			return expr.Vec{}, err
 		}
-		rows = gather(rows, no)
-		cur = cur.sub(no)
+		if rows = gather(rows, no); at == f {
+			cur = f.sub(rows)
+		} else {
+			cur = cur.sub(no)
+		}
 		c.open = append(c.open, cur)
 		if len(no) == 0 {
 			return f.assemble(c, nd)
@@ -52,9 +60,10 @@ func (f *frame) evalCase(nd *node, e *expr.Case) (expr.Vec, error) {
 	return f.finish(c, nd, cur, rows, nd.kids[len(nd.kids)-1])
 }
 
-// split lists the rows where a condition is true and the others. For a constant
-// true condition, and only then, whole is true and both lists are nil.
-func split(cond expr.Vec, n int) (yes, no []int32, whole bool) {
+// split lists the n rows where a condition is true and the others; of says where in
+// cond they are, nil for one after the other. For a constant true condition, and only
+// then, whole is true and both lists are nil.
+func split(cond expr.Vec, of []int32, n int) (yes, no []int32, whole bool) {
 	bits, valid := vec.BoolBits(cond.Arr), vec.Validity(cond.Arr)
 	if cond.Const {
 		if cond.Arr.IsValid(0) && bits.Get(0) {
@@ -65,7 +74,11 @@ func split(cond expr.Vec, n int) (yes, no []int32, whole bool) {
 	lists := make([]int32, n)
 	y, z := 0, n
 	for i := range n {
-		if valid.Get(i) && bits.Get(i) {
+		r := i
+		if of != nil {
+			r = int(of[i])
+		}
+		if valid.Get(r) && bits.Get(r) {
 			lists[y] = int32(i)
 			y++
 		} else {
@@ -123,6 +136,18 @@ func (f *frame) take(c *choice, cur *frame, rows, yes []int32, id int) error {
 
 // finish gives all rows that are left to one branch.
 func (f *frame) finish(c *choice, nd *node, cur *frame, rows []int32, id int) (expr.Vec, error) {
+	if rows != nil && (f.p.nodes[id].cheap || f.memo[id].Arr != nil) {
+		v, err := f.eval(id)
+		if err != nil {
+			return v, err
+		}
+		part := int32(len(c.parts))
+		c.parts = append(c.parts, vec.Part{Arr: v.Arr, Const: v.Const})
+		for _, r := range rows {
+			c.from[r], c.pos[r] = part, r
+		}
+		return f.assemble(c, nd)
+	}
 	v, err := cur.eval(id)
 	if err != nil {
 		return v, err

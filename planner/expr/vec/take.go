@@ -268,6 +268,9 @@ func Expand(alloc memory.Allocator, one arrow.Array, n int) (arrow.Array, error)
 // Interleave builds a column from several: row i is row pos[i] of parts[from[i]].
 // Where a part is a constant its one row is meant, whatever pos says.
 func Interleave(alloc memory.Allocator, dt arrow.DataType, parts []Part, from, pos []int32) (arrow.Array, error) {
+	if arr := masked(alloc, dt, parts, from, pos); arr != nil {
+		return arr, nil
+	}
 	if fw, ok := dt.(arrow.FixedWidthDataType); ok {
 		switch {
 		case dt.ID() == arrow.DICTIONARY || dt.ID() == arrow.BOOL:
@@ -302,6 +305,42 @@ func Interleave(alloc memory.Allocator, dt arrow.DataType, parts []Part, from, p
 		}
 	}
 	return take(alloc, all, idx)
+}
+
+// masked is the result of Interleave where it is one of the parts with more NULLs: its
+// values are shared. It returns nil where it is not.
+func masked(alloc memory.Allocator, dt arrow.DataType, parts []Part, from, pos []int32) arrow.Array {
+	of := -1
+	for k, p := range parts {
+		switch {
+		case p.Arr.NullN() == p.Arr.Len() && p.Const:
+		case of >= 0 || p.Const || p.Arr.Data().Offset() != 0 || p.Arr.Len() != len(from) || !arrow.TypeEqual(p.Arr.DataType(), dt):
+			return nil
+		default:
+			of = k
+		}
+	}
+	if of < 0 || dt.ID() == arrow.NULL || arrow.IsUnion(dt.ID()) || dt.ID() == arrow.DICTIONARY {
+		return nil
+	}
+	for i, f := range from {
+		if int(f) == of && int(pos[i]) != i {
+			return nil
+		}
+	}
+	d := parts[of].Arr.Data()
+	m := NewMask(alloc, len(from))
+	valid := Validity(parts[of].Arr)
+	for i, f := range from {
+		if int(f) != of || !valid.Get(i) {
+			m.SetNull(i)
+		}
+	}
+	buffers := append([]*memory.Buffer{m.buf}, d.Buffers()[1:]...)
+	data := array.NewData(dt, len(from), buffers, d.Children(), m.nulls, 0)
+	defer data.Release()
+	m.Release()
+	return array.MakeFromData(data)
 }
 
 // Part is one input of Interleave.
