@@ -103,7 +103,10 @@ func (a *adoption) describe() error {
 func (a *adoption) fromElsewhere(ctx context.Context) error {
 	from := a.q.def.from
 	dir := a.s.checkpointNamed(from.Dir)
-	var err error
+	err := a.s.buckets.failure(dir)
+	if err != nil {
+		return err
+	}
 	for range state.FindTries {
 		if err = a.copyFrom(ctx, dir, from.Name); err == nil || from.Name != "" || ctx.Err() != nil {
 			break // a savepoint does not change; of a running query the next try finds a newer checkpoint
@@ -266,6 +269,9 @@ func (a *adoption) adopt(ctx context.Context, r *state.Root, d *PlanDiff, kept [
 	// The description first: one that is newer than the log tells nobody anything wrong
 	// that reads the log (S3), and a crash in between leads here again.
 	if err := a.describe(); err != nil {
+		return err
+	}
+	if err := a.s.buckets.publish(ctx, a.q.dir, rec.Manifests); err != nil {
 		return err
 	}
 	return a.q.log.Append(ctx, a.term, rec)

@@ -124,7 +124,7 @@ type queryState struct {
 func (q *Query) state(recent bool) queryState {
 	st := queryState{
 		Name: q.Name(), ID: q.ID(), Status: q.Status(), Trigger: q.def.trigger.String(), Mode: string(q.def.mode),
-		Checkpoint: q.dir, Totals: q.Totals(),
+		Checkpoint: q.Checkpoint(), Totals: q.Totals(),
 	}
 	if p, ok := q.drv.Progress(); ok {
 		st.Progress = &p

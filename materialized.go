@@ -108,6 +108,9 @@ func (s *Session) materialized(st *ast.CreateView) (insertDef, *sql.ViewDef, err
 
 // keepInFiles lets a view's rows outlive the program.
 func (s *Session) keepInFiles(def *sql.TableDef) {
+	if isBucket(s.opts.CheckpointDir) {
+		return // the rows are no part of the checkpoint, and there is no other place for them
+	}
 	def.Connector = "filesystem"
 	def.Options = map[string]string{"path": s.dir(&queryDef{name: def.Name}) + ".rows", "format": "arrow"}
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/sluice-stream/sluice/driver/filelog"
 	"github.com/sluice-stream/sluice/formats"
 	"github.com/sluice-stream/sluice/internal/options"
+	"github.com/sluice-stream/sluice/internal/vfsx"
 	"github.com/sluice-stream/sluice/microbatch"
 	"github.com/sluice-stream/sluice/planner"
 	"github.com/sluice-stream/sluice/planner/physical"
@@ -191,6 +192,9 @@ func (s *Session) makeQuarantine(name, query, dir string) (*sql.Relation, error)
 // is "", else files there.
 func (s *Session) makeSideTable(name, path string, schema *arrow.Schema, what string) (*sql.Relation, error) {
 	def := &sql.TableDef{Name: name, Connector: memoryConnector, Options: map[string]string{"name": name}, Text: "-- " + name + " " + what}
+	if path != "" && vfsx.Mounted(path) {
+		return nil, refused(batch.UserErrorf("table %s %s, and the checkpoint, where it would be, lies in a bucket: declare it first, with a connector of its own", name, what))
+	}
 	if path != "" {
 		if err := os.MkdirAll(path, 0o755); err != nil {
 			return nil, fmt.Errorf("make the folder of table %s: %w", name, err)

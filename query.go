@@ -164,7 +164,7 @@ func (q *Query) UpdateKeys() (columns []string, ok bool) {
 }
 
 // Checkpoint returns the folder of the query's checkpoint.
-func (q *Query) Checkpoint() string { return q.dir }
+func (q *Query) Checkpoint() string { return q.s.buckets.shown(q.dir) }
 
 // Queries lists the session's queries in the order of their start, ended ones included.
 func (s *Session) Queries() []*Query {

@@ -69,6 +69,18 @@ func SaveCheckpoint(dir, name string) (_ Savepoint, err error) {
 	if err := filelog.CheckSavepointName(name); err != nil {
 		return Savepoint{}, err
 	}
+	if isBucket(dir) {
+		var sp Savepoint
+		err := withCheckpoint(dir, func(folder string) (err error) {
+			sp, err = SaveCheckpoint(folder, name)
+			sp.Checkpoint = dir
+			return err
+		})
+		return sp, err
+	}
+	if err := unowned(dir); err != nil {
+		return Savepoint{}, err
+	}
 	if !filelog.Exists(vfsx.Default, dir) {
 		return Savepoint{}, batch.UserErrorf("%w in %s", filelog.ErrNotFound, dir)
 	}
@@ -86,6 +98,17 @@ func SaveCheckpoint(dir, name string) (_ Savepoint, err error) {
 
 // Savepoints lists the savepoints of a checkpoint, by name.
 func Savepoints(dir string) ([]Savepoint, error) {
+	if isBucket(dir) {
+		var out []Savepoint
+		err := withCheckpoint(dir, func(folder string) (err error) {
+			out, err = Savepoints(folder)
+			for i := range out {
+				out[i].Checkpoint = dir
+			}
+			return err
+		})
+		return out, err
+	}
 	list, err := filelog.Savepoints(vfsx.Default, dir)
 	out := make([]Savepoint, len(list))
 	for i, sp := range list {
@@ -96,7 +119,17 @@ func Savepoints(dir string) ([]Savepoint, error) {
 
 // DropSavepoint removes a savepoint. A running query deletes the files of its state
 // with the next ones that it does not need any more.
-func DropSavepoint(dir, name string) error { return filelog.DropSavepoint(vfsx.Default, dir, name) }
+func DropSavepoint(dir, name string) error {
+	if isBucket(dir) {
+		return withCheckpoint(dir, func(folder string) error {
+			if err := unowned(folder); err != nil {
+				return err
+			}
+			return DropSavepoint(folder, name)
+		})
+	}
+	return filelog.DropSavepoint(vfsx.Default, dir, name)
+}
 
 // saveStatement answers SAVE STREAMING QUERY q AS 'name' and DROP SAVEPOINT 'name' FOR q.
 func (s *Session) saveStatement(ctx context.Context, st *ast.SaveStreamingQuery) (*Result, error) {

@@ -64,11 +64,12 @@ func (o Options) withDefaults() Options {
 // Session holds tables, views, functions, settings and running queries. It may
 // be used by several goroutines.
 type Session struct {
-	net    *inproc.Network
-	node   *inproc.Node // the worker's
-	worker *worker.Worker
-	conns  *connectors
-	spill  string // a folder that is made by whoever needs it first
+	net     *inproc.Network
+	node    *inproc.Node // the worker's
+	worker  *worker.Worker
+	conns   *connectors
+	buckets *buckets
+	spill   string // a folder that is made by whoever needs it first
 	// analyses are the EXPLAIN ANALYZE under way.
 	analyses analyses
 	// planned is told of streaming queries that are planned and not run; nil: nobody is.
@@ -104,6 +105,7 @@ func NewSession(opts Options) (*Session, error) {
 	s.reg = newRegistry(s)
 	s.conns = &connectors{s: s}
 	s.conns.mu.byQuery = map[batch.QueryID]*resources{}
+	s.buckets = &buckets{set: s.set}
 	s.net = inproc.New(inproc.Options{})
 	if s.node, err = s.net.Join(workerNode); err != nil {
 		return nil, err
@@ -200,7 +202,7 @@ func (s *Session) Close() error {
 	s.state.Close()
 	s.reg.closeMemory()
 	s.ungovern()
-	errs = append(errs, os.RemoveAll(s.spill))
+	errs = append(errs, os.RemoveAll(s.spill), s.buckets.close())
 	return errors.Join(errs...)
 }
 

@@ -41,6 +41,7 @@ var (
 func Settings() []options.Option {
 	out := []options.Option{
 		setParallelism, setMemory, setPolicy, setIdle, setCheckpoint, setRetain, setRetries, setZone, setDoubleQuoted, setRecursion, setTemp, setErrors, setErrorsTable, setTTL, setRetainAge, setEvolution,
+		setS3Endpoint, setS3Region, setS3Access, setS3Secret, setS3Token, setCacheDir,
 	}
 	slices.SortFunc(out, func(a, b options.Option) int { return strings.Compare(a.Key, b.Key) })
 	return out
@@ -80,6 +81,9 @@ func (s *settings) set(key, value string) error {
 		if _, err := time.LoadLocation(value); err != nil {
 			return batch.UserErrorf("SET %s: unknown time zone %q, use a name such as 'Europe/Berlin'", key, value)
 		}
+	}
+	if err := checkSecret(key, value); err != nil {
+		return err
 	}
 	if key == setTTL.Key {
 		if _, err := parseTTL(value); err != nil {

@@ -129,7 +129,7 @@ func (s *Session) queryRows() [][]string {
 	var rows [][]string
 	for _, q := range s.Queries() {
 		rows = append(rows, []string{
-			q.Name(), q.Status(), fmt.Sprint(q.drv.Status().Committed), q.def.trigger.String(), string(q.def.mode), q.dir,
+			q.Name(), q.Status(), fmt.Sprint(q.drv.Status().Committed), q.def.trigger.String(), string(q.def.mode), q.Checkpoint(),
 		})
 	}
 	return rows

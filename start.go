@@ -55,11 +55,17 @@ func (s *Session) dir(d *queryDef) string {
 	if name == "" {
 		name = d.name
 	}
-	if filepath.IsAbs(name) {
+	switch {
+	case isBucket(name):
+		return s.buckets.folder(name)
+	case filepath.IsAbs(name):
 		return name
 	}
 	if d.checkpoint != "" && s.opts.CheckpointDir == defaultCheckpoints {
 		return name // relative to the working directory, as written
+	}
+	if isBucket(s.opts.CheckpointDir) {
+		return s.buckets.folder(strings.TrimRight(s.opts.CheckpointDir, "/") + "/" + name)
 	}
 	return filepath.Join(s.opts.CheckpointDir, name)
 }
@@ -140,6 +146,9 @@ func (s *Session) start(ctx context.Context, d *queryDef) (*Query, error) {
 		s.opts.Logger.Warn("unbounded state", "query", d.name, "reason", w)
 	}
 	dir, hash := s.dir(d), planHash(pq, targets)
+	if err := s.buckets.take(ctx, dir); err != nil {
+		return nil, fmt.Errorf("query %s: %w", d.name, err)
+	}
 	bad, err := s.quarantine(pq, d.name, dir)
 	if err != nil {
 		return nil, err
@@ -154,7 +163,7 @@ func (s *Session) start(ctx context.Context, d *queryDef) (*Query, error) {
 		KeyGroups: batch.KeyGroups, Engine: Version,
 	}})
 	if err != nil {
-		return nil, fmt.Errorf("query %s: open checkpoint %s: %w", d.name, dir, err)
+		return nil, fmt.Errorf("query %s: open checkpoint %s: %w", d.name, s.buckets.shown(dir), err)
 	}
 	q := &Query{s: s, def: d, plan: pq, hash: hash, dir: dir, log: log}
 	former, err := s.formerQuarantines(ctx, log, pq, dir)

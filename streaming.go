@@ -264,5 +264,5 @@ func (s *Session) dropQuery(name string, ifExists bool, pos ast.Pos) (*Result, e
 			break
 		}
 	}
-	return message("streaming query %s dropped; its checkpoint stays in %s", name, q.dir), err
+	return message("streaming query %s dropped; its checkpoint stays in %s", name, q.Checkpoint()), err
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/sluice-stream/sluice"
 	"github.com/sluice-stream/sluice/batch"
 	"github.com/sluice-stream/sluice/driver/filelog"
 	"github.com/sluice-stream/sluice/internal/memory"
@@ -31,26 +33,30 @@ func checkpointCommand(env *environment) *cobra.Command {
 	var asJSON bool
 	list := &cobra.Command{
 		Use: "list DIR", Short: "One line for each checkpoint in or below DIR", Args: oneArg("a folder"),
-		RunE: func(_ *cobra.Command, args []string) error { return listCheckpoints(env.out, args[0], asJSON) },
+		RunE: func(_ *cobra.Command, args []string) error {
+			return env.checkpoint(args[0], func(dir string) error { return listCheckpoints(env.out, dir, asJSON) })
+		},
 	}
 	describe := &cobra.Command{
 		Use: "describe DIR", Short: "What a checkpoint holds: batches, offsets, watermark, state, sinks", Args: oneArg("the folder of a checkpoint"),
 		RunE: func(_ *cobra.Command, args []string) error {
-			r, err := filelog.Inspect(vfsx.Default, args[0])
-			if err != nil {
-				return usageError{err}
-			}
-			if asJSON {
-				return printJSON(env.out, r)
-			}
-			describeCheckpoint(env.out, r)
-			return nil
+			return env.checkpoint(args[0], func(dir string) error {
+				r, err := filelog.Inspect(vfsx.Default, dir)
+				if err != nil {
+					return usageError{err}
+				}
+				if asJSON {
+					return printJSON(env.out, r)
+				}
+				describeCheckpoint(env.out, r)
+				return nil
+			})
 		},
 	}
 	verify := &cobra.Command{
 		Use: "verify DIR", Short: "Read every byte of a checkpoint and say whether a start would trust it", Args: oneArg("the folder of a checkpoint"),
 		RunE: func(c *cobra.Command, args []string) error {
-			return verifyCheckpoint(c.Context(), env.out, args[0], asJSON)
+			return env.checkpoint(args[0], func(dir string) error { return verifyCheckpoint(c.Context(), env.out, dir, asJSON) })
 		},
 	}
 	for _, sub := range []*cobra.Command{list, describe, verify} {
@@ -63,6 +69,12 @@ func checkpointCommand(env *environment) *cobra.Command {
 
 // findCheckpoints returns the folders at and below dir that are checkpoints.
 func findCheckpoints(dir string) ([]string, error) {
+	if vfsx.Mounted(dir) {
+		if !filelog.Exists(vfsx.Default, dir) {
+			return nil, nil
+		}
+		return []string{dir}, nil
+	}
 	var found []string
 	err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
 		if err != nil {
@@ -75,6 +87,20 @@ func findCheckpoints(dir string) ([]string, error) {
 		return nil
 	})
 	return found, err
+}
+
+// checkpoint calls f with the folder of a checkpoint, which for one in a bucket is
+// there as long as f runs.
+func (e *environment) checkpoint(name string, f func(dir string) error) error {
+	opts, err := e.options(sluice.Options{})
+	if err != nil {
+		return err
+	}
+	dir, done, err := sluice.OpenCheckpoint(name, opts.Settings)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f(dir), done())
 }
 
 func printJSON(w io.Writer, v any) error {

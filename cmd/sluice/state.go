@@ -28,15 +28,17 @@ func stateCommand(env *environment) *cobra.Command {
 			if o.Top < 0 {
 				return usageError{fmt.Errorf("--top %d: want a number of keys", o.Top)}
 			}
-			r, err := state.Describe(c.Context(), vfsx.Default, args[0], o)
-			if err != nil {
-				return notFoundIsUsage(err)
-			}
-			if asJSON {
-				return printJSON(env.out, r)
-			}
-			printState(env.out, r)
-			return nil
+			return env.checkpoint(args[0], func(dir string) error {
+				r, err := state.Describe(c.Context(), vfsx.Default, dir, o)
+				if err != nil {
+					return notFoundIsUsage(err)
+				}
+				if r.Dir = args[0]; asJSON {
+					return printJSON(env.out, r)
+				}
+				printState(env.out, r)
+				return nil
+			})
 		},
 	}
 	c.Flags().StringVar(&o.Savepoint, "savepoint", "", "look at a savepoint")
@@ -108,7 +110,11 @@ func planDiffCommand(env *environment) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			d, err := sluice.DiffPlan(c.Context(), opts, args[0], string(text), name)
+			var d *sluice.PlanDiff
+			err = env.checkpoint(args[0], func(dir string) (err error) {
+				d, err = sluice.DiffPlan(c.Context(), opts, dir, string(text), name)
+				return err
+			})
 			if err != nil {
 				return notFoundIsUsage(err)
 			}

@@ -52,9 +52,9 @@ type Storage struct {
 
 var _ checkpoint.Storage = (*Storage)(nil)
 
-// Open connects and tries whether the store keeps to conditions.
-func Open(ctx context.Context, opt Options) (*Storage, error) {
-	creds := credentials.NewEnvAWS()
+// New makes a storage. Nothing is asked of the store.
+func New(opt Options) (*Storage, error) {
+	creds := credentials.NewChainCredentials([]credentials.Provider{&credentials.EnvAWS{}, &credentials.FileAWSCredentials{}})
 	if opt.AccessKey != "" {
 		creds = credentials.NewStaticV4(opt.AccessKey, opt.SecretKey, opt.SessionToken)
 	}
@@ -62,8 +62,16 @@ func Open(ctx context.Context, opt Options) (*Storage, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open bucket %s at %s: %w", opt.Bucket, opt.Endpoint, err)
 	}
-	s := &Storage{opt: opt, c: c}
-	if err := s.try(ctx); err != nil {
+	return &Storage{opt: opt, c: c}, nil
+}
+
+// Open is New, and tries whether the store keeps to conditions.
+func Open(ctx context.Context, opt Options) (*Storage, error) {
+	s, err := New(opt)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.Try(ctx); err != nil {
 		return nil, fmt.Errorf("open %s: %w", s, err)
 	}
 	return s, nil
@@ -74,8 +82,8 @@ func (s *Storage) String() string {
 	return fmt.Sprintf("s3://%s/%s at %s", s.opt.Bucket, s.opt.Prefix, s.opt.Endpoint)
 }
 
-// try puts one name twice: the second has to be refused.
-func (s *Storage) try(ctx context.Context) error {
+// Try puts one name twice: the second has to be refused.
+func (s *Storage) Try(ctx context.Context) error {
 	name := "probe-" + rand.Text()
 	if err := s.Put(ctx, name, strings.NewReader("1"), 1, 1); err != nil {
 		return err
