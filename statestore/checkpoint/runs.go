@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"strings"
 
 	"github.com/cespare/xxhash/v2"
@@ -63,6 +64,10 @@ func (w *RunWriter) Put(key, value []byte, deleted bool) error {
 	return w.err
 }
 
+// rowsPerTurn is after how many rows a writer lets others run: runs are written in
+// the background, and the scheduler would let a batch wait for ten milliseconds.
+const rowsPerTurn = 32
+
 func (w *RunWriter) put(key, value []byte, deleted bool) error {
 	if w.rows%rowsPerLook == 0 && w.ctx.Err() != nil {
 		return context.Cause(w.ctx)
@@ -77,7 +82,9 @@ func (w *RunWriter) put(key, value []byte, deleted bool) error {
 			return err
 		}
 	}
-	w.rows++
+	if w.rows++; w.rows%rowsPerTurn == 0 {
+		runtime.Gosched()
+	}
 	return w.cur.w.Add(key, value, deleted)
 }
 
@@ -94,6 +101,7 @@ func (w *RunWriter) create() error {
 	if c.f, err = w.d.fs.Create(c.path+vfsx.TempSuffix, vfsx.Unspecified); err != nil {
 		return err
 	}
+	c.f = vfsx.Paced(c.f)
 	const buffer = 256 << 10
 	c.buf = bufio.NewWriterSize(c.f, buffer)
 	c.w = run.NewWriter(c.buf, run.Info{Shard: w.shard, Version: w.version, ID: id})

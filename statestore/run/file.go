@@ -34,6 +34,9 @@ func NewCache(bytes int64) *Cache { return &Cache{c: pebble.NewCache(bytes)} }
 // Close frees the cache once the last file that uses it is closed.
 func (c *Cache) Close() { c.c.Unref() }
 
+// Max is how many bytes it may hold.
+func (c *Cache) Max() int64 { return c.c.MaxSize() }
+
 // Used is how many bytes the cache holds.
 func (c *Cache) Used() int64 { return c.c.Size() }
 
@@ -56,6 +59,7 @@ type File struct {
 	name   string
 	r      *sstable.Reader
 	handle interface{ Close() }
+	cache  *Cache
 	ctx    context.Context
 }
 
@@ -72,7 +76,7 @@ func Open(ctx context.Context, src Bytes, name string, cache *Cache) (f *File, e
 	in.noop = objstorage.MakeNoopReadHandle(in)
 	filter := bloom.FilterPolicy(filterBits)
 	opt := sstable.ReaderOptions{Filters: map[string]sstable.FilterPolicy{filter.Name(): filter}}
-	f = &File{Info: info, name: name, ctx: ctx}
+	f = &File{Info: info, name: name, cache: cache, ctx: ctx}
 	if cache != nil {
 		h := cache.c.NewHandle()
 		opt.CacheOpts.CacheHandle = h
@@ -151,10 +155,18 @@ type Iter struct {
 	deleted bool
 }
 
-// Iter returns an iterator that is nowhere yet.
-func (f *File) Iter() (i *Iter, err error) {
+// filterBytes is what the file's filter takes in the cache, about.
+func (f *File) filterBytes() int64 { return f.Rows * filterBits / 8 }
+
+// Iter returns an iterator that is nowhere yet. A filtered one asks the file's
+// filter before it looks for a key.
+func (f *File) Iter(filtered bool) (i *Iter, err error) {
 	defer recovered(f.name, &err)
-	it, err := f.r.NewPointIter(f.ctx, sstable.IterOptions{FilterBlockSizeLimit: sstable.AlwaysUseFilterBlock})
+	filter := sstable.NeverUseFilterBlock
+	if filtered {
+		filter = sstable.AlwaysUseFilterBlock
+	}
+	it, err := f.r.NewPointIter(f.ctx, sstable.IterOptions{FilterBlockSizeLimit: filter})
 	if err != nil {
 		return nil, f.wrap("read", err)
 	}

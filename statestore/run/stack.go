@@ -62,6 +62,10 @@ type Lookup struct {
 	iters  map[*File]*Iter
 	last   []byte
 	asked  bool
+
+	// crowded says that the filters of all files do not fit into the cache with
+	// other blocks; bare, that those of the oldest run are not asked.
+	crowded, bare bool
 }
 
 type finder struct {
@@ -78,7 +82,36 @@ func (s Stack) Lookup(ctx context.Context) *Lookup {
 	for i, level := range s {
 		l.levels[len(s)-1-i] = finder{level: level, at: -1, lost: true}
 	}
+	filters, cache := int64(0), int64(0)
+	for _, level := range s {
+		for i := range level {
+			filters += level[i].File.filterBytes()
+			if c := level[i].File.cache; c != nil {
+				cache = c.Max()
+			}
+		}
+	}
+	l.crowded = filters > cache/3
 	return l
+}
+
+// denseKeys is from how many keys a file on its filter is worth reading for them.
+const denseKeys = 16
+
+// Expect says that so many keys are asked for next, in order. A filter is one block
+// of a hundred times the size of others. Where not all of them fit into the cache,
+// a few keys of each file of the oldest run, which holds most rows and has most of
+// the keys that are asked for, are better looked for without.
+func (l *Lookup) Expect(n int) error {
+	if !l.crowded || len(l.levels) == 0 {
+		return nil
+	}
+	oldest := &l.levels[len(l.levels)-1]
+	if bare := n < denseKeys*len(oldest.level); bare != l.bare {
+		l.bare = bare
+		return l.Close()
+	}
+	return nil
 }
 
 // Get returns the value of a key's newest row, unless that is a deleted one. The
@@ -106,7 +139,7 @@ func (l *Lookup) Get(key []byte) (value []byte, ok bool, err error) {
 			continue
 		}
 		if f.it == nil {
-			if f.it, err = l.iter(f.level[f.at].File); err != nil {
+			if f.it, err = l.iter(f.level[f.at].File, l.bare && i == len(l.levels)-1); err != nil {
 				return nil, false, err
 			}
 			f.fresh = true
@@ -124,7 +157,7 @@ func (l *Lookup) Get(key []byte) (value []byte, ok bool, err error) {
 }
 
 // iter returns the iterator over a file.
-func (l *Lookup) iter(f *File) (*Iter, error) {
+func (l *Lookup) iter(f *File, bare bool) (*Iter, error) {
 	if it := l.iters[f]; it != nil {
 		return it, nil
 	}
@@ -136,7 +169,7 @@ func (l *Lookup) iter(f *File) (*Iter, error) {
 			return nil, err
 		}
 	}
-	it, err := f.Iter()
+	it, err := f.Iter(!bare)
 	if err != nil {
 		return nil, err
 	}
@@ -300,7 +333,7 @@ func (l *levelRows) open(start []byte) (bool, error) {
 	for ; l.at < len(l.level); l.at++ {
 		s := &l.level[l.at]
 		var err error
-		if l.it, err = s.File.Iter(); err != nil {
+		if l.it, err = s.File.Iter(false); err != nil {
 			return false, err
 		}
 		from := start

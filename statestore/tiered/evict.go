@@ -41,6 +41,18 @@ func (s *Store) evictSome() {
 	}
 }
 
+// makeRoom pushes a shard's rows out before a batch begins on it, if they are a
+// good part of all that there is room for. What fails stays in memory.
+func (s *Store) makeRoom(sh *shard) {
+	sh.mu.Lock()
+	v := sh.newestLocked()
+	worth := v != nil && v.cost() >= max(min(evictBytesMin, s.pool.hotMax()/8), s.pool.hotMax()/16) && sh.mu.running == 0 && !sh.mu.evict
+	sh.mu.Unlock()
+	if worth {
+		_ = s.evict(sh)
+	}
+}
+
 // evict writes what the newest version of a shard has changed and lets its rows go.
 func (s *Store) evict(sh *shard) error {
 	sh.saving.Lock()

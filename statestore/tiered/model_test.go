@@ -79,6 +79,9 @@ func (l *life) change(s batch.Shard, x statestore.Txn, rows map[string]string) {
 	if l.r.IntN(8) == 0 {
 		n *= 10
 	}
+	if l.r.IntN(6) == 0 {
+		l.get(s, x, rows, 1)
+	}
 	for range n {
 		k := l.key()
 		if int(k[0]) < s.FirstGroup || int(k[0]) >= s.EndGroup {
@@ -108,6 +111,48 @@ func (l *life) change(s batch.Shard, x statestore.Txn, rows map[string]string) {
 	}
 	if l.r.IntN(4) == 0 {
 		l.scan(s, x, rows)
+	}
+}
+
+// get asks for many keys at once, sorted or not, some twice, and for others while it
+// visits what it got.
+func (l *life) get(s batch.Shard, x statestore.Txn, rows map[string]string, depth int) {
+	l.t.Helper()
+	n := 1 + l.r.IntN(600)
+	if l.r.IntN(12) == 0 {
+		n = 2 * windowKeys
+	}
+	var keys [][]byte
+	for range n {
+		if k := l.key(); int(k[0]) >= s.FirstGroup && int(k[0]) < s.EndGroup {
+			keys = append(keys, []byte(k))
+		}
+	}
+	if l.r.IntN(3) > 0 {
+		slices.SortFunc(keys, slices.Compare)
+	}
+	got := map[int]string{}
+	last := -1
+	if err := x.Get(keys, func(i int, v []byte) error {
+		if i <= last {
+			l.t.Fatalf("key %d is visited after %d", i, last)
+		}
+		last, got[i] = i, string(v)
+		if depth > 0 && l.r.IntN(200) == 0 {
+			l.get(s, x, rows, depth-1)
+			if got[i] != string(v) {
+				l.t.Fatalf("the value of key %d has changed while it was visited", i)
+			}
+		}
+		return nil
+	}); err != nil {
+		l.t.Fatal(err)
+	}
+	for i, k := range keys {
+		want, there := rows[string(k)]
+		if v, ok := got[i]; ok != there || v != want {
+			l.t.Fatalf("key %d %q is %q %v, want %q %v", i, k, v, ok, want, there)
+		}
 	}
 }
 

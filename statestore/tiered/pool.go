@@ -90,13 +90,18 @@ func (p *Pool) above(percent, more int64) bool {
 }
 
 // crowded reports whether rows should go: they take most of their room, or the
-// process is short of memory and they take more than their least share.
-func (p *Pool) crowded() bool {
-	if p.above(wakePercent, 0) {
-		return true
-	}
+// process is short of memory.
+func (p *Pool) crowded() bool { return p.above(wakePercent, 0) || p.short() }
+
+// short reports whether the process is short of memory and rows take more than
+// their least share of it.
+func (p *Pool) short() bool {
 	return p.opt.Budget != nil && p.opt.Budget.UnderPressure() && p.above(leftPercent/2, 0)
 }
+
+// late reports whether a batch should not begin before rows have gone: those who
+// push them out do not keep up, or what the batch needs besides rows has no room.
+func (p *Pool) late() bool { return p.above(100, 0) || p.short() }
 
 // blocks returns the cache, which the first one who reads a run makes.
 func (p *Pool) blocks() *run.Cache {

@@ -115,7 +115,8 @@ func (t *txn) grown() error {
 	if err == nil {
 		t.store.pool.hot.Add(more)
 		t.reserved += more
-		if t.store.dir == nil || !t.store.pool.above(hardPercent, 0) {
+		// A process that is short of memory needs what is left for what cannot let go.
+		if t.store.dir == nil || !t.store.pool.above(hardPercent, 0) && !t.store.pool.short() {
 			return nil
 		}
 	}

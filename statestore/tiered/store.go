@@ -102,6 +102,7 @@ type shard struct {
 // lookup looks into the runs of a base.
 type lookup struct {
 	*run.Lookup
+	more []*run.Lookup // for reading several keys at once
 	base *base
 }
 
@@ -235,6 +236,9 @@ func (s *Store) Begin(_ context.Context, name batch.Shard, id batch.ID) (statest
 	sh, err := s.shard(name)
 	if err != nil {
 		return nil, err
+	}
+	if s.dir != nil && s.pool.late() {
+		s.makeRoom(sh)
 	}
 	sh.mu.Lock()
 	v, err := sh.getLocked(id)
@@ -436,6 +440,9 @@ func (sh *shard) takeLookLocked() *lookup {
 func (l *lookup) close() {
 	if l != nil {
 		_ = l.Lookup.Close() // nothing was written to it
+		for _, m := range l.more {
+			_ = m.Close()
+		}
 	}
 }
 

@@ -47,6 +47,7 @@ type txn struct {
 	reserved int64
 	scanning bool
 	scratch  []byte
+	found    *found // of Get
 }
 
 var _ statestore.Txn = (*txn)(nil)
@@ -79,50 +80,6 @@ func (t *txn) below(key []byte) (value []byte, ok bool, err error) {
 		t.failed = true
 	}
 	return value, ok, err
-}
-
-// Get visits the value of each key that exists, in the order of keys.
-func (t *txn) Get(keys [][]byte, visit func(i int, value []byte) error) error {
-	if err := t.usable("get"); err != nil {
-		return err
-	}
-	for i, k := range keys {
-		value, ok, err := t.find(k)
-		if err != nil {
-			return fmt.Errorf("read state of shard %s: %w", t.shard.name, err)
-		}
-		if !ok {
-			continue
-		}
-		if err := visit(i, value); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// find returns a row's value. One from a run is kept in the tree, because it is
-// likely to be written next.
-func (t *txn) find(key []byte) (value []byte, ok bool, err error) {
-	r, at := t.at.Place(key)
-	if r != nil {
-		return r.Value(), !dead(r), nil
-	}
-	if t.look == nil {
-		return nil, false, nil
-	}
-	if value, ok, err = t.below(key); err != nil || !ok {
-		if err == nil {
-			t.missed.add(key)
-		}
-		return nil, false, err
-	}
-	if t.scanning {
-		return bytes.Clone(value), true, nil
-	}
-	t.at.Set(at, false, key, value, readMark)
-	r, _ = t.at.Place(key)
-	return r.Value(), true, t.grown()
 }
 
 // Scan visits the rows with start <= key < end in key order.
@@ -309,6 +266,9 @@ func (t *txn) settle() error {
 	if t.pending.n == 0 {
 		return nil
 	}
+	if err := t.look.Expect(t.pending.n); err != nil {
+		return fmt.Errorf("read state of shard %s: %w", t.shard.name, err)
+	}
 	var err error
 	sorted([]keyList{t.pending}, func(key []byte) bool { // neighbours lie in one block
 		err = t.settleKey(key)
@@ -356,7 +316,7 @@ func (t *txn) Discard() {
 	t.tree, t.at, t.changed, t.pending, t.missed, t.scratch = nil, mem.Cursor{}, keyList{}, keyList{}, missed{}, nil
 	t.release()
 	sh, look := t.shard, t.look
-	t.look = nil
+	t.look, t.found = nil, nil
 	sh.mu.Lock()
 	sh.mu.running--
 	if look != nil && !t.failed && sh.mu.look == nil && !sh.mu.closed {
