@@ -69,7 +69,7 @@ func dataFrameDoc(t *testing.T) []byte {
 	}
 	var b bytes.Buffer
 	b.WriteString(dataFrameHead)
-	for _, name := range []string{"DataFrame", "Grouped", "Keyed", "ProcessOption", "Processor", "ProcessorContext", "Rows", "ValueState", "ListState", "MapState", "StateOption", "Column", "WindowSpec", "Bound", "Quantified", "NA", "Stat", "FileReader", "FileWriter", "Writer"} {
+	for _, name := range []string{"DataFrame", "Grouped", "Keyed", "ProcessOption", "Processor", "ProcessorContext", "Observation", "Rows", "ValueState", "ListState", "MapState", "StateOption", "Column", "WindowSpec", "Bound", "Quantified", "NA", "Stat", "FileReader", "FileWriter", "Writer"} {
 		for _, typ := range p.Types {
 			if typ.Name != name {
 				continue

@@ -64,7 +64,9 @@ func (s *Session) insertBatch(ctx context.Context, in insertDef, mode sinks.Mode
 	if err != nil {
 		return 0, err
 	}
-	_, err = driver.RunBatch(ctx, run.options())
+	if _, err = driver.RunBatch(ctx, run.options()); err == nil {
+		run.succeeded = true
+	}
 	return run.rows.Load(), errors.Join(err, run.close())
 }
 
@@ -77,6 +79,9 @@ type oneRun struct {
 	node *inproc.Node
 	rows atomic.Int64 // written to sinks
 	bad  atomic.Int64 // put into quarantine tables
+
+	succeeded bool // all rows are there
+	seen      observed
 }
 
 func (s *Session) openBatch(ctx context.Context, pq *planner.Query, targets []target) (*oneRun, error) {
@@ -109,6 +114,7 @@ func (r *oneRun) options() driver.Options {
 		Transport: r.node, Workers: []transport.NodeID{workerNode}, Parallelism: r.s.parallelism(),
 		Listener: driver.ListenerFunc(func(_ driver.Origin, e driver.Event) {
 			if t, ok := e.(driver.TaskFinished); ok {
+				r.seen.add(t.Result)
 				for _, p := range t.Result.Prepared {
 					if own[p.Sink] {
 						r.bad.Add(p.Rows)
@@ -136,6 +142,9 @@ func (r *oneRun) close() error {
 	if r.node != nil {
 		err = errors.Join(err, r.node.Close())
 	}
+	if r.succeeded && err == nil {
+		r.s.observations(r.plan.Plan, r.seen.parts)
+	}
 	return err
 }
 
@@ -143,6 +152,14 @@ func (r *oneRun) close() error {
 type batchReader struct {
 	Reader
 	run *oneRun
+}
+
+func (b *batchReader) Next(ctx context.Context) (arrow.RecordBatch, error) {
+	rec, err := b.Reader.Next(ctx)
+	if err == io.EOF && b.run != nil {
+		b.run.succeeded = true
+	}
+	return rec, err
 }
 
 func (b *batchReader) Close() error {

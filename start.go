@@ -208,6 +208,7 @@ func (s *Session) launch(ctx context.Context, q *Query, targets []target) (err e
 		IdleTimeout: values.Duration(setIdle), Log: q.log, StateDir: filepath.Join(q.dir, "state"),
 		Transport: q.node, Workers: []transport.NodeID{workerNode}, Parallelism: cmp.Or(q.def.parallelism, s.parallelism()),
 		Roots:    func() ([][]byte, error) { return filelog.SavepointRefs(vfsx.Default, q.dir) },
+		Observed: func(parts []batch.Observed) map[string]any { return s.observed(q.plan.Plan, parts) },
 		Listener: driver.Listeners{driver.LogTo(s.opts.Logger), driver.ListenerFunc(q.on)},
 		Protocol: microbatch.Options{
 			Trigger: q.def.trigger, Policy: policy, Zone: zone, AttemptsMax: int(values.Int(setRetries)),

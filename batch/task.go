@@ -97,4 +97,15 @@ type TaskResult struct {
 	State    []StateWork      `json:"state,omitempty"`
 	LateBy   []LateWork       `json:"late_by,omitempty"`
 	Spread   TimeSpread       `json:"spread"`
+	Observed []Observed       `json:"observed,omitempty"`
+}
+
+// Observed is what an operator that observes rows has seen of them in one task: partial
+// results, opaque to all but the executor.
+type Observed struct {
+	Name      string `json:"name"`
+	At        int    `json:"at"` // which operator of the name
+	Stage     int    `json:"stage"`
+	Partition int    `json:"partition"`
+	State     []byte `json:"state"`
 }

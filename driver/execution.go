@@ -45,6 +45,7 @@ type execution struct {
 		perSrc   map[string]int64
 		late     []batch.LateWork
 		spread   batch.TimeSpread
+		observed []batch.Observed
 		results  []batch.TaskResult // adopted ones with prepared output
 	}
 }
@@ -435,6 +436,10 @@ func (x *execution) countLocked(t taskRef, a attempt, res batch.TaskResult) {
 	x.mu.late = batch.AddLate(x.mu.late, res.LateBy...)
 	if !r.plan.Static {
 		x.mu.spread.Add(res.Spread)
+	}
+	for _, o := range res.Observed {
+		o.Stage, o.Partition = t.stage, t.partition
+		x.mu.observed = append(x.mu.observed, o)
 	}
 	if len(res.Prepared) > 0 {
 		x.mu.results = append(x.mu.results, res)

@@ -55,6 +55,13 @@ func (x *execution) stageTraces() []StageTrace {
 	return out
 }
 
+// seen is what the operators that observe have reported.
+func (x *execution) seen() []batch.Observed {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.mu.observed
+}
+
 // spread describes the event times of the batch.
 func (x *execution) spread() batch.TimeSpread {
 	x.mu.Lock()

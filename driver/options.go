@@ -82,6 +82,9 @@ type Options struct {
 	// checkpoints, retries. Query, PlanHash, Sources and Sinks are filled in here.
 	Protocol microbatch.Options
 
+	// Observed makes metrics by name of what the tasks of a batch have observed, for its
+	// progress; nil: nobody asks for them.
+	Observed func(parts []batch.Observed) map[string]any
 	// Listener sees every event; nil: nobody does.
 	Listener Listener
 	// Clock is what time is read from; default the machine's.

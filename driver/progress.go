@@ -159,6 +159,7 @@ type trace struct {
 	outRows   int64
 	stages    []StageTrace
 	spread    batch.TimeSpread
+	seen      []batch.Observed
 }
 
 func ratePerSecond(rows int64, d time.Duration) float64 {
@@ -187,6 +188,9 @@ func (q *Query) progress(id batch.ID, t *trace, now time.Time, since time.Durati
 	}
 	if p.StateOperators == nil {
 		p.StateOperators = []StateProgress{}
+	}
+	if q.opt.Observed != nil && len(t.seen) > 0 {
+		p.ObservedMetrics = q.opt.Observed(t.seen)
 	}
 	for k, d := range t.phases {
 		p.DurationMs[k] = d.Milliseconds()

@@ -51,6 +51,8 @@ func (b *builder) operator(n physical.Node, in []Operator) (Operator, error) {
 		return newWatermark(n, in[0]), nil
 	case *physical.LateFilter:
 		return newLateFilter(n, in[0])
+	case *physical.Observe:
+		return newObserve(n, in[0])
 	case *physical.Window:
 		return newWindow(n, in[0])
 	case *physical.Sessions:

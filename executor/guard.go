@@ -56,6 +56,8 @@ func guardsOf(n physical.Node) []guarding {
 		return timed(1, n.Keys, n.Time)
 	case *physical.LateFilter:
 		return one(n.End)
+	case *physical.Observe:
+		return one(callExprs(nil, n.Aggs)...)
 	case *physical.HashJoin:
 		return []guarding{{exprs: n.LeftKeys}, {input: 1, exprs: n.RightKeys}}
 	case *physical.IntervalJoin:

@@ -56,7 +56,7 @@ func chainsOf(ops []*watched) [][]int {
 
 func rowByRow(op Operator) bool {
 	switch op := op.(type) {
-	case *filter, *project, *watermark, *lateFilter:
+	case *filter, *project, *watermark, *lateFilter, *observe:
 		return true
 	case *window:
 		return op.n.Kind == logical.Tumble // of others a row is in several

@@ -235,6 +235,9 @@ func (a *attempt) run(ctx context.Context) error {
 		return err
 	}
 	a.t.reconcile(&a.res.Counters)
+	if err := a.t.reportObserved(&a.res); err != nil {
+		return err
+	}
 	prepared := a.now()
 	if err := a.seal(ctx); err != nil {
 		return err

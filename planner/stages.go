@@ -30,7 +30,8 @@ type builder struct {
 	hold       holding                     // of its results
 	// above counts the stateful operators between here and the output: only the
 	// topmost one's mode is the output's, the others emit closed windows.
-	above int
+	above    int
+	observed int // counts the operators that observe
 	// tables counts the tables between operators that recompute and their bodies.
 	tables int
 }
@@ -132,6 +133,8 @@ func (b *builder) build(n logical.Node) (*fragment, error) {
 		return b.generate(n)
 	case *logical.Process:
 		return b.process(n)
+	case *logical.Observe:
+		return b.observe(n)
 	case *logical.LimitBy:
 		return b.limitBy(n)
 	case *logical.Recursive:
