@@ -13,6 +13,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/sluice-stream/sluice/internal/slt/duckdb"
 )
 
 var built struct {
@@ -23,6 +25,12 @@ var built struct {
 
 func TestMain(m *testing.M) {
 	code := m.Run()
+	if db, _ := duck(); db != nil {
+		if err := db.Close(); err != nil {
+			fmt.Fprintln(os.Stderr, "close DuckDB:", err)
+			code = 1
+		}
+	}
 	if built.dir != "" {
 		_ = os.RemoveAll(built.dir) // it is in the system's folder for such things
 	}
@@ -192,18 +200,33 @@ func checkNoDuplicates(t *testing.T, bin, dir string) {
 // outputs are the directories that the pipelines write to, in out/.
 var outputs = []string{"copied", "counted", "hops", "totals", "again", "raw"}
 
+// duck is the DuckDB that reads the outputs of all tests, one after the other; nil
+// where there is none.
+var duck = sync.OnceValues(func() (*duckdb.Engine, error) {
+	python := os.Getenv(duckdb.PythonVariable)
+	if python == "" {
+		return nil, nil
+	}
+	return duckdb.Open(python)
+})
+
 // foreign reads the output directories with DuckDB where `make test` has
 // installed it, else with a fresh process of our own.
 func foreign(t *testing.T, bin, dir, query string) [][]string {
 	t.Helper()
-	if python := os.Getenv("SLUICE_DUCKDB_PYTHON"); python != "" {
+	db, err := duck()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if db != nil {
 		for _, name := range outputs {
-			query = strings.ReplaceAll(query, "TABLE_"+name, "read_parquet('out/"+name+"/**/*.parquet')")
+			query = strings.ReplaceAll(query, "TABLE_"+name, "read_parquet('"+filepath.Join(dir, "out", name)+"/**/*.parquet')")
 		}
-		prog := `import duckdb, csv, sys
-w = csv.writer(sys.stdout)
-for row in duckdb.sql(sys.argv[1]).fetchall(): w.writerow(row)`
-		return parse(t, run(t, dir, python, "-c", prog, query))
+		_, rows, err := db.Query(t.Context(), strings.ReplaceAll(query, "read_csv('", "read_csv('"+dir+"/"))
+		if err != nil {
+			t.Fatalf("%s: %v", query, err)
+		}
+		return rows
 	}
 	var ddl strings.Builder
 	for _, name := range outputs {

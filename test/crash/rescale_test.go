@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -88,22 +89,15 @@ func TestKillAndRescale(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := &rescaler{t: t, bin: bin, dir: dir, rng: rand.New(rand.NewPCG(seed, 1))}
-	least, idle := 80*time.Millisecond, 0
 	for range kills {
-		restored := r.restored
-		if r.run(least + time.Duration(r.rng.IntN(320))*time.Millisecond) {
+		// The kills share the batches of the input, on a slow machine as on a fast one.
+		if r.run(r.rng.IntN(2 * 4 * inputs * 2 / 3 / kills)) {
 			break
-		}
-		if idle++; r.restored > restored {
-			idle = 0
-		}
-		if idle == 3 && least < 3*time.Second { // a slow machine: it was killed before it had begun
-			least, idle = least*2, 0
 		}
 		r.between()
 	}
 	for range 2 { // a second time for the query that reads what another writes
-		if !r.run(2 * time.Minute) {
+		if !r.run(toTheEnd) {
 			t.Fatal("the last run did not end")
 		}
 	}
@@ -134,43 +128,84 @@ var (
 	replayedLine = regexp.MustCompile(`msg="batch started".* mode=(replay|reprepare)`)
 )
 
-// run runs the pipeline for so long at most and reports whether it has ended by itself.
-func (r *rescaler) run(limit time.Duration) bool {
+// toTheEnd is more batches than there are.
+const toTheEnd = 1 << 30
+
+// run runs the pipeline until so many batches are done, and some milliseconds more, and
+// reports whether it has ended by itself.
+func (r *rescaler) run(batches int) bool {
 	r.t.Helper()
 	parts := 1 + r.rng.IntN(7)
 	cmd := exec.Command(r.bin, "run", "--log", "debug", "--set", "parallelism="+strconv.Itoa(parts), "--set", "checkpoint.interval=50ms", "p.sql")
 	cmd.Dir = r.dir
-	var out, errOut bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &errOut
+	var out bytes.Buffer
+	errOut := &counting{word: []byte(`msg="batch done"`), after: batches, reached: make(chan struct{})}
+	cmd.Stdout, cmd.Stderr = &out, errOut
 	if err := cmd.Start(); err != nil {
 		r.t.Fatal(err)
 	}
 	done := make(chan error, 1)
 	go func() { done <- cmd.Wait() }()
-	ended := false
 	select {
 	case err := <-done:
-		if err != nil {
-			r.t.Fatalf("after %d kills: %v\n%s", r.killed, err, tail(errOut.String()))
+		done <- err
+	case <-errOut.reached:
+		select {
+		case err := <-done:
+			done <- err
+		case <-time.After(time.Duration(r.rng.IntN(40)) * time.Millisecond):
+			_ = cmd.Process.Kill() // it has ended, perhaps
 		}
-		ended = true
-	case <-time.After(limit):
-		_ = cmd.Process.Kill()
-		<-done
+	}
+	err := <-done
+	ended := err == nil
+	if s, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); !ended && !(ok && s.Signaled() && s.Signal() == syscall.SIGKILL) {
+		r.t.Fatalf("after %d kills: %v\n%s", r.killed, err, tail(errOut.text.String()))
+	}
+	if !ended {
 		r.killed++
 	}
 	r.console = append(r.console, out.Bytes()...)
 	if n := len(r.console); n > 0 && r.console[n-1] != '\n' {
 		r.console = append(r.console, '\n') // the kill has torn a line
 	}
-	r.restored += len(restoredLine.FindAllString(errOut.String(), -1))
-	n := len(replayedLine.FindAllString(errOut.String(), -1))
+	r.restored += len(restoredLine.FindAllString(errOut.text.String(), -1))
+	n := len(replayedLine.FindAllString(errOut.text.String(), -1))
 	r.replayed += n
 	if r.last != 0 && r.last != parts {
 		r.recut += n
 	}
 	r.last = parts
 	return ended
+}
+
+// counting is the output of a process, which tells when it has said a word so often.
+type counting struct {
+	text    bytes.Buffer // no part of it, or its ReadFrom would be called
+	word    []byte
+	after   int
+	reached chan struct{} // closed then
+
+	seen, from int // words, in the bytes below from
+	told       bool
+}
+
+func (c *counting) Write(b []byte) (int, error) {
+	n, err := c.text.Write(b)
+	for !c.told && c.seen < c.after {
+		at := bytes.Index(c.text.Bytes()[c.from:], c.word)
+		if at < 0 {
+			c.from = max(c.from, c.text.Len()-len(c.word)+1)
+			return n, err
+		}
+		c.from += at + len(c.word)
+		c.seen++
+	}
+	if !c.told {
+		c.told = true
+		close(c.reached)
+	}
+	return n, err
 }
 
 func tail(s string) string {
@@ -187,19 +222,25 @@ func tail(s string) string {
 // between looks at the plain directories while nothing runs: no row may be there twice.
 func (r *rescaler) between() {
 	r.t.Helper()
+	var queries []string
 	for _, q := range []struct{ name, dups string }{
-		{"copied", "SELECT count(*) - count(DISTINCT id) FROM TABLE_copied"},
-		{"raw", "SELECT count(*) - count(DISTINCT id) FROM TABLE_raw"},
-		{"hops", "SELECT count(*) FROM (SELECT start, city FROM TABLE_hops GROUP BY start, city HAVING count(*) > 1) AS d"},
-		{"totals", "SELECT count(*) - count(DISTINCT g) FROM TABLE_totals"},
+		{"copied", "count(*) - count(DISTINCT id) FROM TABLE_copied"},
+		{"raw", "count(*) - count(DISTINCT id) FROM TABLE_raw"},
+		{"hops", "count(*) FROM (SELECT start, city FROM TABLE_hops GROUP BY start, city HAVING count(*) > 1) AS d"},
+		{"totals", "count(*) - count(DISTINCT g) FROM TABLE_totals"},
 	} {
 		files, _ := filepath.Glob(filepath.Join(r.dir, "out", q.name, "*.parquet"))
 		parts, _ := filepath.Glob(filepath.Join(r.dir, "out", q.name, "*", "*.parquet"))
-		if len(files)+len(parts) == 0 { // nothing is shown yet, or the kill came while a result was replaced
-			continue
+		if len(files)+len(parts) > 0 { // else nothing is shown yet, or the kill came while a result was replaced
+			queries = append(queries, "SELECT '"+q.name+"', "+q.dups)
 		}
-		if rows := foreign(r.t, r.bin, r.dir, q.dups); rows[0][0] != "0" {
-			r.t.Fatalf("after kill %d: %s rows of %s are doubled", r.killed, rows[0][0], q.name)
+	}
+	if len(queries) == 0 {
+		return
+	}
+	for _, row := range foreign(r.t, r.bin, r.dir, strings.Join(queries, " UNION ALL ")) {
+		if row[1] != "0" {
+			r.t.Fatalf("after kill %d: %s rows of %s are doubled", r.killed, row[1], row[0])
 		}
 	}
 }

@@ -19,7 +19,8 @@ func TestZombie(t *testing.T) {
 	bin, dir := binary(t), t.TempDir()
 	writeInput(t, filepath.Join(dir, "in"))
 	write(t, filepath.Join(dir, "p.sql"), pipeline)
-	first := exec.Command(bin, "run", "--set", "checkpoint.interval=50ms", "p.sql")
+	write(t, filepath.Join(dir, "endless.sql"), strings.ReplaceAll(pipeline, "TRIGGER AVAILABLE NOW ", ""))
+	first := exec.Command(bin, "run", "--set", "checkpoint.interval=50ms", "endless.sql")
 	first.Dir = dir
 	var firstErr bytes.Buffer
 	first.Stderr = &firstErr
@@ -38,7 +39,7 @@ func TestZombie(t *testing.T) {
 			t.Fatalf("the first run ended early: %v\n%s", err, firstErr.String())
 		case <-time.After(2 * time.Millisecond):
 		}
-		if tries > 15_000 {
+		if tries > 100_000 {
 			t.Fatal("the first run shows nothing")
 		}
 	}
@@ -61,9 +62,22 @@ func TestZombie(t *testing.T) {
 	if err := first.Process.Signal(syscall.SIGCONT); err != nil {
 		t.Fatal(err)
 	}
+	for limit := time.After(4 * time.Minute); len(listed(t, dir, "out/copied/*.parquet")) < files/2; { // two files a batch
+		select {
+		case err := <-done:
+			t.Fatalf("the first run, woken, ended: %v\n%s", err, firstErr.String())
+		case <-limit:
+			t.Fatalf("the first run, woken, has shown %d files", len(listed(t, dir, "out/copied/*.parquet")))
+		case <-time.After(2 * time.Millisecond):
+		}
+	}
+	if err := first.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
 	if err := <-done; err != nil {
 		t.Fatalf("the first run, woken: %v\n%s", err, firstErr.String())
 	}
+	run(t, dir, bin, "run", "p.sql") // windows that the last rows have closed
 	check(t, bin, dir)
 }
 
@@ -71,7 +85,7 @@ func TestZombie(t *testing.T) {
 // delivered at once, but a thread in a system call finishes that first.
 func awaitStop(t *testing.T, pid int) {
 	t.Helper()
-	for range 5000 {
+	for range 100_000 {
 		stats, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
 		if err != nil {
 			t.Fatal(err)
@@ -95,16 +109,21 @@ func awaitStop(t *testing.T, pid int) {
 	t.Fatal("the process does not stop")
 }
 
+func listed(t *testing.T, dir, pattern string) []string {
+	t.Helper()
+	found, err := filepath.Glob(filepath.Join(dir, pattern))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found
+}
+
 // listing shows names and sizes of what the query writes.
 func listing(t *testing.T, dir string) string {
 	t.Helper()
 	var b strings.Builder
 	for _, pattern := range []string{"out/*", "out/*/*", "ck/*/log/*", "ck/*/state/*", "ck/*/sources/*/*", "ck/*/checkpoint.meta"} {
-		found, err := filepath.Glob(filepath.Join(dir, pattern))
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, f := range found {
+		for _, f := range listed(t, dir, pattern) {
 			fmt.Fprintln(&b, f, size(t, f))
 		}
 	}
