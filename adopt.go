@@ -33,6 +33,11 @@ func (s *Session) takeUp(ctx context.Context, q *Query, targets []target) error 
 	if err != nil {
 		return err
 	}
+	if q.def.boot == nil || q.def.boot.prepared == nil { // what a crash has left
+		if err := vfsx.Default.RemoveAll(vfsx.Default.PathJoin(q.dir, bootstrapDir)); err != nil {
+			return err
+		}
+	}
 	a := adoption{s: s, q: q, targets: targets, info: info, term: h.Term + 1}
 	switch {
 	case len(recs) == 0 && q.def.from != nil:
@@ -175,23 +180,36 @@ func (a *adoption) evolve(ctx context.Context, h *state.History) error {
 	if err != nil {
 		return err
 	}
-	if err := diff.allowed(a.s.set.get(setEvolution)); err != nil {
-		return err
+	boot := a.s.bootstraps(a.q.def)
+	policy := a.s.set.get(setEvolution)
+	if boot {
+		policy = "empty" // nothing begins empty: it is rebuilt
 	}
-	kept, err := keptManifests(r, diff)
-	if err != nil {
+	if err := diff.allowed(policy); err != nil {
 		return err
 	}
 	for _, line := range diff.Lines() {
 		a.s.opts.Logger.Warn("the query has changed", "query", a.q.def.name, "what", line)
 	}
+	if boot {
+		return a.bootstrap(ctx, h, r, diff)
+	}
+	kept, err := keptManifests(r, diff)
+	if err != nil {
+		return err
+	}
+	return a.adopt(ctx, r, diff, kept, "plan "+h.Hash, keptOutput(r, diff))
+}
+
+// keptOutput is the newest batch's output to the sinks that stay.
+func keptOutput(r *state.Root, d *PlanDiff) []batch.Prepared {
 	var parts []batch.Prepared
 	for _, p := range r.Commit.Prepared {
-		if i := slices.IndexFunc(diff.Sinks, func(c PlanChange) bool { return c.Name == p.Sink }); i >= 0 && diff.Sinks[i].Fate == fateKept {
+		if fateIn(d.Sinks, p.Sink) == fateKept {
 			parts = append(parts, p)
 		}
 	}
-	return a.adopt(ctx, r, diff, kept, "plan "+h.Hash, parts)
+	return parts
 }
 
 // errUnfinished says what has to be done before a changed query can go on.
@@ -239,12 +257,36 @@ func keptManifests(r *state.Root, d *PlanDiff) ([]statestore.Manifest, error) {
 }
 
 // adopt writes the state of operators that have none, and then the record that
-// makes the query go on from there: the one step from the old to the new.
+// makes the query go on from there.
 func (a *adoption) adopt(ctx context.Context, r *state.Root, d *PlanDiff, kept []statestore.Manifest, label string, parts []batch.Prepared) error {
 	fresh, err := emptyStates(ctx, vfsx.Default.PathJoin(a.q.dir, "state"), d, r.Check.Batch)
 	if err != nil {
 		return err
 	}
+	rec := a.record(r, d, label, parts)
+	if rec.Manifests, err = manifestRecords(append(kept, fresh...)); err != nil {
+		return err
+	}
+	return a.append(ctx, rec)
+}
+
+// append writes the record that makes the query go on from what it names: the one step
+// from the old to the new.
+func (a *adoption) append(ctx context.Context, rec microbatch.Adopted) error {
+	// The description first: one that is newer than the log tells nobody anything wrong
+	// that reads the log (S3), and a crash in between leads here again.
+	if err := a.describe(); err != nil {
+		return err
+	}
+	if err := a.s.buckets.publish(ctx, a.q.dir, rec.Manifests); err != nil {
+		return err
+	}
+	return a.q.log.Append(ctx, a.term, rec)
+}
+
+// record says in the terms of the new plan where the sources stand and what the
+// watermark knows. The manifests are missing.
+func (a *adoption) record(r *state.Root, d *PlanDiff, label string, parts []batch.Prepared) microbatch.Adopted {
 	rec := microbatch.Adopted{Term: a.term, From: label, Plan: r.Plan, Commit: r.Commit}
 	rec.Identity = r.Check.Identity
 	rec.Identity.Query, rec.Identity.PlanHash = a.q.log.Metadata().Query, a.q.hash
@@ -263,18 +305,7 @@ func (a *adoption) adopt(ctx context.Context, r *state.Root, d *PlanDiff, kept [
 	rec.Commit.Term, rec.Commit.Prepared = a.term, parts
 	rec.Commit.Marks = slices.DeleteFunc(slices.Clone(r.Commit.Marks), func(m microbatch.Mark) bool { return d.sourceFate(m.Source) != fateKept })
 	rec.Commit.Shards = slices.DeleteFunc(slices.Clone(r.Commit.Shards), func(sd batch.ShardDigest) bool { return d.fate(sd.Shard.Operator) != fateKept })
-	if rec.Manifests, err = manifestRecords(append(kept, fresh...)); err != nil {
-		return err
-	}
-	// The description first: one that is newer than the log tells nobody anything wrong
-	// that reads the log (S3), and a crash in between leads here again.
-	if err := a.describe(); err != nil {
-		return err
-	}
-	if err := a.s.buckets.publish(ctx, a.q.dir, rec.Manifests); err != nil {
-		return err
-	}
-	return a.q.log.Append(ctx, a.term, rec)
+	return rec
 }
 
 // manifestRecords are manifests as the batch log has them.

@@ -103,7 +103,7 @@ func (d *PlanDiff) allowed(policy string) error {
 	}
 	hint := "give the changed query a new checkpoint, or start the old one again"
 	if len(d.Refused) == 0 {
-		hint += "; SET state.evolution = 'empty' lets such operators begin without state"
+		hint += "; WITH BOOTSTRAP rebuilds such operators from input that is read again, and SET state.evolution = 'empty' lets them begin without state"
 	}
 	return &batch.Error{Kind: batch.User, Err: fmt.Errorf("%w: %s; %s", microbatch.ErrPlanChanged, strings.Join(why, "; "), hint)}
 }

@@ -40,6 +40,8 @@ type Query struct {
 	res  *resources
 	node *inproc.Node
 	drv  *driver.Query
+	// targets are the plan's sinks, for who runs the plan once more.
+	targets []target
 
 	totals   struct{ batches, in, out, late, bad atomic.Int64 }
 	lastData atomic.Int64 // when a batch with rows was last committed, Unix nanoseconds
@@ -51,6 +53,7 @@ type Query struct {
 // on counts what happens, for Totals and for ending when idle.
 func (q *Query) on(_ driver.Origin, e driver.Event) {
 	if c, ok := e.(driver.BatchCommitted); ok {
+		q.def.finishing.committed(c.Batch)
 		q.totals.batches.Add(1)
 		q.totals.in.Add(c.Counters.RowsIn)
 		q.totals.out.Add(c.Counters.RowsOut)

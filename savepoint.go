@@ -177,12 +177,15 @@ func (s *Session) alterStreamingQuery(ctx context.Context, st *ast.AlterStreamin
 	if err != nil {
 		return nil, err
 	}
+	if st.Inserts != nil && st.Rename == nil {
+		return s.alterText(ctx, q, st)
+	}
 	c := st.Clauses
 	only := c
 	only.Parallelism, only.ParallelismAt = 0, ast.Pos{}
 	if st.Rename != nil || st.Bootstrap || st.Inserts != nil || c.Parallelism == 0 || only.Trigger != nil || only.OutputMode != "" || only.Checkpoint != "" ||
 		only.From != nil || only.Late != nil || only.Emit != nil || len(only.Options) > 0 {
-		return nil, ast.Errorf(st.Pos, "of a running query its parallelism alone can be changed (SET PARALLELISM n); for anything else use CREATE OR REPLACE STREAMING QUERY")
+		return nil, ast.Errorf(st.Pos, "of a running query its parallelism (SET PARALLELISM n) and its text (AS INSERT ..) can be changed; for anything else use CREATE OR REPLACE STREAMING QUERY")
 	}
 	if err := q.SetParallelism(ctx, c.Parallelism); err != nil {
 		if k, _ := batch.KindOf(err); k == batch.User {
@@ -191,6 +194,29 @@ func (s *Session) alterStreamingQuery(ctx context.Context, st *ast.AlterStreamin
 		return nil, err
 	}
 	return message("streaming query %s runs with parallelism %d", q.Name(), c.Parallelism), nil
+}
+
+// alterText gives a query another text. Its clauses stay, but for those of the statement.
+func (s *Session) alterText(ctx context.Context, q *Query, st *ast.AlterStreamingQuery) (*Result, error) {
+	if q.def.stmt == nil {
+		return nil, ast.Errorf(st.Name.Pos, "streaming query %q was not declared by CREATE STREAMING QUERY", q.Name())
+	}
+	c, only := st.Clauses, st.Clauses
+	only.Parallelism, only.ParallelismAt, only.Trigger = 0, ast.Pos{}, nil
+	if only.OutputMode != "" || only.Checkpoint != "" || only.From != nil || only.Late != nil || only.Emit != nil || len(only.Options) > 0 {
+		return nil, ast.Errorf(st.Pos, "with the text of a query its trigger and parallelism can be changed; for anything else use CREATE OR REPLACE STREAMING QUERY")
+	}
+	changed := *q.def.stmt
+	changed.OrReplace, changed.IfNotExists, changed.Inserts, changed.Bootstrap = true, false, st.Inserts, st.Bootstrap
+	changed.Clauses.From = nil
+	if c.Trigger != nil {
+		changed.Clauses.Trigger = c.Trigger
+	}
+	changed.Clauses.Parallelism = q.def.parallelism
+	if c.Parallelism != 0 {
+		changed.Clauses.Parallelism = c.Parallelism
+	}
+	return s.createStreamingQuery(ctx, &changed)
 }
 
 // SetParallelism gives the query another number of partitions between two batches,
@@ -216,6 +242,10 @@ func (q *Query) Parallelism() int { return q.drv.Parallelism() }
 type startFrom struct {
 	from        *ast.FromCheckpoint
 	parallelism int // 0: the setting's
+	// boot rebuilds the state that a changed query lacks; nil: state.evolution says.
+	boot *bootStart
+	// finishing ends the query once what was left is finished; nil for a start.
+	finishing *finishing
 }
 
 func (f *startFrom) setParallelism(n int) { f.parallelism = n }

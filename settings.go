@@ -20,7 +20,7 @@ var (
 	setCheckpoint   = options.Option{Key: "checkpoint.interval", Kind: options.Duration, Default: "10s", Doc: "how often state is made durable; batches never wait for it"}
 	setRetain       = options.Option{Key: "checkpoint.retain", Kind: options.Int, Default: "2", Doc: "how many checkpoints of the state are kept"}
 	setRetainAge    = options.Option{Key: "checkpoint.retain-age", Kind: options.Duration, Default: "0s", Doc: "besides those, checkpoints of batches younger than this are kept, up to 1,000"}
-	setEvolution    = options.Option{Key: "state.evolution", Kind: options.Enum, Default: "kept", Values: []string{"none", "kept", "empty"}, Doc: "what a changed query does with its checkpoint: none refuses any change; kept goes on if each operator with state finds what it had; empty lets operators that find nothing begin without state"}
+	setEvolution    = options.Option{Key: "state.evolution", Kind: options.Enum, Default: "kept", Values: []string{"none", "kept", "empty", "bootstrap"}, Doc: "what a changed query does with its checkpoint: none refuses any change; kept goes on if each operator with state finds what it had; empty lets operators that find nothing begin without state; bootstrap rebuilds them from input that is read again"}
 	setRetries      = options.Option{Key: "batch.max-attempts", Kind: options.Int, Default: "4", Doc: "attempts at a batch before its query fails, for errors that may pass"}
 	setZone         = options.Option{Key: "session.time-zone", Kind: options.Text, Default: "UTC", Doc: "the zone in which timestamps are read and shown, an IANA name"}
 	setDoubleQuoted = options.Option{Key: "ansi.double-quoted-identifiers", Kind: options.Boolean, Default: "false", Doc: "\"x\" is an identifier instead of a string"}
@@ -34,7 +34,8 @@ var (
 	setSkipRules = options.Option{Key: "planner.skip-rules", Kind: options.Text, Default: "", Doc: "rules of the planner that are not applied, with commas"}
 	setBroadcast = options.Option{Key: "planner.broadcast-bytes", Kind: options.Bytes, Default: "0", Doc: "size up to which a join's side is sent to all tasks; 0 is 128 MiB, or an eighth of the memory limit if that is less"}
 	setReduce    = options.Option{Key: "planner.reduce-rows", Kind: options.Int, Default: "0", Doc: "rows from which a join's side is cut down to the keys of the other first; 0 is 100,000"}
-	hidden       = []options.Option{setSkipRules, setBroadcast, setReduce}
+	setBootFiles = options.Option{Key: "bootstrap.step-files", Kind: options.Int, Default: "1000", Doc: "files that are read again at once while state is rebuilt"}
+	hidden       = []options.Option{setSkipRules, setBroadcast, setReduce, setBootFiles}
 )
 
 // Settings lists every key that SET takes, in order.

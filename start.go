@@ -24,6 +24,7 @@ import (
 	"github.com/sluice-stream/sluice/planner/physical"
 	"github.com/sluice-stream/sluice/sinks"
 	"github.com/sluice-stream/sluice/sql"
+	"github.com/sluice-stream/sluice/sql/ast"
 	"github.com/sluice-stream/sluice/sql/functions"
 )
 
@@ -31,7 +32,8 @@ import (
 type queryDef struct {
 	startFrom
 	name       string
-	text       string // the statement, for the checkpoint's metadata
+	text       string                    // the statement, for the checkpoint's metadata
+	stmt       *ast.CreateStreamingQuery // nil if it was declared otherwise
 	inserts    []insertDef
 	trigger    microbatch.Trigger
 	mode       sinks.Mode
@@ -130,6 +132,22 @@ func modeList(ms []sinks.Mode) string {
 	return strings.Join(s, ", ")
 }
 
+// planWhole plans a declared query with the tables of its bad and late rows. The hash
+// is that of the plan without them.
+func (s *Session) planWhole(d *queryDef) (*planner.Query, []target, string, error) {
+	pq, targets, err := s.planStream(d)
+	if err != nil {
+		return nil, nil, "", err
+	}
+	hash, dir := planHash(pq, targets), s.dir(d)
+	bad, err := s.quarantine(pq, d.name, dir)
+	if err != nil {
+		return nil, nil, "", err
+	}
+	late, err := s.lateTable(pq, d, dir)
+	return pq, append(append(targets, bad...), late...), hash, err
+}
+
 // start plans a declared query, opens its checkpoint and starts it.
 func (s *Session) start(ctx context.Context, d *queryDef) (*Query, error) {
 	if err := s.usable(); err != nil {
@@ -138,26 +156,17 @@ func (s *Session) start(ctx context.Context, d *queryDef) (*Query, error) {
 	if s.opts.Once {
 		d.trigger = microbatch.Trigger{Kind: microbatch.AvailableNow}
 	}
-	pq, targets, err := s.planStream(d)
+	pq, targets, hash, err := s.planWhole(d)
 	if err != nil {
 		return nil, err
 	}
 	for _, w := range warnings(pq) {
 		s.opts.Logger.Warn("unbounded state", "query", d.name, "reason", w)
 	}
-	dir, hash := s.dir(d), planHash(pq, targets)
-	if err := s.buckets.take(ctx, dir); err != nil {
+	dir := s.dir(d)
+	if err := s.finishFormer(ctx, d, dir, hash); err != nil {
 		return nil, fmt.Errorf("query %s: %w", d.name, err)
 	}
-	bad, err := s.quarantine(pq, d.name, dir)
-	if err != nil {
-		return nil, err
-	}
-	late, err := s.lateTable(pq, d, dir)
-	if err != nil {
-		return nil, err
-	}
-	targets = append(append(targets, bad...), late...)
 	log, err := filelog.Open(filelog.Options{Dir: dir, Metadata: filelog.Metadata{
 		Name: d.name, PlanHash: hash, SQL: d.text, Sources: sourceNames(pq), Sinks: sinkNames(targets),
 		KeyGroups: batch.KeyGroups, Engine: Version,
@@ -183,11 +192,14 @@ func (s *Session) start(ctx context.Context, d *queryDef) (*Query, error) {
 // launch opens the query's connectors and starts its driver.
 func (s *Session) launch(ctx context.Context, q *Query, targets []target) (err error) {
 	id := q.log.Metadata().Query
+	q.targets = targets
 	if err = s.takeUp(ctx, q, targets); err != nil {
 		return err
 	}
-	if q.res, err = s.open(ctx, id, q.plan, targets, q.dir); err != nil {
-		return err
+	if q.res == nil { // a changed query that was rebuilt has opened them
+		if q.res, err = s.open(ctx, id, q.plan, targets, q.dir); err != nil {
+			return err
+		}
 	}
 	s.conns.add(q.res)
 	if q.node, err = s.net.Join(transport.NodeID("driver/" + string(id))); err != nil {

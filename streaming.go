@@ -2,6 +2,7 @@ package sluice
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"strings"
@@ -70,7 +71,19 @@ func (s *Session) createStreamingQuery(ctx context.Context, st *ast.CreateStream
 	case exists && !st.OrReplace:
 		return nil, ast.Errorf(st.Name.Pos, "streaming query %q exists already; STOP and DROP it, or use CREATE OR REPLACE", name)
 	}
-	d := &queryDef{name: name, text: ast.SQL(st), mode: sinks.Append, checkpoint: st.Clauses.Checkpoint,
+	d, err := s.declare(st)
+	if err != nil {
+		return nil, err
+	}
+	if !exists || s.explains(ctx) {
+		return s.startStatement(ctx, d, st)
+	}
+	return s.replaceBy(ctx, old, d, st)
+}
+
+// declare binds a query's statement.
+func (s *Session) declare(st *ast.CreateStreamingQuery) (*queryDef, error) {
+	d := &queryDef{name: nameText(st.Name), text: ast.SQL(st), mode: sinks.Append, checkpoint: st.Clauses.Checkpoint, stmt: st,
 		startFrom: startFrom{from: st.Clauses.From, parallelism: st.Clauses.Parallelism}}
 	cat := s.pinnedCatalog(s.dir(d))
 	for _, i := range st.Inserts {
@@ -82,34 +95,48 @@ func (s *Session) createStreamingQuery(ctx context.Context, st *ast.CreateStream
 		}
 		d.inserts = append(d.inserts, insertDef{node: in.Plan, table: in.Target})
 	}
-	if err := clauses(d, &st.Clauses); err != nil {
-		return nil, err
+	if st.Bootstrap {
+		d.boot = &bootStart{}
 	}
-	if exists && !s.explains(ctx) {
-		if err := s.replace(ctx, old, d); err != nil {
-			return nil, s.at(err, st)
-		}
-	}
-	return s.startStatement(ctx, d, st)
+	return d, clauses(d, &st.Clauses)
 }
 
-// replace ends a query for another of its name. What can be seen now to be
+// replaceBy ends a query for another of its name. What can be seen now to be
 // refused leaves the old one running.
-func (s *Session) replace(ctx context.Context, old *Query, d *queryDef) error {
-	pq, targets, err := s.planStream(d)
+func (s *Session) replaceBy(ctx context.Context, old *Query, d *queryDef, st ast.Stmt) (_ *Result, err error) {
+	pq, targets, hash, err := s.planWhole(d)
 	if err != nil {
-		return err
+		return nil, s.at(err, st)
 	}
-	if s.dir(d) == old.dir && planHash(pq, targets) != old.hash {
+	same := s.dir(d) == old.dir && hash != old.hash
+	boots := same && s.bootstraps(d)
+	switch {
+	case boots && old.running():
+		b, err := s.bootstrapBeside(ctx, old, d, pq, targets)
+		if err != nil {
+			return nil, s.at(refused(fmt.Errorf("%w. The old query goes on", err)), st)
+		}
+		defer func() { err = errors.Join(err, b.close()) }()
+		d.boot = &bootStart{prepared: b, former: &formerQuery{old.plan, old.targets}}
+	case boots:
+		d.boot = &bootStart{former: &formerQuery{old.plan, old.targets}}
+	case same:
 		if err := s.fits(old, pq, targets); err != nil {
-			return refused(batch.UserErrorf("%w. The old query goes on", err))
+			return nil, s.at(refused(batch.UserErrorf("%w. The old query goes on", err)), st)
 		}
 	}
 	old.Stop()
 	if err := old.Await(ctx); err != nil && ctx.Err() != nil {
-		return err
+		return nil, err
 	}
-	return nil
+	res, err := s.startStatement(ctx, d, st)
+	d.boot = nil
+	if err != nil && boots && ctx.Err() == nil {
+		if _, again := s.start(ctx, old.def); again == nil {
+			err = fmt.Errorf("%w. The old query goes on", err)
+		}
+	}
+	return res, err
 }
 
 // startStatement starts a query, or explains it.
@@ -208,7 +235,7 @@ func (s *Session) controlStreamingQuery(ctx context.Context, st *ast.ControlStre
 		return message("streaming query %s stopped", name), q.Await(ctx)
 	}
 	if st.Bootstrap {
-		return nil, ast.Errorf(st.Pos, "WITH BOOTSTRAP is not supported in this version")
+		return s.startRebuilt(ctx, q, st)
 	}
 	if q.running() {
 		return message("streaming query %s is running", name), nil
@@ -229,6 +256,28 @@ func (q *Query) running() bool {
 	default:
 		return true
 	}
+}
+
+// startRebuilt answers START STREAMING QUERY q WITH BOOTSTRAP: the query's text is
+// bound anew, since views and tables may have changed, and what it lacks is rebuilt.
+func (s *Session) startRebuilt(ctx context.Context, q *Query, st *ast.ControlStreamingQuery) (*Result, error) {
+	d := q.def
+	if d.stmt != nil {
+		var err error
+		if d, err = s.declare(d.stmt); err != nil {
+			return nil, err
+		}
+		d.from, d.parallelism = nil, q.def.parallelism
+	}
+	_, _, hash, err := s.planWhole(d)
+	if err != nil {
+		return nil, s.at(err, st)
+	}
+	if hash == q.hash && q.running() {
+		return message("streaming query %s is running, and has not changed", q.Name()), nil
+	}
+	d.boot = &bootStart{}
+	return s.replaceBy(ctx, q, d, st)
 }
 
 // namedQuery finds a query for a statement.

@@ -124,11 +124,12 @@ func (h *history) addCheckpoint(c Checkpointed) error {
 }
 
 // adopt begins anew with a state that was made elsewhere. What stands before is of
-// the same query, and ended with the batch whose state is adopted.
+// the same query, and ended with the batch whose state is adopted, or with the one
+// before it: then the adopted batch shows how the result has changed.
 func (h *history) adopt(a Adopted) error {
 	n := a.Plan.Batch
 	switch {
-	case len(h.plans) > 0 && (len(h.commits) < len(h.plans) || h.last() != n):
+	case len(h.plans) > 0 && (len(h.commits) < len(h.plans) || h.last() != n && h.last() != n-1):
 		return fmt.Errorf("%w: the state of batch %d is adopted, and the log goes to batch %d", ErrLogConflict, n, h.plans[len(h.plans)-1].Batch)
 	case h.identity != nil && (h.identity.Query != a.Identity.Query || h.identity.KeyGroups != a.Identity.KeyGroups):
 		return fmt.Errorf("%w: query %q adopts state in the log of query %q", ErrLogConflict, a.Identity.Query, h.identity.Query)

@@ -58,6 +58,9 @@ type Connector struct {
 	// nil for a connector whose rows never do. The position behind the columns of the
 	// schema then stands for batch.OpColumn in Opener.Open.
 	Changes func(spec Spec) (batch.Changes, error)
+	// Rewinds says that the sources of streams are Rewinders: that to open another one
+	// beside that of a running query does no harm, and that what was read is kept.
+	Rewinds bool
 	// Unbounded reports whether the table never ends when it is read as Spec says.
 	Unbounded func(spec Spec) bool
 }

@@ -74,3 +74,33 @@ type Refresher interface {
 type Bounded interface {
 	Ended(at batch.Offset) bool
 }
+
+// Rewinder is implemented by sources whose input can be read again from its
+// beginning (Connector.Rewinds), so that state can be made from it that a query does
+// not have. Whoever asks has opened a source of its own, over a copy of what the
+// query's source has written down (Spec.Dir): nothing of the query's is changed.
+type Rewinder interface {
+	// Rewind cuts what lies between two positions that were handed out into steps of
+	// about the limit, and returns where each ends: the last at to, none if from is to.
+	// From "" is the beginning. It refuses, with the position, where the input is not
+	// all there any more. Plan takes ranges between the positions afterwards.
+	Rewind(ctx context.Context, from, to batch.Offset, limit Limit) ([]batch.Offset, error)
+}
+
+// Steps cuts rows [from, to) into steps of at most limit rows, and returns where each
+// ends. A row takes about rowBytes.
+func Steps(from, to, rowBytes int64, limit Limit) []int64 {
+	step := to - from
+	if limit.Rows > 0 {
+		step = min(step, limit.Rows)
+	}
+	if limit.Bytes > 0 {
+		step = min(step, max(limit.Bytes/max(rowBytes, 1), 1))
+	}
+	var out []int64
+	for from < to {
+		from = min(from+step, to)
+		out = append(out, from)
+	}
+	return out
+}

@@ -19,6 +19,7 @@ type runFlags struct {
 	untilIdle time.Duration
 	http      string
 	format    string
+	bootstrap bool
 }
 
 func runCommand(env *environment) *cobra.Command {
@@ -45,10 +46,16 @@ func runCommand(env *environment) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if f.bootstrap {
+				if err := s.Set("state.evolution", "bootstrap"); err != nil {
+					return errors.Join(err, s.Close())
+				}
+			}
 			return errors.Join(pipeline(c.Context(), env, s, string(text), f), s.Close())
 		},
 	}
 	c.Flags().BoolVar(&f.once, "once", false, "process what is there now, then end, whatever the queries' triggers say")
+	c.Flags().BoolVar(&f.bootstrap, "bootstrap", false, "of a query that has changed, rebuild the state that it lacks from input that is read again")
 	c.Flags().StringVar(&env.ckDir, "checkpoint-dir", "checkpoints", "base folder of checkpoints that are relative or not given")
 	c.Flags().DurationVar(&f.untilIdle, "until-idle", 0, "end when no query has had data for so long")
 	c.Flags().StringVar(&f.http, "http", "", "serve health, metrics and progress at this HOST:PORT, loopback only")

@@ -128,7 +128,8 @@ func planDiffCommand(env *environment) *cobra.Command {
 			case len(d.Refused) > 0:
 				fmt.Fprintln(env.out, "the changed query cannot go on from this checkpoint")
 			case d.Rebuilt():
-				fmt.Fprintln(env.out, "the changed query is refused, unless state.evolution is empty: then what is rebuilt begins without state")
+				fmt.Fprintln(env.out, "the changed query is refused, unless it is started WITH BOOTSTRAP (sluice run --bootstrap): then what is rebuilt is made from input that is read again;")
+				fmt.Fprintln(env.out, "or unless state.evolution is empty: then what is rebuilt begins without state")
 			default:
 				fmt.Fprintln(env.out, "the changed query goes on from this checkpoint")
 			}

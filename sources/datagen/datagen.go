@@ -42,6 +42,7 @@ func Connector(c clock.Clock) sources.Connector {
 			}
 			return &opener{spec: spec, config: config}, nil
 		},
+		Rewinds: true,
 		Unbounded: func(spec sources.Spec) bool {
 			config, err := parse(spec)
 			return spec.Stream || err != nil || !config.bounded

@@ -64,6 +64,7 @@ func Connector(logs vfsx.FS, reg *formats.Registry) sources.Connector {
 			return t.changes, nil
 		},
 		Stats:     statsOf(reg, &statsCache{}),
+		Rewinds:   true,
 		Unbounded: func(spec sources.Spec) bool { return spec.Stream && !singleFile(spec.Options["path"]) },
 	}
 }

@@ -79,6 +79,7 @@ func Connector(lookup func(name string) (*Stream, bool)) sources.Connector {
 			}
 			return batch.OnlyGrows, nil // a table that queries write to
 		},
+		Rewinds:   true,
 		Unbounded: func(spec sources.Spec) bool { return spec.Stream },
 	}
 }

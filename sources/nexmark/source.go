@@ -38,6 +38,7 @@ func Connector(c clock.Clock) sources.Connector {
 			}
 			return &opener{spec: spec, config: config, schema: schema, columns: columns, texts: cache.of(config.seed)}, nil
 		},
+		Rewinds: true,
 		Unbounded: func(spec sources.Spec) bool {
 			_, ends := spec.Options[optEvents.Key]
 			return spec.Stream || !ends

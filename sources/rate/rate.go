@@ -64,6 +64,7 @@ func Connector(c clock.Clock) sources.Connector {
 			}
 			return &opener{spec: spec, schema: schema, line: line}, nil
 		},
+		Rewinds:   true,
 		Unbounded: func(sources.Spec) bool { return true },
 	}
 }

@@ -30,6 +30,16 @@ type Root struct {
 // StateDir is the folder of the state's files.
 func (r *Root) StateDir(fs vfsx.FS) string { return fs.PathJoin(r.Dir, "state") }
 
+// At is where a source stood after the version.
+func (r *Root) At(source string) batch.Offset {
+	for _, g := range r.Plan.Ranges {
+		if g.Source == source {
+			return g.End
+		}
+	}
+	return ""
+}
+
 // Manifests decodes the manifests, by operator and then by key group.
 func (r *Root) Manifests() ([]statestore.Manifest, error) { return decodeManifests(r.Check.Manifests) }
 

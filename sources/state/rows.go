@@ -8,6 +8,7 @@ import (
 	"iter"
 	"os"
 
+	"github.com/sluice-stream/sluice/batch"
 	"github.com/sluice-stream/sluice/internal/vfsx"
 	"github.com/sluice-stream/sluice/statestore"
 	"github.com/sluice-stream/sluice/statestore/checkpoint"
@@ -187,4 +188,19 @@ func readPart(ctx context.Context, files *checkpoint.Dir, m statestore.Manifest,
 	}
 	p.next, p.stop = iter.Pull2(rows)
 	return p
+}
+
+// Row is a row of state. Key and value are valid until the next one is asked for.
+type Row struct{ Key, Value []byte }
+
+// Rows yields the rows of an operator's version in key order, from its manifests in
+// the order of their groups.
+func Rows(ctx context.Context, fs vfsx.FS, dir string, ms []statestore.Manifest) iter.Seq2[Row, error] {
+	return func(yield func(Row, error) bool) {
+		for row, err := range versionRows(ctx, fs, dir, ms, 0, batch.KeyGroups) {
+			if !yield(Row{row.key, row.value}, err) || err != nil {
+				return
+			}
+		}
+	}
 }

@@ -38,6 +38,7 @@ func (p *printer) stmt(s Stmt) {
 		p.flag(s.IfNotExists, "IF NOT EXISTS ")
 		p.name(s.Name)
 		p.clauses(&s.Clauses)
+		p.flag(s.Bootstrap, " WITH BOOTSTRAP")
 		p.w(" AS ")
 		p.inserts(s.Inserts)
 	case *AlterStreamingQuery:

@@ -156,6 +156,7 @@ type CreateStreamingQuery struct {
 	IfNotExists bool
 	Name        Name
 	Clauses     StreamingClauses
+	Bootstrap   bool // what a changed query lacks is rebuilt
 	Inserts     []*Insert
 }
 

@@ -10,6 +10,9 @@ func (p *parser) createQuery(q *ast.CreateStreamingQuery) ast.Stmt {
 		q.IfNotExists = true
 	}
 	p.streamingClauses(&q.Clauses)
+	if q.Bootstrap = p.accept("WITH", "BOOTSTRAP"); q.Bootstrap {
+		p.streamingClauses(&q.Clauses)
+	}
 	p.expect("AS")
 	q.Inserts = p.inserts()
 	return q

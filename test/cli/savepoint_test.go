@@ -139,7 +139,7 @@ func TestPlanDiff(t *testing.T) {
 	}{
 		"the same":      {"", "", []string{`state   kept    aggregate-`, `source  kept    events#0`, `sink    kept    counts#0`, "goes on from this checkpoint"}},
 		"a projection":  {"count(*)", "count(*) + 1", []string{`state   kept`, "goes on"}},
-		"other windows": {"'10' MINUTE", "'5' MINUTE", []string{`state   rebuilt aggregate-`, `state   dropped aggregate-`, "is refused, unless"}},
+		"other windows": {"'10' MINUTE", "'5' MINUTE", []string{`state   rebuilt aggregate-`, `state   dropped aggregate-`, "is refused, unless it is started WITH BOOTSTRAP"}},
 		"another sink":  {"'path'='out'", "'path'='elsewhere'", []string{`sink    rebuilt counts#0: it is new`, "goes on"}},
 		"other input":   {"'path'='in'", "'path'='.'", []string{`refused source events#0 was read from`, "cannot go on"}},
 		"more columns":  {"id BIGINT, ts", "id BIGINT, more STRING, ts", []string{"column more is new", "goes on"}},

@@ -1,0 +1,90 @@
+package crash
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// texts are what the query is changed to, in turn. Each needs state of its own.
+var texts = []string{
+	"SELECT k, count(*) AS n, sum(v) AS s FROM events GROUP BY k",
+	"SELECT k, count(*) AS n, sum(v * 2) AS s FROM events WHERE v > 10 GROUP BY k",
+	"SELECT concat('c', n) AS k, count(*) AS n, sum(s) AS s FROM (SELECT k, count(*) AS n, sum(v) AS s FROM events WHERE id % 2 = 0 GROUP BY k) GROUP BY concat('c', n)",
+}
+
+func rebuilt(mode, text string) string {
+	return strings.Replace(tables, "'max-files-per-trigger'='2'", "'max-files-per-trigger'='30'", 1) + `
+CREATE TABLE counted (k STRING, n BIGINT, s BIGINT) WITH ('connector'='filesystem', 'path'='out', 'format'='csv'` + map[string]string{"changelog": ", 'changelog.op-column'='op'"}[mode] + `);
+CREATE STREAMING QUERY q OUTPUT MODE ` + mode + ` CHECKPOINT 'ck' AS INSERT INTO counted ` + text + `;
+`
+}
+
+// TestKillWhileBootstrapping changes a query again and again, and kills it at random
+// moments: while state is rebuilt, while it is swapped, and after. Whenever it is left
+// alone the accumulated output is the batch answer of the newest text, however far
+// the changes before had come.
+func TestKillWhileBootstrapping(t *testing.T) {
+	kills := 8
+	if testing.Short() {
+		kills = 3
+	}
+	bin := binary(t)
+	for _, mode := range []string{"complete", "changelog"} {
+		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			writeInput(t, filepath.Join(dir, "in"))
+			rng := rand.New(rand.NewPCG(21, uint64(kills)))
+			for n := range kills {
+				text := texts[n%len(texts)]
+				write(t, filepath.Join(dir, "p.sql"), rebuilt(mode, text))
+				cmd := exec.Command(bin, "run", "--bootstrap", "--set", "checkpoint.interval=20ms", "--set", fmt.Sprintf("parallelism=%d", 1+rng.IntN(7)), "p.sql")
+				cmd.Dir = dir
+				var errOut bytes.Buffer
+				cmd.Stderr = &errOut
+				if err := cmd.Start(); err != nil {
+					t.Fatal(err)
+				}
+				ended := make(chan error, 1)
+				go func() { ended <- cmd.Wait() }()
+				select {
+				case err := <-ended:
+					t.Fatalf("it ended by itself: %v\n%s", err, errOut.String())
+				case <-time.After(time.Duration(20+rng.IntN(500)) * time.Millisecond):
+					_ = cmd.Process.Kill()
+					<-ended
+				}
+				if n%2 == 0 {
+					continue
+				}
+				text = texts[(n+n/2)%len(texts)]
+				write(t, filepath.Join(dir, "p.sql"), rebuilt(mode, text))
+				run(t, dir, bin, "run", "--bootstrap", "--once", "p.sql")
+				want := strings.TrimSpace(run(t, dir, bin, "sql", "--format", "csv", "-c", tables+"SELECT k, n, s FROM ("+text+") ORDER BY k, n, s"))
+				if got := counted(t, dir, bin, mode); got != want {
+					t.Fatalf("after %d kills, text %s:\n%s\nwant\n%s", n+1, text, got, want)
+				}
+				if _, err := os.Stat(filepath.Join(dir, "ck", "bootstrap")); err == nil {
+					t.Error("what was rebuilt is left over")
+				}
+			}
+		})
+	}
+}
+
+// counted is the result as the files have it.
+func counted(t *testing.T, dir, bin, mode string) string {
+	t.Helper()
+	if mode == "complete" {
+		return strings.TrimSpace(run(t, dir, bin, "sql", "--format", "csv", "-c", "CREATE TABLE c (k STRING, n BIGINT, s BIGINT) WITH ('connector'='filesystem','path'='out','format'='csv');\nSELECT * FROM c ORDER BY k, n, s"))
+	}
+	return strings.TrimSpace(run(t, dir, bin, "sql", "--format", "csv", "-c", "CREATE TABLE c (k STRING, n BIGINT, s BIGINT, op STRING) WITH ('connector'='filesystem','path'='out','format'='csv');\n"+
+		"SELECT k, n, s FROM (SELECT k, n, s, sum(CASE WHEN op IN ('+I', '+U') THEN 1 ELSE -1 END) AS c FROM c GROUP BY k, n, s) WHERE c <> 0 ORDER BY k, n, s"))
+}
