@@ -1,7 +1,6 @@
 package executor
 
 import (
-	"bytes"
 	"context"
 	"encoding/binary"
 	"fmt"
@@ -41,12 +40,14 @@ func (r *recompute) bilinear(ctx context.Context, txn statestore.Txn) error {
 		for i := range rows {
 			has[r.deltas.tag(&rows[i])] = true
 		}
+		meets := [2]bool{has[1], has[0]} // whether the changes of an input find rows of the other
 		for input := range 2 {
 			if !has[1-input] {
 				continue
 			}
-			prefix := append(bytes.Clone(group), byte(input))
-			err := txn.Scan(prefix, successor(prefix), func(key, stored []byte) (bool, error) {
+			r.prefix = append(append(r.prefix[:0], group...), byte(input))
+			err := txn.Scan(r.prefix, successor(r.prefix), func(key, stored []byte) (bool, error) {
+				meets[1-input] = true
 				return true, r.load(r.old, key, stored)
 			})
 			if err != nil {
@@ -55,6 +56,9 @@ func (r *recompute) bilinear(ctx context.Context, txn statestore.Txn) error {
 		}
 		for i := range rows {
 			row, sides := &rows[i], d.plus
+			if !meets[r.deltas.tag(row)] {
+				continue // they are stored, and that is all
+			}
 			if row.count < 0 {
 				sides = d.minus
 			}

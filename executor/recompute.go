@@ -46,6 +46,7 @@ type recompute struct {
 	held   int
 	writes []write
 	arena  []byte // of writes and candidates
+	prefix []byte // of a scan
 
 	candidates []candidate // if what does not come out is dropped
 	out        digests     // what came out of them
