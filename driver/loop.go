@@ -166,7 +166,10 @@ func (q *Query) append(ctx context.Context, rd microbatch.Ready) {
 func (q *Query) planned(p microbatch.Planned, now time.Time, through uint64) {
 	t := q.follow(p.Batch)
 	t.planned, t.ranges, t.watermark, t.noData = now, p.Ranges, p.Watermark, p.NoData
-	t.triggered = p.TriggeredAt.Time()
+	if t.triggered = p.TriggeredAt.Time(); !t.triggered.After(q.lastPlanned) {
+		t.triggered = now // one of several batches of a trigger: each begins when it is planned
+	}
+	q.lastPlanned = now
 	t.phases[phaseLatest] = q.askTime
 	q.askTime = 0
 	q.listen.send(BatchPlanned{Plan: p})

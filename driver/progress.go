@@ -2,9 +2,13 @@ package driver
 
 import (
 	"encoding/json"
+	"maps"
 	"time"
 
 	"github.com/sluice-stream/sluice/batch"
+	"github.com/sluice-stream/sluice/microbatch"
+	"github.com/sluice-stream/sluice/sinks"
+	"github.com/sluice-stream/sluice/sources"
 )
 
 // Progress describes a finished micro-batch, with the names of Spark's
@@ -160,6 +164,49 @@ type trace struct {
 	stages    []StageTrace
 	spread    batch.TimeSpread
 	seen      []batch.Observed
+	measured  measured
+}
+
+// measured is what sources and sinks tell of a batch, by their names.
+type measured struct{ sources, sinks map[string]map[string]string }
+
+// measure asks those that have something to tell.
+func (q *Query) measure(p microbatch.Planned, prepared []batch.Prepared) measured {
+	m := measured{map[string]map[string]string{}, map[string]map[string]string{}}
+	for _, g := range p.Ranges {
+		if s, ok := q.opt.Sources[g.Source].(sources.Measurer); ok && g.Pin == "" {
+			m.sources[g.Source] = s.Metrics(g.End)
+		}
+	}
+	own := q.opt.Plan.OwnSinks()
+	for _, s := range q.opt.Plan.Sinks {
+		k, ok := q.opt.Sinks[s.Name].(sinks.Measurer)
+		if !ok || own[s.Name] {
+			continue
+		}
+		var parts []batch.Prepared
+		for _, p := range prepared {
+			if p.Sink == s.Name {
+				parts = append(parts, p)
+			}
+		}
+		m.sinks[s.Name] = k.Metrics(parts)
+	}
+	return m
+}
+
+// ofSinks puts the figures of the sinks together: of several with their names before them.
+func (m measured) ofSinks(several bool) map[string]string {
+	out := map[string]string{}
+	for sink, metrics := range m.sinks {
+		for k, v := range metrics {
+			if several {
+				k = sink + "." + k
+			}
+			out[k] = v
+		}
+	}
+	return out
 }
 
 func ratePerSecond(rows int64, d time.Duration) float64 {
@@ -212,6 +259,7 @@ func (q *Query) progress(id batch.ID, t *trace, now time.Time, since time.Durati
 		if g.Pin != "" {
 			s.EndOffset, s.LatestOffset = OffsetText(g.Pin), OffsetText(g.Pin)
 		}
+		maps.Copy(s.Metrics, t.measured.sources[g.Source])
 		if at, ok := q.latest[g.Source]; ok {
 			s.LatestOffset = OffsetText(at)
 		}
@@ -221,11 +269,13 @@ func (q *Query) progress(id batch.ID, t *trace, now time.Time, since time.Durati
 		p.Sources = append(p.Sources, s)
 	}
 	own := q.opt.Plan.OwnSinks()
+	shown := 0
 	for _, s := range q.opt.Plan.Sinks {
 		if !own[s.Name] {
 			p.Sink.Description = s.Name
+			shown++
 		}
 	}
-	p.Sink.NumOutputRows, p.Sink.Metrics = t.outRows, map[string]string{}
+	p.Sink.NumOutputRows, p.Sink.Metrics = t.outRows, t.measured.ofSinks(shown > 1)
 	return p
 }

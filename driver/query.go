@@ -62,6 +62,7 @@ type Query struct {
 	latest      map[string]batch.Offset
 	askTime     time.Duration // since the last plan
 	lastTrigger time.Time
+	lastPlanned time.Time
 	waiting     []durable
 	checkpoints []microbatch.Checkpointed
 	uploading   batch.ID              // checkpoint under way; None if none

@@ -312,6 +312,7 @@ func (r *runner) do(ctx context.Context, run microbatch.Run) {
 	r.keep(x)
 	ended := q.opt.Clock.Now()
 	states, rows, stages, spread, seen := x.states(), x.rowsBySource(), x.stageTraces(), x.spread(), x.seen()
+	measured := q.measure(p, res.Prepared)
 	q.postNoting(microbatch.BatchDone{Batch: p.Batch, Attempt: run.Attempt, Result: res}, func() {
 		t := q.traces[p.Batch]
 		if t == nil && run.Mode == microbatch.Live {
@@ -319,7 +320,7 @@ func (r *runner) do(ctx context.Context, run microbatch.Run) {
 			t.ranges, t.watermark, t.noData = p.Ranges, p.Watermark, p.NoData
 		}
 		if t != nil {
-			t.times, t.states, t.rows, t.stages, t.spread, t.seen = res.Times, states, rows, stages, spread, seen
+			t.times, t.states, t.rows, t.stages, t.spread, t.seen, t.measured = res.Times, states, rows, stages, spread, seen, measured
 			t.phases[phasePlanning] += cut.Sub(began)
 			t.phases[phaseRun] += ended.Sub(cut)
 		}

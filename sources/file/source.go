@@ -8,6 +8,7 @@ import (
 	"os"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -25,7 +26,10 @@ type source struct {
 	schema *arrow.Schema
 	watch  *watcher // of a stream
 	now    func() time.Time
-	mu     struct {
+	told   atomic.Pointer[map[string]string] // the last metrics
+	// listing is set while the folder is listed, under the lock.
+	listing atomic.Bool
+	mu      struct {
 		sync.Mutex
 		log     *fileLog // of a stream
 		pending []entry  // listed and not yet in the log
@@ -161,7 +165,9 @@ func (s *source) coversLocked(at int64) error {
 
 // lookLocked lists the directory and finds the files that are not in the log.
 func (s *source) lookLocked(ctx context.Context) error {
+	s.listing.Store(true)
 	listed, err := s.t.list(ctx, s.now())
+	s.listing.Store(false)
 	if err != nil {
 		return err
 	}
