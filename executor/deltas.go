@@ -3,6 +3,7 @@ package executor
 import (
 	"bytes"
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -41,9 +42,10 @@ func signs(rec arrow.RecordBatch, dst []int32) ([]arrow.Array, []int32, error) {
 }
 
 // deltaRow is one change of a multiset of rows: where the row's key and value
-// lie in the arena of its deltas.
+// lie in a chunk of its deltas.
 type deltaRow struct {
-	key, group, value, end int // key is arena[key:value], of which arena[key:group] names the group
+	key, group, value, end uint32 // key is chunk[key:value], of which chunk[key:group] names the group
+	chunk                  int32
 	count                  int32
 	order                  int32 // of arrival
 }
@@ -51,18 +53,44 @@ type deltaRow struct {
 // deltas collects the changes of a batch by row: [prefix][digest of the row] ->
 // the row as it is stored. It allocates no memory for a row once it is warm.
 type deltas struct {
-	arena []byte
-	rows  []deltaRow
-	vals  rowkey.Rows
+	chunks [][]byte // a batch can be large, and what has been written is not moved
+	full   int      // chunks before the one that is written
+	rows   []deltaRow
+	vals   rowkey.Rows
 
 	sorter keySorter
 	spare  []deltaRow
 }
 
-func (d *deltas) reset() { d.arena, d.rows = d.arena[:0], d.rows[:0] }
+func (d *deltas) reset() {
+	for i := range d.chunks {
+		d.chunks[i] = d.chunks[i][:0]
+	}
+	d.full, d.rows = 0, d.rows[:0]
+}
 
 func (d *deltas) bytes() int64 {
-	return int64(cap(d.arena)) + 40*int64(cap(d.rows)+cap(d.spare)) + 16*int64(cap(d.sorter.items)+cap(d.sorter.spare)) + d.vals.Bytes()
+	sum := 32*int64(cap(d.rows)+cap(d.spare)) + 16*int64(cap(d.sorter.items)+cap(d.sorter.spare)) + d.vals.Bytes()
+	for _, c := range d.chunks {
+		sum += int64(cap(c))
+	}
+	return sum
+}
+
+// chunk returns the place of a chunk with room for n bytes more.
+func (d *deltas) chunk(n int) int {
+	const most = 4 << 20
+	for ; d.full < len(d.chunks); d.full++ {
+		if c := d.chunks[d.full]; cap(c)-len(c) >= n {
+			return d.full
+		}
+	}
+	size := n
+	if last := len(d.chunks) - 1; last >= 0 {
+		size = max(n, min(2*cap(d.chunks[last]), most))
+	}
+	d.chunks = append(d.chunks, make([]byte, 0, size))
+	return d.full
 }
 
 // add takes the rows of cols: prefix gives the group of row i, tag follows it in the key.
@@ -70,19 +98,24 @@ func (d *deltas) add(codec *rowkey.ValueCodec, cols []arrow.Array, signs []int32
 	if err := codec.Encode(cols, len(signs), &d.vals); err != nil {
 		return err
 	}
-	d.arena = roomFor(d.arena, len(d.vals.Data)+len(signs)*64)
 	d.rows = roomFor(d.rows, len(signs))
+	at := d.chunk(len(d.vals.Data) + len(signs)*64)
+	c := d.chunks[at]
 	for i, sign := range signs {
-		r := deltaRow{key: len(d.arena), count: sign, order: int32(len(d.rows))}
-		d.arena = append(d.arena, prefix(i)...)
-		r.group = len(d.arena)
+		r := deltaRow{key: uint32(len(c)), chunk: int32(at), count: sign, order: int32(len(d.rows))}
+		c = append(c, prefix(i)...)
+		r.group = uint32(len(c))
 		row := d.vals.Row(i)
 		sum := xxh3.Hash128(row).Bytes()
-		d.arena = append(append(d.arena, tag), sum[:]...)
-		r.value = len(d.arena)
-		d.arena = append(d.arena, row...)
-		r.end = len(d.arena)
+		c = append(append(c, tag), sum[:]...)
+		r.value = uint32(len(c))
+		c = append(c, row...)
+		r.end = uint32(len(c))
 		d.rows = append(d.rows, r)
+	}
+	d.chunks[at] = c
+	if len(c) > math.MaxUint32 {
+		return fmt.Errorf("%d bytes of changes in one batch of rows: more than %d", len(c), uint32(math.MaxUint32))
 	}
 	return nil
 }
@@ -96,10 +129,10 @@ func roomFor[T any](list []T, n int) []T {
 	return slices.Grow(list, max(n, cap(list)))
 }
 
-func (d *deltas) key(r *deltaRow) []byte   { return d.arena[r.key:r.value] }
-func (d *deltas) group(r *deltaRow) []byte { return d.arena[r.key:r.group] }
-func (d *deltas) value(r *deltaRow) []byte { return d.arena[r.value:r.end] }
-func (d *deltas) tag(r *deltaRow) byte     { return d.arena[r.group] }
+func (d *deltas) key(r *deltaRow) []byte   { return d.chunks[r.chunk][r.key:r.value] }
+func (d *deltas) group(r *deltaRow) []byte { return d.chunks[r.chunk][r.key:r.group] }
+func (d *deltas) value(r *deltaRow) []byte { return d.chunks[r.chunk][r.value:r.end] }
+func (d *deltas) tag(r *deltaRow) byte     { return d.chunks[r.chunk][r.group] }
 
 // net sorts the changes by key and adds up those of one row; rows that come out
 // even are dropped.

@@ -43,7 +43,7 @@ type statefulMatch struct {
 	dues   dues
 
 	fresh []matchPartition // that the batch has rows of
-	taken []deltaRow       // of the batch
+	taken []matchTaken     // of the batch
 	arena []byte
 	vals  rowkey.Rows
 	onePass
@@ -217,7 +217,7 @@ func (m *statefulMatch) take(ctx context.Context, rec arrow.RecordBatch) error {
 		}
 		row, key := m.vals.Row(i), m.groups.rows.Row(i)
 		sum := xxh3.Hash128(row).Bytes()
-		d := deltaRow{key: len(m.arena), count: 1}
+		d := matchTaken{key: len(m.arena), count: 1}
 		m.arena = append(append(append(m.arena, key[0], matchRows), key[1:]...), matchRowTag)
 		d.group = len(m.arena) - 1
 		m.arena = binary.BigEndian.AppendUint64(m.arena, uint64(times.Value(i))^1<<63)
@@ -234,11 +234,17 @@ func (m *statefulMatch) take(ctx context.Context, rec arrow.RecordBatch) error {
 	return m.tc.late.put(ctx, m.n.Operator, rec, times, timeless)
 }
 
+// matchTaken is a row that came: where its key and value lie in the arena.
+type matchTaken struct {
+	key, group, value, end int // key is arena[key:value], of which arena[key:group] names the partition
+	count                  int32
+}
+
 // store writes the rows of the micro-batch, equal ones as one with a count: what is
 // stored depends neither on how rows came nor on how many tasks there are.
 func (m *statefulMatch) store(txn statestore.Txn) error {
-	key := func(d *deltaRow) []byte { return m.arena[d.key:d.value:d.value] }
-	slices.SortFunc(m.taken, func(a, b deltaRow) int { return bytes.Compare(key(&a), key(&b)) })
+	key := func(d *matchTaken) []byte { return m.arena[d.key:d.value:d.value] }
+	slices.SortFunc(m.taken, func(a, b matchTaken) int { return bytes.Compare(key(&a), key(&b)) })
 	rows := m.taken[:0]
 	var keys [][]byte
 	for _, d := range m.taken {
