@@ -15,6 +15,9 @@ type bulkText func(t *texts, events []event, dst []byte, at []int32)
 // slack is how many bytes are copied at a time, whatever a text's length.
 const slack = 96
 
+// short is how much of a channel's name is copied, which is all of it.
+const short = 16
+
 func copySlack(dst, src []byte) { *(*[slack]byte)(dst) = *(*[slack]byte)(src) }
 
 // drawInOrder is draw for events in their order, of which none is late.
@@ -115,7 +118,18 @@ func bidExtras(t *texts, events []event, dst []byte, at []int32) {
 }
 
 func bidChannels(t *texts, events []event, dst []byte, at []int32) {
-	t.pick(&t.name, events, dst, at)
+	if t.nameMax > short {
+		t.pick(&t.name, events, dst, at)
+		return
+	}
+	pos := 0
+	for i := range events {
+		s := t.name[entry(&events[i])]
+		at[i] = int32(pos)
+		*(*[short]byte)(dst[pos:]) = *(*[short]byte)(t.pool[s.from:])
+		pos += int(s.to - s.from)
+	}
+	at[len(events)] = int32(pos)
 }
 
 func bidURLs(t *texts, events []event, dst []byte, at []int32) {
