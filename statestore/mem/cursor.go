@@ -116,11 +116,19 @@ func (c *cursor) own(need, drop int) {
 
 // put sets the row at i of the leaf that the cursor is at, or inserts it there. A
 // leaf that becomes too large is cut in two; rows that come in ascending order,
-// each at the end, leave full leaves behind.
+// each at the end, leave full leaves behind. A value of the same length is written
+// over the old one, which nobody else sees: the leaf is this tree's own.
 func (c *cursor) put(i int, exists bool, key, value []byte, mark int64) {
 	need := len(key) + len(value)
 	drop := -1
 	if exists {
+		if int(c.leaf().vlen[i]) == len(value) {
+			c.own(0, -1)
+			n := c.leaf()
+			copy(n.value(i), value)
+			n.marks[i] = mark
+			return
+		}
 		drop = i
 	}
 	c.own(need, drop)

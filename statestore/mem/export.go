@@ -25,7 +25,7 @@ func (t *tree) Fresh() int64 { return t.fresh }
 
 // Place looks for a key: its row, nil if there is none, and where it is or would
 // be for Set and Remove. Both are valid until the cursor is used again, the row's
-// key and value as long as somebody keeps them.
+// key and value until the row is written.
 func (c *cursor) Place(key []byte) (r *Row, at int) {
 	leaf := c.seek(text(key))
 	at, ok := leaf.place(text(key))
@@ -47,7 +47,7 @@ func (c *cursor) Remove(at int) { c.remove(at) }
 func (c *cursor) Find(key []byte) *Row { return c.get(text(key)) }
 
 // From visits the rows from a key on, in order, until visit returns false. The row
-// is valid inside visit only, its key and value as long as somebody keeps them.
+// is valid inside visit only, its key and value until it is written.
 func (c *cursor) From(start []byte, visit func(r *Row) bool) { c.scan(text(start), visit) }
 
 // Key and Value may only be read.

@@ -39,8 +39,10 @@ const maxDepth = 24
 // of a batch over large state.
 //
 // The rows of a leaf have no pointers: their keys and values lie behind each other
-// in one text, in no order. It is only ever appended to, and made anew without what
-// has been replaced when it is full or copied: so what was handed out stays as it is.
+// in one text, in no order. It is appended to, and made anew without what has been
+// replaced when it is full or copied; only a value of the same length is written over
+// the old one. So what was handed out of a tree stays as it is once that is copied,
+// and until then as long as the row is not written.
 type node struct {
 	owner *owner
 	data  []byte // of a leaf: keys and values
@@ -251,11 +253,17 @@ func (t *tree) pack(n *node, data []byte, need int) {
 	if len(data) == n.live {
 		to = append(to, data...)
 	} else {
+		// Rows that lie behind each other are copied at once.
+		from, end := uint32(0), uint32(0)
 		for i := range n.n {
-			from := n.off[i]
-			n.off[i] = uint32(len(to))
-			to = append(to, data[from:int(from)+n.size(i)]...)
+			if n.off[i] != end {
+				to = append(to, data[from:end]...)
+				from, end = n.off[i], n.off[i]
+			}
+			n.off[i] = uint32(len(to)) + end - from
+			end += n.klen[i] + n.vlen[i]
 		}
+		to = append(to, data[from:end]...)
 	}
 	n.data = to
 	t.bytes += int64(cap(to) - old)
@@ -343,7 +351,7 @@ func (n *node) remove(i int) {
 }
 
 // Scan visits all rows in order until visit returns false. The row is valid
-// inside visit only, its key and value as long as they are kept.
+// inside visit only, its key and value until it is written.
 func (t *tree) Scan(visit func(r *Row) bool) {
 	c := cursor{t: t}
 	c.scan("", visit)

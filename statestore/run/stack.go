@@ -64,8 +64,8 @@ type Lookup struct {
 	asked  bool
 
 	// crowded says that the filters of all files do not fit into the cache with
-	// other blocks; bare, that those of the oldest run are not asked.
-	crowded, bare bool
+	// other blocks.
+	crowded bool
 }
 
 type finder struct {
@@ -74,6 +74,8 @@ type finder struct {
 	it    *Iter
 	fresh bool // it has not been asked since keys began to come in order
 	lost  bool // the slice has to be looked for: keys went back
+	bare  bool // its filters are not asked
+	rows  int64
 }
 
 // Lookup starts looking; ctx is asked now and then.
@@ -83,9 +85,10 @@ func (s Stack) Lookup(ctx context.Context) *Lookup {
 		l.levels[len(s)-1-i] = finder{level: level, at: -1, lost: true}
 	}
 	filters, cache := int64(0), int64(0)
-	for _, level := range s {
+	for n, level := range s {
 		for i := range level {
 			filters += level[i].File.filterBytes()
+			l.levels[len(s)-1-n].rows += level[i].File.Rows
 			if c := level[i].File.cache; c != nil {
 				cache = c.Max()
 			}
@@ -95,23 +98,31 @@ func (s Stack) Lookup(ctx context.Context) *Lookup {
 	return l
 }
 
-// denseKeys is from how many keys a file on its filter is worth reading for them.
-const denseKeys = 16
+// denseKeys is from how many keys a file on its filter is worth reading for them,
+// denseRows up to how many rows a key it is asked.
+const (
+	denseKeys = 16
+	denseRows = 16
+)
 
-// Expect says that so many keys are asked for next, in order. A filter is one block
-// of a hundred times the size of others. Where not all of them fit into the cache,
+// Expect says that so many keys are asked for next, in order, which decides whether
+// filters are asked. Where every block has some of the keys anyway, to look for a
+// key where the last one was costs less than its filter. And a filter is one block
+// of a hundred times the size of others: where not all of them fit into the cache,
 // a few keys of each file of the oldest run, which holds most rows and has most of
 // the keys that are asked for, are better looked for without.
 func (l *Lookup) Expect(n int) error {
-	if !l.crowded || len(l.levels) == 0 {
+	changed := false
+	for i := range l.levels {
+		f := &l.levels[i]
+		bare := int64(n)*denseRows >= f.rows || l.crowded && i == len(l.levels)-1 && n < denseKeys*len(f.level)
+		changed = changed || bare != f.bare
+		f.bare = bare
+	}
+	if !changed {
 		return nil
 	}
-	oldest := &l.levels[len(l.levels)-1]
-	if bare := n < denseKeys*len(oldest.level); bare != l.bare {
-		l.bare = bare
-		return l.Close()
-	}
-	return nil
+	return l.Close()
 }
 
 // Get returns the value of a key's newest row, unless that is a deleted one. The
@@ -139,7 +150,7 @@ func (l *Lookup) Get(key []byte) (value []byte, ok bool, err error) {
 			continue
 		}
 		if f.it == nil {
-			if f.it, err = l.iter(f.level[f.at].File, l.bare && i == len(l.levels)-1); err != nil {
+			if f.it, err = l.iter(f.level[f.at].File, f.bare); err != nil {
 				return nil, false, err
 			}
 			f.fresh = true
