@@ -71,12 +71,15 @@ func ReplayBatches(ctx context.Context, opts Options, r Replay) (_ *ReplayReport
 	if r.From < 0 || r.To < r.From {
 		return nil, batch.UserErrorf("batches %d to %d: want two batches in order", r.From, r.To)
 	}
-	s, own, err := replayPlan(ctx, opts, r.Script, r.Query)
+	first, own, err := replayPlan(ctx, opts, r.Script, r.Query)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, s.Close()) }()
-	dir, run := s.dir(own.def), own
+	defer func() { err = errors.Join(err, first.Close()) }()
+	s, dir, run := first, first.dir(own.def), own
+	if err := s.buckets.failure(dir); err != nil {
+		return nil, err
+	}
 	if r.With != "" {
 		other, changed, err := replayPlan(ctx, opts, r.With, r.Query)
 		if err != nil {
@@ -90,7 +93,7 @@ func ReplayBatches(ctx context.Context, opts Options, r Replay) (_ *ReplayReport
 		return nil, fmt.Errorf("make a folder for the replay: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(tmp)) }()
-	a := &rerun{s: s, r: r, q: run, dir: dir, tmp: tmp, report: &ReplayReport{Query: r.Query, Changed: r.With != "", Batches: []ReplayedBatch{}}}
+	a := &rerun{s: s, r: r, q: run, dir: dir, shown: first.buckets.shown(dir), tmp: tmp, report: &ReplayReport{Query: r.Query, Changed: r.With != "", Batches: []ReplayedBatch{}}}
 	for range state.FindTries { // files of a running query's checkpoint may go meanwhile
 		if err = a.prepare(planHash(own.plan, own.targets)); err == nil || !errors.Is(err, os.ErrNotExist) {
 			break
@@ -133,6 +136,7 @@ type rerun struct {
 	r      Replay
 	q      *replayed
 	dir    string // of the checkpoint
+	shown  string // its name before users
 	tmp    string
 	meta   filelog.Metadata
 	h      *state.History
@@ -149,18 +153,15 @@ func (a *rerun) prepare(hash string) error {
 	}
 	a.h = state.ReadHistory(recs)
 	first, last := batch.ID(a.r.From), batch.ID(a.r.To)
-	base := batch.None
-	for _, c := range a.h.Checks {
-		if c.Batch < first {
-			base = c.Batch
-		}
+	base, err := a.keptBefore(first)
+	if err != nil {
+		return err
 	}
 	var plans []microbatch.Planned
 	for id := base + 1; id <= last; id++ {
 		p, ok := a.h.Plans[id]
 		if _, committed := a.h.Commits[id]; !ok || !committed {
-			return batch.UserErrorf("batch %d cannot be run again: the log of %s holds batches %s, and state after batches %s; checkpoint.retain and checkpoint.retain-age say how far back they go",
-				id, a.dir, a.spanText(), a.checksText())
+			return a.tooOld(max(id, first))
 		}
 		if p.PlanHash != hash {
 			return batch.UserErrorf("batch %d was planned by another query than the script's %q (plan %s, not %s); try a changed query by --with", id, a.r.Query, p.PlanHash, hash)
@@ -175,20 +176,53 @@ func (a *rerun) prepare(hash string) error {
 	return a.takeState(base)
 }
 
+// keptBefore returns the newest batch before one after which the state is there;
+// None for the beginning, before which there is none.
+func (a *rerun) keptBefore(first batch.ID) (batch.ID, error) {
+	for _, c := range slices.Backward(a.h.Checks) {
+		if c.Batch >= first {
+			continue
+		}
+		if kept, err := state.Kept(vfsx.Default, a.dir, c); err != nil || kept {
+			return c.Batch, err
+		}
+	}
+	return batch.None, nil
+}
+
+// tooOld refuses a batch and says which ones there are.
+func (a *rerun) tooOld(id batch.ID) error {
+	var kept []string
+	var oldest batch.ID
+	for _, c := range a.h.Checks {
+		ok, err := state.Kept(vfsx.Default, a.dir, c)
+		if err != nil {
+			return err
+		}
+		if ok {
+			if len(kept) == 0 {
+				oldest = c.Batch
+			}
+			kept = append(kept, fmt.Sprint(c.Batch))
+		}
+	}
+	dir := a.shown
+	switch {
+	case id > a.h.Committed:
+		return batch.UserErrorf("batch %d cannot be run again: it is not committed; the newest that is in %s is batch %d", id, dir, a.h.Committed)
+	case len(kept) == 0:
+		return batch.UserErrorf("batch %d cannot be run again: the log of %s holds batches %s and no state; checkpoint.retain and checkpoint.retain-age say how far back they go", id, dir, a.spanText())
+	}
+	return batch.UserErrorf("batch %d cannot be run again: %s has the state after batches %s, so the oldest that can is batch %d; checkpoint.retain and checkpoint.retain-age say how far back they go",
+		id, dir, strings.Join(kept, ", "), oldest+1)
+}
+
 func (a *rerun) spanText() string {
 	first := a.h.Committed
 	for id := range a.h.Commits {
 		first = min(first, id)
 	}
 	return fmt.Sprintf("%d to %d", first, a.h.Committed)
-}
-
-func (a *rerun) checksText() string {
-	var out []string
-	for _, c := range a.h.Checks {
-		out = append(out, fmt.Sprint(c.Batch))
-	}
-	return strings.Join(out, ", ")
 }
 
 // takeState links the files of the state before the first batch, of a changed query

@@ -19,6 +19,8 @@ import (
 	"github.com/sluice-stream/sluice/driver/filelog"
 	"github.com/sluice-stream/sluice/internal/memory"
 	"github.com/sluice-stream/sluice/internal/vfsx"
+	"github.com/sluice-stream/sluice/microbatch"
+	"github.com/sluice-stream/sluice/sources/state"
 	"github.com/sluice-stream/sluice/statestore"
 	"github.com/sluice-stream/sluice/statestore/checkpoint"
 )
@@ -238,8 +240,19 @@ type verdict struct {
 	LogFiles   int      `json:"log_files"`
 	Batches    int      `json:"batches"`
 	StateFiles int      `json:"state_files"`
+	Gone       int      `json:"gone"`       // checkpoints that the log names and that are not kept any more
 	TornBytes  int64    `json:"torn_bytes"` // of an append that a crash cut short: no damage
 	Damage     []string `json:"damage"`
+}
+
+// withSavepoints adds the savepoints of a checkpoint to those of its log.
+func withSavepoints(dir string, all []filelog.CheckpointInfo) ([]filelog.CheckpointInfo, error) {
+	list, err := filelog.Savepoints(vfsx.Default, dir)
+	for i := range list {
+		_, _, check, rerr := list[i].Root()
+		all, err = append(slices.Clip(all), filelog.CheckpointInfo{Batch: check.Batch, Manifests: check.Manifests}), errors.Join(err, rerr)
+	}
+	return all, err
 }
 
 // verifyCheckpoint checks the log and every file of the state checkpoints.
@@ -250,7 +263,15 @@ func verifyCheckpoint(ctx context.Context, w io.Writer, dir string, asJSON bool)
 	}
 	v := verdict{Dir: dir, LogFiles: len(r.Segments), Batches: len(r.Batches), TornBytes: r.TornBytes, Damage: append([]string{}, faults(r)...)}
 	files := checkpoint.View(vfsx.Default, filepath.Join(dir, "state"))
-	for _, c := range r.Checkpoints {
+	checks, err := withSavepoints(dir, r.Checkpoints)
+	if err != nil {
+		v.Damage = append(v.Damage, err.Error())
+	}
+	for i, c := range checks {
+		if kept, err := state.Kept(vfsx.Default, dir, microbatch.Checkpointed{Batch: c.Batch, Manifests: c.Manifests}); err == nil && !kept && i+1 < len(r.Checkpoints) {
+			v.Gone++ // not kept any more; the log goes further back than the state
+			continue
+		}
 		for _, raw := range c.Manifests {
 			var m statestore.Manifest
 			if err := json.Unmarshal([]byte(raw.Ref), &m); err != nil {

@@ -268,7 +268,7 @@ func (p *Place) List(dir string) ([]string, error) {
 	return p.memory().List(at)
 }
 
-// Stat implements vfsx.FS.
+// Stat implements vfsx.FS. A run that the cache has not is looked for in the store.
 func (p *Place) Stat(name string) (vfs.FileInfo, error) {
 	at, ok, err := p.small(name)
 	if err != nil {
@@ -277,7 +277,15 @@ func (p *Place) Stat(name string) (vfs.FileInfo, error) {
 	if ok {
 		return p.memory().Stat(at)
 	}
-	return p.opt.Disk.Stat(name)
+	info, err := p.opt.Disk.Stat(name)
+	if !errors.Is(err, os.ErrNotExist) || name == p.state() {
+		return info, err
+	}
+	f, err := p.openObject(filepath.Base(name))
+	if err != nil {
+		return nil, err
+	}
+	return f.Stat()
 }
 
 // PathBase implements vfsx.FS.
