@@ -150,6 +150,9 @@ func (a *adoption) copyFrom(ctx context.Context, dir, savepoint string) error {
 	if err := filelog.LinkFiles(fs, r.StateDir(fs), to, files); err != nil {
 		return err
 	}
+	if kept, err = a.s.taken(ctx, to, r, diff); err != nil {
+		return err
+	}
 	for _, src := range diff.Sources {
 		if src.Fate != fateKept {
 			continue
@@ -194,7 +197,7 @@ func (a *adoption) evolve(ctx context.Context, h *state.History) error {
 	if boot {
 		return a.bootstrap(ctx, h, r, diff)
 	}
-	kept, err := keptManifests(r, diff)
+	kept, err := a.s.taken(ctx, vfsx.Default.PathJoin(a.q.dir, "state"), r, diff)
 	if err != nil {
 		return err
 	}

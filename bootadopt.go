@@ -114,7 +114,7 @@ func (s *Session) partsOf(d *queryDef) int {
 
 // unrebuilt goes on with what is there: nothing has to be rebuilt or compared.
 func (a *adoption) unrebuilt(ctx context.Context, h *state.History, r *state.Root, d *PlanDiff) error {
-	kept, err := keptManifests(r, d)
+	kept, err := a.s.taken(ctx, filepath.Join(a.q.dir, "state"), r, d)
 	if err != nil {
 		return err
 	}
@@ -202,11 +202,17 @@ func (s *swap) takeState(ctx context.Context) error {
 	fs := vfsx.Default
 	rebuilt := s.b.choose(s.d)
 	var ms []statestore.Manifest
-	all, err := keptManifests(s.r, s.d)
+	to := fs.PathJoin(s.q.dir, "state")
+	d := *s.d
+	d.Operators = slices.Clone(d.Operators)
+	for i := range d.Operators { // what is rebuilt need not be converted
+		o := &d.Operators[i]
+		o.Converted = o.Converted && !rebuilt[o.Name]
+	}
+	all, err := s.s.taken(ctx, to, s.r, &d)
 	if err != nil {
 		return err
 	}
-	to := fs.PathJoin(s.q.dir, "state")
 	for _, m := range all {
 		if rebuilt[m.Shard.Operator] {
 			continue

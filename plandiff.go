@@ -14,6 +14,7 @@ import (
 	"github.com/sluice-stream/sluice/microbatch"
 	"github.com/sluice-stream/sluice/planner"
 	"github.com/sluice-stream/sluice/planner/expr"
+	"github.com/sluice-stream/sluice/planner/physical"
 	"github.com/sluice-stream/sluice/sources/state"
 )
 
@@ -41,7 +42,10 @@ type PlanChange struct {
 	Fate     string `json:"fate"` // kept, dropped or rebuilt
 	Computes string `json:"computes,omitempty"`
 	Why      string `json:"why,omitempty"`
-	free     bool   // to begin without anything
+	// Converted says that the rows of the state are written anew in wider types.
+	Converted bool `json:"converted,omitempty"`
+	free      bool // to begin without anything
+	old, now  physical.StateForm
 }
 
 func (d *PlanDiff) fate(operator string) string { return fateIn(d.Operators, operator) }
@@ -241,6 +245,10 @@ func compareInfos(was, now *state.PlanInfo) (*PlanDiff, error) {
 			}
 			if why := state.Difference(a, b); why != "" {
 				c.Fate, c.Why = fateRebuilt, why
+				if notes := state.Widened(a, b); notes != "" {
+					c.Fate, c.Why, c.Converted = fateKept, notes+": its rows are converted", true
+					c.old, c.now = a, b
+				}
 			}
 		}
 		d.Operators = append(d.Operators, c)
@@ -250,11 +258,26 @@ func compareInfos(was, now *state.PlanInfo) (*PlanDiff, error) {
 			d.Operators = append(d.Operators, PlanChange{Name: o.Name, Fate: fateDropped, Computes: o.Text, Why: "no operator of the query computes this any more"})
 		}
 	}
+	d.unindexed()
 	if err := d.sources(was, now); err != nil {
 		return nil, err
 	}
 	d.sinks(was, now)
 	return d, nil
+}
+
+// unindexed lets indexes of expiry begin anew whose operator's keys are written anew.
+func (d *PlanDiff) unindexed() {
+	for _, o := range d.Operators {
+		if !o.Converted {
+			continue
+		}
+		for i := range d.Operators {
+			if x := &d.Operators[i]; x.Name == physical.TTLName(o.Name) && x.Fate == fateKept {
+				x.Fate, x.Why, x.free = fateRebuilt, "the keys of its operator are written anew; it is filled by what changes from now on", true
+			}
+		}
+	}
 }
 
 func (d *PlanDiff) sources(was, now *state.PlanInfo) error {
@@ -319,7 +342,7 @@ func schemaChange(old, now state.SourceInfo) (notes, refused []string, err error
 		case !ok:
 			notes = append(notes, fmt.Sprintf("column %s is new", f.Name))
 		case arrow.TypeEqual(was, f.Type):
-		case widens(was, f.Type):
+		case state.Widens(was, f.Type):
 			notes = append(notes, fmt.Sprintf("column %s was %s and is %s", f.Name, expr.TypeName(was), expr.TypeName(f.Type)))
 		default:
 			refused = append(refused, fmt.Sprintf("column %s of source %s was %s and is %s, which does not hold all values of the former", f.Name, now.Name, expr.TypeName(was), expr.TypeName(f.Type)))
@@ -331,34 +354,6 @@ func schemaChange(old, now state.SourceInfo) (notes, refused []string, err error
 		}
 	}
 	return notes, refused, nil
-}
-
-// widens reports whether a type holds every value of another.
-func widens(from, to arrow.DataType) bool {
-	order := func(t arrow.DataType) int {
-		switch t.ID() {
-		case arrow.INT8:
-			return 1
-		case arrow.INT16:
-			return 2
-		case arrow.INT32:
-			return 3
-		case arrow.INT64:
-			return 4
-		}
-		return 0
-	}
-	switch {
-	case order(from) > 0 && order(to) > 0:
-		return order(from) < order(to)
-	case from.ID() == arrow.FLOAT32 && to.ID() == arrow.FLOAT64:
-		return true
-	case order(from) > 0 && order(from) < 4 && to.ID() == arrow.FLOAT64:
-		return true
-	}
-	a, ok1 := from.(*arrow.Decimal128Type)
-	b, ok2 := to.(*arrow.Decimal128Type)
-	return ok1 && ok2 && b.Scale >= a.Scale && b.Precision-b.Scale >= a.Precision-a.Scale
 }
 
 func (d *PlanDiff) sinks(was, now *state.PlanInfo) {

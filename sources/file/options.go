@@ -31,7 +31,8 @@ var (
 	optMinAge    = options.Option{Key: "min-file-age", Kind: options.Duration, Default: "0s", Doc: "How long a file must not have changed before a stream takes it."}
 	optChangelog = options.Option{Key: "changelog", Kind: options.Enum, Values: []string{"none", "retract", "upsert"}, Doc: "What the rows of the files tell: none, each is a row of the table; retract, rows are added and taken back whole; upsert, a row replaces the one before it with the same PRIMARY KEY. By default retract for 'format' = 'debezium-json' and where 'changelog.op-column' is set, else none."}
 	optOpColumn  = options.Option{Key: "changelog.op-column", Kind: options.Text, Doc: "The field of CSV and JSON files that holds the kind of change (+I, -U, +U, -D; I, U, D; c, r, u, d; insert, update, delete). It is no column of the table; in CSV without a header it is the first field."}
-	declared     = []options.Option{optPath, optFormat, optMaxFiles, optMaxBytes, optRecursive, optPoll, optMinAge, optChangelog, optOpColumn, formats.BadRows, formats.QuarantineTable}
+	optParts     = options.Option{Key: "watermark.partition-column", Kind: options.Text, Doc: "A column that directories name (as in region=eu): the files of each of its values are a partition of the source, and the watermark waits for the slowest that is not idle. Where a directory is done with some day, such as one for each date, set 'watermark.idle-timeout'."}
+	declared     = []options.Option{optPath, optFormat, optMaxFiles, optMaxBytes, optRecursive, optPoll, optMinAge, optChangelog, optOpColumn, optParts, formats.BadRows, formats.QuarantineTable}
 )
 
 // Connector returns the source over the formats it can read. logs is the file

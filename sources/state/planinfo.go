@@ -41,6 +41,7 @@ type OperatorInfo struct {
 	Detail string   `json:"detail,omitempty"`
 	// Columns are keys and values for people.
 	Columns []string `json:"columns"`
+	endKey  int      // physical.StateForm.EndKey, of a plan that was made by this program
 }
 
 // SourceInfo describes a source: what its offsets mean, and the columns that it had.
@@ -156,7 +157,7 @@ func (p *PlanInfo) Source(name string) (SourceInfo, bool) {
 
 // InfoOf describes an operator's state.
 func InfoOf(f physical.StateForm) OperatorInfo {
-	o := OperatorInfo{Name: f.Operator, Kind: f.Kind, Text: f.Line, Detail: f.Detail}
+	o := OperatorInfo{Name: f.Operator, Kind: f.Kind, Text: f.Line, Detail: f.Detail, endKey: f.EndKey}
 	if f.Keys != nil {
 		o.Keys = EncodeSchema(f.Keys)
 	}
@@ -178,7 +179,7 @@ func InfoOf(f physical.StateForm) OperatorInfo {
 
 // Form is what InfoOf was made from.
 func (o OperatorInfo) Form() (physical.StateForm, error) {
-	f := physical.StateForm{Operator: o.Name, Kind: o.Kind, Detail: o.Detail, Line: o.Text}
+	f := physical.StateForm{Operator: o.Name, Kind: o.Kind, Detail: o.Detail, Line: o.Text, EndKey: o.endKey}
 	var err error
 	if o.Keys != nil {
 		if f.Keys, err = DecodeSchema(o.Keys); err != nil {
