@@ -1,9 +1,11 @@
 package sluice
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -96,4 +98,39 @@ func timedStream(t *testing.T, s *Session, name string) *Stream {
 	st := streamOf(t, s, name+"_raw", "ts TIMESTAMP_NTZ, k BIGINT")
 	must(t, s, fmt.Sprintf("CREATE TABLE %[1]s (ts TIMESTAMP_NTZ, k BIGINT, WATERMARK FOR ts AS ts - INTERVAL '5' SECOND) WITH ('connector'='memory', 'name'='%[1]s_raw')", name))
 	return st
+}
+
+// TestExplainWatermarkNamesTheDirectory: with an option each value of a partition column
+// has event times of its own, the slowest counts, and EXPLAIN names it.
+func TestExplainWatermarkNamesTheDirectory(t *testing.T) {
+	dir := t.TempDir()
+	put := func(name, at string) {
+		staged, to := filepath.Join(dir, "staged"), filepath.Join(dir, "in", name)
+		putFile(t, staged, "ts,k\n"+at+",1\n")
+		if err := errors.Join(os.MkdirAll(filepath.Dir(to), 0o755), os.Rename(staged, to)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put("region=eu/a.csv", "2024-01-01 00:01:00")
+	put("region=us/a.csv", "2024-01-01 00:00:07")
+	s := openSession(t, Options{Settings: map[string]string{"parallelism": "2"}})
+	must(t, s, fmt.Sprintf(`CREATE TABLE src (ts TIMESTAMP_NTZ, k INT, region STRING, WATERMARK FOR ts AS ts)
+ WITH ('connector'='filesystem', 'path'='%s/in', 'format'='csv', 'watermark.partition-column'='region', 'poll-interval'='1ms');
+CREATE TABLE dst (w TIMESTAMP_NTZ, n BIGINT) WITH ('connector'='memory');
+CREATE STREAMING QUERY q AS INSERT INTO dst SELECT window_end, count(*) FROM TUMBLE(TABLE src, DESCRIPTOR(ts), INTERVAL '10' SECOND) GROUP BY window_start, window_end`, dir))
+	q, _ := s.Query("q")
+	process(t, q)
+	explainHas(t, s, "EXPLAIN WATERMARK q", "watermark: 2024-01-01T00:00:07Z", "src#0 partition region=us: highest event time 2024-01-01T00:00:07Z",
+		"src#0 partition region=eu: highest event time 2024-01-01T00:01:00Z", "held back by src#0#region=us since ")
+	put("region=us/b.csv", "2024-01-01 00:02:00")
+	process(t, q)
+	explainHas(t, s, "EXPLAIN WATERMARK q", "watermark: 2024-01-01T00:01:00Z", "held back by src#0#region=eu since ")
+	same(t, "closed", rowsOf(t, s.MemoryTable("dst").Select(Call("date_format", Col("w"), "mm:ss"), Col("n"))), "00:10|1")
+	q.Stop()
+	if err := q.Await(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := q.ProcessAllAvailable(t.Context()); !errors.Is(err, ErrEnded) {
+		t.Errorf("of a query that was stopped: %v", err)
+	}
 }

@@ -30,7 +30,9 @@ type Split struct {
 	Rows    int64  `json:"rows,omitempty"`  // estimate, 0 if unknown
 	Bytes   int64  `json:"bytes,omitempty"` // estimate, 0 if unknown
 	// Partition is the part of the source whose rows are in order of their own, such as
-	// a topic's: the lowest of their event times counts. "" for a source without parts.
+	// a topic's: the lowest of their event times counts. "" for a source without parts:
+	// pieces of one sequence, such as generated rows, are none, since the next piece
+	// would hold the watermark back as a part of its own.
 	Partition string `json:"partition,omitempty"`
 }
 

@@ -385,6 +385,22 @@ func (t *table) partitionsOf(path string) (keys, values []string) {
 	return keys, values
 }
 
+// watermarkPartition is the directory that a file's event times are counted under,
+// "" if all files are counted together.
+func (t *table) watermarkPartition(path string) string {
+	column := t.spec.Options.Get(optParts)
+	if column == "" {
+		return ""
+	}
+	keys, values := t.partitionsOf(path)
+	for i, k := range keys {
+		if strings.EqualFold(k, column) {
+			return k + "=" + values[i]
+		}
+	}
+	return ""
+}
+
 // hiveNull names the directory of rows whose partition column is NULL.
 const hiveNull = "__HIVE_DEFAULT_PARTITION__"
 

@@ -354,12 +354,13 @@ func (s *source) cut(ctx context.Context, name string, e entry) (out []batch.Spl
 	if err != nil {
 		return nil, err
 	}
+	part := s.t.watermarkPartition(e.Path)
 	for _, p := range pieces {
 		b, err := json.Marshal(payload{entry: e, Piece: p, Format: format.Name})
 		if err != nil {
 			return nil, fmt.Errorf("plan file %q: %w", e.Path, err)
 		}
-		out = append(out, batch.Split{Source: name, Payload: b, Rows: p.Rows, Bytes: p.Bytes})
+		out = append(out, batch.Split{Source: name, Payload: b, Rows: p.Rows, Bytes: p.Bytes, Partition: part})
 	}
 	return out, nil
 }
