@@ -18,8 +18,9 @@ import (
 func appendTo(ctx context.Context, w *LiveWriter, rec arrow.RecordBatch) <-chan error {
 	done := make(chan error, 1)
 	go func() {
-		defer rec.Release()
-		done <- w.Append(ctx, rec)
+		err := w.Append(ctx, rec)
+		rec.Release() // before the answer: who has it may look for rows that are left
+		done <- err
 	}()
 	return done
 }
