@@ -263,6 +263,9 @@ func (a *rerun) takeState(base batch.ID) error {
 	if err := filelog.LinkFiles(vfsx.Default, root.StateDir(vfsx.Default), to, files); err != nil {
 		return err
 	}
+	if kept, err = a.s.taken(context.Background(), to, root, diff); err != nil {
+		return err
+	}
 	fresh, err := emptyStates(context.Background(), to, diff, base)
 	if err != nil {
 		return err
