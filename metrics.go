@@ -23,6 +23,9 @@ var (
 	metricLag      = desc("watermark_lag_seconds", "Time between now and the watermark.", "query")
 	metricRows     = desc("state_rows", "Rows of state after the last batch.", "query", "operator")
 	metricBytes    = desc("state_bytes", "Bytes of state after the last batch.", "query", "operator")
+	metricHot      = desc("state_hot_bytes", "Bytes that rows of state take in memory.", "query", "operator")
+	metricCold     = desc("state_cold_bytes", "Bytes of the files that state is built on.", "query", "operator")
+	metricEvicted  = desc("state_evictions", "Times that rows of a shard were pushed out of memory since its worker opened it.", "query", "operator")
 	metricUp       = desc("query_up", "1 while the query runs, 0 after it has ended or failed.", "query")
 	metricRate     = desc("processed_rows_per_second", "Rows a second of the last batch.", "query")
 	metricMemory   = desc("memory_bytes", "Memory under the limit that is in use.")
@@ -31,7 +34,8 @@ var (
 	metricCommits  = desc("last_committed_batch", "ID of the newest committed batch.", "query")
 	metricRetries  = desc("reveal_tries", "Failed tries to show the last committed batch.", "query")
 	allMetricDescs = []*prometheus.Desc{
-		metricBatches, metricIn, metricOut, metricLate, metricBad, metricPhase, metricLag, metricRows, metricBytes, metricUp,
+		metricBatches, metricIn, metricOut, metricLate, metricBad, metricPhase, metricLag, metricRows, metricBytes,
+		metricHot, metricCold, metricEvicted, metricUp,
 		metricRate, metricMemory, metricPeak, metricLimit, metricCommits, metricRetries,
 	}
 )
@@ -86,6 +90,9 @@ func (m *metrics) query(ch chan<- prometheus.Metric, q *Query) {
 	for _, o := range p.StateOperators {
 		put(metricRows, prometheus.GaugeValue, float64(o.NumRowsTotal), o.OperatorName)
 		put(metricBytes, prometheus.GaugeValue, float64(o.MemoryUsedBytes), o.OperatorName)
+		put(metricHot, prometheus.GaugeValue, float64(o.CustomMetrics["hotBytes"]), o.OperatorName)
+		put(metricCold, prometheus.GaugeValue, float64(o.CustomMetrics["coldBytes"]), o.OperatorName)
+		put(metricEvicted, prometheus.GaugeValue, float64(o.CustomMetrics["evictions"]), o.OperatorName)
 	}
 	if w, err := time.Parse(time.RFC3339Nano, p.EventTime.Watermark); err == nil {
 		put(metricLag, prometheus.GaugeValue, time.Since(w).Seconds())

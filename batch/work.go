@@ -25,6 +25,18 @@ type StateWork struct {
 	UpdateNanos int64  `json:"update_nanos"` // of the operator
 	RemoveNanos int64  `json:"remove_nanos"` // letting go of what its time to live is over
 	Expired     int64  `json:"expired"`      // keys or rows that went so
+
+	// What a store tells that keeps some rows in files: the bytes in memory and in
+	// files, sorted runs of the latter, keys that were asked for and found out about
+	// in memory, those that were looked for in files, and how often rows were pushed
+	// out of memory since the worker opened the state.
+	Hot       int64 `json:"hot,omitempty"`
+	Cold      int64 `json:"cold,omitempty"`
+	Runs      int64 `json:"runs,omitempty"`
+	InMemory  int64 `json:"in_memory,omitempty"`
+	Read      int64 `json:"read,omitempty"`
+	Evictions int64 `json:"evictions,omitempty"`
+
 	// Windows are those that wait for the watermark, and Ends their first ends, in order.
 	// Of more than are known there is one more than those.
 	Windows int64       `json:"windows,omitempty"`
@@ -68,6 +80,8 @@ next:
 				s.Rows, s.Bytes, s.Updated, s.Removed = s.Rows+m.Rows, s.Bytes+m.Bytes, s.Updated+m.Updated, s.Removed+m.Removed
 				s.CommitNanos += m.CommitNanos
 				s.UpdateNanos, s.RemoveNanos, s.Expired = s.UpdateNanos+m.UpdateNanos, s.RemoveNanos+m.RemoveNanos, s.Expired+m.Expired
+				s.Hot, s.Cold, s.Runs = s.Hot+m.Hot, s.Cold+m.Cold, s.Runs+m.Runs
+				s.InMemory, s.Read, s.Evictions = s.InMemory+m.InMemory, s.Read+m.Read, s.Evictions+m.Evictions
 				s.addWindows(m)
 				continue next
 			}

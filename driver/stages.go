@@ -86,13 +86,14 @@ func (x *execution) states() []StateProgress {
 }
 
 // customMetrics are what only some operators have: windows that wait for the
-// watermark, and keys or rows whose time to live was over.
+// watermark, keys or rows whose time to live was over, and where the rows are.
 func customMetrics(s batch.StateWork) map[string]int64 {
 	out := map[string]int64{}
 	for _, m := range []struct {
 		name  string
 		value int64
-	}{{"windowsWaiting", s.Windows}, {"keysExpired", s.Expired}} {
+	}{{"windowsWaiting", s.Windows}, {"keysExpired", s.Expired}, {"hotBytes", s.Hot}, {"coldBytes", s.Cold}, {"sortedRuns", s.Runs},
+		{"keysInMemory", s.InMemory}, {"keysReadFromFiles", s.Read}, {"evictions", s.Evictions}} {
 		if m.value > 0 {
 			out[m.name] = m.value
 		}

@@ -311,6 +311,11 @@ func (a *attempt) stateWork(s openShard, v statestore.Version, start int64) batc
 	if s.ttl != nil {
 		w.RemoveNanos, w.Expired = s.ttl.nanos, s.ttl.expired
 	}
+	if m, ok := s.txn.Txn.(statestore.MeteredTxn); ok {
+		u := m.Use()
+		w.Hot, w.Cold, w.Runs = u.Hot, u.Cold, int64(u.Runs)
+		w.InMemory, w.Read, w.Evictions = u.InMemory, u.Read, u.Evictions
+	}
 	if d := a.tc.opened.dues[s.shard.Operator]; d != nil {
 		d.open.work(&w)
 	}

@@ -45,6 +45,21 @@ type Meter interface {
 	Use() []ShardUse
 }
 
+// TxnUse is what a transaction asked for, and where the rows of its shard are.
+type TxnUse struct {
+	Hot       int64 // bytes that the shard's rows take in memory, of all kept versions
+	Cold      int64 // bytes of the files that it is built on
+	Runs      int   // sorted runs of those
+	InMemory  int64 // keys that Get found out about in memory
+	Read      int64 // keys that it had to look for in files
+	Evictions int64 // times that the shard's rows were pushed out, since it was opened
+}
+
+// MeteredTxn is a Txn that can tell, after Seal, too.
+type MeteredTxn interface {
+	Use() TxnUse
+}
+
 // Version describes a sealed version.
 type Version struct {
 	Digest batch.Digest

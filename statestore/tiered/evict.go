@@ -105,5 +105,6 @@ func (sh *shard) letGoLocked(s *Store) {
 	})
 	sh.mu.versions[len(sh.mu.versions)-1] = &w
 	s.counts.evictions.Add(1)
+	sh.mu.gone++
 	s.chargeLocked(sh)
 }

@@ -33,6 +33,7 @@ func (t *txn) Get(keys [][]byte, visit func(i int, value []byte) error) error {
 		return err
 	}
 	if t.look == nil { // nothing lies under the tree
+		t.use.InMemory += int64(len(keys))
 		for i, k := range keys {
 			if r, _ := t.at.Place(k); r != nil && !dead(r) {
 				if err := visit(i, r.Value()); err != nil {
@@ -83,6 +84,8 @@ func (t *txn) find(keys [][]byte, f *found, all int) error {
 		}
 		f.values[i], f.there[i] = r.Value(), !dead(r)
 	}
+	t.use.InMemory += int64(len(keys) - len(f.cold))
+	t.use.Read += int64(len(f.cold))
 	if len(f.cold) == 0 || t.look == nil {
 		return nil
 	}

@@ -76,6 +76,18 @@ func TestMemoryLimit(t *testing.T) {
 	if err != nil || again != v {
 		t.Fatalf("writing what is there makes %+v (%v) of %+v", again, err, v)
 	}
+	x, err := s.Begin(t.Context(), all, id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer x.Discard()
+	key := make([]byte, 10)
+	if err := x.Get([][]byte{key, key}, func(int, []byte) error { return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if u := x.(statestore.MeteredTxn).Use(); u.Read+u.InMemory != 2 || u.Hot == 0 || u.Cold == 0 || u.Runs == 0 || u.Evictions == 0 {
+		t.Fatalf("use of a transaction: %+v", u)
+	}
 	use := s.Use()
 	if len(use) != 1 || use[0].Rows != v.Rows || use[0].Complete || use[0].Cold == 0 {
 		t.Fatalf("use: %+v", use)

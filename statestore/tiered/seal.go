@@ -183,6 +183,7 @@ func (t *txn) spill(ctx context.Context) error {
 		sh.unpinLocked(t.pinned)
 	}
 	t.pinned = now
+	sh.mu.gone++
 	gone := sh.sweepLocked()
 	sh.mu.Unlock()
 	t.look.close() // before its files

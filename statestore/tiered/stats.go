@@ -45,3 +45,16 @@ func (s *Store) Use() []statestore.ShardUse {
 	}
 	return out
 }
+
+// Use tells what the transaction asked for, and where the shard's rows are now.
+func (t *txn) Use() statestore.TxnUse {
+	u, sh := t.use, t.shard
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	u.Hot, u.Evictions = sh.mu.charged, sh.mu.gone
+	if v := sh.newestLocked(); v != nil {
+		b := v.node.root().base
+		u.Cold, u.Runs = b.bytes(), len(b.levels)
+	}
+	return u
+}

@@ -87,9 +87,10 @@ type shard struct {
 		noted      int        // keys in the chain, about
 		notedBytes int64      // of them
 		charged    int64
-		running    int  // transactions
-		evict      bool // the newest version is to let go of what the runs have
-		stale      bool // files may not be needed any more
+		running    int   // transactions
+		gone       int64 // times that rows were let go
+		evict      bool  // the newest version is to let go of what the runs have
+		stale      bool  // files may not be needed any more
 		closed     bool
 		files      map[*file]struct{}
 		pins       map[*base]int

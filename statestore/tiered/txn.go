@@ -48,9 +48,13 @@ type txn struct {
 	scanning bool
 	scratch  []byte
 	found    *found // of Get
+	use      statestore.TxnUse
 }
 
-var _ statestore.Txn = (*txn)(nil)
+var (
+	_ statestore.Txn        = (*txn)(nil)
+	_ statestore.MeteredTxn = (*txn)(nil)
+)
 
 // checkBytes is how much a transaction's tree grows between two looks at memory.
 const checkBytes = 4 << 20
