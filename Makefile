@@ -29,7 +29,7 @@ SLTPKGS = $(or $(shell git grep --untracked -lE 'internal/slt"' -- 'test/*_test.
 
 BENCHPKGS = $(shell git grep --untracked -lE '^func Benchmark' -- '*_test.go' | xargs -r -n1 dirname | sort -u | sed 's,^,./,')
 
-.PHONY: help build demo test fmt vet lint staticcheck exhaustive unit short race foreign slt rewrite sim fuzz fuzz-sql fuzz-stream tpcds nexmark bench ci clean
+.PHONY: help build demo kafka-up kafka-down test-kafka test fmt vet lint staticcheck exhaustive unit short race foreign slt rewrite sim fuzz fuzz-sql fuzz-stream tpcds nexmark bench ci clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -84,6 +84,15 @@ race: ## Run the packages with goroutines under the race detector
 
 foreign: ## Install the foreign readers (DuckDB) that some tests use
 	@tools/foreign
+
+kafka-up: ## Start a real Kafka broker on 127.0.0.1:9092, its files in .work/kafka
+	@jars=$$(KAFKA=require tools/kafka/broker install) && tools/kafka/broker up .work/kafka/broker 9092 && echo "Kafka listens on 127.0.0.1:9092 (jars in $$jars)"
+
+kafka-down: ## Stop the broker of make kafka-up; its files stay
+	@tools/kafka/broker down .work/kafka/broker
+
+test-kafka: ## Run the tests that need a real Kafka broker, which they start; skipped where it cannot be had
+	@jars=$$(tools/kafka/broker install); [ -z "$$jars" ] || SLUICE_KAFKA_JARS="$$jars" go test -count=1 -timeout $(TIMEOUT) $(ARGS) ./test/kafka
 
 slt: ## Run the SQL logic tests; F=test/slt/x.slt:12 runs one record
 	@python=$$(tools/foreign); SLUICE_DUCKDB_PYTHON="$$python" go test -tags invariants -timeout $(TIMEOUT) $(SLTPKGS) -run 'SLT|Oracle' $(ARGS) $(if $(F),-slt=$(F))

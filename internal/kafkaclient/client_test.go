@@ -69,19 +69,19 @@ func TestSASL(t *testing.T) {
 	for _, mechanism := range []string{"PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"} {
 		c := cluster(t, kfake.EnableSASL(), kfake.Superuser(mechanism, "me", "pa55"))
 		o := options.Map{"security.protocol": "sasl_plaintext", "sasl.mechanism": strings.ToLower(mechanism), "sasl.username": "me"}
-		o["sasl.password"] = "env:KAFKA_TEST_PASSWORD"
+		o["sasl.password"] = "${env:KAFKA_TEST_PASSWORD}"
 		if err := ask(t, c, o); err != nil {
 			t.Errorf("%s: %v", mechanism, err)
 		}
-		o["sasl.password"] = "file:" + file(t, "password", "pa55\n")
+		o["sasl.password"] = "${file:" + file(t, "password", "pa55\n") + "}"
 		if err := ask(t, c, o); err != nil {
 			t.Errorf("%s, from a file: %v", mechanism, err)
 		}
-		o["sasl.password"] = "file:" + file(t, "password", "wr0ng")
+		o["sasl.password"] = "${file:" + file(t, "password", "wr0ng") + "}"
 		if err := ask(t, c, o); err == nil || strings.Contains(err.Error(), "wr0ng") {
 			t.Errorf("%s with another password: %v", mechanism, err)
 		}
-		o["sasl.password"] = "env:KAFKA_TEST_NOTHING"
+		o["sasl.password"] = "${env:KAFKA_TEST_NOTHING}"
 		if err := ask(t, c, o); err == nil || !strings.Contains(err.Error(), "the environment has no KAFKA_TEST_NOTHING") {
 			t.Errorf("%s without a password: %v", mechanism, err)
 		}
@@ -155,6 +155,7 @@ func TestRefused(t *testing.T) {
 		{options.Map{"sasl.username": "x"}, "need 'security.protocol' = 'sasl_ssl'"},
 		{options.Map{"ssl.ca-file": "x"}, "need 'security.protocol' = 'ssl'"},
 		{options.Map{"security.protocol": "ssl", "ssl.key-file": "x"}, "need each other"},
+		{options.Map{"sasl.password": "env:hunter2"}, "option 'sasl.password' does not hold the secret but says where it is"},
 		{options.Map{"sasl.password": "hunter2"}, "option 'sasl.password' does not hold the secret but says where it is"},
 	} {
 		m := options.Map{"bootstrap.servers": "a:1"}

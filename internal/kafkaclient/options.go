@@ -17,8 +17,8 @@ var (
 	optProtocol  = options.Option{Key: "security.protocol", Kind: options.Enum, Default: "plaintext", Values: []string{"plaintext", "ssl", "sasl_plaintext", "sasl_ssl"}, Doc: "Whether the connection is encrypted (ssl) and whether the client says who it is (sasl)."}
 	optMechanism = options.Option{Key: "sasl.mechanism", Kind: options.Enum, Values: []string{"plain", "scram-sha-256", "scram-sha-512", "oauthbearer"}, Doc: "How the client says who it is."}
 	optUser      = options.Option{Key: "sasl.username", Kind: options.Text, Doc: "The name for PLAIN and SCRAM."}
-	optPassword  = options.Option{Key: "sasl.password", Kind: options.Text, Doc: "Where the password for PLAIN and SCRAM is: 'env:NAME' or 'file:PATH'."}
-	optToken     = options.Option{Key: "sasl.token", Kind: options.Text, Doc: "Where the token for OAUTHBEARER is: 'env:NAME' or 'file:PATH'; it is read at each connection."}
+	optPassword  = options.Option{Key: "sasl.password", Kind: options.Text, Doc: "Where the password for PLAIN and SCRAM is: '${env:NAME}' or '${file:PATH}'."}
+	optToken     = options.Option{Key: "sasl.token", Kind: options.Text, Doc: "Where the token for OAUTHBEARER is: '${env:NAME}' or '${file:PATH}'; it is read at each connection."}
 	optCA        = options.Option{Key: "ssl.ca-file", Kind: options.Text, Doc: "PEM file with the certificates that the brokers' are checked against; by default the system's."}
 	optCert      = options.Option{Key: "ssl.certificate-file", Kind: options.Text, Doc: "PEM file with the client's own certificate, where brokers ask for one."}
 	optKey       = options.Option{Key: "ssl.key-file", Kind: options.Text, Doc: "PEM file with the key of 'ssl.certificate-file'."}
@@ -116,9 +116,11 @@ func newSecret(o options.Option, m options.Map) (Secret, error) {
 	if v == "" {
 		return Secret{}, nil
 	}
-	kind, at, _ := strings.Cut(v, ":")
-	if kind != "env" && kind != "file" || at == "" {
-		return Secret{}, fmt.Errorf("option '%s' does not hold the secret but says where it is: 'env:NAME' or 'file:PATH'", o.Key)
+	ref, opened := strings.CutPrefix(v, "${")
+	ref, closed := strings.CutSuffix(ref, "}")
+	kind, at, _ := strings.Cut(ref, ":")
+	if !opened || !closed || kind != "env" && kind != "file" || at == "" {
+		return Secret{}, fmt.Errorf("option '%s' does not hold the secret but says where it is: '${env:NAME}' or '${file:PATH}'", o.Key)
 	}
 	return Secret{kind, at}, nil
 }
