@@ -57,7 +57,7 @@ func (r *restater) node(n physical.Node) {
 		}
 	case *physical.FirstWithin:
 		by(&n.Delay)
-	case *physical.IntervalJoin:
+	case *physical.IntervalJoin: // a side without an end stays for ever
 		for i, keep := range n.Keep {
 			if keep != nil {
 				longer := *keep
@@ -73,6 +73,16 @@ func (r *restater) node(n physical.Node) {
 		r.refuse(n.String(), "a row comes out once, when the watermark has passed it")
 	case *physical.StatefulMatch:
 		r.refuse(n.String(), "a match that has come out is not taken back")
+	case *physical.PartialSessions, *physical.SessionAggregate:
+		r.refuse(n.String(), "a session that has come out is gone")
+	case *physical.Scan, *physical.Values, *physical.Range, *physical.ExchangeRead, *physical.WorkTable, // they judge nothing by the watermark
+		*physical.Filter, *physical.Project, *physical.Union, *physical.Generate, *physical.Window, *physical.Watermark,
+		*physical.PartialAggregate, *physical.FinalAggregate, *physical.CompleteAggregate, *physical.HashJoin, *physical.Analytic, *physical.Match,
+		*physical.Sort, *physical.TopN, *physical.Limit, *physical.LimitBy, *physical.Sessions, *physical.Recursive,
+		*physical.Rank, *physical.Fold, *physical.Latest, *physical.Consolidate,
+		*physical.Emit: // it holds results back until they are on time, and what corrects them goes through
+	default:
+		r.refuse(n.String(), "nothing says what it makes of late rows")
 	}
 	for _, in := range n.Inputs() {
 		r.node(in)
