@@ -155,6 +155,9 @@ func (b *builder) output(out Output, final bool) error {
 	if out.Sink != nil && out.Sink.Final && !b.hold.final || final {
 		b.mode = "append"
 	}
+	if b.opts.Stream && b.mode == "append" {
+		out.Node = incremental.InAppend(out.Node)
+	}
 	f, err := b.build(out.Node)
 	if err != nil {
 		return err

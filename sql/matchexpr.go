@@ -3,6 +3,8 @@ package sql
 import (
 	"strings"
 
+	"github.com/apache/arrow-go/v18/arrow"
+
 	"github.com/sluice-stream/sluice/planner/expr"
 	"github.com/sluice-stream/sluice/sql/ast"
 	"github.com/sluice-stream/sluice/sql/functions"
@@ -101,6 +103,8 @@ func (q *matchExprs) call(x *exprBinder, c *ast.Call, name string) (v expr.Expr,
 		if s.Vars, err = q.classified(c); err == nil {
 			v, err = q.top(c, s)
 		}
+	case "match_rowtime":
+		v, err = q.rowtime(c)
 	case "match_number":
 		if len(c.Args) > 0 {
 			return nil, true, ast.Errorf(c.Pos, "MATCH_NUMBER takes no argument")
@@ -113,6 +117,21 @@ func (q *matchExprs) call(x *exprBinder, c *ast.Call, name string) (v expr.Expr,
 		v, err = q.aggregate(x, c, name)
 	}
 	return v, true, err
+}
+
+// rowtime binds MATCH_ROWTIME(), the time of the last row of a match: that by which
+// the rows are ordered.
+func (q *matchExprs) rowtime(c *ast.Call) (expr.Expr, error) {
+	by := q.m.node.Order[0].Expr
+	switch {
+	case len(c.Args) > 0:
+		return nil, ast.Errorf(c.Pos, "MATCH_ROWTIME takes no argument")
+	case q.define:
+		return nil, ast.Errorf(c.Pos, "MATCH_ROWTIME stands among MEASURES alone: the last row of a match is known behind it")
+	case by.Type().ID() != arrow.TIMESTAMP:
+		return nil, ast.Errorf(c.Pos, "MATCH_ROWTIME needs rows that are ordered by a TIMESTAMP first")
+	}
+	return q.top(c, expr.MatchSlot{Kind: expr.SlotValue, Final: true, Value: by, DT: by.Type()})
 }
 
 // top refuses what cannot stand inside a function over rows.

@@ -216,6 +216,29 @@ func (p *MatchPattern) Bounded() int {
 	}
 }
 
+// Fixed reports whether every match has the same number of rows, taken as the same
+// variables one after the other, and which one the last row is.
+func (p *MatchPattern) Fixed() (last int, ok bool) {
+	switch p.Op {
+	case PatternVar:
+		return p.Var, true
+	case PatternSeq:
+		for _, it := range p.Items {
+			if last, ok = it.Fixed(); !ok {
+				return 0, false
+			}
+		}
+		return last, len(p.Items) > 0
+	case PatternRepeat:
+		if p.Min != p.Max || p.Min < 1 {
+			return 0, false
+		}
+		return p.Items[0].Fixed()
+	default:
+		return 0, false
+	}
+}
+
 // maxRows is from when on a bound on the rows of a match is none.
 const maxRows = 1 << 30
 

@@ -316,22 +316,6 @@ func orderTime(n *logical.Analytic) map[int]Time {
 	return out
 }
 
-// matchTimes keeps the time of a partition, which closes with it. The times of
-// rows are no event time any more: a match comes out when it is decided.
-func matchTimes(n *logical.Match) map[int]Time {
-	out, in := map[int]Time{}, timesOf(n.Input)
-	for at, c := range n.Spec.Cols {
-		for _, p := range n.Partition {
-			if col, ok := p.(*expr.Column); ok && col.Index == c {
-				if t, ok := in[c]; ok {
-					out[at] = Time{Shift: t.Shift, OnTime: true, Clock: t.Clock}
-				}
-			}
-		}
-	}
-	return out
-}
-
 // processTimes takes what the processor says of its output. It drops itself what is
 // late: by its own rule, since what a timer puts out may be behind the watermark.
 func processTimes(n *logical.Process) map[int]Time {

@@ -66,16 +66,20 @@ func IntervalOf(n *logical.Join) (Interval, bool) {
 	return s.best()
 }
 
-// grows says whether the rows of an input are never taken back, whatever the
-// output mode is.
+// grows says whether the rows of an input are never taken back: whatever the output
+// mode is, or in append mode, for which InAppend has marked what waits.
 func grows(n logical.Node) bool {
 	switch n := n.(type) {
 	case *logical.Scan:
 		return n.Table.Stream && n.Table.Changes == batch.OnlyGrows
-	case *logical.Filter, *logical.Project, *logical.Watermark, *logical.Generate, *logical.Dedup:
+	case *logical.Filter, *logical.Project, *logical.Watermark, *logical.Generate, *logical.Dedup, *logical.Distinct:
 		return grows(n.Inputs()[0])
 	case *logical.Analytic:
 		return n.AtWatermark
+	case *logical.Aggregate:
+		return n.Final
+	case *logical.Match:
+		return n.Final
 	case *logical.Window:
 		return n.Kind != logical.Session && grows(n.Input)
 	case *logical.Union:
@@ -86,7 +90,7 @@ func grows(n logical.Node) bool {
 		}
 		return true
 	case *logical.Join:
-		return (n.Kind == logical.Inner || n.Kind == logical.Cross || n.Kind == logical.LeftSemi) && grows(n.Left) && grows(n.Right)
+		return n.Final || (n.Kind == logical.Inner || n.Kind == logical.Cross || n.Kind == logical.LeftSemi) && grows(n.Left) && grows(n.Right)
 	default:
 		return false
 	}

@@ -13,6 +13,7 @@ type Match struct {
 	Partition []expr.Expr
 	Order     []expr.SortKey
 	Spec      *expr.MatchSpec
+	Final     bool // a match comes out once it cannot change; only the planner sets it
 }
 
 func (*Match) node() {}

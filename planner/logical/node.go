@@ -122,6 +122,7 @@ type Aggregate struct {
 	Names []string // of the keys
 	Aggs  []*expr.AggCall
 	TTL   TTL
+	Final bool // a group comes out once, when it closes; only the planner sets it
 
 	memo memo
 }
@@ -164,6 +165,9 @@ type Join struct {
 	NullSafe            []bool    // keys compared with <=>; nil for none
 	Residual            expr.Expr // nil if none
 	TTL                 TTL       // of the left rows, then of the right ones
+	// Final says that rows of the output are never taken back, whatever the kind: one
+	// without a partner waits until none can come. Only the planner sets it.
+	Final bool
 
 	memo memo
 }
