@@ -20,6 +20,7 @@ import (
 	"github.com/sluice-stream/sluice/internal/vfsx"
 	"github.com/sluice-stream/sluice/microbatch"
 	"github.com/sluice-stream/sluice/planner"
+	"github.com/sluice-stream/sluice/planner/expr"
 	"github.com/sluice-stream/sluice/planner/logical"
 	"github.com/sluice-stream/sluice/planner/physical"
 	"github.com/sluice-stream/sluice/sinks"
@@ -104,9 +105,15 @@ func (s *Session) planStream(d *queryDef) (*planner.Query, []target, error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	ttl, err := parseTTL(s.set.get(setTTL))
+	if err != nil {
+		return nil, nil, err
+	}
 	// No sizes of tables: they change, and a plan must not change with them.
 	q, err := planner.Build(outs, planner.Options{Stream: true, Zone: s.zone(), RecursionMax: int(s.set.snapshot().Int(setRecursion)),
 		WholeRows: d.lateInto != "", Restate: d.restate, CountRows: count,
+		Last:      func(e expr.Expr) (*expr.AggCall, error) { return functions.Aggregate("last", []expr.Expr{e}, false) },
+		Expires:   ttl.all > 0 || len(ttl.each) > 0,
 		SetsAside: func(t *logical.Table) bool { return t.Options[formats.BadRows.Key] == policyQuarantine }})
 	if err != nil {
 		return nil, nil, refused(err)

@@ -131,6 +131,8 @@ func (b *builder) stateful(n physical.Node, in []Operator) (Operator, error) {
 		return newOverTime(n, in, b.work)
 	case *physical.MarkFirst:
 		return newMarkFirst(n, in[0])
+	case *physical.Tally:
+		return newTally(n, in[0])
 	case *physical.Emit:
 		return newEmitHeld(n, in[0])
 	case *physical.Consolidate:

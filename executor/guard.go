@@ -83,6 +83,12 @@ func guardsOf(n physical.Node) []guarding {
 			es = append(append(es, m.Args...), m.Filter)
 		}
 		return one(es...)
+	case *physical.Tally:
+		es := slices.Clone(n.Keys)
+		for _, s := range n.Sets {
+			es = append(append(es, s.Args...), s.Filter)
+		}
+		return one(es...)
 	case *physical.Recompute:
 		var out []guarding
 		for i, keys := range n.Keys {

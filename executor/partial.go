@@ -222,6 +222,9 @@ func (p *partialAggregate) updateSigned(acc expr.Accumulator, args []expr.Vec, r
 		if groups == nil {
 			subs = nil
 		}
+		if len(p.part) == 0 {
+			continue
+		}
 		call := acc.Update
 		if sign < 0 {
 			call = acc.Retract

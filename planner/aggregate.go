@@ -99,6 +99,11 @@ func (b *builder) statefulAggregate(n *logical.Aggregate, in *fragment) (*fragme
 	if !in.changes && !mergeable(n.Aggs) && !ordered(n.Aggs) {
 		return b.distinctAggregate(n, in, mode, end, t)
 	}
+	if in.changes && !invertible(n.Aggs) {
+		if f := b.tallyAggregate(n, in, mode, end, t); f != nil {
+			return f, nil
+		}
+	}
 	if in.changes && !invertible(n.Aggs) || !mergeable(n.Aggs) {
 		return b.recomputeAggregate(n, in, mode, end, t)
 	}

@@ -47,6 +47,11 @@ type Options struct {
 	WholeRows bool
 	// Restate is how long past its end a result is corrected by late rows; 0 is not at all.
 	Restate time.Duration
+	// Last makes last(e), NULL or not, for the extremes of rows that may be taken back,
+	// which are else worked out from all rows of a group.
+	Last func(e expr.Expr) (*expr.AggCall, error)
+	// Expires says that states have a time to live.
+	Expires bool
 	// SetsAside tells whether rows of a table that cannot be read are set aside, nil: of none.
 	SetsAside func(*logical.Table) bool
 	// CountRows is count(*), for results that come out by the number of their rows.

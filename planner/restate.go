@@ -51,6 +51,10 @@ func (r *restater) node(n physical.Node) {
 		if n.EndKey >= 0 && !n.Clock {
 			by(&n.EndShift)
 		}
+	case *physical.Tally:
+		if n.EndKey >= 0 && !n.Clock {
+			by(&n.EndShift)
+		}
 	case *physical.OpenSessions:
 		if !n.Clock {
 			by(&n.Shift)

@@ -75,6 +75,8 @@ func stateForm(n Node) (StateForm, bool) {
 		return f, true
 	case *MarkFirst:
 		return ownForm(n.Operator, "marks", n), true
+	case *Tally:
+		return ownForm(n.Operator, "values", n), true
 	case *OpenSessions:
 		return ownForm(n.Operator, "sessions", n), true
 	case *IntervalJoin:
