@@ -7,8 +7,10 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/datadriven"
 	"go.uber.org/goleak"
@@ -58,9 +60,12 @@ type oneCase struct {
 	ddl     string
 	set     map[string]string
 	keys    []string
-	ordered bool // the rows of complete mode are printed in their order
-	free    bool // the output is not held against the batch answer
-	emit    bool // EMIT AFTER WATERMARK
+	ordered bool          // the rows of complete mode are printed in their order
+	free    bool          // the output is not held against the batch answer
+	emit    bool          // EMIT AFTER WATERMARK
+	every   int64         // EMIT AFTER so many ROWS
+	restate time.Duration // LATE RESTATE UNTIL
+	into    string        // LATE INTO this table, whose rows are printed
 	// Restarts let the query end by itself: what a table that is one file held
 	// before cannot be read again for a replay.
 	graceful bool
@@ -131,6 +136,10 @@ func (f *file) start(t *testing.T, d *datadriven.TestData) string {
 			c.free = true
 		case "emit":
 			c.emit = true
+		case "emit-rows", "late-restate", "late-into":
+			if err := c.option(a.Key, a.Vals[0]); err != nil {
+				d.Fatalf(t, "%s: %v", a.Key, err)
+			}
 		case "graceful":
 			c.graceful = true
 		default:
@@ -167,6 +176,19 @@ func (f *file) start(t *testing.T, d *datadriven.TestData) string {
 		refused = append([]string{strings.Join(granted, ", ")}, refused...)
 	}
 	return strings.Join(refused, "\n") + "\n"
+}
+
+// option sets what stands beside the output mode.
+func (c *oneCase) option(key, value string) (err error) {
+	switch key {
+	case "emit-rows":
+		c.every, err = strconv.ParseInt(value, 10, 64)
+	case "late-restate":
+		c.restate, err = time.ParseDuration(value)
+	default:
+		c.into = value
+	}
+	return err
 }
 
 // others starts the runs with other numbers of partitions, and those that restart.

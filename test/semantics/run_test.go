@@ -109,6 +109,15 @@ func (r *run) start(ctx context.Context) error {
 	if r.c.emit {
 		w = w.EmitAfterWatermark()
 	}
+	if r.c.every > 0 {
+		w = w.EmitAfterRows(r.c.every)
+	}
+	if r.c.restate > 0 {
+		w = w.LateRestate(r.c.restate)
+	}
+	if r.c.into != "" {
+		w = w.LateInto(r.c.into)
+	}
 	r.q, err = w.Name("q").Mode(r.mode).Trigger(sluice.Cron("0 0 29 2 *")).Start(ctx)
 	return err
 }
@@ -169,7 +178,12 @@ func (r *run) batch(ctx context.Context, n int, feeds []feed) (string, error) {
 	if err := r.q.ProcessAllAvailable(ctx); err != nil {
 		return "", err
 	}
-	return r.text()
+	text, err := r.text()
+	if err != nil || r.c.into == "" {
+		return text, err
+	}
+	late, err := r.rows(ctx, "SELECT * FROM "+r.c.into)
+	return fmt.Sprintf("%s%s late rows so far: %s\n", text, r.mode, strings.Join(late, " ")), err
 }
 
 // write puts rows into a file: a new one of a folder, or the whole table where the
@@ -184,6 +198,9 @@ func (r *run) write(ctx context.Context, n int, f feed) error {
 		return err
 	}
 	var b strings.Builder
+	if len(f.rows) > 0 && len(f.rows[0]) > schema.NumFields() { // of a changelog
+		b.WriteString("op,")
+	}
 	for i, col := range schema.Fields() {
 		if i > 0 {
 			b.WriteByte(',')
@@ -310,6 +327,19 @@ func (r *run) answer(ctx context.Context) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	return rowsOf(ctx, df)
+}
+
+// rows is what a query gives as a batch.
+func (r *run) rows(ctx context.Context, sql string) ([]string, error) {
+	df, err := r.s.SQL(ctx, sql)
+	if err != nil {
+		return nil, err
+	}
+	return rowsOf(ctx, df)
+}
+
+func rowsOf(ctx context.Context, df *sluice.DataFrame) ([]string, error) {
 	var rows []string
 	for rec, err := range df.Batches(ctx) {
 		if err != nil {
