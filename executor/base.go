@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
@@ -143,20 +144,24 @@ func trueRows(arr arrow.Array, n int, dst []int32) []int32 {
 	if !ok {
 		return dst
 	}
-	if b.NullN() == 0 {
-		for i := range n {
-			if b.Value(i) {
-				dst = append(dst, int32(i))
-			}
-		}
+	if n == 0 {
 		return dst
 	}
-	for i := range n {
-		if b.IsValid(i) && b.Value(i) {
-			dst = append(dst, int32(i))
-		}
+	at := len(dst)
+	dst = slices.Grow(dst, n)[:at+n]
+	// Each position is written, and kept by counting on: which are true is not for a
+	// processor to foresee.
+	off, bits := b.Data().Offset(), b.Data().Buffers()[1].Bytes()
+	valid := bits
+	if b.NullN() > 0 {
+		valid = b.NullBitmapBytes()
 	}
-	return dst
+	for i := range n {
+		r := off + i
+		dst[at] = int32(i)
+		at += int(bits[r>>3] & valid[r>>3] >> (r & 7) & 1)
+	}
+	return dst[:at]
 }
 
 // account is what one operator holds besides Arrow's memory.
