@@ -1,7 +1,6 @@
 package sluice
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -68,13 +67,13 @@ func (o *OperatorState) Get(ctx context.Context, key ...any) (*StateRows, error)
 	if err != nil {
 		return nil, err
 	}
-	return o.collect(ctx, encoded)
+	return o.collect(ctx, [][]byte{encoded})
 }
 
 // All reads all rows after the newest committed batch.
 func (o *OperatorState) All(ctx context.Context) (*StateRows, error) { return o.collect(ctx, nil) }
 
-func (o *OperatorState) collect(ctx context.Context, key []byte) (*StateRows, error) {
+func (o *OperatorState) collect(ctx context.Context, keys [][]byte) (*StateRows, error) {
 	d, err := state.NewDecoder(o.form, false, memory.DefaultAllocator)
 	if err != nil {
 		return nil, err
@@ -84,7 +83,7 @@ func (o *OperatorState) collect(ctx context.Context, key []byte) (*StateRows, er
 	for _, f := range d.Schema().Fields() {
 		out.Columns = append(out.Columns, f.Name)
 	}
-	out.Batch, err = o.read(ctx, key, func(k, v []byte) error { return d.Add("", k, v) }, func() { d.Take().Release() })
+	out.Batch, err = o.read(ctx, keys, func(k, v []byte) error { return d.Add("", k, v) }, func() { d.Take().Release() })
 	if err != nil {
 		return nil, err
 	}
@@ -99,9 +98,9 @@ func (o *OperatorState) collect(ctx context.Context, key []byte) (*StateRows, er
 // liveTries is how often a read is begun anew because a batch was committed meanwhile.
 const liveTries = 20
 
-// read visits the rows of a key, or with nil of all keys, after one batch. again is
+// read visits the rows of keys, or with nil of all keys, after one batch. again is
 // called when it has to begin anew.
-func (o *OperatorState) read(ctx context.Context, key []byte, visit func(key, value []byte) error, again func()) (int64, error) {
+func (o *OperatorState) read(ctx context.Context, keys [][]byte, visit func(key, value []byte) error, again func()) (int64, error) {
 	var err error
 	for range liveTries {
 		var at driver.LiveState
@@ -115,10 +114,16 @@ func (o *OperatorState) read(ctx context.Context, key []byte, visit func(key, va
 			continue
 		}
 		for _, s := range at.Shards {
-			if key != nil && (int(key[0]) < s.Shard.FirstGroup || int(key[0]) >= s.Shard.EndGroup) {
+			var own [][]byte
+			for _, k := range keys {
+				if g := int(k[0]); g >= s.Shard.FirstGroup && g < s.Shard.EndGroup {
+					own = append(own, k)
+				}
+			}
+			if keys != nil && own == nil {
 				continue
 			}
-			if err = o.q.s.worker.ReadState(ctx, at.Key, s.Shard, at.Batch, func(txn statestore.Txn) error { return o.visit(txn, key, visit) }); err != nil {
+			if err = o.q.s.worker.ReadState(ctx, at.Key, s.Shard, at.Batch, func(txn statestore.Txn) error { return o.visit(txn, own, visit) }); err != nil {
 				break
 			}
 		}
@@ -145,65 +150,54 @@ func pause(ctx context.Context) error {
 	}
 }
 
-func (o *OperatorState) visit(txn statestore.Txn, key []byte, visit func(key, value []byte) error) error {
+// visit visits the rows of keys in a shard, or with nil all.
+func (o *OperatorState) visit(txn statestore.Txn, keys [][]byte, visit func(key, value []byte) error) error {
 	each := func(k, v []byte) (bool, error) { return true, visit(k, v) }
-	switch {
-	case key == nil:
+	if keys == nil {
 		return txn.Scan(nil, nil, each)
-	case o.form.Kind == physical.RowState:
-		return txn.Scan(key, after(key), each)
 	}
-	return txn.Get([][]byte{key}, func(_ int, v []byte) error { return visit(key, v) })
-}
-
-// after is the first key behind all that begin with a prefix.
-func after(prefix []byte) []byte {
-	end := bytes.Clone(prefix)
-	for i := len(end) - 1; i >= 0; i-- {
-		if end[i]++; end[i] != 0 {
-			return end[:i+1]
+	if o.form.Kind != physical.RowState {
+		return txn.Get(keys, func(i int, v []byte) error { return visit(keys[i], v) })
+	}
+	for _, key := range keys {
+		if err := txn.Scan(key, state.After(key), each); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// encode makes the key of a row of state: the key group is that of the columns in the
-// order of GROUP BY, the bytes are those of the form's order.
+// encode makes the key of a row of state of values in the order of GROUP BY.
 func (o *OperatorState) encode(key []any) ([]byte, error) {
-	order := make([]int, 0, len(key)) // position in the form -> in GROUP BY
-	if end := o.form.EndKey; end >= 0 {
-		order = append(order, end)
-	}
-	for i := range key {
-		if i != o.form.EndKey {
-			order = append(order, i)
-		}
-	}
-	types, inOrder := make([]arrow.DataType, len(key)), make([]arrow.Array, len(key))
-	asGiven := make([]arrow.Array, len(key))
-	for at, i := range order {
-		f := o.form.Keys[at]
-		types[at] = f.Type
+	cols := make([]arrow.Array, 0, len(key)) // in the form's order
+	add := func(i int) error {
+		f := o.form.Keys[len(cols)]
 		arr, err := oneValue(f.Type, key[i])
 		if err != nil {
-			return nil, batch.UserErrorf("key column %s: %w", f.Name, err)
+			return batch.UserErrorf("key column %s: %w", f.Name, err)
 		}
-		defer arr.Release()
-		inOrder[at], asGiven[i] = arr, arr
+		cols = append(cols, arr)
+		return nil
 	}
-	enc, err := rowkey.NewEncoder(types)
-	if err != nil {
-		return nil, err
+	defer func() {
+		for _, c := range cols {
+			c.Release()
+		}
+	}()
+	if end := o.form.EndKey; end >= 0 {
+		if err := add(end); err != nil {
+			return nil, err
+		}
 	}
-	var h rowkey.Hasher
-	hashes, groups := make([]uint64, 1), make([]uint8, 1)
-	h.Hash(asGiven, hashes)
-	rowkey.Groups(hashes, groups)
-	var rows rowkey.Rows
-	if err := enc.EncodeGrouped(groups, inOrder, &rows); err != nil {
-		return nil, err
+	for i := range key {
+		if i == o.form.EndKey {
+			continue
+		}
+		if err := add(i); err != nil {
+			return nil, err
+		}
 	}
-	return bytes.Clone(rows.Row(0)), nil
+	return state.EncodeKey(o.form, cols)
 }
 
 // oneValue is a column of one value.
@@ -238,40 +232,43 @@ func oneValue(dt arrow.DataType, v any) (arrow.Array, error) {
 
 // LiveForm implements state.Live.
 func (s *Session) LiveForm(query, operator string) (physical.StateForm, error) {
-	q, ok := s.Query(query)
-	if !ok {
-		return physical.StateForm{}, batch.UserErrorf("there is no streaming query %q in this session", query)
-	}
-	o, err := q.State(operator)
+	o, err := s.liveOperator(query, operator)
 	if err != nil {
 		return physical.StateForm{}, err
 	}
 	return o.form, nil
 }
 
-// LiveRows implements state.Live.
-func (s *Session) LiveRows(ctx context.Context, query, operator string, key []string, visit func(key, value []byte) error, again func()) error {
+// LiveKey implements state.Live.
+func (s *Session) LiveKey(query, operator string, key []string) ([]byte, error) {
+	o, err := s.liveOperator(query, operator)
+	if err != nil {
+		return nil, err
+	}
+	if !state.Typed(o.form) || len(key) != len(o.form.Keys) {
+		return nil, batch.UserErrorf("the key of %s has %d columns, %d are given", operator, len(o.form.Keys), len(key))
+	}
+	vals := make([]any, len(key))
+	for i, k := range key {
+		vals[i] = k
+	}
+	return o.encode(vals)
+}
+
+func (s *Session) liveOperator(query, operator string) (*OperatorState, error) {
 	q, ok := s.Query(query)
 	if !ok {
-		return batch.UserErrorf("there is no streaming query %q in this session", query)
+		return nil, batch.UserErrorf("there is no streaming query %q in this session", query)
 	}
-	o, err := q.State(operator)
+	return q.State(operator)
+}
+
+// LiveRows implements state.Live.
+func (s *Session) LiveRows(ctx context.Context, query, operator string, keys [][]byte, visit func(key, value []byte) error, again func()) error {
+	o, err := s.liveOperator(query, operator)
 	if err != nil {
 		return err
 	}
-	var encoded []byte
-	if len(key) > 0 {
-		if !state.Typed(o.form) || len(key) != len(o.form.Keys) {
-			return batch.UserErrorf("the key of %s has %d columns, %d are given", operator, len(o.form.Keys), len(key))
-		}
-		vals := make([]any, len(key))
-		for i, k := range key {
-			vals[i] = k
-		}
-		if encoded, err = o.encode(vals); err != nil {
-			return err
-		}
-	}
-	_, err = o.read(ctx, encoded, visit, again)
+	_, err = o.read(ctx, keys, visit, again)
 	return err
 }

@@ -36,41 +36,52 @@ func selectionOf(q *planner.Query, source, zone string) sources.Selection {
 
 // prunedFiles says for each table of files of how many the plan opens only some.
 func (s *Session) prunedFiles(ctx context.Context, q *planner.Query) (_ string, err error) {
-	var b strings.Builder
+	var b, found strings.Builder
 	for _, src := range q.Plan.Sources {
 		where := selectionOf(q, src.Name, s.zone())
 		if src.Stream || len(where.Conditions) == 0 {
 			continue
 		}
-		kept, all, err := s.countFiles(ctx, q, src.Name, where)
+		kept, all, access, err := s.countFiles(ctx, q, src.Name, where)
 		if err != nil {
 			return "", err
+		}
+		if access != "" {
+			fmt.Fprintf(&found, "%s: %s\n", src.Name, access)
 		}
 		if kept < all {
 			fmt.Fprintf(&b, "%s: files %d of %d\n", src.Name, kept, all)
 		}
 	}
-	if b.Len() == 0 {
-		return "", nil
+	out := ""
+	if b.Len() > 0 {
+		out = "== Files ==\n" + b.String()
 	}
-	return "== Files ==\n" + b.String(), nil
+	if found.Len() > 0 {
+		out += "== State ==\n" + found.String()
+	}
+	return out, nil
 }
 
-func (s *Session) countFiles(ctx context.Context, q *planner.Query, name string, where sources.Selection) (kept, all int, err error) {
+func (s *Session) countFiles(ctx context.Context, q *planner.Query, name string, where sources.Selection) (kept, all int, access string, err error) {
 	table := q.Tables[name]
 	c, err := s.reg.sources.Lookup(table.Connector)
 	if err != nil || table.Connector == memoryConnector {
-		return 0, 0, nil // read another way: there are no files
+		return 0, 0, "", nil // read another way: there are no files
 	}
 	spec := s.sourceSpec(name, table, false)
 	spec.Where, spec.Options = where, spec.Options.Known(c.Options)
 	src, err := c.New(ctx, spec)
 	if err != nil {
-		return 0, 0, fmt.Errorf("open source %s: %w", spec.Table, err)
+		return 0, 0, "", fmt.Errorf("open source %s: %w", spec.Table, err)
 	}
 	defer func() { err = errors.Join(err, src.Close()) }()
 	if p, ok := src.(sources.Pruned); ok {
-		return p.Pruned(ctx)
+		kept, all, err = p.Pruned(ctx)
+		return kept, all, "", err
 	}
-	return 0, 0, nil
+	if a, ok := src.(sources.Accessor); ok {
+		return 0, 0, a.Access(), nil
+	}
+	return 0, 0, "", nil
 }

@@ -87,6 +87,12 @@ type Rewinder interface {
 	Rewind(ctx context.Context, from, to batch.Offset, limit Limit) ([]batch.Offset, error)
 }
 
+// Accessor is implemented by sources of tables that find rows in other ways than by
+// reading all: Access says for EXPLAIN what Spec.Where has led to.
+type Accessor interface {
+	Access() string
+}
+
 // Steps cuts rows [from, to) into steps of at most limit rows, and returns where each
 // ends. A row takes about rowBytes.
 func Steps(from, to, rowBytes int64, limit Limit) []int64 {

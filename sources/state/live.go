@@ -20,9 +20,11 @@ import (
 type Live interface {
 	// LiveForm says how the rows of an operator's state lie.
 	LiveForm(query, operator string) (physical.StateForm, error)
-	// LiveRows visits the rows of a key, or without one of all keys, after the newest
+	// LiveKey encodes a key of texts.
+	LiveKey(query, operator string, key []string) ([]byte, error)
+	// LiveRows visits the rows of keys, or with nil of all keys, after the newest
 	// committed batch. again is called where it begins anew.
-	LiveRows(ctx context.Context, query, operator string, key []string, visit func(key, value []byte) error, again func()) error
+	LiveRows(ctx context.Context, query, operator string, keys [][]byte, visit func(key, value []byte) error, again func()) error
 }
 
 var (
@@ -57,7 +59,7 @@ type liveTable struct {
 	live  Live
 	query string
 	op    string
-	key   []string
+	keys  [][]byte // nil: all
 	form  physical.StateForm
 }
 
@@ -73,15 +75,25 @@ func openLive(live Live, spec sources.Spec) (*liveTable, error) {
 		return nil, err
 	}
 	t := &liveTable{live: live, query: m.Get(optQuery), op: m.Get(optLiveOp)}
+	var err error
+	if t.form, err = live.LiveForm(t.query, t.op); err != nil {
+		return nil, err
+	}
 	if k := m.Get(optKey); k != "" {
-		if err := json.Unmarshal([]byte(k), &t.key); err != nil {
+		var texts []string
+		if err := json.Unmarshal([]byte(k), &texts); err != nil {
 			return nil, batch.UserErrorf("%s: option 'key': want a JSON list of texts: %w", spec, err)
 		}
+		key, err := live.LiveKey(t.query, t.op, texts)
+		t.keys = [][]byte{key}
+		return t, err
 	}
-	var err error
-	t.form, err = live.LiveForm(t.query, t.op)
-	return t, err
+	t.keys, _ = wantedKeys(t.form, 1, spec.Where) // behind the key group
+	return t, nil
 }
+
+// Access implements sources.Accessor.
+func (t *liveTable) Access() string { return access(t.keys) }
 
 // Schema implements sources.Source.
 func (t *liveTable) Schema() *arrow.Schema { return Columns(t.form, false) }
@@ -116,7 +128,7 @@ func (t *liveTable) Open(ctx context.Context, s batch.Split, columns []int, allo
 	if r.schema, err = sources.Project(dec.Schema(), columns); err != nil {
 		return nil, fmt.Errorf("open split %d of the state of %s: %w", s.Index, t.query, err)
 	}
-	err = t.live.LiveRows(ctx, t.query, t.op, t.key, func(key, value []byte) error {
+	err = t.live.LiveRows(ctx, t.query, t.op, t.keys, func(key, value []byte) error {
 		if dec.Len() == recordRows {
 			r.recs = append(r.recs, dec.Take())
 		}

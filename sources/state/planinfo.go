@@ -41,7 +41,6 @@ type OperatorInfo struct {
 	Detail string   `json:"detail,omitempty"`
 	// Columns are keys and values for people.
 	Columns []string `json:"columns"`
-	endKey  int      // physical.StateForm.EndKey, of a plan that was made by this program
 }
 
 // SourceInfo describes a source: what its offsets mean, and the columns that it had.
@@ -157,7 +156,7 @@ func (p *PlanInfo) Source(name string) (SourceInfo, bool) {
 
 // InfoOf describes an operator's state.
 func InfoOf(f physical.StateForm) OperatorInfo {
-	o := OperatorInfo{Name: f.Operator, Kind: f.Kind, Text: f.Line, Detail: f.Detail, endKey: f.EndKey}
+	o := OperatorInfo{Name: f.Operator, Kind: f.Kind, Text: f.Line, Detail: f.Detail}
 	if f.Keys != nil {
 		o.Keys = EncodeSchema(f.Keys)
 	}
@@ -179,7 +178,10 @@ func InfoOf(f physical.StateForm) OperatorInfo {
 
 // Form is what InfoOf was made from.
 func (o OperatorInfo) Form() (physical.StateForm, error) {
-	f := physical.StateForm{Operator: o.Name, Kind: o.Kind, Detail: o.Detail, Line: o.Text, EndKey: o.endKey}
+	f := physical.StateForm{Operator: o.Name, Kind: o.Kind, Detail: o.Detail, Line: o.Text, EndKey: -1}
+	if _, err := fmt.Sscanf(o.Detail, "closes by key %d", &f.EndKey); err != nil || f.EndKey >= len(o.Columns) {
+		f.EndKey = -1 // of a form without one
+	}
 	var err error
 	if o.Keys != nil {
 		if f.Keys, err = DecodeSchema(o.Keys); err != nil {

@@ -64,13 +64,15 @@ type table struct {
 	from   batch.ID // of changes; None: rows
 	op     string
 	form   physical.StateForm
-	info   []byte // of the operator, for the workers
+	info   []byte   // of the operator, for the workers
+	keys   [][]byte // that are looked up; nil: all rows are read
 	schema *arrow.Schema
 }
 
 var (
-	_ sources.Source = (*table)(nil)
-	_ sources.Pinner = (*table)(nil)
+	_ sources.Source   = (*table)(nil)
+	_ sources.Pinner   = (*table)(nil)
+	_ sources.Accessor = (*table)(nil)
 )
 
 func open(fs vfsx.FS, spec sources.Spec) (*table, error) {
@@ -103,6 +105,9 @@ func open(fs vfsx.FS, spec sources.Spec) (*table, error) {
 	}
 	t.info, err = json.Marshal(info)
 	t.schema = Columns(t.form, t.from != batch.None)
+	if t.from == batch.None {
+		t.keys, _ = wantedKeys(t.form, 1, spec.Where) // behind the key group
+	}
 	return t, err
 }
 
@@ -117,8 +122,10 @@ type pin struct {
 	Old  []statestore.Manifest `json:"old,omitempty"`
 	// Changes says that rows are compared with Old.
 	Changes bool `json:"changes,omitempty"`
-	First   int  `json:"first"`
-	End     int  `json:"end"`
+	// Keys are looked up; all rows are read if there are none.
+	Keys  [][]byte `json:"keys,omitempty"`
+	First int      `json:"first"`
+	End   int      `json:"end"`
 }
 
 // Pin implements sources.Pinner.
@@ -145,6 +152,9 @@ func (t *table) Pin(context.Context) (string, error) {
 	return string(b), err
 }
 
+// Access implements sources.Accessor.
+func (t *table) Access() string { return access(t.keys) }
+
 // Latest implements sources.Source; a table that is read whole has no positions.
 func (t *table) Latest(_ context.Context, from batch.Offset, _ sources.Limit) (batch.Offset, error) {
 	return from, nil
@@ -161,6 +171,14 @@ func (t *table) Plan(_ context.Context, r batch.Range) ([]batch.Split, error) {
 		one := p
 		one.First, one.End = m.Shard.FirstGroup, m.Shard.EndGroup
 		one.Rows = []statestore.Manifest{m}
+		for _, k := range t.keys {
+			if g := int(k[0]); g >= one.First && g < one.End {
+				one.Keys = append(one.Keys, k)
+			}
+		}
+		if t.keys != nil && one.Keys == nil {
+			continue
+		}
 		b, err := json.Marshal(one)
 		if err != nil {
 			return nil, err
@@ -207,6 +225,9 @@ func (o *opener) Open(ctx context.Context, s batch.Split, columns []int, alloc m
 		return nil, err
 	}
 	rows := versionRows(ctx, o.fs, p.Dir, p.Rows, p.First, p.End)
+	if len(p.Keys) > 0 {
+		rows = lookUp(ctx, o.fs, p.Dir, p.Rows[0], p.Keys, form.Kind == physical.RowState)
+	}
 	r.next, r.stop = iter.Pull2(asChanges(rows))
 	if p.Changes {
 		r.stop()
