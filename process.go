@@ -195,6 +195,13 @@ func EventTime(column string, delay time.Duration) ProcessOption {
 	return func(p *processConfig) error { return p.eventTime(0, column, delay) }
 }
 
+// HoldEventTime lets the timers that ProcessorContext.SetEventTimerHolding sets hold the
+// event time of the outputs back, so that no delay has to be known beforehand: windows
+// above stay open for what such a timer will put out, however long that takes.
+func HoldEventTime() ProcessOption {
+	return func(p *processConfig) error { p.def.Holds = true; return nil }
+}
+
 // SideEventTime is EventTime of an output that SideOutput, before it in the options,
 // has added.
 func SideEventTime(output, column string, delay time.Duration) ProcessOption {
@@ -350,6 +357,9 @@ func (k *Keyed) processor(name string, output any, opts []ProcessOption) (*logic
 	}
 	if a, b := node.Order, node.OtherOrder; a != nil && b != nil && !arrow.TypeEqual(a.Type(), b.Type()) {
 		return nil, nil, batch.UserErrorf("processor %q: its inputs are in order of a %s and of a %s: cast one", name, a.Type(), b.Type())
+	}
+	if def.Holds && !slices.ContainsFunc(def.Outputs, func(o logical.ProcessOutput) bool { return o.Time != nil }) {
+		return nil, nil, batch.UserErrorf("processor %q: HoldEventTime without EventTime", name)
 	}
 	if def.Update && def.Outputs[0].Time != nil {
 		return nil, nil, batch.UserErrorf("processor %q: an output with UpdateBy has no EventTime: what it takes back may have closed", name)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -61,6 +62,107 @@ func TestWindowsOverSessionsOfAProcessor(t *testing.T) {
 		},
 	}
 	c.check(t, files, [][]string{want.lines()})
+}
+
+// heldSessions are sessions whose start is held until they end.
+type heldSessions struct{ sessions }
+
+func (p *heldSessions) Process(c *ProcessorContext, key Row, rows *Rows) error {
+	if err := p.sessions.Process(c, key, rows); err != nil {
+		return err
+	}
+	s, _, err := p.open.Get()
+	return errors.Join(err, c.SetEventTimerHolding(s.End.Add(sessionGap), s.Start))
+}
+
+// TestWindowsWaitForWhatATimerHolds is the same without a delay: event time is held at
+// the start of the earliest session that is open.
+func TestWindowsWaitForWhatATimerHolds(t *testing.T) {
+	files, flat := randomEvents(13, 8, 40, 5, 4*time.Minute)
+	want := hours{}
+	for _, line := range naiveSessions(flat) {
+		parts := strings.Split(line, "|")
+		at, err := time.Parse("2006-01-02 15:04:05", parts[1])
+		if err != nil {
+			t.Fatal(line, err)
+		}
+		sum, err := strconv.ParseInt(parts[4], 10, 64)
+		if err != nil {
+			t.Fatal(line, err)
+		}
+		want.add(parts[0], at, sum)
+	}
+	c := processCase{
+		mode: Append, ddl: []string{hourlyColumns},
+		build: func(_ testing.TB, s *Session) []*DataFrame {
+			d := s.Table("events").KeyBy("user").Process("sessions", func() Processor { return &heldSessions{} },
+				"start_at TIMESTAMP_NTZ, end_at TIMESTAMP_NTZ, n BIGINT, v BIGINT", InOrderOf("ts"), EventTime("start_at", 0), HoldEventTime())
+			return []*DataFrame{hourly(d, "start_at")}
+		},
+	}
+	c.check(t, files, [][]string{want.lines()})
+}
+
+// TestHeldEventTimeStepByStep looks at which windows are out while a timer holds one open.
+func TestHeldEventTimeStepByStep(t *testing.T) {
+	s := openSession(t, Options{Settings: map[string]string{"parallelism": "3"}})
+	st := streamOf(t, s, "st", "k STRING, ts TIMESTAMP_NTZ, v BIGINT")
+	// v > 0: hold the time of the row for v minutes and put it out then; 0: put it out
+	// now; -1: take all timers back.
+	d := s.Table("st").WithWatermark("ts", 0).KeyBy("k").Process("p", func() Processor {
+		return &ringing{failing: failing{process: func(c *ProcessorContext, _ Row, rows *Rows) error {
+			for i := range rows.Len() {
+				at, v := rows.Time(i, 1), rows.Int64(i, 2)
+				var err error
+				switch {
+				case v > 0:
+					err = c.SetEventTimerHolding(at.Add(time.Duration(v)*time.Minute), at)
+				case v == 0:
+					err = c.Emit(at)
+				default:
+					timers, lerr := c.EventTimers()
+					for err = lerr; err == nil && len(timers) > 0; timers = timers[1:] {
+						err = c.DeleteEventTimer(timers[0])
+					}
+				}
+				if err != nil {
+					return err
+				}
+			}
+			return nil
+		}}}
+	}, "at TIMESTAMP_NTZ", EventTime("at", 0), HoldEventTime())
+	q, err := d.Tumble("at", 10*time.Minute).GroupBy("window_start", "window_end").Agg(Count().As("n")).
+		Select(Call("date_format", Col("window_start"), "HH:mm").As("s"), Col("n")).WriteToMemory("out").Name("q").Start(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, step := range []struct {
+		lines string
+		want  []string
+	}{
+		{"a,2024-01-01 10:01:00,60\nb,2024-01-01 10:02:00,0\nc,2024-01-01 10:03:00,30", nil},
+		{"b,2024-01-01 10:25:00,0", nil},                                       // the window of 10:00 has passed, and is held
+		{"b,2024-01-01 10:45:00,0", nil},                                       // c's timer has rung, at 10:33, and a's holds
+		{"b,2024-01-01 11:05:00,0", []string{"10:00|3", "10:20|1", "10:40|1"}}, // a's has rung, too
+		{"a,2024-01-01 11:06:00,60", []string{"10:00|3", "10:20|1", "10:40|1"}},
+		{"b,2024-01-01 11:25:00,0", []string{"10:00|3", "10:20|1", "10:40|1"}}, // 11:00 is held at 11:06
+		{"a,2024-01-01 11:26:00,-1", []string{"10:00|3", "10:20|1", "10:40|1", "11:00|1"}},
+	} {
+		add(t, st, step.lines)
+		process(t, q)
+		same(t, fmt.Sprint("step ", i), rowsOf(t, s.MemoryTable("out")), step.want...)
+	}
+	if n := lateSum(q); n != 0 {
+		t.Errorf("%d rows were late", n)
+	}
+}
+
+// ringing puts the held time out when its timer rings.
+type ringing struct{ failing }
+
+func (p *ringing) OnTimer(c *ProcessorContext, _ Row, t Timer) error {
+	return c.Emit(time.Date(2024, 1, 1, 10, map[int]int{1: 1, 33: 3}[t.At.Minute()], 0, 0, time.UTC))
 }
 
 // echoes passes each row on with its own time, and puts it out again when the
@@ -178,7 +280,11 @@ func TestRowsAProcessorPutsOutTooLate(t *testing.T) {
 
 func TestEventTimeOfAProcessorIsRefused(t *testing.T) {
 	s := testTables(t)
-	make := func() Processor { return &failing{} }
+	make := func() Processor {
+		return &failing{process: func(c *ProcessorContext, _ Row, _ *Rows) error {
+			return c.SetEventTimerHolding(time.Unix(60, 0), time.Unix(0, 0))
+		}}
+	}
 	for _, c := range []struct {
 		opts []ProcessOption
 		want string
@@ -186,6 +292,8 @@ func TestEventTimeOfAProcessorIsRefused(t *testing.T) {
 		{[]ProcessOption{EventTime("x", 0)}, `event time "x" is no column of the keys and the output`},
 		{[]ProcessOption{EventTime("n", 0)}, `event time "n" is a int64, not a timestamp`},
 		{[]ProcessOption{EventTime("at", -1)}, "less than nothing"},
+		{[]ProcessOption{HoldEventTime()}, "HoldEventTime without EventTime"},
+		{[]ProcessOption{EventTime("at", 0)}, "the processor needs the option HoldEventTime"},
 		{[]ProcessOption{EventTime("at", 0), UpdateBy()}, "what it takes back may have closed"},
 		{[]ProcessOption{SideEventTime("side", "at", 0)}, `there is no output "side" before it`},
 	} {

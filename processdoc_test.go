@@ -20,10 +20,11 @@ const processDoc = `
 | ` + "`TimeMode.ProcessingTime`" + `, fires with the next batch | ` + "`registerProcessingTimeTimer`" + ` | ` + "`SetClockTimer`, `DeleteClockTimer`, `ClockTimers`" + `, beside the others; a batch without data is made for them |
 | ` + "`handleExpiredTimer`" + ` | ` + "`onTimer`" + ` | ` + "`OnTimer`" + `; over a table all fire behind the last row of a key, and ` + "`Ended`" + ` says so |
 | ` + "`handleInitialState`" + ` | state processor API | ` + "`InitialState`" + ` and the method ` + "`Initial`" + ` |
-| ` + "`eventTimeColumnName`" + ` | timestamps of what ` + "`collect`" + ` puts out | ` + "`EventTime`, `SideEventTime`" + `: windows, joins and processors above close by it. What is too old is late; Spark ends the query |
+| ` + "`eventTimeColumnName`" + ` | timestamps of what ` + "`collect`" + ` puts out | ` + "`EventTime`, `SideEventTime`" + `: windows, joins and processors above close by it. What is too old is late; Spark ends the query. ` + "`SetEventTimerHolding`" + ` holds it back |
 | | side outputs | ` + "`SideOutput`, `EmitTo`, `DataFrame.SideOutput`" + `; ` + "`Writer.Also`" + ` writes several in one query |
 | | ` + "`connect`, `KeyedCoProcessFunction`" + ` | ` + "`Connect`" + ` and the method ` + "`ProcessConnected`" + `: two keyed streams share states and timers |
 | | broadcast state | a join with the table or stream of rules before ` + "`KeyBy`" + ` |
+| ` + "`observe`" + ` | metrics | ` + "`Observe`" + ` before or behind ` + "`Process`" + ` |
 | ` + "`OutputMode.Update`" + ` | retractions by ` + "`RowKind`" + ` | ` + "`UpdateBy`" + ` and ` + "`Delete`" + `: the output is a table, exact in queries above; ` + "`Rows.Change`" + ` tells of the input |
 | schema evolution of a state | state serializer upgrade | fields that may be NULL come at the end; a state may be added; one that ` + "`Open`" + ` declares no more is dropped, key group by key group, as rows come |
 | ` + "`readStateStore`" + ` | state processor API | ` + "`SELECT * FROM state('dir', 'process-name')`" + ` |

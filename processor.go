@@ -193,6 +193,16 @@ func (c *ProcessorContext) InputSchema() *arrow.Schema { return c.c.Input[logica
 // timer that is set changes nothing. Times are cut to microseconds.
 func (c *ProcessorContext) SetEventTimer(t time.Time) error { return c.set(t, false) }
 
+// SetEventTimerHolding is SetEventTimer that holds the event time of the outputs at an
+// earlier time, until the timer has fired or is deleted: rows of that time and later are
+// not late until then. A time that is over already is not held. It needs the option HoldEventTime.
+func (c *ProcessorContext) SetEventTimerHolding(t, hold time.Time) error {
+	if err := c.settable(t); err != nil {
+		return err
+	}
+	return c.c.Timers.Hold(batch.TimeOf(t), batch.TimeOf(hold))
+}
+
 // SetClockTimer calls OnTimer for this key in the first batch whose time is t or
 // later. A batch without data is made for it.
 func (c *ProcessorContext) SetClockTimer(t time.Time) error { return c.set(t, true) }
@@ -214,13 +224,20 @@ func (c *ProcessorContext) EventTimers() ([]time.Time, error) { return c.timers(
 func (c *ProcessorContext) ClockTimers() ([]time.Time, error) { return c.timers(true) }
 
 func (c *ProcessorContext) set(t time.Time, clock bool) error {
+	if err := c.settable(t); err != nil {
+		return err
+	}
+	return c.c.Timers.Set(batch.TimeOf(t), clock)
+}
+
+func (c *ProcessorContext) settable(t time.Time) error {
 	if c.open {
 		return batch.UserErrorf("a timer is of a key, and Open has none")
 	}
 	if y := t.Year(); y < 1 || y > 9999 {
 		return batch.UserErrorf("a timer at %s: want a year from 1 to 9999", t)
 	}
-	return c.c.Timers.Set(batch.TimeOf(t), clock)
+	return nil
 }
 
 func (c *ProcessorContext) timers(clock bool) ([]time.Time, error) {

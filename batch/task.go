@@ -98,6 +98,10 @@ type TaskResult struct {
 	LateBy   []LateWork       `json:"late_by,omitempty"`
 	Spread   TimeSpread       `json:"spread"`
 	Observed []Observed       `json:"observed,omitempty"`
+	// Hold, if Holds is set, is an event time that rows of this or a later batch may still
+	// have: what the stages above close by event time stays open up to it.
+	Holds bool      `json:"holds,omitempty"`
+	Hold  EventTime `json:"hold,omitempty"`
 }
 
 // Observed is what an operator that observes rows has seen of them in one task: partial

@@ -61,14 +61,17 @@ type attempt struct {
 
 // stageRun is where a stage stands.
 type stageRun struct {
-	plan     *physical.Stage
-	tasks    int
-	left     int
-	begun    bool
-	splits   [][]batch.Split    // of each task
-	rows     int64              // written to the exchange
-	nodes    []transport.NodeID // where each task's output lies
-	input    batch.Input        // for the stages that read it
+	plan   *physical.Stage
+	tasks  int
+	left   int
+	begun  bool
+	splits [][]batch.Split    // of each task
+	rows   int64              // written to the exchange
+	nodes  []transport.NodeID // where each task's output lies
+	// hold, if holds is set, is the event time that its tasks hold for the stages above.
+	hold     batch.EventTime
+	holds    bool
+	input    batch.Input // for the stages that read it
 	counters batch.Counters
 	done     []bool // of the client's stage
 	trace    StageTrace
@@ -215,6 +218,26 @@ func (x *execution) endLocked() {
 	close(x.ended)
 }
 
+// heldLocked is the event time at which the stages below one hold what it closes.
+// They are done, and what they hold depends on their state alone.
+func (x *execution) heldLocked(s *physical.Stage) (hold batch.EventTime, ok bool) {
+	take := func(t batch.EventTime) {
+		if !ok || t < hold {
+			hold, ok = t, true
+		}
+	}
+	for _, in := range s.Inputs {
+		up := &x.mu.stages[in]
+		if up.holds {
+			take(up.hold)
+		}
+		if t, held := x.heldLocked(up.plan); held {
+			take(t)
+		}
+	}
+	return hold, ok
+}
+
 func (x *execution) inputsDoneLocked(s *physical.Stage) bool {
 	for _, in := range s.Inputs {
 		if up := &x.mu.stages[in]; !up.begun || up.left > 0 {
@@ -339,6 +362,9 @@ func (x *execution) messageLocked(t taskRef, number int) transport.Run {
 	spec := x.spec
 	spec.Task = x.taskID(t, number)
 	spec.Parts = max(r.tasks, 1)
+	if hold, ok := x.heldLocked(r.plan); ok && spec.Close != batch.EndOfTime {
+		spec.Close = min(spec.Close, hold-1)
+	}
 	if t.partition < len(r.splits) {
 		spec.Splits = r.splits[t.partition]
 	}
@@ -436,6 +462,9 @@ func (x *execution) countLocked(t taskRef, a attempt, res batch.TaskResult) {
 	x.mu.late = batch.AddLate(x.mu.late, res.LateBy...)
 	if !r.plan.Static {
 		x.mu.spread.Add(res.Spread)
+	}
+	if res.Holds && (!r.holds || res.Hold < r.hold) {
+		r.hold, r.holds = res.Hold, true
 	}
 	for _, o := range res.Observed {
 		o.Stage, o.Partition = t.stage, t.partition

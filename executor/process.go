@@ -40,6 +40,7 @@ func newProcess(n *physical.Process, in []Operator) (*process, error) {
 	if p.state, err = newProcessState(typesOf(n.Keys[0])); err != nil {
 		return nil, fmt.Errorf("key of processor %q: %w", n.Def.Name, err)
 	}
+	p.state.holds = n.Def.Holds
 	for i, op := range in {
 		rows, err := newKeyedRows(n.Keys[i], n.Orders[i], op.Schema())
 		if err != nil {
@@ -254,9 +255,21 @@ func (p *process) rows(input int, s keySpan) error {
 	of, rec := p.n.Of[input], p.input[input].rec
 	what := [...]string{logical.InitialRows: "Initial", logical.OtherRows: "ProcessConnected", logical.MainRows: "Process"}[of]
 	if p.n.Operator != "" && len(p.n.Times) > 0 {
-		p.state.judge = p.judgeOf(rec, s, p.n.OnTime[input])
+		held, err := p.state.lowestHold()
+		if err != nil {
+			return err
+		}
+		p.state.judge = notAfter(p.judgeOf(rec, s, p.n.OnTime[input]), held)
 	}
 	return p.guard(what, func() error { return p.user.Rows(rec, s.from, s.to, of) })
+}
+
+// notAfter lets what a key holds be on time, too.
+func notAfter(judge, held batch.EventTime) batch.EventTime {
+	if judge == batch.NoTime || held == batch.EndOfTime {
+		return judge
+	}
+	return min(judge, held-1)
 }
 
 // judgeOf is the event time by which rows are late that are put out for others, whose
@@ -309,14 +322,16 @@ func (p *process) fireKind(g int, clock bool, limit batch.EventTime) (bool, erro
 	defer p.state.fired()
 	for due.Len() > 0 {
 		t := due.next()
-		if there, err := p.state.takeTimer(t, clock); err != nil {
+		there, held, err := p.state.takeTimer(t, clock)
+		if err != nil {
 			return false, err
-		} else if !there {
+		}
+		if !there {
 			continue // another one has removed it
 		}
-		p.state.judge = t.judge
+		p.state.judge = notAfter(t.judge, held)
 		if clock {
-			p.state.judge = p.ctx.Batch.Watermark
+			p.state.judge = notAfter(p.ctx.Batch.Watermark, held)
 		}
 		if t.depth > timersMax {
 			return false, p.endless()

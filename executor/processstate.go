@@ -29,6 +29,7 @@ const (
 	sectionData          // key, name of the state, sub: a value
 	sectionTimers        // key, clock or not, time: the timers of a key
 	sectionOut           // key, update key: the row that was put out
+	sectionHold          // time, key, time of the timer: an event time that is held
 )
 
 // processState is the shard of a processor as the code of a user sees it: the
@@ -40,6 +41,7 @@ type processState struct {
 	txn   statestore.Txn
 	now   batch.EventTime
 
+	holds  bool       // timers may hold event time
 	firing *dueTimers // nil but while timers are fired
 	// judge is the event time by which rows that are put out now are late: the watermark
 	// or, while a timer is fired, the last instant before its time, since what closes by
@@ -58,6 +60,7 @@ type processState struct {
 	event      [batch.KeyGroups]batch.EventTime // no timer of a group is before
 	clock      [batch.KeyGroups]batch.EventTime
 	expiry     [batch.KeyGroups]batch.EventTime
+	held       [batch.KeyGroups]batch.EventTime
 	declared   [batch.KeyGroups]bool // the group's states are those that are declared
 }
 
@@ -103,7 +106,7 @@ func (s *processState) open(tc *TaskContext, txn statestore.Txn) error {
 		for _, x := range []struct {
 			section int
 			at      *batch.EventTime
-		}{{sectionEvent, &s.event[g]}, {sectionClock, &s.clock[g]}, {sectionExpiry, &s.expiry[g]}} {
+		}{{sectionEvent, &s.event[g]}, {sectionClock, &s.clock[g]}, {sectionExpiry, &s.expiry[g]}, {sectionHold, &s.held[g]}} {
 			*x.at = batch.EndOfTime
 			if _, once := txn.(*oneKeyStore); once || spec.Base == batch.None {
 				continue
@@ -136,6 +139,11 @@ func (s *processState) report(res *batch.TaskResult, shift int64) {
 			res.NextDue = min(res.NextDue, shifted(int64(s.event[g]), shift))
 		}
 		wake = min(wake, s.clock[g])
+		if at := s.held[g]; at != batch.EndOfTime {
+			if at = shifted(int64(at), shift); !res.Holds || at < res.Hold {
+				res.Hold, res.Holds = at, true
+			}
+		}
 	}
 	if wake != batch.EndOfTime && (res.NextWake == 0 || wake < res.NextWake) {
 		res.NextWake = max(wake, 1)

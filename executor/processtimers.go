@@ -71,9 +71,87 @@ func (s *processState) timerKeys(at batch.EventTime, clock bool) (byTime, byKey 
 	return byTime, appendTime(append(s.path(nil, sectionTimers), kind), at)
 }
 
+// holdOf is what a timer of the key in hand holds, NoTime for nothing, and whether the
+// timer is there.
+func (s *processState) holdOf(byKey []byte) (hold batch.EventTime, there bool, err error) {
+	hold = batch.NoTime
+	err = s.txn.Get([][]byte{byKey}, func(_ int, stored []byte) (err error) {
+		if there = true; len(stored) > 0 {
+			hold, err = timeAt(stored, 0)
+		}
+		return err
+	})
+	return hold, there, err
+}
+
+// holdKey is the row of an event time that a timer of the key in hand holds.
+func (s *processState) holdKey(hold, at batch.EventTime) []byte {
+	return appendTime(append(appendTime([]byte{s.key[0], sectionHold}, hold), s.key[1:]...), at)
+}
+
+// release lets go what a timer holds.
+func (s *processState) release(byKey []byte, at batch.EventTime) error {
+	hold, _, err := s.holdOf(byKey)
+	if err != nil || hold == batch.NoTime {
+		return err
+	}
+	if err := s.txn.Delete(s.holdKey(hold, at)); err != nil {
+		return err
+	}
+	return s.earliest(int(s.key[0]), sectionHold, &s.held[s.key[0]])
+}
+
+// lowestHold is the earliest event time that the key in hand holds; EndOfTime if none.
+func (s *processState) lowestHold() (batch.EventTime, error) {
+	lowest := batch.EndOfTime
+	if !s.holds || s.held[s.key[0]] == batch.EndOfTime {
+		return lowest, nil
+	}
+	prefix := append(s.path(nil, sectionTimers), 0)
+	err := s.txn.Scan(prefix, successor(prefix), func(_, stored []byte) (bool, error) {
+		if len(stored) == 0 {
+			return true, nil
+		}
+		at, err := timeAt(stored, 0)
+		lowest = min(lowest, at)
+		return true, err
+	})
+	return lowest, err
+}
+
+// Hold sets a timer that holds an event time, but none that is over already.
+func (s *processState) Hold(at, hold batch.EventTime) error {
+	if !s.holds {
+		return batch.UserErrorf("a timer holds event time: the processor needs the option HoldEventTime")
+	}
+	if hold > at {
+		return batch.UserErrorf("a timer at %s cannot hold event time at %s, after it", at, hold)
+	}
+	if s.judge != batch.NoTime {
+		hold = max(hold, s.judge+1)
+	}
+	if err := s.Remove(at, false); err != nil {
+		return err
+	}
+	if err := s.Set(at, false); err != nil {
+		return err
+	}
+	_, byKey := s.timerKeys(at, false)
+	if err := s.txn.Put(byKey, appendTime(nil, hold)); err != nil {
+		return err
+	}
+	s.held[s.key[0]] = min(s.held[s.key[0]], hold)
+	return s.txn.Put(s.holdKey(hold, at), nil)
+}
+
 // Set sets a timer; one that is there stays.
 func (s *processState) Set(at batch.EventTime, clock bool) error {
 	byTime, byKey := s.timerKeys(at, clock)
+	if s.holds && !clock {
+		if _, there, err := s.holdOf(byKey); err != nil || there {
+			return err
+		}
+	}
 	if d := s.firing; d != nil && d.clock == clock && at <= d.limit {
 		heap.Push(d, dueTimer{at: at, key: bytes.Clone(s.key), depth: d.depth + 1, judge: max(at-1, s.judge)})
 	} else if clock {
@@ -94,6 +172,11 @@ func (s *processState) Set(at batch.EventTime, clock bool) error {
 // Remove takes a timer back; that there is none is no fault.
 func (s *processState) Remove(at batch.EventTime, clock bool) error {
 	byTime, byKey := s.timerKeys(at, clock)
+	if s.holds && !clock {
+		if err := s.release(byKey, at); err != nil {
+			return err
+		}
+	}
 	if err := s.txn.Delete(byTime); err != nil {
 		return err
 	}
@@ -165,18 +248,25 @@ func (s *processState) due(g int, clock bool, limit batch.EventTime) (*dueTimers
 func (s *processState) fired() { s.firing = nil }
 
 // takeTimer turns to the key of a timer and takes it out of the store. It reports
-// whether it is still there.
-func (s *processState) takeTimer(t dueTimer, clock bool) (bool, error) {
+// whether it is still there, and the earliest event time that the key has held.
+func (s *processState) takeTimer(t dueTimer, clock bool) (there bool, held batch.EventTime, err error) {
 	if err := s.take(t.key); err != nil {
-		return false, err
+		return false, 0, err
 	}
 	byTime, byKey := s.timerKeys(t.at, clock)
-	there := false
 	if err := s.txn.Get([][]byte{bytes.Clone(byTime)}, func(int, []byte) error { there = true; return nil }); err != nil || !there {
-		return false, err
+		return false, 0, err
+	}
+	if held, err = s.lowestHold(); err != nil {
+		return false, 0, err
+	}
+	if s.holds && !clock {
+		if err := s.release(byKey, t.at); err != nil {
+			return false, 0, err
+		}
 	}
 	if err := s.txn.Delete(byTime); err != nil {
-		return false, err
+		return false, 0, err
 	}
-	return true, s.txn.Delete(byKey)
+	return true, held, s.txn.Delete(byKey)
 }

@@ -33,9 +33,10 @@ func processorUses(outputs []Output) map[*logical.ProcessDef]int {
 }
 
 // process plans a processor. One that is read several times, or has several outputs,
-// runs once: the readers of its stage each pick their rows.
+// runs once: the readers of its stage each pick their rows. One that holds event time
+// back ends a stage, too: only the next one is told.
 func (b *builder) process(n *logical.Process) (*fragment, error) {
-	if len(n.Def.Outputs) == 1 && (b.uses[n.Def] < 2 || n.Def.Groups) {
+	if len(n.Def.Outputs) == 1 && (b.uses[n.Def] < 2 && !n.Def.Holds || n.Def.Groups) {
 		return b.processor(n)
 	}
 	all, ok := b.processors[n.Def]

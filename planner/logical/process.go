@@ -43,8 +43,10 @@ type ProcessDef struct {
 	// Groups says that the code keeps no state: it is run over all rows of a key, and
 	// again when they change. With Single it puts out one row for each key.
 	Groups, Single bool
-	TTL            time.Duration // of each state that sets none of its own; 0 for ever
-	New            func() Processor
+	// Holds says that timers may hold the event time of the outputs back.
+	Holds bool
+	TTL   time.Duration // of each state that sets none of its own; 0 for ever
+	New   func() Processor
 }
 
 // ProcessOutput is one result of a processor.
@@ -143,6 +145,9 @@ type ProcessState interface {
 // ProcessTimers holds the timers of the key in hand: by event time, or by the clock.
 type ProcessTimers interface {
 	Set(at batch.EventTime, clock bool) error
+	// Hold is Set of a timer by event time that holds the outputs' event time back: until
+	// it has fired or is removed, rows of that time are not late.
+	Hold(at, hold batch.EventTime) error
 	Remove(at batch.EventTime, clock bool) error
 	List(clock bool) ([]batch.EventTime, error)
 }
@@ -244,6 +249,9 @@ func (d *ProcessDef) String() string {
 				s += " - " + t.Delay.String()
 			}
 		}
+	}
+	if d.Holds {
+		s += " holds event time"
 	}
 	if d.Update {
 		s += fmt.Sprintf(" updates by %v", d.UpdateBy)
