@@ -16,6 +16,8 @@ const (
 	rowBytes  = 109
 	liveRows  = 100 // of a small batch
 	warmUp    = 200 // batches that are not timed, at an empty state as at a full one
+
+	always = "100ms" // checkpoint.interval: the next one begins as soon as one is done
 )
 
 // keysOf is how many keys so many gigabytes of state have.
@@ -24,9 +26,8 @@ func (o *options) keysOf() int64 { return int64(o.gigabytes * 1e9 / rowBytes) }
 // start starts the query over rows that are numbered from zero to the given end, in
 // batches of so many. The first rows have a key each and make the state; those that
 // follow have a random one of these keys, or of all numbers if the state is empty.
-func start(ctx context.Context, o options, dir string, end, rows int64) (*sluice.Session, *sluice.Query, error) {
-	// The next checkpoint begins as soon as one is done.
-	s, err := session(o.limit, dir, "100ms")
+func start(ctx context.Context, o options, dir, interval string, end, rows int64) (*sluice.Session, *sluice.Query, error) {
+	s, err := session(o.limit, dir, interval)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -49,7 +50,7 @@ CREATE STREAMING QUERY q TRIGGER AVAILABLE NOW OUTPUT MODE update CHECKPOINT '%s
 // load makes the state and stops.
 func load(ctx context.Context, o options, dir string) (*measured, error) {
 	begin := time.Now()
-	s, q, err := start(ctx, o, dir, o.keysOf(), o.batch)
+	s, q, err := start(ctx, o, dir, "10s", o.keysOf(), o.batch/4)
 	if err != nil {
 		return nil, err
 	}
@@ -74,7 +75,7 @@ func took(p sluice.Progress) time.Duration {
 // live times small batches.
 func live(ctx context.Context, o options, dir string) (*measured, error) {
 	begin := time.Now()
-	s, q, err := start(ctx, o, dir, o.keysOf()+int64(warmUp+o.batches)*liveRows, liveRows)
+	s, q, err := start(ctx, o, dir, always, o.keysOf()+int64(warmUp+o.batches)*liveRows, liveRows)
 	if err != nil {
 		return nil, err
 	}
@@ -133,7 +134,7 @@ func live(ctx context.Context, o options, dir string) (*measured, error) {
 // again starts the query from what it has left until a new batch is committed.
 func again(ctx context.Context, o options, dir string) (*measured, error) {
 	begin := time.Now()
-	s, q, err := start(ctx, o, dir, o.keysOf()+int64(warmUp+o.batches+1000)*liveRows, liveRows)
+	s, q, err := start(ctx, o, dir, always, o.keysOf()+int64(warmUp+o.batches+1000)*liveRows, liveRows)
 	if err != nil {
 		return nil, err
 	}

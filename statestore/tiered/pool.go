@@ -25,6 +25,9 @@ type PoolOptions struct {
 type Pool struct {
 	opt PoolOptions
 	hot atomic.Int64 // bytes of rows in memory, of all stores
+	// others is what batches have lately needed besides rows and blocks.
+	others atomic.Int64
+	cached atomic.Int64 // the size of the cache
 
 	mu struct {
 		sync.Mutex
@@ -100,8 +103,33 @@ func (p *Pool) short() bool {
 }
 
 // late reports whether a batch should not begin before rows have gone: those who
-// push them out do not keep up, or what the batch needs besides rows has no room.
-func (p *Pool) late() bool { return p.above(100, 0) || p.short() }
+// push them out do not keep up, or what batches need besides rows has no room.
+func (p *Pool) late() bool {
+	if p.above(100, 0) || p.short() {
+		return true
+	}
+	if p.opt.Budget == nil || p.opt.Budget.Limit() == 0 {
+		return false
+	}
+	others := p.others.Load()
+	return p.hot.Load()+others+others/4+p.cached.Load() > p.opt.Budget.Limit()/10*9 && p.above(leftPercent/2, 0)
+}
+
+// noteOthers looks at what a batch needs besides rows and blocks. What was needed
+// once is forgotten over some batches.
+func (p *Pool) noteOthers(sealed bool) {
+	if p.opt.Budget == nil {
+		return
+	}
+	before := p.others.Load()
+	now := p.opt.Budget.Used() - p.hot.Load() - p.cached.Load()
+	if sealed {
+		now = max(now, before-before/16)
+	}
+	if now > before || sealed {
+		p.others.Store(now) // it is an estimate: another one's may be lost
+	}
+}
 
 // blocks returns the cache, which the first one who reads a run makes.
 func (p *Pool) blocks() *run.Cache {
@@ -126,6 +154,7 @@ func (p *Pool) blocks() *run.Cache {
 			size = max(size/2, cacheBytesMin)
 		}
 	}
+	p.cached.Store(size)
 	p.mu.cache = run.NewCache(size)
 	return p.mu.cache
 }

@@ -16,6 +16,7 @@ func (s *Store) seal(ctx context.Context, t *txn) (statestore.Version, error) {
 			return statestore.Version{}, fmt.Errorf("seal version %d of shard %s: %w", t.next, t.shard.name, err)
 		}
 	}
+	s.pool.noteOthers(true)
 	v, err := s.install(t)
 	if err != nil && s.dir != nil && isLimit(err) && t.tree.Len() > 0 {
 		if err := t.spill(ctx); err != nil {
@@ -103,6 +104,7 @@ func (t *txn) grown() error {
 	if now < t.checkAt {
 		return nil
 	}
+	t.store.pool.noteOthers(false)
 	more := now + t.tree.Fresh() - t.from.cost() - t.reserved
 	t.checkAt = now + t.store.step
 	if more <= 0 {
