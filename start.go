@@ -171,6 +171,9 @@ func (s *Session) start(ctx context.Context, d *queryDef) (*Query, error) {
 		s.opts.Logger.Warn("unbounded state", "query", d.name, "reason", w)
 	}
 	dir := s.dir(d)
+	if err := s.buckets.take(ctx, dir); err != nil {
+		return nil, fmt.Errorf("query %s: %w", d.name, err)
+	}
 	if err := s.finishFormer(ctx, d, dir, hash); err != nil {
 		return nil, fmt.Errorf("query %s: %w", d.name, err)
 	}
