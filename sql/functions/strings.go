@@ -52,7 +52,7 @@ func strs() []*Entry {
 		pad("lpad", "Padded on the left to a length, or cut to it.", "lpad('hi', 5, '?')", "???hi", true),
 		pad("rpad", "Padded on the right to a length, or cut to it.", "rpad('hi', 5, '?')", "hi???", false),
 		fn("replace", "Every occurrence of a string replaced by another.", "replace('abcabc', 'b', 'x')", "axcaxc",
-			sig("string, string, string = '' -> string", s3(replace))).safe().tight(),
+			sig("string, string, string = '' -> string", withoutColumn(s3(replace)))).safe().tight(),
 		fn("translate", "Each character found in the second argument replaced by the one at its place in the third.", "translate('AaBbCc', 'abc', '123')", "A1B2C3",
 			sig("string, string, string -> string", s3(translate))).safe().tight(),
 		fn("overlay", "A part of a string, from a position and of a length, replaced by another string.", "overlay('Spark SQL', '_', 6)", "Spark_SQL",

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/binary"
 	"math/bits"
+	"slices"
+	"sync"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/memory"
@@ -112,32 +114,118 @@ func splitColumn(each expr.Kernel) expr.Kernel {
 		if len(d) != 1 || part < 1 {
 			return each(kc, args, n)
 		}
-		m := vec.StrictMask(kc.Alloc, args, n)
-		o := vec.NewStrOut(kc.Alloc, n)
-		for i := range n {
-			if m.IsNull(i) {
-				o.Skip()
-				continue
-			}
-			o.End(append(o.Begin(), partOf(s.At(i), d[0], part)...))
-		}
-		return o.Array(kc.Result, m)
+		return cutColumn(kc, args, s, n, func(i int) (from, to int32) {
+			from, to = s.Off[i], s.Off[i+1]
+			first, size := partOf(s.Data[from:to], d[0], part)
+			return from + int32(first), from + int32(first+size)
+		})
 	}
 }
 
-// partOf is the n-th part of a text, from 1, or nothing.
-func partOf(s []byte, d byte, n int) []byte {
+// places is scratch for where the rows of a result lie.
+var places = sync.Pool{New: func() any { return new([]int32) }}
+
+// cutColumn makes a column of one piece of each row of s.
+func cutColumn(kc *expr.KernelContext, args []expr.Vec, s vec.Strings, n int, piece func(i int) (from, to int32)) (arrow.Array, error) {
+	m := vec.StrictMask(kc.Alloc, args, n)
+	room := places.Get().(*[]int32)
+	defer places.Put(room)
+	*room = slices.Grow((*room)[:0], n)[:n]
+	starts := *room
+	offB, off := vec.NewFixed[int32](kc.Alloc, n+1)
+	off[0] = 0
+	for i := range starts {
+		from, to := piece(i)
+		starts[i], off[i+1] = from, off[i]+to-from
+	}
+	const step = 16
+	size := int(off[n])
+	data := memory.NewResizableBuffer(kc.Alloc)
+	data.Resize(size + step)
+	out := data.Bytes()
+	for i, from := range starts {
+		at, end := int(off[i]), int(off[i+1])
+		if f := int(from); end-at <= step && f+step <= len(s.Data) {
+			*(*[step]byte)(out[at:]) = *(*[step]byte)(s.Data[f:])
+			continue
+		}
+		copy(out[at:end], s.Data[from:])
+	}
+	data.ResizeNoShrink(size)
+	return m.Array(kc.Result, offB, data), nil
+}
+
+// withoutColumn takes a constant byte out of a text, where REPLACE has nothing to
+// put in its place.
+func withoutColumn(each expr.Kernel) expr.Kernel {
+	return func(kc *expr.KernelContext, args []expr.Vec, n int) (arrow.Array, error) {
+		s, all, ok := columnText(args[0])
+		if !ok || !args[1].Const || !args[2].Const || args[1].Arr.NullN() > 0 || args[2].Arr.NullN() > 0 {
+			return each(kc, args, n)
+		}
+		search, by := vec.Load[string](args[1]), vec.Load[string](args[2])
+		defer search.Release()
+		defer by.Release()
+		if len(search.At(0)) != 1 || by.At(0) != "" {
+			return each(kc, args, n)
+		}
+		m := vec.StrictMask(kc.Alloc, args, n)
+		data := memory.NewResizableBuffer(kc.Alloc)
+		data.Resize(len(all) + 8)
+		offB, off := vec.NewFixed[int32](kc.Alloc, n+1)
+		out, d, pos := data.Bytes(), search.At(0)[0], 0
+		off[0] = 0
+		for i := range n {
+			pos += without(out[pos:], s.At(i), d)
+			off[i+1] = int32(pos)
+		}
+		data.ResizeNoShrink(pos)
+		return m.Array(kc.Result, offB, data), nil
+	}
+}
+
+// without copies s less its bytes d and returns how many that are. dst has room for
+// all of s and eight bytes more.
+func without(dst, s []byte, d byte) (n int) {
+	want := uint64(d) * eachByte
+	for ; len(s) >= 8; s = s[8:] {
+		w := binary.LittleEndian.Uint64(s)
+		binary.LittleEndian.PutUint64(dst[n:], w)
+		w ^= want
+		if (w-eachByte)&^w&topBits == 0 {
+			n += 8
+			continue
+		}
+		for _, c := range s[:8] {
+			dst[n] = c
+			if c != d {
+				n++
+			}
+		}
+	}
+	for _, c := range s {
+		dst[n] = c
+		if c != d {
+			n++
+		}
+	}
+	return n
+}
+
+// partOf is where the n-th part of a text begins, from 1, and how long it is; nothing
+// if there are fewer.
+func partOf(s []byte, d byte, n int) (from, size int) {
 	if n > 1 {
 		at := nth(s, d, n-1)
 		if at < 0 {
-			return nil
+			return 0, 0
 		}
-		s = s[at+1:]
+		from = at + 1
 	}
-	if end := nth(s, d, 1); end >= 0 {
-		s = s[:end]
+	if end := nth(s[from:], d, 1); end >= 0 {
+		return from, end
 	}
-	return s
+	return from, len(s) - from
 }
 
 // nth is the place of the n-th byte d, or -1.

@@ -49,12 +49,17 @@ func TestColumnsOfTextAreTheirRows(t *testing.T) {
 		delimiters.Append(d)
 		parts.Append(part)
 		delimiter, number := delimiters.NewArray(), parts.NewArray()
+		delimiters.Append("")
+		empty := delimiters.NewArray()
 		for name, c := range map[string]struct {
 			k      expr.Kernel
 			result arrow.DataType
 			args   []expr.Vec
 			row    func(s string) string
 		}{
+			"without": {withoutColumn(never), arrow.BinaryTypes.String, []expr.Vec{{Arr: delimiter, Const: true}, {Arr: empty, Const: true}}, func(s string) string {
+				return strings.ReplaceAll(s, d, "")
+			}},
 			"length": {lengthColumn(never), arrow.PrimitiveTypes.Int32, nil, func(s string) string { return string(rune('0' + utf8.RuneCountInString(s))) }},
 			"lower":  {caseColumn('A', 'Z', never), arrow.BinaryTypes.String, nil, func(s string) string { return strings.Map(unicode.ToLower, s) }},
 			"upper":  {caseColumn('a', 'z', never), arrow.BinaryTypes.String, nil, func(s string) string { return strings.Map(unicode.ToUpper, s) }},
@@ -69,7 +74,7 @@ func TestColumnsOfTextAreTheirRows(t *testing.T) {
 				t.Fatal(err)
 			}
 			if got == nil {
-				if name == "split" || strings.IndexFunc(strings.Join(rows, ""), func(r rune) bool { return r >= utf8.RuneSelf }) < 0 {
+				if name == "split" || name == "without" || strings.IndexFunc(strings.Join(rows, ""), func(r rune) bool { return r >= utf8.RuneSelf }) < 0 {
 					t.Fatalf("%s leaves %q to rows", name, rows)
 				}
 				continue
@@ -90,7 +95,7 @@ func TestColumnsOfTextAreTheirRows(t *testing.T) {
 			}
 			got.Release()
 		}
-		for _, a := range []interface{ Release() }{arr, cut, b, delimiters, parts, delimiter, number} {
+		for _, a := range []interface{ Release() }{arr, cut, b, delimiters, parts, delimiter, number, empty} {
 			a.Release()
 		}
 	}
