@@ -120,13 +120,7 @@ func (c *cluster) topic(ctx context.Context, anew bool) ([]int32, [16]byte, erro
 	topic := kmsg.NewMetadataRequestTopic()
 	topic.Topic = &c.t.topic
 	req.Topics = append(req.Topics, topic)
-	resp, err := req.RequestWith(ctx, cl)
-	if err == nil && len(resp.Topics) != 1 {
-		err = fmt.Errorf("the brokers told of %d topics", len(resp.Topics))
-	}
-	if err == nil {
-		err = kerr.ErrorForCode(resp.Topics[0].ErrorCode)
-	}
+	resp, err := c.ask(ctx, cl, req)
 	if errors.Is(err, kerr.UnknownTopicOrPartition) {
 		return nil, id, batch.UserErrorf("table %q: there is no topic %q: create it first", c.t.spec.Table, c.t.topic)
 	}
@@ -148,6 +142,30 @@ func (c *cluster) topic(ctx context.Context, anew bool) ([]int32, [16]byte, erro
 	defer c.mu.Unlock()
 	c.mu.leaders, c.mu.topicID, c.mu.at = leaders, found.TopicID, c.clock.Now()
 	return leaders, found.TopicID, nil
+}
+
+// topicPatience is how long a topic may be unknown: brokers learn of a new one a moment
+// after it was made.
+const topicPatience = 3 * time.Second
+
+// ask asks for the one topic.
+func (c *cluster) ask(ctx context.Context, cl *kgo.Client, req *kmsg.MetadataRequest) (*kmsg.MetadataResponse, error) {
+	end := c.clock.Now().Add(min(topicPatience, c.t.client.Timeout))
+	for pause := pauseMin; ; pause = min(2*pause, pauseMax) {
+		resp, err := req.RequestWith(ctx, cl)
+		if err == nil && len(resp.Topics) != 1 {
+			err = fmt.Errorf("the brokers told of %d topics", len(resp.Topics))
+		}
+		if err == nil {
+			err = kerr.ErrorForCode(resp.Topics[0].ErrorCode)
+		}
+		if !errors.Is(err, kerr.UnknownTopicOrPartition) || c.clock.Now().After(end) {
+			return resp, err
+		}
+		if err := clock.Wait(ctx, c.clock, pause); err != nil {
+			return nil, err
+		}
+	}
 }
 
 // send appends messages to their partitions, in rounds of one record batch for each.

@@ -9,7 +9,9 @@ import (
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/memory"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/sluice-stream/sluice/batch"
 	"github.com/sluice-stream/sluice/sinks"
@@ -166,10 +168,35 @@ func TestRefused(t *testing.T) {
 
 func TestNoTopic(t *testing.T) {
 	c := newBroker(t)
-	s, w := openSpec(t, specOf(c, "topic", "nowhere"))
+	s, w := openSpec(t, specOf(c, "topic", "nowhere", "request-timeout", "1s"))
 	defer s.Close()
 	_, err := w.NewWriter(t.Context(), sinks.Attempt{}, specOf(c).Schema, memory.DefaultAllocator)
 	if err == nil || !strings.Contains(err.Error(), `there is no topic "nowhere"`) {
 		t.Errorf("got %v", err)
 	}
+}
+
+// TestTopicIsNew: a broker that does not know of a topic yet is asked again.
+func TestTopicIsNew(t *testing.T) {
+	c := newBroker(t)
+	s, w := openSpec(t, specOf(c))
+	defer s.Close()
+	left := 3
+	c.ControlKey(int16(kmsg.Metadata), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		c.KeepControl()
+		asked := req.(*kmsg.MetadataRequest).Topics
+		if left--; left < 0 || len(asked) == 0 {
+			return nil, nil, false
+		}
+		resp := req.ResponseKind().(*kmsg.MetadataResponse)
+		resp.Version = req.GetVersion()
+		rt := kmsg.NewMetadataResponseTopic()
+		rt.Topic, rt.ErrorCode = asked[0].Topic, kerr.UnknownTopicOrPartition.Code
+		resp.Topics = append(resp.Topics, rt)
+		return resp, nil, true
+	})
+	if err := s.Commit(t.Context(), 0, 1, prepareRows(t, w, 0, rowsOf(memory.DefaultAllocator, 0, 10))); err != nil {
+		t.Fatal(err)
+	}
+	once(t, readAll(t, c), 10)
 }

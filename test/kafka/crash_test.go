@@ -18,7 +18,7 @@ func rounds() int {
 	if testing.Short() {
 		return 2
 	}
-	return 6
+	return 5
 }
 
 // pipeline copies rows and counts them, with small batches and checkpoints far apart,
@@ -174,17 +174,18 @@ func TestKilledBroker(t *testing.T) {
 	n := 0
 	e := startEngine(t, script)
 	restarts := 0
-	goesOn := func() {
+	goesOn := func() { // as whoever watches over processes does
 		select {
 		case <-e.ended:
 			if restarts++; restarts > 5 {
 				t.Fatalf("the engine gives up again and again: %s", e.errors)
 			}
+			t.Logf("the engine gave up, and is started again: %s", e.errors)
 			e = startEngine(t, script)
 		default:
 		}
 	}
-	for range 2 {
+	for range max(1, rounds()/4) {
 		watch := c.reader(t, out)
 		produce(t, cl, in, n, n+3000)
 		watch.until(func() bool { goesOn(); return len(watch.recs) > n+300 })
