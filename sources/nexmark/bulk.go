@@ -1,5 +1,7 @@
 package nexmark
 
+import "slices"
+
 // What follows makes columns of bids without a call for each value, and without
 // branches that a processor cannot foresee. Each gives what the function of one
 // event gives.
@@ -28,6 +30,7 @@ func (r *reader) drawInOrder(from, to int64) {
 	// Milliseconds since the base, and what is left of the division.
 	ms, left := from*1000/c.rate, from*1000%c.rate
 	step, more := 1000/c.rate, 1000%c.rate
+	lists, rows, seed := r.events, int32(0), uint64(c.seed) // not written to the heap for each event
 	for number := from; number < to; number++ {
 		k := bid
 		if in <= auctionsAPeriod {
@@ -37,11 +40,16 @@ func (r *reader) drawInOrder(from, to int64) {
 			}
 		}
 		if want == all || want == k {
-			r.events[k] = append(r.events[k], event{
-				hash:   mix(uint64(c.seed) ^ mix(uint64(c.first+number)+golden)),
-				period: period, number: number, ts: c.base + ms, in: in, at: int32(r.rows),
-			})
-			r.rows++
+			list := &lists[k]
+			at := len(*list)
+			if at == cap(*list) {
+				*list = slices.Grow(*list, 1)
+			}
+			*list = (*list)[:at+1]
+			e := &(*list)[at]
+			e.hash = mix(seed ^ mix(uint64(c.first+number)+golden))
+			e.period, e.number, e.ts, e.in, e.at = period, number, c.base+ms, in, rows
+			rows++
 		}
 		if in++; in == proportion {
 			in = 0
@@ -53,6 +61,7 @@ func (r *reader) drawInOrder(from, to int64) {
 			ms++
 		}
 	}
+	r.events, r.rows = lists, int(rows)
 }
 
 func eventTimes(_ *config, events []event, out []int64) {
