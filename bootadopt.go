@@ -66,6 +66,9 @@ func (s *Session) formerDef(info *state.PlanInfo, name, dir, hash string) (*quer
 	if err != nil || d == nil {
 		return nil, nil
 	}
+	if dir, err = filepath.Abs(dir); err != nil { // a relative one would be taken as one below the base folder
+		return nil, nil
+	}
 	d.name, d.checkpoint = name, dir
 	pq, targets, err := s.planStream(d)
 	if err != nil || planHash(pq, targets) != hash {

@@ -177,8 +177,11 @@ func (r *results) wants(t *target) bool {
 	return t.schema == nil && (t.mode == sinks.Update || t.mode == sinks.Changelog)
 }
 
-// begin makes what a changed query needs to be rebuilt; nil if there is nothing to do.
+// beginBootstrap makes what a changed query needs to be rebuilt; nil if there is nothing to do.
 func (s *Session) beginBootstrap(pq *planner.Query, targets []target, parts int, dir string, d *PlanDiff, was *formerQuery, at func(source string) batch.Offset) (_ *bootstrap, err error) {
+	if s.buckets.of(dir) != nil {
+		return nil, batch.UserErrorf("state cannot be rebuilt in a checkpoint that lies in a bucket: give the changed query a new checkpoint")
+	}
 	b := &bootstrap{}
 	if b.now, err = s.newLineage("new", dir, pq, targets, parts); err != nil {
 		return nil, err

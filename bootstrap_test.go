@@ -141,26 +141,27 @@ func TestBootstrapOfASocketIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	served := make(chan struct{})
+	served, over := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(served)
 		c, err := l.Accept()
 		if err == nil {
 			_, _ = c.Write([]byte("a\nb\na\n"))
+			<-over
 			_ = c.Close()
 		}
 	}()
 	b := newBootBed(t)
 	_, port, _ := net.SplitHostPort(l.Addr().String())
 	b.exec(b.s, `CREATE TABLE lines (value STRING) WITH ('connector'='socket','host'='127.0.0.1','port'='`+port+`')`)
-	b.exec(b.s, "CREATE STREAMING QUERY q OUTPUT MODE update TRIGGER AVAILABLE NOW AS INSERT INTO out SELECT value, count(*) FROM lines GROUP BY value")
-	q, _ := b.s.Query("q")
-	if err := q.Await(t.Context()); err != nil {
-		t.Fatal(err)
+	b.exec(b.s, "CREATE STREAMING QUERY q OUTPUT MODE update AS INSERT INTO out SELECT value, count(*) FROM lines GROUP BY value")
+	for len(b.rows(b.s, "SELECT * FROM out")) == 0 { // the lines come when they come
+		b.drained(b.s, "q")
 	}
-	<-served
 	b.fails(b.s, "ALTER STREAMING QUERY q WITH BOOTSTRAP AS INSERT INTO out SELECT value, count(*) * 2 FROM lines WHERE value > 'a' GROUP BY value", "source lines#0: the connector 'socket' does not keep what was read")
 	b.close(b.s)
+	close(over)
+	<-served
 }
 
 // TestBootstrapByTheView: the text of a query stays, and a view that it reads changes.
@@ -172,5 +173,30 @@ func TestBootstrapByTheView(t *testing.T) {
 	b.exec(b.s, "CREATE OR REPLACE VIEW seen AS SELECT k, v FROM ev WHERE v > 10 AND k < 'k4'; START STREAMING QUERY q WITH BOOTSTRAP")
 	b.more(1)
 	b.check("by the new view", "SELECT k, sum(v) AS n FROM seen GROUP BY k")
+	b.close(b.s)
+}
+
+// TestLeftOverBatchesOfAChangedQuery: a query that was ended in the middle is finished
+// by the plan before, wherever its checkpoint lies, and then bootstrapped.
+func TestLeftOverBatchesOfAChangedQuery(t *testing.T) {
+	b := newBootBed(t)
+	b.exec(b.s, "CREATE TABLE bag (k STRING, n BIGINT) WITH ('connector'='filesystem','path'='"+b.dir+"/bag','format'='json')")
+	b.more(6)
+	text := "CREATE OR REPLACE STREAMING QUERY q OUTPUT MODE complete CHECKPOINT 'below/q' WITH BOOTSTRAP AS INSERT INTO bag "
+	for n, query := range []string{bootCount, bootSome, bootMax, bootCount} {
+		b.exec(b.s, "SET 'checkpoint.interval' = '1h'; "+text+query)
+		q, _ := b.s.Query("q")
+		if n%2 == 0 {
+			b.drained(b.s, "q")
+			b.more(1)
+		}
+		q.Abandon()
+		if err := q.Await(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.exec(b.s, text+bootMax)
+	b.drained(b.s, "q")
+	b.same("at last", b.rows(b.s, "SELECT k, n FROM bag"), b.rows(b.s, bootMax))
 	b.close(b.s)
 }
