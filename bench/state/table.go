@@ -35,76 +35,99 @@ func atMost(what string, want, got float64, unit string) goal {
 	return goal{what, fmt.Sprintf("<= %.4g %s", want, unit), fmt.Sprintf("%.4g", got), got / want}
 }
 
-// all runs every phase in a process of its own and prints the table.
+// phases runs phases in processes of their own.
+type phases struct {
+	ctx   context.Context
+	o     options
+	dir   string
+	goals []goal
+	all   []*measured
+}
+
+// run runs a phase in a folder of a name.
+func (p *phases) run(folder string, env []string, args ...string) (*measured, error) {
+	sub := filepath.Join(p.dir, folder)
+	if err := os.MkdirAll(sub, 0o755); err != nil {
+		return nil, err
+	}
+	m, err := child(p.ctx, env, append(args, "-limit", p.o.limit, "-batch", fmt.Sprint(p.o.batch), "-batches", fmt.Sprint(p.o.batches), "-dir", sub))
+	if err == nil {
+		p.all = append(p.all, m)
+	}
+	return m, err
+}
+
+// all runs every phase and prints the tables.
 func all(ctx context.Context, o options, dir string) error {
-	var keys []string
-	for k := range strings.SplitSeq(o.keys, ",") {
-		keys = append(keys, strings.TrimSpace(k))
-	}
-	if len(keys) != 3 {
-		return fmt.Errorf("-all counts few, many and most keys: three numbers, not %s", o.keys)
-	}
-	one := func(name string, env []string, args ...string) (*measured, error) {
-		sub := filepath.Join(dir, name)
-		if err := os.MkdirAll(sub, 0o755); err != nil {
-			return nil, err
-		}
-		return child(ctx, env, append(args, "-limit", o.limit, "-batch", fmt.Sprint(o.batch), "-batches", fmt.Sprint(o.batches), "-dir", sub))
-	}
-	var goals []goal
-	m, err := one("updates", []string{"GOMAXPROCS=1"}, "-phase", "updates")
+	p := &phases{ctx: ctx, o: o, dir: dir}
+	m, err := p.run("updates", []string{"GOMAXPROCS=1"}, "-phase", "updates")
 	if err != nil {
 		return err
 	}
-	goals = append(goals, atLeast("keyed updates in memory, one core", 5, m.PerSec/1e6, "M/s"))
+	p.goals = append(p.goals, atLeast("keyed updates in memory, one core", 5, m.PerSec/1e6, "M/s"))
+	if err := p.counts(); err != nil {
+		return err
+	}
+	if err := p.large(); err != nil {
+		return err
+	}
+	show(p.goals, p.all)
+	return nil
+}
 
-	var counts []*measured
-	for _, k := range keys {
-		if m, err = one("count", nil, "-phase", "count", "-keys", k); err != nil {
+// counts counts per key over few, many and most keys.
+func (p *phases) counts() error {
+	limit, err := settings.ParseBytes(p.o.limit)
+	if err != nil {
+		return err
+	}
+	keys := strings.Split(p.o.keys, ",")
+	if len(keys) != 3 {
+		return fmt.Errorf("-all counts few, many and most keys: three numbers, not %s", p.o.keys)
+	}
+	var of [3]*measured
+	for i, k := range keys {
+		if of[i], err = p.run("count", nil, "-phase", "count", "-keys", strings.TrimSpace(k)); err != nil {
 			return err
 		}
-		counts = append(counts, m)
 	}
-	budget, err := settings.ParseBytes(o.limit)
-	if err != nil {
-		return err
-	}
-	limit := float64(budget) / (1 << 20)
-	most, many, few := counts[2], counts[1], counts[0]
-	goals = append(goals,
-		atMost(fmt.Sprintf("count per key, %s keys: peak RSS", most.keys()), 1.3*limit, float64(most.PeakMB), "MB"),
+	few, many, most := of[0], of[1], of[2]
+	p.goals = append(p.goals,
+		atMost(fmt.Sprintf("count per key, %s keys: peak RSS", most.keys()), 1.3*float64(limit)/(1<<20), float64(most.PeakMB), "MB"),
 		atLeast(fmt.Sprintf("its throughput beside that of %s keys", few.keys()), few.PerSec/3/1000, most.PerSec/1000, "k rows/s"),
 		atLeast(fmt.Sprintf("count per key, %s keys, beside 5 x Spark", many.keys()), 5*sparkPerSec/1000, many.PerSec/1000, "k rows/s"),
 		atLeast("the same beside 10 x Flink", 10*flinkPerSec/1000, many.PerSec/1000, "k rows/s"))
+	return nil
+}
 
-	empty, err := one("empty", nil, "-phase", "live", "-gb", "0")
+// large times batches over an empty and a large state, starting again, and what a
+// checkpoint writes.
+func (p *phases) large() error {
+	empty, err := p.run("empty", nil, "-phase", "live", "-gb", "0")
 	if err != nil {
 		return err
 	}
-	gb := fmt.Sprint(o.gigabytes)
-	loaded, err := one("full", nil, "-phase", "load", "-gb", gb)
+	gb := fmt.Sprint(p.o.gigabytes)
+	if _, err := p.run("full", nil, "-phase", "load", "-gb", gb); err != nil {
+		return err
+	}
+	full, err := p.run("full", nil, "-phase", "live", "-gb", gb, "-crash")
 	if err != nil {
 		return err
 	}
-	full, err := one("full", nil, "-phase", "live", "-gb", gb, "-crash")
+	crashed, err := p.run("full", nil, "-phase", "again", "-gb", gb)
 	if err != nil {
 		return err
 	}
-	crashed, err := one("full", nil, "-phase", "again", "-gb", gb)
+	small, err := p.run("store", nil, "-phase", "store", "-gb", fmt.Sprint(min(p.o.gigabytes, 1)))
 	if err != nil {
 		return err
 	}
-	small, err := one("store", nil, "-phase", "store", "-gb", fmt.Sprint(min(o.gigabytes, 1)))
-	if err != nil {
-		return err
-	}
-	goals = append(goals,
+	p.goals = append(p.goals,
 		atMost(fmt.Sprintf("p99 of batches of %d rows over %.3g GB, checkpoints running, beside an empty state", liveRows, full.GB), 2*empty.Batch.P99, full.Batch.P99, "ms"),
 		atMost(fmt.Sprintf("recovery of %.3g GB to the first new batch, from its checkpoint", full.GB), 10, full.Recovery, "s"),
 		atMost("the same after a crash", 2, crashed.Recovery, "s"),
 		atMost("checkpoint after 1 % has changed, of the state's bytes", 3, 100*small.Uploads, "%"))
-
-	print(goals, append(counts, empty, loaded, full, crashed, small))
 	return nil
 }
 
@@ -116,7 +139,7 @@ func (m *measured) keys() string {
 	return fmt.Sprint(m.Keys)
 }
 
-func print(goals []goal, phases []*measured) {
+func show(goals []goal, phases []*measured) {
 	fmt.Println("\n| what | goal | measured | ratio, 1 is the goal | |\n|---|---|---|---|---|")
 	for _, g := range goals {
 		verdict := "pass"
