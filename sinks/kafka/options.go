@@ -159,6 +159,9 @@ func (t *target) checkColumns() error {
 		if t.format != "debezium-json" {
 			return t.userError("output mode changelog needs 'format' = 'debezium-json'")
 		}
+	case sinks.Append:
+	case sinks.Complete:
+		return t.userError("a topic cannot take output mode complete: what was written stays")
 	}
 	if t.format == "raw" {
 		_, err := t.rawColumn()

@@ -51,11 +51,11 @@ func (s sealed) stamp(id int64, epoch int16, sequence int32, inTransaction bool)
 
 // packer makes the record batches of one partition.
 type packer struct {
-	buf         []byte // header and records so far
-	count       int32
-	first, last int64 // least and greatest timestamp in milliseconds
-	base        int64 // of the first record
-	done        []sealed
+	buf   []byte // header and records so far
+	count int32
+	base  int64 // timestamp of the first record, in milliseconds
+	last  int64 // greatest timestamp
+	done  []sealed
 }
 
 // add appends a record. A nil key or value is a null one.
