@@ -44,11 +44,31 @@ func (s *Session) takeUp(ctx context.Context, q *Query, targets []target) error 
 		err = a.fromElsewhere(ctx)
 	case h.Hash != "" && h.Hash != q.hash && h.Planned != batch.None:
 		err = a.evolve(ctx, h)
+	case h.Hash != "" && h.Hash != q.hash:
+		err = a.forget()
 	}
 	if err != nil {
 		return err
 	}
 	return a.describe()
+}
+
+// forget removes what sources wrote down that the plan reads elsewhere: the query was
+// started and no batch of it was planned, so that it begins as if it were new.
+func (a *adoption) forget() error {
+	was, err := state.ReadPlan(vfsx.Default, a.q.dir)
+	if err != nil || was == nil {
+		return err
+	}
+	for _, now := range a.info.Sources {
+		if old, ok := was.Source(now.Name); ok && old.Connector == now.Connector && old.Place == now.Place {
+			continue
+		}
+		if err := vfsx.Default.RemoveAll(vfsx.Default.PathJoin(filelog.SourcesDir(vfsx.Default, a.q.dir, ""), now.Name)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // infoOf describes a plan for its checkpoint.

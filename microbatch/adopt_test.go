@@ -156,3 +156,35 @@ func TestCheckpointOnRequest(t *testing.T) {
 		t.Errorf("%d checkpoints", n)
 	}
 }
+
+// A query that was started, and of which no batch was planned, may come back with
+// another plan; one of another query may not.
+func TestAnotherPlanBeforeTheFirstBatch(t *testing.T) {
+	start := func(ids ...Identity) error {
+		m, err := New(testOptions())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, id := range ids {
+			if err := m.Step(LogRecord{Record: Started{Term: batch.Term(i + 1), Last: batch.None, Identity: id}}); err != nil {
+				return err
+			}
+		}
+		return m.Step(LogEnd{})
+	}
+	own := adoptedAt(0, "x", "p").Identity
+	other, foreign := own, own
+	other.PlanHash, foreign.Query = "another", "another"
+	if err := start(other); err != nil {
+		t.Error(err)
+	}
+	if err := start(own, other, own); err != nil {
+		t.Error(err)
+	}
+	if err := start(foreign); !errors.Is(err, ErrForeignLog) {
+		t.Errorf("another query's log: %v", err)
+	}
+	if err := start(own, foreign); !errors.Is(err, ErrLogConflict) {
+		t.Errorf("a log of two queries: %v", err)
+	}
+}

@@ -47,12 +47,21 @@ func (h *history) add(r Record) error {
 }
 
 func (h *history) own(id Identity) error {
-	if h.identity != nil && *h.identity != id {
+	if h.identity != nil && *h.identity != id && !(h.idle() && sameQuery(*h.identity, id)) {
 		return fmt.Errorf("%w: it is of query %q, plan %s, and of query %q, plan %s", ErrLogConflict,
 			h.identity.Query, h.identity.PlanHash, id.Query, id.PlanHash)
 	}
 	h.identity = &id
 	return nil
+}
+
+// idle reports whether no batch has been planned: whatever the plan was, nothing has
+// come of it, and another one may begin.
+func (h *history) idle() bool { return len(h.plans) == 0 }
+
+func sameQuery(a, b Identity) bool {
+	a.PlanHash = b.PlanHash
+	return a == b
 }
 
 func (h *history) addPlan(p Planned) error {
@@ -159,7 +168,11 @@ func (m *Machine) accept(h *history) error {
 			ErrNoIdentity, h.records)
 	}
 	if h.identity != nil {
-		if err := m.acceptIdentity(*h.identity); err != nil {
+		id := *h.identity
+		if h.idle() {
+			id.PlanHash = m.opt.PlanHash
+		}
+		if err := m.acceptIdentity(id); err != nil {
 			return err
 		}
 	}

@@ -212,6 +212,9 @@ func (w *world) probe() {
 	var want error
 	switch w.rng.IntN(4) {
 	case 0:
+		if !slices.ContainsFunc(recs, func(r microbatch.Record) bool { _, ok := r.(microbatch.Planned); return ok }) {
+			return // another plan may begin where no batch was planned
+		}
 		opt.PlanHash, want = "plan-2", microbatch.ErrPlanChanged
 		w.hits.At(15)
 	case 1:
