@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/sluice-stream/sluice/batch"
 	"github.com/sluice-stream/sluice/internal/transport"
 	"github.com/sluice-stream/sluice/statestore"
@@ -65,6 +67,9 @@ func (w *Worker) checkpoint(m transport.Checkpoint) transport.Checkpointed {
 	return out
 }
 
+// restoresMax is how many shards of a query are restored at the same time.
+const restoresMax = 8
+
 func (w *Worker) restore(m transport.Restore) transport.Restored {
 	out := transport.Restored{Key: m.Key, Batch: m.Batch}
 	out.Err = w.withStore(m.Key, func(p *plan) error {
@@ -72,6 +77,9 @@ func (w *Worker) restore(m transport.Restore) transport.Restored {
 		if err != nil {
 			return err
 		}
+		// Side by side: a shard waits for a disk or a store far longer than it computes.
+		g, ctx := errgroup.WithContext(w.ctx)
+		g.SetLimit(restoresMax)
 		for _, s := range m.Shards {
 			var own []statestore.Manifest
 			for _, man := range all {
@@ -79,12 +87,15 @@ func (w *Worker) restore(m transport.Restore) transport.Restored {
 					own = append(own, man)
 				}
 			}
-			if err := p.store.Restore(w.ctx, s, m.Batch, own); err != nil {
-				return fmt.Errorf("restore version %d of state %s: %w", m.Batch, s, err)
-			}
-			p.noteShard(s)
+			g.Go(func() error {
+				if err := p.store.Restore(ctx, s, m.Batch, own); err != nil {
+					return fmt.Errorf("restore version %d of state %s: %w", m.Batch, s, err)
+				}
+				p.noteShard(s)
+				return nil
+			})
 		}
-		return nil
+		return g.Wait()
 	})
 	return out
 }
