@@ -98,15 +98,20 @@ func guardsOf(n physical.Node) []guarding {
 		}
 		return out
 	case *physical.Process:
-		out := make([]guarding, len(n.Keys))
-		for i, keys := range n.Keys {
-			if out[i] = (guarding{input: i, exprs: slices.Clone(keys)}); n.Orders[i] != nil {
-				out[i].exprs = append(out[i].exprs, n.Orders[i])
-			}
-		}
-		return out
+		return processGuards(n)
 	}
 	return nil
+}
+
+// processGuards are the keys and the orders of a processor's inputs.
+func processGuards(n *physical.Process) []guarding {
+	out := make([]guarding, len(n.Keys))
+	for i, keys := range n.Keys {
+		if out[i] = (guarding{input: i, exprs: slices.Clone(keys)}); n.Orders[i] != nil {
+			out[i].exprs = append(out[i].exprs, n.Orders[i])
+		}
+	}
+	return out
 }
 
 func fieldOf(n physical.Node, col int) expr.Expr {
