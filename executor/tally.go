@@ -43,6 +43,9 @@ type tally struct {
 	ready   []arrow.RecordBatch
 	mem     account
 	drained bool
+	// touched are the key groups whose rows have changed: what is due next is what the
+	// first of them says, whatever has come and gone.
+	touched [batch.KeyGroups]bool
 }
 
 // tallySet says where the columns of a set are among those computed.
@@ -125,6 +128,7 @@ func (t *tally) reset() {
 	t.release()
 	t.ready = release(t.ready)
 	t.drained = false
+	clear(t.touched[:])
 }
 
 // release lets go of the chunk in hand.
@@ -194,9 +198,6 @@ func (t *tally) count() error {
 	rows := 0
 	for i := range t.chunk {
 		rows += int(t.chunk[i].rec.NumRows())
-		if err := t.noteDues(&t.chunk[i]); err != nil {
-			return err
-		}
 	}
 	for i := range t.sets {
 		s := &t.sets[i]
@@ -212,24 +213,6 @@ func (t *tally) count() error {
 		}
 	}
 	return t.mem.set(int64(cap(t.arena)) + 56*int64(cap(t.seen)) + 24*int64(cap(t.list)) + t.slots.bytes())
-}
-
-func (t *tally) noteDues(c *tallied) error {
-	n := int(c.rec.NumRows())
-	if t.n.EndKey < 0 {
-		return nil
-	}
-	if err := t.keys.encodeRows(c.cols[:len(t.n.Keys)], n); err != nil {
-		return err
-	}
-	for i := range n {
-		end, _, err := t.keys.end(t.keys.rows.Row(i))
-		if err != nil {
-			return err
-		}
-		t.dues.add(t.keys.rows.Row(i)[0], end)
-	}
-	return nil
 }
 
 // one counts the values of a set.
@@ -272,6 +255,7 @@ func (t *tally) one(tag int, s *tallySet) error {
 		if err != nil {
 			return err
 		}
+		t.touched[t.list[i][0]] = true
 		if !s.extreme && (c.have > 0) != (now > 0) {
 			if row := c.plus; now > 0 {
 				s.marks[row] = true
@@ -448,18 +432,19 @@ func (t *tally) told(out []arrow.Array, set int, c *tallied, n int, extras []ext
 func (t *tally) close() error {
 	limit := limitOf(t.tc, t.n.Clock)
 	for g := t.dues.first; g < t.dues.end && t.n.EndKey >= 0; g++ {
-		if limit == batch.NoTime || t.dues.at[g] > limit {
+		if due := limit != batch.NoTime && t.dues.at[g] <= limit; !due && !t.touched[g] {
 			continue
 		}
-		t.dues.at[g] = batch.EndOfTime
+		t.dues.at[g], t.touched[g] = batch.EndOfTime, false
 		var over [][]byte
 		err := t.txn.Scan(groupStart(g), groupStart(g+1), func(k, _ []byte) (bool, error) {
 			end, _, err := t.keys.end(k)
 			if err != nil {
 				return false, err
 			}
-			if end > limit {
+			if limit == batch.NoTime || end > limit {
 				t.dues.at[g] = end
+				t.dues.open.add(end)
 				return false, nil
 			}
 			over = append(over, bytes.Clone(k))
