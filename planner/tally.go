@@ -27,9 +27,7 @@ func (b *builder) tallyAggregate(n *logical.Aggregate, in *fragment, mode string
 	m := &physical.Tally{Keys: n.Keys, EndKey: end}
 	c := counted(n)
 	plan := tallyPlan{m: m, last: b.opts.Last, from: in.root.Schema().NumFields() - 1}
-	for _, f := range in.root.Schema().Fields()[:plan.from] {
-		plan.fields = append(plan.fields, f)
-	}
+	plan.fields = append(plan.fields, in.root.Schema().Fields()[:plan.from]...)
 	isRow := plan.add("row", expr.TypeBool)
 	for i, a := range c.Aggs {
 		var err error
