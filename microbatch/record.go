@@ -72,11 +72,11 @@ type Committed struct {
 	Marks []Mark `json:"marks"`
 	// NextWatermark is the watermark after this batch; the next plan's is higher
 	// if a partition turns idle meanwhile. NextDue is the earliest window end
-	// left in state.
+	// left in state, or a time before it: rows that were taken back may have had an earlier one.
 	NextWatermark batch.EventTime `json:"next_watermark"`
 	NextDue       batch.EventTime `json:"next_due"`
-	// NextWake is the earliest timer by the clock in state: a batch without data
-	// fires it. 0 if there is none.
+	// NextWake is the earliest timer by the clock in state, or a time before it: a
+	// batch without data fires it. 0 if there is none.
 	NextWake batch.EventTime `json:"next_wake,omitempty"`
 }
 
