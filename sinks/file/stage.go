@@ -38,7 +38,7 @@ func (t *target) stage(name, final string, schema *arrow.Schema, alloc memory.Al
 	if err != nil {
 		return nil, outside(fmt.Errorf("create staged file for %q: %w", t.fs.PathJoin(t.dir, final), err))
 	}
-	s.f = f
+	s.f = vfsx.Paced(f) // the disk begins before the batch ends
 	if s.w, err = t.format.NewWriter(s, schema, t.config, alloc); err != nil {
 		return nil, errors.Join(err, s.discard())
 	}
