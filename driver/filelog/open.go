@@ -7,8 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
-	"syscall"
 	"time"
 
 	"github.com/sluice-stream/sluice/batch"
@@ -98,7 +96,7 @@ func (l *Log) lock() error {
 	owner := l.fs.PathJoin(l.opt.Dir, ownerFile)
 	c, err := l.fs.Lock(l.fs.PathJoin(l.opt.Dir, lockFile))
 	if err != nil {
-		if !lockHeld(err) {
+		if !vfsx.LockHeld(err) {
 			return fmt.Errorf("lock checkpoint %s: %w", l.opt.Dir, explain(err))
 		}
 		who := "another query of this process, or an unknown process"
@@ -121,16 +119,6 @@ func (l *Log) lock() error {
 		return errors.Join(fmt.Errorf("take checkpoint %s: %w", l.opt.Dir, explain(err)), l.unlock())
 	}
 	return nil
-}
-
-// lockHeld tells a lock that somebody has from a lock file that cannot be made.
-func lockHeld(err error) bool {
-	var perr *os.PathError
-	if errors.As(err, &perr) {
-		return false
-	}
-	return errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.EACCES) ||
-		strings.Contains(err.Error(), "held by current process") // Pebble's vfs has no value for it
 }
 
 func (l *Log) unlock() error {

@@ -15,6 +15,9 @@ import (
 // Op is a file system operation that an Injector may fail.
 type Op = errorfs.Op
 
+// OpLock is the Kind of an Op that takes a lock.
+const OpLock = errorfs.OpLock
+
 // Injector decides which operations fail.
 type Injector = errorfs.Injector
 

@@ -1,6 +1,11 @@
 package vfsx
 
 import (
+	"errors"
+	"os"
+	"strings"
+	"syscall"
+
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
@@ -32,3 +37,13 @@ func NewMem() *MemFS { return vfs.NewMem() }
 // NewCrashableMem returns an empty file system in memory that remembers what
 // was synced, for CrashClone.
 func NewCrashableMem() *MemFS { return vfs.NewCrashableMem() }
+
+// LockHeld tells a lock that somebody has from a lock file that cannot be made.
+func LockHeld(err error) bool {
+	var perr *os.PathError
+	if errors.As(err, &perr) {
+		return false
+	}
+	return errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.EACCES) ||
+		strings.Contains(err.Error(), "held by current process") // Pebble's vfs has no value for it
+}

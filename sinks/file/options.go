@@ -67,6 +67,7 @@ type target struct {
 	dynamic     bool // in the partitions alone that get rows
 	compact     bool
 	minFiles    int
+	foldAt      int           // manifests of one size that are folded into one
 	partitions  []int         // columns of the schema that make the directories
 	fileColumns []int         // columns that go into the files
 	fileSchema  *arrow.Schema // what the format writes
@@ -79,7 +80,7 @@ func newTarget(fs vfsx.FS, reg *formats.Registry, spec sinks.Spec) (*target, err
 		return batch.UserErrorf("table %q: %s", spec.Table, fmt.Sprintf(format, args...))
 	}
 	o := spec.Options
-	t := &target{fs: fs, spec: spec, dir: filepath.Clean(strings.TrimPrefix(o.Get(optPath), "file://")), fileSize: max(1, o.Bytes(optFileSize)),
+	t := &target{fs: fs, spec: spec, dir: filepath.Clean(strings.TrimPrefix(o.Get(optPath), "file://")), foldAt: foldAt, fileSize: max(1, o.Bytes(optFileSize)),
 		compact: o.Bool(optCompaction), minFiles: int(max(2, o.Int(optMinFiles)))}
 	if o.Get(optPath) == "" {
 		return nil, fail("option 'path' is empty")

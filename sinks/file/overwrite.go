@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/sluice-stream/sluice/batch"
@@ -16,10 +19,12 @@ import (
 )
 
 const (
-	// maxOverwrites is how often an overwrite is begun anew because another one was faster.
+	// maxOverwrites is how often an overwrite is begun anew because another one was
+	// faster, where the file system has no locks.
 	maxOverwrites = 1000
-	// maxReveals is how often the steps of one overwrite are gone through when others go through them too.
-	maxReveals = 100
+	// lockWait is how long an overwrite waits for those before it.
+	lockWait = time.Minute
+	lockFile = "LOCK"
 	// retiredFor is how long replaced files are kept for readers that have listed them,
 	// retiredMax of how many overwrites. The newest overwrite's are kept anyhow.
 	retiredFor = time.Minute
@@ -31,10 +36,17 @@ const (
 // overwrites of a directory count on in one sequence where each number is taken
 // once, so that one sees what the other has written. Replaced files are kept
 // until the next overwrite and for a while, for readers that have listed them.
-func (s *Sink) overwriteLocked(ctx context.Context, m manifest.Manifest) error {
+func (s *Sink) overwriteLocked(ctx context.Context, m manifest.Manifest) (err error) {
 	t := s.t
 	if s.mu.revealed != "" {
 		return nil // the same commit again
+	}
+	lock, err := t.lockOverwrites(ctx)
+	if err != nil {
+		return err
+	}
+	if lock != nil {
+		defer func() { err = errors.Join(err, lock.Close()) }()
 	}
 	for range maxOverwrites {
 		if err := ctx.Err(); err != nil {
@@ -47,7 +59,7 @@ func (s *Sink) overwriteLocked(ctx context.Context, m manifest.Manifest) error {
 		m.From, m.To, m.After = 0, 0, ""
 		if newest != nil {
 			if holdsStaged(newest, m) {
-				return s.revealOverwriteLocked(*newest)
+				return s.revealOverwriteLocked(*newest, lock != nil)
 			}
 			// What a crash has left is brought to its end first: only the newest may be half done.
 			if err := t.revealOverwrite(*newest); err != nil {
@@ -63,47 +75,63 @@ func (s *Sink) overwriteLocked(ctx context.Context, m manifest.Manifest) error {
 		if err != nil {
 			return err
 		}
-		if held != nil {
-			continue
-		}
-		late, err := t.putTooLate(m)
-		if err != nil {
-			return err
-		}
-		if !late {
-			return s.revealOverwriteLocked(m)
+		if held == nil {
+			return s.revealOverwriteLocked(m, lock != nil)
 		}
 	}
 	return batch.ExternalError(fmt.Errorf("overwrite %q: %d other statements were faster", t.dir, maxOverwrites), true)
 }
 
-// putTooLate says whether the number of a manifest that was just put had been
-// taken and folded away before, so that its name was free again. The fold is
-// there before the names that it covers go; a manifest below it counts for nobody.
-func (t *target) putTooLate(m manifest.Manifest) (bool, error) {
-	_, covered, err := manifest.List(t.fs, t.mdir)
-	if err != nil {
-		return false, outside(err)
+// lockOverwrites lets one statement at a time commit, of this process or another:
+// a fold gives numbers free that a slow one could take again. Where the file system
+// has no locks it returns nil: then nothing is folded, and putManifest alone keeps
+// the numbers apart.
+func (t *target) lockOverwrites(ctx context.Context) (io.Closer, error) {
+	dir := t.fs.PathJoin(t.dir, manifest.Root, manifest.Overwriting)
+	if err := vfsx.MkdirAll(t.fs, dir, 0o777); err != nil {
+		return nil, outside(err)
 	}
-	name := manifest.NameOf(m)
-	if !slices.ContainsFunc(covered, func(e manifest.Entry) bool { return e.Name == name }) {
-		return false, nil
+	if t.fs == vfsx.Default { // a lock holds within a process by its name
+		real, err := filepath.EvalSymlinks(dir)
+		if err == nil {
+			real, err = filepath.Abs(real)
+		}
+		if err != nil {
+			return nil, outside(err)
+		}
+		dir = real
 	}
-	if err := t.fs.Remove(t.fs.PathJoin(t.mdir, name)); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return false, outside(err)
+	path := t.fs.PathJoin(dir, lockFile)
+	wait := time.Millisecond
+	for until := time.Now().Add(lockWait); ; wait = min(2*wait, 8*time.Millisecond) {
+		lock, err := t.fs.Lock(path)
+		switch {
+		case err == nil:
+			return lock, nil
+		case errors.Is(err, syscall.ENOLCK) || errors.Is(err, errors.ErrUnsupported):
+			return nil, nil
+		case !vfsx.LockHeld(err):
+			return nil, outside(fmt.Errorf("lock %q: %w", path, err))
+		case time.Now().After(until):
+			return nil, batch.ExternalError(fmt.Errorf("overwrite %q: another statement has held %q for %v: is its process stopped?", t.dir, path, lockWait), true)
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(wait):
+		}
 	}
-	return true, nil
 }
 
-func (s *Sink) revealOverwriteLocked(m manifest.Manifest) error {
+func (s *Sink) revealOverwriteLocked(m manifest.Manifest, fold bool) error {
 	if err := s.t.revealOverwrite(m); err != nil {
 		return err
 	}
 	s.mu.revealed = manifest.NameOf(m)
-	if err := s.t.fold(); !errors.Is(err, os.ErrNotExist) {
-		return outsideOrNil(err)
+	if !fold {
+		return nil
 	}
-	return nil // another statement folds the same manifests, or has just done so
+	return outsideOrNil(s.t.fold())
 }
 
 func outsideOrNil(err error) error {
@@ -119,23 +147,12 @@ func holdsStaged(m *manifest.Manifest, of manifest.Manifest) bool {
 }
 
 func (t *target) lastOverwrite() (*manifest.Manifest, error) {
-	var err error
-	for range maxReveals {
-		var live []manifest.Entry
-		live, _, err = manifest.List(t.fs, t.mdir)
-		if err != nil || len(live) == 0 {
-			return nil, outsideOrNil(err)
-		}
-		var m manifest.Manifest
-		m, err = manifest.Read(t.fs, t.mdir, live[len(live)-1].Name)
-		if err == nil {
-			return &m, nil
-		}
-		if !errors.Is(err, os.ErrNotExist) {
-			break // else newer ones have been folded with it meanwhile
-		}
+	live, _, err := manifest.List(t.fs, t.mdir)
+	if err != nil || len(live) == 0 {
+		return nil, outsideOrNil(err)
 	}
-	return nil, outside(err)
+	m, err := manifest.Read(t.fs, t.mdir, live[len(live)-1].Name)
+	return &m, outsideOrNil(err)
 }
 
 // replaced lists the files that an overwrite takes out: all that a reader would
@@ -209,28 +226,9 @@ func (t *target) walk(rel string, held *manifest.Listing) ([]string, error) {
 }
 
 // revealOverwrite brings the directory to what the newest overwrite's manifest
-// says. Other statements may do the same with the same manifest: each step may
-// have been done before, and who finds a file gone that was there a moment ago
-// starts again, until a newer manifest says that all of this one was done.
+// says: it takes the files away that are replaced, then shows the new ones (W4).
+// Each step may have been done before.
 func (t *target) revealOverwrite(m manifest.Manifest) error {
-	var err error
-	for range maxReveals {
-		if err = t.tryRevealOverwrite(m); !errors.Is(err, os.ErrNotExist) {
-			return err
-		}
-		newest, lerr := t.lastOverwrite()
-		if lerr != nil {
-			return errors.Join(err, lerr)
-		}
-		if newest != nil && newest.To > m.To {
-			return nil
-		}
-	}
-	return err
-}
-
-// tryRevealOverwrite takes the files away that are replaced, then shows the new ones (W4).
-func (t *target) tryRevealOverwrite(m manifest.Manifest) error {
 	root := t.fs.PathJoin(t.dir, manifest.Root, manifest.Overwriting, manifest.Retired)
 	mine := fmt.Sprintf("%012d", m.To)
 	if err := t.retire(root, mine, m.Overwrites); err != nil {

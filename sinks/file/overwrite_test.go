@@ -181,26 +181,68 @@ func TestOverwriteOfPartitionsLeavesTheOthers(t *testing.T) {
 	}
 }
 
-// TestOverwritesAtOnce: each is before or after each other one, so the rows of one are left.
-func TestOverwritesAtOnce(t *testing.T) {
-	mem := vfsx.NewCrashableMem()
-	var wg sync.WaitGroup
-	errs := make([]error, 105) // so many that manifests are folded too
-	for i := range errs {
-		f := open(t, mem, overwriteSpec(i, "table"), 1)
-		parts, err := f.prepare(0, 0, 1000+10*i, 1003+10*i, 2)
-		if err != nil {
-			t.Fatal(err)
+// straggling holds single steps of a disk back until many of other goroutines have passed.
+type straggling struct {
+	ops *sync.Cond // guards what follows
+
+	r       *rand.Rand
+	passed  int
+	running int // goroutines that may still pass
+	held    int // of those
+}
+
+func (s *straggling) step(op vfsx.Op) error {
+	s.ops.L.Lock()
+	defer s.ops.L.Unlock()
+	s.passed++
+	s.ops.Broadcast()
+	if op.Kind != vfsx.OpLock && s.held+1 < s.running && s.r.IntN(40) == 0 {
+		s.held++
+		for until := s.passed + s.r.IntN(25); s.passed < until && s.held < s.running; {
+			s.ops.Wait()
 		}
-		wg.Go(func() { errs[i] = f.commit(0, parts) })
+		s.held--
 	}
-	wg.Wait()
-	if err := errors.Join(errs...); err != nil {
-		t.Fatal(err)
-	}
-	got := seen(t, mem)
-	if len(got) != 3 || got[0][:3] != got[2][:3] {
-		t.Errorf("got %v", got)
+	return nil
+}
+
+func (s *straggling) add(n int) {
+	s.ops.L.Lock()
+	defer s.ops.L.Unlock()
+	s.running += n
+	s.ops.Broadcast()
+}
+
+// TestOverwritesAtOnce: each is before or after each other one, so the rows of one are
+// left. Manifests are folded all the time, and each step of the disk may take long.
+func TestOverwritesAtOnce(t *testing.T) {
+	for round := range 4 {
+		mem := vfsx.NewCrashableMem()
+		slow := &straggling{ops: sync.NewCond(&sync.Mutex{}), r: rand.New(rand.NewPCG(uint64(round), 1))}
+		fs := vfsx.Wrap(mem, vfsx.InjectorFunc(slow.step))
+		var wg sync.WaitGroup
+		errs := make([]error, 30)
+		for i := range errs {
+			f := open(t, fs, overwriteSpec(i, "table"), 1)
+			f.sink.(*Sink).t.foldAt = 4
+			parts, err := f.prepare(0, 0, 1000+10*i, 1003+10*i, 2)
+			if err != nil {
+				t.Fatal(err)
+			}
+			wg.Go(func() {
+				errs[i] = f.commit(0, parts)
+				slow.add(-1)
+			})
+		}
+		slow.add(len(errs))
+		wg.Wait()
+		if err := errors.Join(errs...); err != nil {
+			t.Fatalf("round %d: %v", round, err)
+		}
+		got := seen(t, mem)
+		if len(got) != 3 || got[0][:3] != got[2][:3] {
+			t.Fatalf("round %d: got %v", round, got)
+		}
 	}
 }
 

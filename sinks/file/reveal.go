@@ -239,7 +239,7 @@ func (t *target) removeManifests(es []manifest.Entry) error {
 func (t *target) fold() error {
 	for {
 		live, _, err := manifest.List(t.fs, t.mdir)
-		if err != nil || len(live) <= foldAt {
+		if err != nil || len(live) <= t.foldAt {
 			return err
 		}
 		newest := live[len(live)-1].To
@@ -248,10 +248,10 @@ func (t *target) fold() error {
 		}
 		// The sizes fall from old to new: the run of the smallest is the last one.
 		start := len(live)
-		for start > 0 && sizeOf(live[start-1]) <= sizeOf(live[len(live)-1]) {
+		for start > 0 && t.sizeOf(live[start-1]) <= t.sizeOf(live[len(live)-1]) {
 			start--
 		}
-		if len(live)-start < foldAt {
+		if len(live)-start < t.foldAt {
 			return nil
 		}
 		if err := t.foldRun(live[start:]); err != nil {
@@ -284,9 +284,9 @@ func (t *target) foldRun(run []manifest.Entry) error {
 }
 
 // sizeOf is the level of a manifest: how often a hundred batches were folded into one.
-func sizeOf(e manifest.Entry) int {
+func (t *target) sizeOf(e manifest.Entry) int {
 	level := 0
-	for n := int64(e.To - e.From + 1); n >= foldAt; n /= foldAt {
+	for n := int64(e.To - e.From + 1); n >= int64(t.foldAt); n /= int64(t.foldAt) {
 		level++
 	}
 	return level
