@@ -99,17 +99,17 @@ func (c Config) authenticate() sasl.Mechanism {
 	switch c.mechanism {
 	case "oauthbearer":
 		return oauth.Oauth(func(context.Context) (oauth.Auth, error) {
-			token, err := c.token.read()
+			token, err := c.token.Read()
 			return oauth.Auth{Token: token}, err
 		})
 	case "plain":
 		return plain.Plain(func(context.Context) (plain.Auth, error) {
-			pass, err := c.password.read()
+			pass, err := c.password.Read()
 			return plain.Auth{User: c.user, Pass: pass}, err
 		})
 	}
 	pair := func(context.Context) (scram.Auth, error) {
-		pass, err := c.password.read()
+		pass, err := c.password.Read()
 		return scram.Auth{User: c.user, Pass: pass}, err
 	}
 	if c.mechanism == "scram-sha-256" {

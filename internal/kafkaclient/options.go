@@ -3,13 +3,13 @@ package kafkaclient
 import (
 	"cmp"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/sluice-stream/sluice/batch"
 	"github.com/sluice-stream/sluice/internal/options"
+	"github.com/sluice-stream/sluice/internal/secret"
 )
 
 var (
@@ -40,7 +40,7 @@ type Config struct {
 	what, client            string
 	tls, sasl               bool
 	mechanism, user         string
-	password, token         Secret
+	password, token         secret.Ref
 	ca, cert, key, hostname string
 }
 
@@ -68,10 +68,10 @@ func Parse(what string, m options.Map) (Config, error) {
 		fault("option 'request-timeout' = '%s': want at least a second", m.Get(optTimeout))
 	}
 	var err error
-	if c.password, err = newSecret(optPassword, m); err != nil {
+	if c.password, err = secret.New(optPassword, m); err != nil {
 		faults = append(faults, err.Error())
 	}
-	if c.token, err = newSecret(optToken, m); err != nil {
+	if c.token, err = secret.New(optToken, m); err != nil {
 		faults = append(faults, err.Error())
 	}
 	c.checkSASL(fault)
@@ -89,7 +89,7 @@ func Parse(what string, m options.Map) (Config, error) {
 
 func (c Config) checkSASL(fault func(string, ...any)) {
 	if !c.sasl {
-		if c.mechanism != "" || c.user != "" || c.password.set() || c.token.set() {
+		if c.mechanism != "" || c.user != "" || c.password.Set() || c.token.Set() {
 			fault("the options 'sasl.*' need 'security.protocol' = 'sasl_ssl' or 'sasl_plaintext'")
 		}
 		return
@@ -98,47 +98,12 @@ func (c Config) checkSASL(fault func(string, ...any)) {
 	case "":
 		fault("'security.protocol' with sasl needs 'sasl.mechanism'")
 	case "oauthbearer":
-		if !c.token.set() {
+		if !c.token.Set() {
 			fault("'sasl.mechanism' = 'oauthbearer' needs 'sasl.token'")
 		}
 	default:
-		if c.user == "" || !c.password.set() {
+		if c.user == "" || !c.password.Set() {
 			fault("'sasl.mechanism' = '%s' needs 'sasl.username' and 'sasl.password'", c.mechanism)
 		}
 	}
-}
-
-// Secret is a reference to a secret.
-type Secret struct{ kind, at string }
-
-func newSecret(o options.Option, m options.Map) (Secret, error) {
-	v := m.Get(o)
-	if v == "" {
-		return Secret{}, nil
-	}
-	ref, opened := strings.CutPrefix(v, "${")
-	ref, closed := strings.CutSuffix(ref, "}")
-	kind, at, _ := strings.Cut(ref, ":")
-	if !opened || !closed || kind != "env" && kind != "file" || at == "" {
-		return Secret{}, fmt.Errorf("option '%s' does not hold the secret but says where it is: '${env:NAME}' or '${file:PATH}'", o.Key)
-	}
-	return Secret{kind, at}, nil
-}
-
-func (s Secret) set() bool { return s.kind != "" }
-
-// read returns the secret as it is now.
-func (s Secret) read() (string, error) {
-	if s.kind == "env" {
-		v, ok := os.LookupEnv(s.at)
-		if !ok {
-			return "", batch.UserErrorf("the environment has no %s, which is to hold a secret", s.at)
-		}
-		return v, nil
-	}
-	b, err := os.ReadFile(s.at)
-	if err != nil {
-		return "", batch.UserErrorf("read a secret: %w", err)
-	}
-	return strings.TrimRight(string(b), "\r\n"), nil
 }
