@@ -90,7 +90,7 @@ func (sh *shard) letGoLocked(s *Store) {
 	if all || count > v.tree.Len()/2 {
 		return // as good as everything has changed since
 	}
-	under := v.node.root().base
+	under := sh.rootLocked(v.node).base
 	w := *v
 	w.complete, w.read, w.tree, w.gen = false, under, mem.NewTree(), &generation{}
 	to, from := w.tree.Cursor(), v.tree.Cursor()

@@ -115,7 +115,7 @@ func (s *Store) flush(ctx context.Context, sh *shard, v *version) (*base, error)
 	sh.mu.Lock()
 	sh.mu.tracking = true
 	keys, count, all := v.node.changes()
-	root := v.node.root()
+	root := sh.rootLocked(v.node)
 	under, since := root.base, root.id
 	sh.pinLocked(under)
 	sh.mu.Unlock()
@@ -143,15 +143,15 @@ func (s *Store) flush(ctx context.Context, sh *shard, v *version) (*base, error)
 // that hold v from now on, pinned.
 func (sh *shard) builtLocked(v *version, l *level, full bool) *base {
 	// Runs may have been merged meanwhile: the end of the chain knows.
-	now := v.node.root().base
+	now := sh.rootLocked(v.node).base
 	if full {
 		now = noRuns
 	}
 	now = now.with(l)
-	v.node.ended(now)
+	sh.endLocked(v.node, now)
 	sh.pinLocked(now)
 	for _, w := range sh.mu.versions {
-		if !w.complete && w.node.root() == v.node {
+		if !w.complete && sh.rootLocked(w.node) == v.node {
 			w.read = now
 		}
 	}

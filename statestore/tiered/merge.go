@@ -93,7 +93,7 @@ func (s *Store) merge(ctx context.Context, sh *shard) (bool, error) {
 		sh.mu.Unlock()
 		return false, nil
 	}
-	b := v.node.root().base
+	b := sh.rootLocked(v.node).base
 	from, to := pick(b.levels)
 	if from == to {
 		sh.mu.Unlock()
@@ -135,7 +135,7 @@ func (sh *shard) replaceLocked(old []*level, by *level, bottom bool) {
 		return n
 	}
 	for _, v := range sh.mu.versions {
-		r := v.node.root()
+		r := sh.rootLocked(v.node)
 		if done[r.base] == nil || of(r.base) != r.base {
 			r.base = of(r.base)
 			done[r.base] = r.base

@@ -195,7 +195,7 @@ func (s *Store) reset(sh *shard, v *version) error {
 	}
 	sh.mu.tracking, sh.mu.noted, sh.mu.notedBytes, sh.mu.stale, sh.mu.evict = false, 0, 0, true, false
 	if v != nil {
-		for _, l := range v.node.root().base.levels {
+		for _, l := range sh.rootLocked(v.node).base.levels {
 			sh.mu.tracking = true
 			for _, sp := range l.spans {
 				sh.mu.files[sp.file] = struct{}{}

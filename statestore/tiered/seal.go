@@ -92,7 +92,7 @@ func (sh *shard) noteLocked(v *version) {
 	sh.mu.noted += v.node.keys.n
 	sh.mu.notedBytes += int64(cap(v.node.keys.data))
 	if sh.mu.noted > fewKeys && sh.mu.noted > 2*v.tree.Len() {
-		v.node.keys, v.node.all, v.node.prev = keyList{}, true, v.node.root()
+		v.node.keys, v.node.all, v.node.prev = keyList{}, true, sh.rootLocked(v.node)
 		sh.mu.noted, sh.mu.notedBytes = 0, 0
 	}
 }
@@ -158,7 +158,7 @@ func (t *txn) spill(ctx context.Context) error {
 		return err
 	}
 	keys, count, all := n.changes()
-	root := n.root()
+	root := sh.rootLocked(n)
 	under := root.base
 	sh.pinLocked(under)
 	sh.mu.Unlock()

@@ -37,7 +37,7 @@ func (s *Store) Use() []statestore.ShardUse {
 	for _, sh := range s.shards() {
 		sh.mu.Lock()
 		if v := sh.newestLocked(); v != nil {
-			b := v.node.root().base
+			b := sh.rootLocked(v.node).base
 			out = append(out, statestore.ShardUse{Shard: sh.name, Version: v.id, Rows: v.state.Rows, Bytes: v.state.Bytes,
 				Hot: sh.mu.charged, Cold: b.bytes(), Runs: len(b.levels), Complete: v.complete})
 		}
@@ -53,7 +53,7 @@ func (t *txn) Use() statestore.TxnUse {
 	defer sh.mu.Unlock()
 	u.Hot, u.Evictions = sh.mu.charged, sh.mu.gone
 	if v := sh.newestLocked(); v != nil {
-		b := v.node.root().base
+		b := sh.rootLocked(v.node).base
 		u.Cold, u.Runs = b.bytes(), len(b.levels)
 	}
 	return u

@@ -87,10 +87,12 @@ type shard struct {
 		noted      int        // keys in the chain, about
 		notedBytes int64      // of them
 		charged    int64
-		running    int   // transactions
-		gone       int64 // times that rows were let go
-		evict      bool  // the newest version is to let go of what the runs have
-		stale      bool  // files may not be needed any more
+		running    int    // transactions
+		gone       int64  // times that rows were let go
+		cuts       uint64 // times that a node became the end of a chain
+		steps      int64  // that were taken to find ends of chains
+		evict      bool   // the newest version is to let go of what the runs have
+		stale      bool   // files may not be needed any more
 		closed     bool
 		files      map[*file]struct{}
 		pins       map[*base]int
@@ -402,7 +404,7 @@ func (sh *shard) sweepLocked() []*file {
 		if !v.complete {
 			mark(v.read)
 		}
-		mark(v.node.root().base)
+		mark(sh.rootLocked(v.node).base)
 	}
 	for b := range sh.mu.pins {
 		mark(b)

@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"github.com/sluice-stream/sluice/batch"
+	"github.com/sluice-stream/sluice/internal/invariants"
 	"github.com/sluice-stream/sluice/statestore"
 	"github.com/sluice-stream/sluice/statestore/mem"
 	"github.com/sluice-stream/sluice/statestore/run"
@@ -42,14 +43,38 @@ type node struct {
 	all  bool    // keys are not known: any may have changed
 	prev *node
 	base *base // if not nil, it holds everything through here, and the chain ends
+
+	end  *node  // where the chain ended when the shard had seen so many cuts
+	seen uint64 // cuts
 }
 
-// root is where the chain from n ends.
+// root is where the chain from n ends, found by walking it.
 func (n *node) root() *node {
 	for n.base == nil {
 		n = n.prev
 	}
 	return n
+}
+
+// rootLocked is where the chain from n ends. A chain has a node for each batch since
+// the last run, so its end is remembered: whoever asks for every version that is
+// sealed takes one step, from the version before, unless the chain was cut meanwhile.
+func (sh *shard) rootLocked(n *node) *node {
+	at := n
+	for at.base == nil && (at.end == nil || at.seen != sh.mu.cuts) {
+		at = at.prev
+		sh.mu.steps++
+	}
+	if at.base == nil {
+		at = at.end
+	}
+	if n.base == nil {
+		n.end, n.seen = at, sh.mu.cuts
+	}
+	if invariants.Enabled {
+		invariants.Assert(at == n.root(), "the chain of version %d ends at %d", n.id, n.root().id)
+	}
+	return at
 }
 
 // changes lists the keys that have changed since the end of the chain, in the lists
@@ -67,8 +92,11 @@ func (n *node) changes() (keys []keyList, count int, all bool) {
 	return keys, count, false
 }
 
-// ended makes n the end of its chain.
-func (n *node) ended(b *base) { n.base, n.keys, n.all, n.prev = b, keyList{}, false, nil }
+// endLocked makes n the end of its chain.
+func (sh *shard) endLocked(n *node, b *base) {
+	n.base, n.keys, n.all, n.prev, n.end = b, keyList{}, false, nil, nil
+	sh.mu.cuts++
+}
 
 // base is runs over each other, the oldest first. It does not change.
 type base struct {
