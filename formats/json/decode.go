@@ -335,7 +335,7 @@ func scalarDecode(b array.Builder, o config, path string) (decode, error) {
 		return nil, batch.UserErrorf("column %q in JSON: %w", path, err)
 	}
 	dt := b.Type()
-	quoted := dt.ID() == arrow.TIMESTAMP && !o.times.Epoch() || dt.ID() == arrow.DATE32 || dt.ID() == arrow.BINARY
+	quoted := dt.ID() == arrow.TIMESTAMP && !o.times.Epoch() || dt.ID() == arrow.DATE32 || dt.ID() == arrow.TIME64 || dt.ID() == arrow.BINARY
 	return func(d *Decoder, v span) error {
 		raw := d.line.b[v.from:v.to]
 		switch c := raw[0]; {

@@ -100,7 +100,7 @@ func encodeValue(a arrow.Array) (text.Formatter, error) {
 	}
 	f, err := text.NewFormatter(a, true)
 	switch a.DataType().ID() {
-	case arrow.TIMESTAMP, arrow.DATE32, arrow.BINARY:
+	case arrow.TIMESTAMP, arrow.DATE32, arrow.TIME64, arrow.BINARY:
 		return func(dst []byte, i int) []byte { return append(f(append(dst, '"'), i), '"') }, err
 	}
 	return f, err
@@ -166,4 +166,13 @@ func (w *writer) Write(rec arrow.RecordBatch) error {
 		}
 	}
 	return nil
+}
+
+// NewFormatter returns what writes the values of one column, which must outlive it.
+func NewFormatter(a arrow.Array) (text.Formatter, error) {
+	f, err := encode(a)
+	if err != nil {
+		return nil, batch.UserErrorf("%w", err)
+	}
+	return f, nil
 }

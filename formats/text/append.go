@@ -70,6 +70,8 @@ func NewAppender(b array.Builder, times TimeFormat, binary64 bool) (Appender, er
 			t, err := times.Parse(v, local)
 			return arrow.Timestamp(t), err
 		}), nil
+	case *array.Time64Builder:
+		return put(b.Append, func(v []byte) (arrow.Time64, error) { t, err := ParseTimeOfDay(v); return arrow.Time64(t), err }), nil
 	case *array.Decimal128Builder:
 		dt := b.Type().(*arrow.Decimal128Type)
 		return func(v []byte) error {

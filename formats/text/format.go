@@ -58,6 +58,8 @@ func NewFormatter(a arrow.Array, binary64 bool) (Formatter, error) {
 	case *array.Decimal128:
 		scale := a.DataType().(*arrow.Decimal128Type).Scale
 		return func(dst []byte, i int) []byte { return append(dst, a.Value(i).ToString(scale)...) }, nil
+	case *array.Time64:
+		return func(dst []byte, i int) []byte { return AppendTimeOfDay(dst, int64(a.Value(i))) }, nil
 	case *array.Duration:
 		return func(dst []byte, i int) []byte { return appendInt(dst, int64(a.Value(i))) }, nil
 	case *array.MonthInterval:
