@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"syscall"
 	"time"
 
@@ -118,6 +119,14 @@ func (c Config) authenticate() sasl.Mechanism {
 	return scram.Sha512(pair)
 }
 
+// passing are errors that brokers call final, and that go away when a transactional ID
+// is taken up again or the brokers have come to rest: to be fenced is to be asked who
+// is right, which the target tells.
+var passing = []*kerr.Error{
+	kerr.CoordinatorLoadInProgress, kerr.ConcurrentTransactions, kerr.UnknownServerError, kerr.ProducerFenced, kerr.InvalidProducerEpoch, kerr.InvalidTxnState,
+	kerr.InvalidProducerIDMapping, kerr.OutOfOrderSequenceNumber, kerr.DuplicateSequenceNumber, kerr.UnknownProducerID, kerr.TransactionCoordinatorFenced, kerr.TransactionAbortable,
+}
+
 // Classify tells an error that may go away by itself from one that somebody has to mend.
 func Classify(err error) error {
 	if err == nil || errors.Is(err, context.Canceled) {
@@ -126,12 +135,8 @@ func Classify(err error) error {
 	if k, _ := batch.KindOf(err); k != batch.Internal {
 		return err
 	}
-	if ke := (*kerr.Error)(nil); errors.As(err, &ke) && !ke.Retriable {
-		switch ke.Code {
-		case kerr.CoordinatorLoadInProgress.Code, kerr.ConcurrentTransactions.Code, kerr.UnknownServerError.Code:
-		default:
-			return &batch.Error{Kind: batch.User, Err: err}
-		}
+	if ke := (*kerr.Error)(nil); errors.As(err, &ke) && !ke.Retriable && !slices.ContainsFunc(passing, func(p *kerr.Error) bool { return p.Code == ke.Code }) {
+		return &batch.Error{Kind: batch.User, Err: err}
 	}
 	return batch.ExternalError(err, true)
 }

@@ -35,8 +35,9 @@ const (
 
 // cluster sends requests about one topic.
 type cluster struct {
-	t     *target
-	clock clock.Clock
+	t       *target
+	clock   clock.Clock
+	trouble trouble
 
 	mu struct {
 		sync.Mutex
@@ -61,7 +62,7 @@ func (c *cluster) client(ctx context.Context) (*kgo.Client, bool, error) {
 	}
 	versions := kversion.Stable()
 	versions.SetMaxKeyVersion(keyAddPartitions, 3) // later ones are for brokers among themselves
-	cl, err := c.t.client.Open(kgo.MaxVersions(versions))
+	cl, err := c.t.client.Open(kgo.MaxVersions(versions), kgo.WithHooks(&c.trouble))
 	if err != nil {
 		return nil, false, err
 	}
@@ -81,7 +82,7 @@ func (c *cluster) client(ctx context.Context) (*kgo.Client, bool, error) {
 		for key, most := range map[int16]int16{keyProduce: 11, keyAddOffsets: 3, keyEndTxn: 4, keyTxnOffsetCommit: 4} {
 			versions.SetMaxKeyVersion(key, most)
 		}
-		if cl, err = c.t.client.Open(kgo.MaxVersions(versions)); err != nil {
+		if cl, err = c.t.client.Open(kgo.MaxVersions(versions), kgo.WithHooks(&c.trouble)); err != nil {
 			return nil, false, err
 		}
 	}

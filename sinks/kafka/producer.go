@@ -76,15 +76,25 @@ func (c *cluster) patiently(ctx context.Context, do func() error) error {
 // begin names to the coordinator what the transaction is about to touch, which later
 // brokers find out by themselves.
 func (c *cluster) begin(ctx context.Context, p *producer, all map[int32][]sealed, group string) error {
-	cl, v2, err := c.client(ctx)
+	_, v2, err := c.client(ctx)
 	if err != nil || v2 {
 		return err
 	}
-	if len(all) > 0 {
+	return c.enlist(ctx, p, slices.Sorted(maps.Keys(all)), group)
+}
+
+// enlist adds partitions of the topic, and the offset of a group unless it is "", to
+// the transaction, which begins with it.
+func (c *cluster) enlist(ctx context.Context, p *producer, parts []int32, group string) error {
+	cl, _, err := c.client(ctx)
+	if err != nil {
+		return err
+	}
+	if len(parts) > 0 {
 		req := kmsg.NewPtrAddPartitionsToTxnRequest()
 		req.TransactionalID, req.ProducerID, req.ProducerEpoch = p.name, p.id, p.epoch
 		t := kmsg.NewAddPartitionsToTxnRequestTopic()
-		t.Topic, t.Partitions = c.t.topic, slices.Sorted(maps.Keys(all))
+		t.Topic, t.Partitions = c.t.topic, parts
 		req.Topics = append(req.Topics, t)
 		err := c.patiently(ctx, func() error {
 			resp, err := req.RequestWith(ctx, cl)

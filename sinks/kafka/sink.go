@@ -40,6 +40,8 @@ type sink struct {
 	term      batch.Term
 	producers []*producer // nil: they have to be taken up
 	held      held
+	verdicts  map[string]verdict // by transactional ID, until nothing is left that hangs
+	looked    bool               // for what may hang, in this life
 }
 
 var _ sinks.Sink = (*sink)(nil)
@@ -93,6 +95,7 @@ func (s *sink) Commit(ctx context.Context, id batch.ID, term batch.Term, parts [
 		if last = s.attemptLocked(ctx, want, all); last == nil {
 			s.held = want
 			s.forget(id)
+			s.afterTroubleLocked(ctx)
 			return nil
 		}
 		s.leaveLocked(ctx, id)
@@ -146,7 +149,7 @@ func (s *sink) takeLocked(ctx context.Context) error {
 			return s.older(s.term, h.term)
 		}
 	}
-	producers, err := s.takeAll(ctx, n)
+	producers, err := s.takeAllLocked(ctx, n)
 	if err != nil {
 		return err
 	}
@@ -164,7 +167,12 @@ func (s *sink) takeLocked(ctx context.Context) error {
 	return nil
 }
 
-func (s *sink) takeAll(ctx context.Context, n int) ([]*producer, error) {
+func (s *sink) takeAllLocked(ctx context.Context, n int) ([]*producer, error) {
+	if s.noted() {
+		if err := s.hearLocked(ctx); err != nil {
+			return nil, err
+		}
+	}
 	producers := make([]*producer, n)
 	g, gctx := errgroup.WithContext(ctx)
 	for i := range producers {
@@ -177,7 +185,10 @@ func (s *sink) takeAll(ctx context.Context, n int) ([]*producer, error) {
 			return err
 		})
 	}
-	return producers, g.Wait()
+	if err := g.Wait(); err != nil || !s.noted() {
+		return producers, err
+	}
+	return producers, s.mendLocked(ctx, producers)
 }
 
 // attemptLocked sends a batch once.
@@ -268,8 +279,14 @@ func (s *sink) settledLocked(ctx context.Context) (held, error) {
 	}
 	for waited := time.Duration(0); ; waited += impatience / 10 {
 		h, err := s.cluster.holds(ctx, s.group, false)
-		if !errors.Is(err, kerr.UnstableOffsetCommit) {
+		if err != nil && !errors.Is(err, kerr.UnstableOffsetCommit) {
 			return h, err
+		}
+		if err == nil {
+			hangs, err := s.hangsLocked(ctx)
+			if err != nil || len(hangs) == 0 {
+				return h, err
+			}
 		}
 		if waited >= impatience {
 			break
@@ -278,9 +295,10 @@ func (s *sink) settledLocked(ctx context.Context) (held, error) {
 			return h, err
 		}
 	}
-	if _, err := s.takeAll(ctx, s.t.ids); err != nil {
+	if _, err := s.takeAllLocked(ctx, s.t.ids); err != nil {
 		return held{}, err
 	}
+	s.looked = true
 	return s.cluster.holds(ctx, s.group, true)
 }
 

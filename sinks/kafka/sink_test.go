@@ -345,7 +345,7 @@ func TestOldLeaderComesBack(t *testing.T) {
 	}
 	s, w := openSpec(t, specOf(c))
 	defer s.Close()
-	if _, err := s.(*sink).takeAll(t.Context(), 4); err != nil { // the newer leader, before its first commit
+	if _, err := s.(*sink).takeAllLocked(t.Context(), 4); err != nil { // the newer leader, before its first commit
 		t.Fatal(err)
 	}
 	// The old one was to reveal batch 1 under its own term, and does.

@@ -22,10 +22,11 @@ import (
 
 // cluster is a broker to test against.
 type cluster struct {
-	address string
-	dir     string // of a real one
-	port    int
+	address string // that engines use
+	direct  string // that tests use, which no fault cuts off
 	adm     *kadm.Client
+	real    *realBroker // nil of the one in this process
+	proxy   *proxy      // on the way to address; nil of the one in this process
 }
 
 // each runs a test against the broker in this process and against a real one.
@@ -36,66 +37,101 @@ func each(t *testing.T, test func(t *testing.T, c *cluster)) {
 			t.Fatal(err)
 		}
 		t.Cleanup(fake.Close)
-		c := &cluster{address: fake.ListenAddrs()[0]}
+		c := &cluster{address: fake.ListenAddrs()[0], direct: fake.ListenAddrs()[0]}
 		c.adm = kadm.NewClient(c.client(t))
 		test(t, c)
 	})
+	real(t, test)
+}
+
+// real runs a test against a real broker alone: for what the one in this process
+// cannot do.
+func real(t *testing.T, test func(t *testing.T, c *cluster)) {
 	t.Run("real", func(t *testing.T) {
-		needsReal(t)
-		shared.Do(func() {
-			dir, err := os.MkdirTemp("", "sluice-kafka-*")
-			if err != nil {
-				t.Fatal(err)
-			}
-			sharedBroker = &cluster{dir: dir, port: freePorts(t)}
-			sharedBroker.up(t)
-		})
-		c := &cluster{address: "127.0.0.1:" + strconv.Itoa(sharedBroker.port), dir: sharedBroker.dir, port: sharedBroker.port}
+		if os.Getenv("SLUICE_KAFKA_JARS") == "" {
+			t.Skip("SLUICE_KAFKA_JARS is not set: run make test-kafka")
+		}
+		shared.Do(func() { sharedBroker.start(t) })
+		if sharedBroker.proxy == nil {
+			t.Fatal("the broker did not start for the first test that wanted it")
+		}
+		c := &cluster{address: sharedBroker.at(portProxy), direct: sharedBroker.at(portDirect), real: &sharedBroker, proxy: sharedBroker.proxy}
+		t.Cleanup(c.proxy.mend)
 		c.adm = kadm.NewClient(c.client(t))
 		test(t, c)
 	})
 }
 
-// The real broker that tests share, each with topics of its own, until the process ends.
+// The real broker that tests share, each with topics of its own, until the process
+// ends. It starts for the first that wants it, and costs some 350 MB.
 var (
 	shared       sync.Once
-	sharedBroker *cluster
+	sharedBroker realBroker
 )
 
-// stopShared stops it.
-func stopShared() error {
-	if sharedBroker == nil {
+// realBroker is a process with several listeners.
+type realBroker struct {
+	dir   string
+	port  int // the first of ports
+	proxy *proxy
+	certs certificates
+}
+
+// The ports of a real broker, from its first on.
+const (
+	portDirect     = iota
+	portController // as tools/kafka/broker has it
+	portBehind     // where the proxy leads to
+	portProxy
+	portTLS // wants a certificate of the client
+	portSASL
+	ports
+)
+
+func (b *realBroker) at(port int) string { return fmt.Sprintf("127.0.0.1:%d", b.port+port) }
+
+func (b *realBroker) start(t testing.TB) {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "sluice-kafka-*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.dir, b.port = dir, freePorts(t, ports)
+	b.certs = makeCertificates(t, dir)
+	b.up(t)
+	if b.proxy, err = startProxy(b.at(portProxy), b.at(portBehind)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// stop ends the broker in order. Nothing is there of one that was never started.
+func (b *realBroker) stop() error {
+	if b.dir == "" {
 		return nil
 	}
-	err := exec.Command("../../tools/kafka/broker", "down", sharedBroker.dir).Run()
-	return errors.Join(err, os.RemoveAll(sharedBroker.dir))
-}
-
-func needsReal(t *testing.T) {
-	t.Helper()
-	if os.Getenv("SLUICE_KAFKA_JARS") == "" {
-		t.Skip("SLUICE_KAFKA_JARS is not set: run make test-kafka")
+	if b.proxy != nil {
+		b.proxy.close()
 	}
+	err := exec.Command("../../tools/kafka/broker", "down", b.dir).Run()
+	return errors.Join(err, os.RemoveAll(b.dir))
 }
 
-// realBroker starts one of its own for a test.
-func realBroker(t *testing.T) *cluster {
+// up starts it, also after it was killed.
+func (b *realBroker) up(t testing.TB) {
 	t.Helper()
-	needsReal(t)
-	c := &cluster{dir: t.TempDir(), port: freePorts(t)}
-	c.address = "127.0.0.1:" + strconv.Itoa(c.port)
-	c.up(t)
-	t.Cleanup(func() { c.tool(t, "down", c.dir) })
-	c.adm = kadm.NewClient(c.client(t))
-	return c
+	args := []string{"up", b.dir, strconv.Itoa(b.port),
+		"listeners=PLAINTEXT://" + b.at(portDirect) + ",CONTROLLER://" + b.at(portController) + ",PROXIED://" + b.at(portBehind) + ",TLS://" + b.at(portTLS) + ",SASL://" + b.at(portSASL),
+		"advertised.listeners=PLAINTEXT://" + b.at(portDirect) + ",PROXIED://" + b.at(portProxy) + ",TLS://" + b.at(portTLS) + ",SASL://" + b.at(portSASL),
+		"listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT,TLS:SSL,SASL:SASL_SSL",
+		"transaction.abort.timed.out.transaction.cleanup.interval.ms=300", // 10 s else
+	}
+	runTool(t, append(args, b.certs.properties()...)...)
 }
 
-func (c *cluster) up(t testing.TB) { c.tool(t, "up", c.dir, strconv.Itoa(c.port)) }
-
-// kill ends a real broker without any warning.
-func (c *cluster) kill(t testing.TB) {
+// kill ends it without any warning.
+func (b *realBroker) kill(t testing.TB) {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join(c.dir, "pid"))
+	text, err := os.ReadFile(filepath.Join(b.dir, "pid"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -106,47 +142,75 @@ func (c *cluster) kill(t testing.TB) {
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	for syscall.Kill(pid, 0) == nil { // until its ports and the lock of its files are free
+	late := time.After(patience)
+	for runs(pid) || b.listens() { // until its ports and the lock of its files are free
 		select {
 		case <-time.After(10 * time.Millisecond):
-		case <-t.Context().Done():
-			t.Fatal("the broker does not go")
+		case <-late:
+			t.Fatal("the broker was killed and does not go")
 		}
 	}
 }
 
-func (c *cluster) tool(t testing.TB, args ...string) {
+// listens reports whether the broker's port is open: the last thread of a process that
+// was killed goes after its first.
+func (b *realBroker) listens() bool {
+	c, err := net.Dial("tcp", b.at(portDirect))
+	if err != nil {
+		return false
+	}
+	_ = c.Close()
+	return true
+}
+
+// runs reports whether a process runs. One that has ended and that nobody has waited
+// for, as where process 1 is no init, does not.
+func runs(pid int) bool {
+	if syscall.Kill(pid, 0) != nil {
+		return false
+	}
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	return err != nil || !strings.Contains(string(status), "\nState:\tZ")
+}
+
+// toolTime bounds one call of the broker's script: a start takes 5 s of a quiet machine.
+const toolTime = 3 * time.Minute
+
+func runTool(t testing.TB, args ...string) {
 	t.Helper()
-	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), "../../tools/kafka/broker", args...)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("broker %v: %v\n%s", args, err, out)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), toolTime)
+	defer cancel()
+	if out, err := exec.CommandContext(ctx, "../../tools/kafka/broker", args...).CombinedOutput(); err != nil {
+		t.Fatalf("broker %v: %v\n%s", args[0], err, out)
 	}
 }
 
-// freePorts finds a port that is free together with the next one, below those that
-// the system gives to connections: a broker that is started again needs its own.
-func freePorts(t testing.TB) int {
+// freePorts finds ports in a row that are free, below those that the system gives to
+// connections: a broker that is started again needs its own.
+func freePorts(t testing.TB, n int) int {
 	t.Helper()
-	for i := range 2000 {
-		port := 20000 + (os.Getpid()*14+i*2)%10000
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
-		if err != nil {
-			continue
+	free := func(first int) bool {
+		for i := range n {
+			l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", first+i))
+			if err != nil {
+				return false
+			}
+			_ = l.Close()
 		}
-		next, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port+1))
-		_ = l.Close()
-		if err == nil {
-			_ = next.Close()
-			return port
+		return true
+	}
+	for i := range 1000 {
+		if first := 20000 + (os.Getpid()*14+i*n)%10000; free(first) {
+			return first
 		}
 	}
-	t.Fatal("no two free ports")
+	t.Fatalf("no %d free ports in a row", n)
 	return 0
 }
 
 func (c *cluster) client(t testing.TB, opts ...kgo.Opt) *kgo.Client {
 	t.Helper()
-	cl, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(c.address)}, opts...)...)
+	cl, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(c.direct)}, opts...)...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -193,7 +257,7 @@ func (r *reader) until(done func() bool) {
 			r.t.Fatalf("the time is over, %d messages were read", len(r.recs))
 		}
 		if time.Since(last) > patience {
-			r.t.Fatalf("nothing came for %v, %d messages were read", patience, len(r.recs))
+			r.t.Fatalf("nothing came for %v, %d messages were read; the broker says:\n%s", patience, len(r.recs), r.c.state(r.t))
 		}
 		f.EachRecord(func(rec *kgo.Record) {
 			last = time.Now()
@@ -217,4 +281,32 @@ func (r *reader) toEnd(topic string) {
 		ends.Each(func(o kadm.ListedOffset) { all = all && r.at[o.Partition] >= o.Offset })
 		return all
 	})
+}
+
+// state tells what a test that waits in vain is to show: how far topics can be read,
+// and the transactions that are open.
+func (c *cluster) state(t testing.TB) string {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 10*time.Second)
+	defer cancel()
+	var b strings.Builder
+	ends, err := c.adm.ListEndOffsets(ctx)
+	stable, serr := c.adm.ListCommittedOffsets(ctx)
+	if err = errors.Join(err, serr); err != nil {
+		fmt.Fprintln(&b, "offsets:", err)
+	}
+	for _, o := range ends.Offsets().Sorted() {
+		if s, ok := stable.Lookup(o.Topic, o.Partition); ok && s.Offset != o.At {
+			fmt.Fprintf(&b, "topic %s/%d ends at %d and can be read to %d\n", o.Topic, o.Partition, o.At, s.Offset)
+		}
+	}
+	txns, err := c.adm.DescribeTransactions(ctx)
+	if err != nil {
+		fmt.Fprintln(&b, "transactions:", err)
+	}
+	for _, x := range txns.Sorted() {
+		if x.State != "CompleteCommit" && x.State != "CompleteAbort" {
+			fmt.Fprintf(&b, "%s is in state %s since %d, producer %d/%d, time-out %d ms, %d topics\n", x.TxnID, x.State, x.StartTimestamp, x.ProducerID, x.ProducerEpoch, x.TimeoutMillis, len(x.Topics))
+		}
+	}
+	return b.String()
 }

@@ -102,7 +102,7 @@ func checkCounts(t testing.TB, recs []*kgo.Record, n int) {
 // finish lets an engine do the rest, and checks all of it.
 func (c *cluster) finish(t *testing.T, script, out, counts string, n int) {
 	t.Helper()
-	if err := runScript(t.Context(), script, filepath.Dir(script), true); err != nil {
+	if err := runScript(t.Context(), script, beside(script), true); err != nil {
 		t.Fatal(err)
 	}
 	copies, counted := c.reader(t, out), c.reader(t, counts)
@@ -139,11 +139,7 @@ func TestKilledEngine(t *testing.T) {
 // TestStoppedEngine stops the engine for longer than its transactions may last: the
 // broker gives them up, and nothing is lost.
 func TestStoppedEngine(t *testing.T) {
-	needsReal(t)
-	each(t, func(t *testing.T, c *cluster) {
-		if c.dir == "" {
-			t.Skip("kfake's transactions are not given up in time")
-		}
+	real(t, func(t *testing.T, c *cluster) { // kfake's transactions are not given up in time
 		in, out, counts := name(t, "in"), name(t, "out"), name(t, "counts")
 		c.create(t, 3, in, out, counts)
 		script, cl := c.pipeline(t, in, out, counts), c.client(t)
@@ -155,7 +151,7 @@ func TestStoppedEngine(t *testing.T) {
 			watch.until(func() bool { e.alive(); return len(watch.recs) > n })
 			e.signal(syscall.SIGSTOP)
 			n += 2000
-			<-time.After(2500 * time.Millisecond) // it is stopped, wherever it was: the longer, the later the broker's time-out
+			<-time.After(2 * time.Second) // it is stopped, wherever it was: the longer, the later the broker's time-out
 			e.signal(syscall.SIGCONT)
 		}
 		watch.until(func() bool { e.alive(); return len(watch.recs) >= n })
@@ -164,37 +160,54 @@ func TestStoppedEngine(t *testing.T) {
 	})
 }
 
-// TestKilledBroker kills the broker while the engine works. An engine that gives up
-// after its retries is started again.
-func TestKilledBroker(t *testing.T) {
-	c := realBroker(t)
-	in, out, counts := name(t, "in"), name(t, "out"), name(t, "counts")
-	c.create(t, 3, in, out, counts)
-	script, cl := c.pipeline(t, in, out, counts), c.client(t)
-	n := 0
-	e := startEngine(t, script)
-	restarts := 0
-	goesOn := func() { // as whoever watches over processes does
-		select {
-		case <-e.ended:
-			if restarts++; restarts > 5 {
-				t.Fatalf("the engine gives up again and again: %s", e.errors)
-			}
-			t.Logf("the engine gave up, and is started again: %s", e.errors)
-			e = startEngine(t, script)
-		default:
+// watched is an engine that is started again when it gives up, as whoever watches
+// over processes does.
+type watched struct {
+	*engine
+	script   string
+	restarts int
+}
+
+func watch(t testing.TB, script string) *watched {
+	t.Helper()
+	return &watched{engine: startEngine(t, script), script: script}
+}
+
+const restartsMax = 10
+
+func (w *watched) goesOn() {
+	w.t.Helper()
+	select {
+	case <-w.ended:
+		if w.restarts++; w.restarts > restartsMax {
+			w.t.Fatalf("the engine gives up again and again: %s", w.errors)
 		}
+		w.t.Logf("the engine gave up, and is started again: %s", w.errors)
+		w.engine = startEngine(w.t, w.script)
+	default:
 	}
-	for range max(1, rounds()/4) {
-		watch := c.reader(t, out)
-		produce(t, cl, in, n, n+3000)
-		watch.until(func() bool { goesOn(); return len(watch.recs) > n+300 })
-		n += 3000
-		c.kill(t)
-		c.up(t)
-	}
-	e.kill()
-	c.finish(t, script, out, counts, n)
+}
+
+// TestKilledBroker kills the broker while the engine works.
+func TestKilledBroker(t *testing.T) {
+	real(t, func(t *testing.T, c *cluster) {
+		in, out, counts := name(t, "in"), name(t, "out"), name(t, "counts")
+		c.create(t, 3, in, out, counts)
+		script, cl := c.pipeline(t, in, out, counts), c.client(t)
+		e := watch(t, script)
+		n := 0
+		for range max(1, rounds()/4) {
+			seen := c.reader(t, out)
+			produce(t, cl, in, n, n+3000)
+			seen.until(func() bool { e.goesOn(); return len(seen.recs) > n+300 })
+			n += 3000
+			c.real.kill(t)
+			c.real.up(t)
+			seen.until(func() bool { e.goesOn(); return len(seen.recs) >= n })
+		}
+		e.kill()
+		c.finish(t, script, out, counts, n)
+	})
 }
 
 // TestTargetAheadOfLog: a target that holds more than the log is refused.
@@ -220,7 +233,7 @@ func TestTargetAheadOfLog(t *testing.T) {
 		if err := os.WriteFile(path, []byte(script), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		err := runScript(t.Context(), path, filepath.Dir(copied), true)
+		err := runScript(t.Context(), path, copied, true)
 		if err == nil || !strings.Contains(err.Error(), "holds batch") {
 			t.Fatalf("an older checkpoint beside a newer target gave %v", err)
 		}

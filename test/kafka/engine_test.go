@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,33 +17,41 @@ import (
 	"github.com/sluice-stream/sluice"
 )
 
-// engineVar makes this test binary an engine that runs the script it names.
-const engineVar = "SLUICE_TEST_KAFKA_ENGINE"
+// engineVar makes this test binary an engine that runs the script it names, with
+// checkpoints where checkpointVar says, by default beside the script.
+const (
+	engineVar     = "SLUICE_TEST_KAFKA_ENGINE"
+	checkpointVar = "SLUICE_TEST_KAFKA_CHECKPOINT"
+)
 
 func TestMain(m *testing.M) {
 	if script := os.Getenv(engineVar); script != "" {
-		if err := runScript(context.Background(), script, filepath.Dir(script), false); err != nil {
+		checkpoints := cmp.Or(os.Getenv(checkpointVar), beside(script))
+		if err := runScript(context.Background(), script, checkpoints, false); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
 		os.Exit(0)
 	}
 	code := m.Run()
-	if err := stopShared(); err != nil {
+	if err := sharedBroker.stop(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		code = max(code, 1)
 	}
 	os.Exit(code)
 }
 
+// beside is where checkpoints are if nothing is said.
+func beside(script string) string { return filepath.Join(filepath.Dir(script), "ck") }
+
 // runScript runs the streaming queries of a script until they end: with once, when all
 // that is there is read.
-func runScript(ctx context.Context, script, dir string, once bool) (err error) {
+func runScript(ctx context.Context, script, checkpoints string, once bool) (err error) {
 	text, err := os.ReadFile(script)
 	if err != nil {
 		return err
 	}
-	s, err := sluice.NewSession(sluice.Options{CheckpointDir: filepath.Join(dir, "ck"), Pipeline: true, Once: once, Logger: slog.New(slog.DiscardHandler)})
+	s, err := sluice.NewSession(sluice.Options{CheckpointDir: checkpoints, Pipeline: true, Once: once, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return err
 	}
@@ -80,10 +89,10 @@ func (l *lines) String() string {
 	return string(l.text)
 }
 
-func startEngine(t testing.TB, script string) *engine {
+func startEngine(t testing.TB, script string, env ...string) *engine {
 	t.Helper()
 	e := &engine{t: t, cmd: exec.Command(os.Args[0]), errors: &lines{}, ended: make(chan struct{})}
-	e.cmd.Env = append(os.Environ(), engineVar+"="+script)
+	e.cmd.Env = append(append(os.Environ(), engineVar+"="+script), env...)
 	e.cmd.Stderr = e.errors
 	if err := e.cmd.Start(); err != nil {
 		t.Fatal(err)

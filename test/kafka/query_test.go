@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -16,10 +17,12 @@ import (
 	"github.com/sluice-stream/sluice"
 )
 
-// name makes a topic's name of a test's.
+// name makes a topic's name of a test's, another one each time: tests share a broker.
 func name(t testing.TB, what string) string {
-	return strings.NewReplacer("/", "-", "#", "-").Replace(strings.ToLower(t.Name())) + "-" + what
+	return fmt.Sprintf("%s-%s-%d", strings.NewReplacer("/", "-", "#", "-").Replace(strings.ToLower(t.Name())), what, names.Add(1))
 }
+
+var names atomic.Int64
 
 // table declares a topic as a table.
 func (c *cluster) table(name, columns, topic, more string) string {
