@@ -39,6 +39,8 @@ var (
 		Doc: "where a session's token is, as for the secret key"}
 	setCacheDir = options.Option{Key: "checkpoint.cache-dir", Kind: options.Text, Default: "",
 		Doc: "folder for the runs of checkpoints under s3://; the user's cache by default"}
+	setCacheBytes = options.Option{Key: "checkpoint.cache-bytes", Kind: options.Bytes, Default: "0",
+		Doc: "how much of a query's state under s3:// that folder keeps; what was read longest ago goes first. 0: all of it"}
 )
 
 // bucketScheme begins a checkpoint's name that is one in a bucket.
@@ -132,7 +134,8 @@ func (b *buckets) take(ctx context.Context, dir string) error {
 // state is where a store of a query's state puts its files.
 func (b *buckets) state(dir string) (vfsx.FS, checkpoint.Storage) {
 	if p := b.of(dir); p != nil {
-		return vfsx.Machine, p.place.Storage()
+		limit := b.set.snapshot().Bytes(setCacheBytes)
+		return vfsx.Machine, checkpoint.Bounded{Storage: p.place.Storage(), CacheBytes: limit}
 	}
 	return nil, nil
 }

@@ -117,6 +117,7 @@ type queryState struct {
 	Mode       string     `json:"outputMode"`
 	Checkpoint string     `json:"checkpoint"`
 	Totals     Totals     `json:"totals"`
+	Recovery   *Recovery  `json:"recovery,omitempty"`
 	Progress   *Progress  `json:"lastProgress"`
 	Recent     []Progress `json:"recentProgress,omitempty"`
 }
@@ -128,6 +129,9 @@ func (q *Query) state(recent bool) queryState {
 	}
 	if p, ok := q.drv.Progress(); ok {
 		st.Progress = &p
+	}
+	if r, ok := q.Recovery(); ok {
+		st.Recovery = &r
 	}
 	if st.Status == "failed" {
 		st.Error = q.drv.Await(context.Background()).Error()

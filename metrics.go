@@ -33,9 +33,17 @@ var (
 	metricLimit    = desc("memory_limit_bytes", "The memory limit.")
 	metricCommits  = desc("last_committed_batch", "ID of the newest committed batch.", "query")
 	metricRetries  = desc("reveal_tries", "Failed tries to show the last committed batch.", "query")
+	metricRecovery = desc("recovery_seconds", "Duration of the last recovery's phases: restore, replay.", "query", "phase")
+	metricReplayed = desc("recovery_replayed_batches", "Batches that the last recovery ran again.", "query")
+	metricRestored = desc("recovery_state_rows", "Rows of state that the last recovery found, by whether they were loaded or are read when wanted.", "query", "read")
+	metricFiles    = desc("state_files_opened", "Files of state that the query has opened since its last recovery, by where they lay.", "query", "from")
+	metricFileSize = desc("state_file_bytes", "Bytes of files of state since the last recovery: local (used where they lay), remote (opened in the bucket), fetched (copied from there), read (from there, piece by piece).", "query", "how")
+	metricSpoiled  = desc("state_files_damaged", "Files of the cache of a bucket that were found damaged since the last recovery.", "query")
+	metricDropped  = desc("state_files_evicted", "Files of the cache of a bucket that went to keep it below its limit since the last recovery.", "query")
 	allMetricDescs = []*prometheus.Desc{
 		metricBatches, metricIn, metricOut, metricLate, metricBad, metricPhase, metricLag, metricRows, metricBytes,
 		metricHot, metricCold, metricEvicted, metricUp,
+		metricRecovery, metricReplayed, metricRestored, metricFiles, metricFileSize, metricSpoiled, metricDropped,
 		metricRate, metricMemory, metricPeak, metricLimit, metricCommits, metricRetries,
 	}
 )
@@ -79,6 +87,9 @@ func (m *metrics) query(ch chan<- prometheus.Metric, q *Query) {
 	st := q.drv.Status()
 	put(metricCommits, prometheus.GaugeValue, float64(st.Committed))
 	put(metricRetries, prometheus.GaugeValue, float64(st.RevealTries))
+	if r, ok := q.Recovery(); ok {
+		recoveryMetrics(r, func(d *prometheus.Desc, v float64, labels ...string) { put(d, prometheus.GaugeValue, v, labels...) })
+	}
 	p, ok := q.drv.Progress()
 	if !ok {
 		return
@@ -97,4 +108,21 @@ func (m *metrics) query(ch chan<- prometheus.Metric, q *Query) {
 	if w, err := time.Parse(time.RFC3339Nano, p.EventTime.Watermark); err == nil {
 		put(metricLag, prometheus.GaugeValue, time.Since(w).Seconds())
 	}
+}
+
+// recoveryMetrics are of how a query came by its state.
+func recoveryMetrics(r Recovery, put func(d *prometheus.Desc, v float64, labels ...string)) {
+	put(metricRecovery, r.RestoreMs/1000, "restore")
+	put(metricRecovery, r.ReplayMs/1000, "replay")
+	put(metricReplayed, float64(r.ReplayedBatches))
+	put(metricRestored, float64(r.RowsLoaded), "at once")
+	put(metricRestored, float64(r.Rows-r.RowsLoaded), "when wanted")
+	put(metricFiles, float64(r.LocalFiles), "local")
+	put(metricFiles, float64(r.RemoteFiles), "remote")
+	put(metricFileSize, float64(r.LocalBytes), "local")
+	put(metricFileSize, float64(r.RemoteBytes), "remote")
+	put(metricFileSize, float64(r.BytesFetched), "fetched")
+	put(metricFileSize, float64(r.BytesReadRemote), "read")
+	put(metricSpoiled, float64(r.DamagedFiles))
+	put(metricDropped, float64(r.EvictedFiles))
 }

@@ -19,6 +19,9 @@ import (
 // StreamingQueryProgress.
 type Progress = driver.Progress
 
+// Recovery tells how a query came by its state when it was started.
+type Recovery = driver.Recovery
+
 // Totals counts over all batches that this process has committed.
 type Totals struct {
 	Batches int64 `json:"batches"`
@@ -129,6 +132,11 @@ func (q *Query) Progress() Progress {
 
 // Recent describes the last finished batches, oldest first.
 func (q *Query) Recent() []Progress { return q.drv.Recent() }
+
+// Recovery tells how the query came by its state when it was started here, or was
+// given another parallelism: what was restored, run again, found on the machine and
+// fetched from elsewhere. ok is false if it began with nothing, or is not that far.
+func (q *Query) Recovery() (r Recovery, ok bool) { return q.drv.Recovery() }
 
 // Status says in one word what the query is doing.
 func (q *Query) Status() string {

@@ -42,7 +42,7 @@ var (
 func Settings() []options.Option {
 	out := []options.Option{
 		setParallelism, setMemory, setPolicy, setIdle, setCheckpoint, setRetain, setRetries, setZone, setDoubleQuoted, setRecursion, setTemp, setErrors, setErrorsTable, setTTL, setRetainAge, setEvolution,
-		setS3Endpoint, setS3Region, setS3Access, setS3Secret, setS3Token, setCacheDir,
+		setS3Endpoint, setS3Region, setS3Access, setS3Secret, setS3Token, setCacheDir, setCacheBytes,
 	}
 	slices.SortFunc(out, func(a, b options.Option) int { return strings.Compare(a.Key, b.Key) })
 	return out

@@ -29,6 +29,7 @@ type deployment struct {
 
 	mu struct {
 		sync.Mutex
+		held  map[transport.NodeID]transport.Holding // newest
 		run   *execution
 		waits map[waitKey]*wait
 	}
@@ -57,7 +58,7 @@ func newDeployment(opt Options, listen *announcer) *deployment {
 		key: key, query: opt.Query, plan: opt.Plan, tr: opt.Transport,
 		workers: opt.Workers, parts: opt.Parallelism, clock: opt.Clock, opt: opt, listen: listen,
 	}
-	d.mu.waits = map[waitKey]*wait{}
+	d.mu.waits, d.mu.held = map[waitKey]*wait{}, map[transport.NodeID]transport.Holding{}
 	return d
 }
 
@@ -113,15 +114,38 @@ func (d *deployment) take(ctx context.Context, env transport.Envelope) {
 		}
 	case transport.Checkpointed:
 		if m.Key == d.key {
+			d.hold(env.From, m.Holding)
 			d.answer(waitKey{"checkpoint", m.Batch}, env.From, m.Manifests, m.Err)
 		}
 	case transport.Restored:
 		if m.Key == d.key {
+			d.hold(env.From, m.Holding)
 			d.answer(waitKey{"restore", m.Batch}, env.From, nil, m.Err)
 		}
 	case transport.Deploy, transport.Undeploy, transport.Run, transport.Cancel, transport.Checkpoint, transport.Restore, transport.Prune:
 		// Not for a driver; a message that went astray does no harm.
 	}
+}
+
+// hold remembers what a worker says that it holds.
+func (d *deployment) hold(from transport.NodeID, h transport.Holding) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.mu.held[from] = h
+}
+
+// holding is what all workers have said.
+func (d *deployment) holding() (sum transport.Holding) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, h := range d.mu.held {
+		sum.Shards += h.Shards
+		sum.Rows += h.Rows
+		sum.Bytes += h.Bytes
+		sum.RowsLoaded += h.RowsLoaded
+		sum.Files = sum.Files.Add(h.Files)
+	}
+	return sum
 }
 
 func (d *deployment) running() *execution {

@@ -112,11 +112,15 @@ type CheckpointFailed struct {
 	Err   error
 }
 
-// Restored says that workers hold a state version, Replay batches before the last.
+// Restored says that workers hold a state version. Recovery has what is known so far.
 type Restored struct {
-	Batch batch.ID
-	Took  time.Duration
+	Batch    batch.ID
+	Took     time.Duration
+	Recovery Recovery
 }
+
+// Recovered says that the batches since have been run again, too.
+type Recovered struct{ Recovery Recovery }
 
 // Warning is a failure that does the query no harm by itself.
 type Warning struct {
@@ -143,6 +147,7 @@ func (RevealFailed) event()     {}
 func (Checkpointed) event()     {}
 func (CheckpointFailed) event() {}
 func (Restored) event()         {}
+func (Recovered) event()        {}
 func (Warning) event()          {}
 func (StatusChanged) event()    {}
 func (QueryEnded) event()       {}

@@ -36,7 +36,12 @@ func (l logger) on(o Origin, e Event) {
 	case RevealFailed:
 		log.Warn("output not shown yet", "batch", int64(e.Batch), "attempt", e.Try, "retry", e.Retry, "err", e.Err)
 	case Restored:
-		log.Info("state restored", "batch", int64(e.Batch), "ms", e.Took.Milliseconds())
+		r := e.Recovery
+		log.Info("state restored", "batch", int64(e.Batch), "ms", e.Took.Milliseconds(), "shards", r.Shards, "rows", r.Rows, "loaded", r.RowsLoaded,
+			"local_files", r.LocalFiles, "local_bytes", r.LocalBytes, "remote_files", r.RemoteFiles, "remote_bytes", r.RemoteBytes, "damaged_files", r.DamagedFiles)
+	case Recovered:
+		r := e.Recovery
+		log.Info("query recovered", "checkpoint", r.CheckpointBatch, "restore_ms", int64(r.RestoreMs), "replayed", r.ReplayedBatches, "replay_ms", int64(r.ReplayMs))
 	case Checkpointed:
 		log.Info("state checkpointed", "batch", int64(e.Batch), "bytes", e.Bytes, "ms", e.Took.Milliseconds())
 	case CheckpointFailed:

@@ -3,6 +3,7 @@ package driver
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -118,6 +119,7 @@ func (q *Query) carryOut(ctx context.Context, rd microbatch.Ready) {
 		q.checkpoint(ctx, c.Batch)
 	}
 	if r := rd.Run; r != nil {
+		q.noteReplay(*r)
 		q.listen.send(BatchStarted{Batch: r.Plan.Batch, Attempt: r.Attempt, Mode: r.Mode})
 		q.work.Go(func() { q.run.do(ctx, *r) })
 	}
@@ -134,6 +136,7 @@ func (q *Query) carryOut(ctx context.Context, rd microbatch.Ready) {
 	st := rd.Status
 	if old := q.status.Load(); old == nil || *old != st {
 		q.status.Store(&st)
+		q.notePhase(st.Phase)
 		q.rescale.status(st)
 		q.listen.send(StatusChanged{Status: st})
 	}
@@ -231,6 +234,8 @@ func (q *Query) observe(ev microbatch.Event) {
 		q.shown(ev.Batch)
 	case microbatch.RevealFailed:
 		q.listen.send(RevealFailed{Batch: ev.Batch, Try: q.Status().RevealTries + 1, Err: ev.Err, Retry: ev.Retry})
+	case microbatch.RestoreFailed:
+		q.listen.send(Warning{Doing: fmt.Sprintf("restore the checkpoint of batch %d", ev.Batch), Err: ev.Err})
 	case microbatch.CheckpointDone:
 		q.uploading = batch.None
 	case microbatch.CheckpointFailed:

@@ -34,6 +34,7 @@ type Progress struct {
 	ObservedMetrics        map[string]any     `json:"observedMetrics"`
 	NoData                 bool               `json:"noData,omitempty"` // the batch was run because the watermark made something due
 	Phases                 map[string]float64 `json:"phases,omitempty"` // the same durations in ms with fractions
+	Recovery               *Recovery          `json:"recovery,omitempty"`
 }
 
 // EventTimeProgress holds times in RFC 3339; empty if there are none.
@@ -232,6 +233,10 @@ func (q *Query) progress(id batch.ID, t *trace, now time.Time, since time.Durati
 		EventTime: EventTimeProgress{Watermark: timeText(t.watermark)}, StateOperators: t.states, Sources: []SourceProgress{},
 		NumInputRows: t.counters.RowsIn, LateRows: t.counters.Late, QuarantinedRows: t.counters.Quarantined, NoData: t.noData,
 		Balance: balanceOf(t.counters), ObservedMetrics: map[string]any{},
+	}
+	if r := q.recovery.shown.Load(); r != nil {
+		is := *r
+		p.Recovery = &is
 	}
 	if p.StateOperators == nil {
 		p.StateOperators = []StateProgress{}

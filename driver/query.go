@@ -71,6 +71,7 @@ type Query struct {
 	token       int
 	saves       saves
 	rescale     rescale
+	recovery    recovering
 	armed       batch.EventTime // when the timer rings; EndOfTime if it does not
 	disarm      func() bool
 
@@ -132,6 +133,7 @@ func (q *Query) begin(ctx context.Context, m *microbatch.Machine) error {
 	q.sources, q.traces, q.asked = map[string]*sourceLoop{}, map[batch.ID]*trace{}, map[string]asking{}
 	q.saves.durable = nil
 	q.life++
+	q.recovery.begin()
 	q.d = newDeployment(q.opt, q.listen)
 	if q.life > 1 {
 		q.d.key += fmt.Sprintf("/%d", q.life)

@@ -19,10 +19,8 @@ func (q *Query) restore(ctx context.Context, r microbatch.Restore) {
 		q.post(microbatch.RestoreFailed{Batch: r.Batch, Err: err})
 		return
 	}
-	if r.Batch != batch.None {
-		q.listen.send(Restored{Batch: r.Batch, Took: q.opt.Clock.Now().Sub(at)})
-	}
-	q.post(microbatch.Restored{Batch: r.Batch})
+	took, held := q.opt.Clock.Now().Sub(at), q.d.holding()
+	q.postNoting(microbatch.Restored{Batch: r.Batch}, func() { q.noteRestored(r.Batch, took, held) })
 }
 
 // askSink asks a sink what it shows.
@@ -139,7 +137,8 @@ func (q *Query) checkpoint(ctx context.Context, id batch.ID) {
 		}
 		q.noteUpload(id, q.opt.Clock.Now().Sub(at))
 		q.listen.send(Checkpointed{Batch: id, Bytes: size, Took: q.opt.Clock.Now().Sub(at)})
-		q.post(microbatch.CheckpointDone{Batch: id, Manifests: ms})
+		held := q.d.holding()
+		q.postNoting(microbatch.CheckpointDone{Batch: id, Manifests: ms}, func() { q.noteFiles(held.Files) })
 	})
 }
 

@@ -64,6 +64,7 @@ func (w *Worker) checkpoint(m transport.Checkpoint) transport.Checkpointed {
 	if out.Err != nil {
 		out.Manifests = nil
 	}
+	out.Holding = w.holding(m.Key)
 	return out
 }
 
@@ -97,7 +98,28 @@ func (w *Worker) restore(m transport.Restore) transport.Restored {
 		}
 		return g.Wait()
 	})
+	out.Holding = w.holding(m.Key)
 	return out
+}
+
+// holding sums up what the store of a deployed plan tells.
+func (w *Worker) holding(key string) (h transport.Holding) {
+	for _, u := range w.StateUse(key) {
+		h.Shards++
+		h.Rows += u.Rows
+		h.Bytes += u.Bytes
+		if u.Complete {
+			h.RowsLoaded += u.Rows
+		}
+	}
+	// A plan that is gone holds nothing.
+	_ = w.withStore(key, func(p *plan) error {
+		if m, ok := p.store.(statestore.FileMeter); ok {
+			h.Files = m.Files()
+		}
+		return nil
+	})
+	return h
 }
 
 // prune forgets output at once and state beside the tasks. A failure to delete

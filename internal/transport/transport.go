@@ -69,6 +69,7 @@ type Checkpointed struct {
 	Key       string
 	Batch     batch.ID
 	Manifests [][]byte
+	Holding   Holding
 	Err       error
 }
 
@@ -83,9 +84,18 @@ type Restore struct {
 
 // Restored answers Restore.
 type Restored struct {
-	Key   string
-	Batch batch.ID
-	Err   error
+	Key     string
+	Batch   batch.ID
+	Holding Holding
+	Err     error
+}
+
+// Holding is what a worker holds of a query's state.
+type Holding struct {
+	Shards, Rows int64
+	Bytes        int64 // of keys and values
+	RowsLoaded   int64 // rows of shards that read nothing from files
+	Files        batch.FileUse
 }
 
 // Prune lets a worker forget state versions and exchange outputs before Oldest,

@@ -27,6 +27,7 @@ type Dir struct {
 
 	remote Storage // nil without one
 	fetch  fetcher // of files that are there and not here
+	bound  bound   // of what is here of it
 	counts counters
 
 	mu struct {
@@ -278,6 +279,7 @@ func (d *Dir) Collect(ctx context.Context, live, also []statestore.Manifest) err
 		if err := d.fs.Remove(d.fs.PathJoin(d.path, name)); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return fmt.Errorf("delete an old state checkpoint: %w", err)
 		}
+		d.bound.forget(name)
 	}
 	return d.collectRemote(ctx, needless)
 }

@@ -6,14 +6,15 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 
 	"github.com/cespare/xxhash/v2"
 
+	"github.com/sluice-stream/sluice/batch"
 	"github.com/sluice-stream/sluice/internal/vfsx"
 	"github.com/sluice-stream/sluice/statestore"
-	"github.com/sluice-stream/sluice/statestore/run"
 )
 
 const (
@@ -26,20 +27,15 @@ const (
 	readAhead = 1 << 20
 )
 
-// Counts say where a folder's runs have come from.
-type Counts struct {
-	Local   int64 // files that the folder had when they were opened
-	Remote  int64 // files that were opened in the storage
-	Fetched int64 // bytes of files that were copied from the storage
-	Ranges  int64 // bytes that were read from the storage piece by piece
+type counters struct {
+	local, localBytes, remote, remoteBytes, fetched, ranges, damaged, evicted atomic.Int64
 }
 
-type counters struct{ local, remote, fetched, ranges atomic.Int64 }
-
-// Counts returns where runs have come from so far.
-func (d *Dir) Counts() Counts {
+// Files tells where runs have come from so far.
+func (d *Dir) Files() batch.FileUse {
 	c := &d.counts
-	return Counts{Local: c.local.Load(), Remote: c.remote.Load(), Fetched: c.fetched.Load(), Ranges: c.ranges.Load()}
+	return batch.FileUse{Local: c.local.Load(), LocalBytes: c.localBytes.Load(), Remote: c.remote.Load(), RemoteBytes: c.remoteBytes.Load(),
+		Fetched: c.fetched.Load(), Ranges: c.ranges.Load(), Damaged: c.damaged.Load(), Evicted: c.evicted.Load()}
 }
 
 // fetcher copies files from the storage into the folder: those that somebody waits
@@ -50,13 +46,20 @@ type fetcher struct {
 	mu struct {
 		sync.Mutex
 		busy    map[string]chan struct{} // files that are being copied; closed afterwards
-		queue   []statestore.Part        // at most one for each open file
-		open    map[string][]*remoteBytes
+		queue   []wanted                 // at most one for each file that is open
+		open    map[string][]*mirrored
 		workers int
 		closed  bool
 		ctx     context.Context // of the background
 		cancel  context.CancelFunc
 	}
+}
+
+// wanted is a file of the storage that the folder should have. One that is only
+// likely to be read is copied while there is room, another one makes room.
+type wanted struct {
+	part   statestore.Part
+	likely bool
 }
 
 // Close ends copying in the background. A folder without a storage needs none.
@@ -71,7 +74,8 @@ func (d *Dir) Close() {
 	f.wg.Wait()
 }
 
-// get copies a file into the folder unless it is there. Two never copy the same.
+// get copies a file, which the bound has pinned, into the folder unless it is there.
+// Two never copy the same.
 func (d *Dir) get(ctx context.Context, part statestore.Part) error {
 	f := &d.fetch
 	for {
@@ -135,45 +139,23 @@ func (d *Dir) copy(ctx context.Context, part statestore.Part) error {
 	return nil
 }
 
-// remoteBytes is a file of the storage, as package run reads it, and from some moment
-// on its copy in the folder.
-type remoteBytes struct {
-	d     *Dir
-	part  statestore.Part
-	local atomic.Pointer[fileBytes]
-
-	mu struct {
-		sync.Mutex
-		ahead  []byte // of the file from from on
-		from   int64
-		next   int64 // where the last read ended
-		closed bool
-	}
-}
-
-var _ run.Bytes = (*remoteBytes)(nil)
-
-// openRemote opens a file in the storage and has it copied in the background.
-func (d *Dir) openRemote(part statestore.Part) *remoteBytes {
-	d.counts.remote.Add(1)
-	r := &remoteBytes{d: d, part: part}
+// want has a file copied in the background.
+func (d *Dir) want(w wanted) {
 	f := &d.fetch
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.mu.open == nil {
-		f.mu.open = map[string][]*remoteBytes{}
+	waits := slices.ContainsFunc(f.mu.queue, func(o wanted) bool { return o.part.Name == w.part.Name })
+	if waits || f.mu.closed || len(f.mu.open[w.part.Name]) == 0 {
+		return
+	}
+	if f.mu.ctx == nil {
 		f.mu.ctx, f.mu.cancel = context.WithCancel(context.Background())
 	}
-	f.mu.open[part.Name] = append(f.mu.open[part.Name], r)
-	if len(f.mu.open[part.Name]) > 1 || f.mu.closed {
-		return r
-	}
-	f.mu.queue = append(f.mu.queue, part)
+	f.mu.queue = append(f.mu.queue, w)
 	if f.mu.workers < fetchesMax {
 		f.mu.workers++
 		f.wg.Go(d.fill)
 	}
-	return r
 }
 
 // fill copies the files of the queue. One that cannot be copied goes on being read
@@ -187,94 +169,34 @@ func (d *Dir) fill() {
 			f.mu.Unlock()
 			return
 		}
-		part, ctx := f.mu.queue[0], f.mu.ctx
+		next, ctx := f.mu.queue[0], f.mu.ctx
 		f.mu.queue = f.mu.queue[1:]
-		wanted := len(f.mu.open[part.Name]) > 0
+		open := len(f.mu.open[next.part.Name]) > 0
 		f.mu.Unlock()
-		if !wanted || d.get(ctx, part) != nil {
+		if !open || next.likely && !d.bound.room(next.part.Bytes) || !d.bound.fits(next.part.Bytes) {
 			continue
 		}
-		f.mu.Lock()
-		open := append([]*remoteBytes(nil), f.mu.open[part.Name]...)
-		f.mu.Unlock()
-		for _, r := range open {
-			if local, err := d.openLocal(part); err == nil {
-				r.settle(local)
-			}
+		d.bound.pin(d, next.part)
+		err := d.get(ctx, next.part)
+		if err == nil {
+			d.settle(next.part)
+		}
+		d.bound.unpin(d, next.part, err == nil)
+	}
+}
+
+// settle gives the copy of a file to all who read it.
+func (d *Dir) settle(part statestore.Part) {
+	for _, r := range d.opened(part.Name) {
+		if local, err := d.openLocal(part); err == nil {
+			r.settle(local)
 		}
 	}
 }
 
-// settle makes the copy what is read from now on.
-func (r *remoteBytes) settle(local *fileBytes) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.mu.closed || !r.local.CompareAndSwap(nil, local) {
-		_ = local.Close() // it was only read
-		return
-	}
-	r.mu.ahead = nil
-}
-
-func (r *remoteBytes) Size() int64 { return r.part.Bytes }
-
-// ReadAt fills p or fails.
-func (r *remoteBytes) ReadAt(ctx context.Context, p []byte, off int64) error {
-	if local := r.local.Load(); local != nil {
-		return local.ReadAt(ctx, p, off)
-	}
-	if off < 0 || off+int64(len(p)) > r.part.Bytes {
-		return fmt.Errorf("%w: the file ends at byte %d", ErrDamaged, r.part.Bytes)
-	}
-	r.mu.Lock()
-	if at := off - r.mu.from; at >= 0 && at+int64(len(p)) <= int64(len(r.mu.ahead)) {
-		copy(p, r.mu.ahead[at:])
-		r.mu.next = off + int64(len(p))
-		r.mu.Unlock()
-		return nil
-	}
-	inOrder := off == r.mu.next && off > 0
-	r.mu.Unlock()
-	buf := p
-	if inOrder && len(p) < readAhead {
-		buf = make([]byte, min(readAhead, r.part.Bytes-off))
-	}
-	if err := r.d.remote.ReadAt(ctx, r.part.Name, buf, off); err != nil {
-		if errors.Is(err, os.ErrNotExist) {
-			err = fmt.Errorf("%w: the file is missing: %w", ErrDamaged, err)
-		}
-		return err
-	}
-	r.d.counts.ranges.Add(int64(len(buf)))
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.mu.next = off + int64(len(p)); len(buf) > len(p) {
-		copy(p, buf)
-		r.mu.ahead, r.mu.from = buf, off
-	}
-	return nil
-}
-
-// Close gives the file up.
-func (r *remoteBytes) Close() error {
-	f := &r.d.fetch
-	f.mu.Lock()
-	list := f.mu.open[r.part.Name]
-	for i, o := range list {
-		if o == r {
-			list = append(list[:i:i], list[i+1:]...)
-			break
-		}
-	}
-	if f.mu.open[r.part.Name] = list; len(list) == 0 {
-		delete(f.mu.open, r.part.Name)
-	}
-	f.mu.Unlock()
-	r.mu.Lock()
-	r.mu.closed = true
-	r.mu.Unlock()
-	if local := r.local.Load(); local != nil {
-		return local.Close()
-	}
-	return nil
+// opened lists who reads a file.
+func (d *Dir) opened(name string) []*mirrored {
+	d.fetch.mu.Lock()
+	defer d.fetch.mu.Unlock()
+	return slices.Clone(d.fetch.mu.open[name])
 }

@@ -130,6 +130,9 @@ func (w *RunWriter) finish() error {
 		return err
 	}
 	w.parts = append(w.parts, statestore.Part{Name: c.name, Bytes: sum.Bytes, Sum: sum.Sum})
+	if w.d.remote != nil {
+		w.d.bound.own(c.name, sum.Bytes)
+	}
 	w.cur = nil
 	return nil
 }
@@ -184,23 +187,31 @@ func (w *RunWriter) Abandon() {
 func (d *Dir) Remove(parts []statestore.Part) {
 	for _, p := range parts {
 		_ = d.fs.Remove(d.fs.PathJoin(d.path, p.Name)) // Collect finds what stays
+		d.bound.forget(p.Name)
 	}
 }
 
 // OpenRun opens a file of a run. Its blocks are read and checked when they are
 // wanted; that it is the file that the part names is checked at once. One that is
-// not in the folder is read from the storage until the folder has it.
+// not in the folder, or damaged there, is read from the storage, if there is one,
+// until the folder has it.
 func (d *Dir) OpenRun(ctx context.Context, part statestore.Part, cache *run.Cache) (*run.File, error) {
-	path := d.fs.PathJoin(d.path, part.Name)
-	var src run.Bytes
-	local, err := d.openLocal(part)
-	if src = local; d.remote != nil && errors.Is(err, os.ErrNotExist) {
-		src, err = d.openRemote(part), nil
-	} else if err == nil {
-		d.counts.local.Add(1)
+	f, err := d.openRun(ctx, part, cache)
+	if d.giveUp(part.Name, err) {
+		return d.openRun(ctx, part, cache)
 	}
-	if err != nil {
+	return f, err
+}
+
+func (d *Dir) openRun(ctx context.Context, part statestore.Part, cache *run.Cache) (*run.File, error) {
+	path := d.fs.PathJoin(d.path, part.Name)
+	local, err := d.openLocal(part)
+	if err != nil && (d.remote == nil || !errors.Is(err, os.ErrNotExist)) {
 		return nil, fmt.Errorf("read %s: %w", path, err)
+	}
+	var src run.Bytes = local
+	if d.remote != nil {
+		src = d.openMirrored(part, local)
 	}
 	f, err := run.Open(ctx, src, path, cache)
 	if err != nil {
@@ -209,7 +220,26 @@ func (d *Dir) OpenRun(ctx context.Context, part statestore.Part, cache *run.Cach
 	if n := strings.Split(part.Name, "."); len(n) != 5 || n[3] != hex.EncodeToString(f.ID[:]) {
 		return nil, errors.Join(fmt.Errorf("read %s: %w: it holds the bytes of another file", path, ErrDamaged), f.Close())
 	}
+	if local != nil {
+		d.counts.local.Add(1)
+		d.counts.localBytes.Add(part.Bytes)
+	}
 	return f, nil
+}
+
+// giveUp removes the folder's copy of a file that was found damaged, if the storage
+// has the file: a cache is never a reason to fail.
+func (d *Dir) giveUp(name string, err error) bool {
+	if d.remote == nil || !errors.Is(err, ErrDamaged) || d.bound.isOwn(name) {
+		return false
+	}
+	if e := d.fs.Remove(d.fs.PathJoin(d.path, name)); e == nil {
+		d.counts.damaged.Add(1)
+	} else if !errors.Is(e, os.ErrNotExist) {
+		return false
+	}
+	d.bound.forget(name)
+	return true
 }
 
 // damagedRun makes errors of package run those of this one.
@@ -224,13 +254,15 @@ func damagedRun(err error) error {
 // checks its name and length.
 func (d *Dir) open(ctx context.Context, part statestore.Part) (*fileBytes, error) {
 	f, err := d.openLocal(part)
-	if d.remote == nil || !errors.Is(err, os.ErrNotExist) {
+	if d.remote == nil || !errors.Is(err, os.ErrNotExist) && !d.giveUp(part.Name, err) {
 		return f, err
 	}
-	if err := d.get(ctx, part); err != nil {
-		return nil, err
+	d.bound.pin(d, part)
+	if err = d.get(ctx, part); err == nil {
+		f, err = d.openLocal(part)
 	}
-	return d.openLocal(part)
+	d.bound.unpin(d, part, err == nil)
+	return f, err
 }
 
 func (d *Dir) openLocal(part statestore.Part) (*fileBytes, error) {
@@ -278,6 +310,14 @@ func (f *fileBytes) ReadAt(_ context.Context, p []byte, off int64) error {
 
 // CheckRun reads a whole file of a run and compares its checksum.
 func (d *Dir) CheckRun(ctx context.Context, part statestore.Part) error {
+	err := d.checkRun(ctx, part)
+	if d.giveUp(part.Name, err) {
+		return d.checkRun(ctx, part)
+	}
+	return err
+}
+
+func (d *Dir) checkRun(ctx context.Context, part statestore.Part) error {
 	path := d.fs.PathJoin(d.path, part.Name)
 	src, err := d.open(ctx, part)
 	if err != nil {

@@ -37,10 +37,21 @@ var ErrExists = errors.New("a file of that name is there already")
 // is fetched, and checked before it has its name.
 func OpenMirrored(fs vfsx.FS, path string, remote Storage) (*Dir, error) {
 	d, err := Open(fs, path)
-	if err == nil {
-		d.remote = remote
+	if err != nil {
+		return nil, err
 	}
-	return d, err
+	d.remote = remote
+	if b, ok := remote.(Bounded); ok {
+		d.bound.max = b.CacheBytes
+	}
+	return d, d.bound.fill(d)
+}
+
+// Bounded is a storage of which a folder keeps no more than so many bytes, but for
+// what it has not published yet. What goes first is what was read longest ago.
+type Bounded struct {
+	Storage
+	CacheBytes int64 // 0: as much as there is
 }
 
 // Publish makes a file of the folder durable in the storage, if there is one.
@@ -59,5 +70,7 @@ func (d *Dir) Publish(ctx context.Context, part statestore.Part) error {
 	if err != nil {
 		return fmt.Errorf("publish %s in %s: %w", part.Name, d.remote, err)
 	}
+	d.bound.published(part.Name)
+	d.bound.makeRoom(d)
 	return nil
 }

@@ -10,6 +10,9 @@ import (
 	"github.com/cockroachdb/pebble/v2/bloom"
 	"github.com/cockroachdb/pebble/v2/objstorage"
 	"github.com/cockroachdb/pebble/v2/sstable"
+	"github.com/cockroachdb/pebble/v2/sstable/block"
+
+	"github.com/sluice-stream/sluice/batch"
 )
 
 // Bytes is a file that can be read anywhere, on a disk or far away. It may be
@@ -21,15 +24,27 @@ type Bytes interface {
 	Close() error
 }
 
+// Replaceable is Bytes that has another copy of what it is read from.
+type Replaceable interface {
+	// Spoiled is told that what was read is damaged. It reports whether the same may be
+	// read otherwise from now on.
+	Spoiled() bool
+}
+
 // Cache keeps blocks of files in memory, unpacked. It is shared by all the files
 // of a process; its bytes are the owner's to account for.
 type Cache struct {
 	c     *pebble.Cache
 	files atomic.Uint64 // numbers for files, which are part of a block's name in the cache
+	room  room
 }
 
 // NewCache makes a cache of about so many bytes.
-func NewCache(bytes int64) *Cache { return &Cache{c: pebble.NewCache(bytes)} }
+func NewCache(bytes int64) *Cache {
+	c := &Cache{c: pebble.NewCache(bytes)}
+	c.room.size.Store(bytes)
+	return c
+}
 
 // Close frees the cache once the last file that uses it is closed.
 func (c *Cache) Close() { c.c.Unref() }
@@ -57,6 +72,7 @@ func (r *readable) NewReadHandle(objstorage.ReadBeforeSize) objstorage.ReadHandl
 type File struct {
 	Info
 	name   string
+	src    Bytes
 	r      *sstable.Reader
 	handle interface{ Close() }
 	cache  *Cache
@@ -76,7 +92,7 @@ func Open(ctx context.Context, src Bytes, name string, cache *Cache) (f *File, e
 	in.noop = objstorage.MakeNoopReadHandle(in)
 	filter := bloom.FilterPolicy(filterBits)
 	opt := sstable.ReaderOptions{Filters: map[string]sstable.FilterPolicy{filter.Name(): filter}}
-	f = &File{Info: info, name: name, cache: cache, ctx: ctx}
+	f = &File{Info: info, name: name, cache: cache, ctx: ctx, src: src}
 	if cache != nil {
 		h := cache.c.NewHandle()
 		opt.CacheOpts.CacheHandle = h
@@ -88,6 +104,9 @@ func Open(ctx context.Context, src Bytes, name string, cache *Cache) (f *File, e
 			f.handle.Close()
 		}
 		return nil, f.wrap("open", err)
+	}
+	if cache != nil {
+		cache.room.held.Add(f.held())
 	}
 	return f, nil
 }
@@ -121,6 +140,9 @@ func (f *File) Close() error {
 	if f.handle != nil {
 		f.handle.Close()
 	}
+	if f.cache != nil {
+		f.cache.room.held.Add(-f.held())
+	}
 	if err != nil {
 		return fmt.Errorf("close %s: %w", f.name, err)
 	}
@@ -132,10 +154,14 @@ func (f *File) Name() string { return f.name }
 
 // wrap names the file, and says that it is damaged where the table's reader says so.
 func (f *File) wrap(what string, err error) error {
-	if pebble.IsCorruptionError(err) {
-		return fmt.Errorf("%s %s: %w: %w", what, f.name, ErrDamaged, err)
+	if !pebble.IsCorruptionError(err) {
+		return fmt.Errorf("%s %s: %w", what, f.name, err)
 	}
-	return fmt.Errorf("%s %s: %w", what, f.name, err)
+	err = fmt.Errorf("%s %s: %w: %w", what, f.name, ErrDamaged, err)
+	if r, ok := f.src.(Replaceable); ok && r.Spoiled() {
+		return batch.ExternalError(err, true)
+	}
+	return err
 }
 
 // recovered makes an error of a panic: readers of tables trust bytes whose
@@ -150,6 +176,7 @@ func recovered(name string, err *error) {
 type Iter struct {
 	f       *File
 	it      sstable.Iterator
+	pool    *block.BufferPool // of the blocks; nil if they are in the cache
 	key     []byte
 	value   []byte
 	deleted bool
@@ -234,7 +261,11 @@ func (i *Iter) next() (ok bool, err error) {
 // close frees the iterator.
 func (i *Iter) close() (err error) {
 	defer recovered(i.f.name, &err)
-	if err := i.it.Close(); err != nil {
+	err = i.it.Close()
+	if i.pool != nil {
+		i.pool.Release()
+	}
+	if err != nil {
 		return i.f.wrap("read", err)
 	}
 	return nil
