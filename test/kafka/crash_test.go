@@ -25,10 +25,16 @@ func rounds() int {
 // so that there is much to run again.
 func (c *cluster) pipeline(t testing.TB, in, out, counts string) string {
 	t.Helper()
+	return c.pipelineOf(t, in, out, counts, "300")
+}
+
+func (c *cluster) pipelineOf(t testing.TB, in, out, counts, rows string) string {
+	t.Helper()
+	const quick = ", 'request-timeout'='5s'"
 	text := "SET 'checkpoint.interval' = '300ms';\n" +
-		c.table("src", "id BIGINT, k STRING", in, ", 'max-offsets-per-trigger'='300', 'discovery-interval'='100ms'") +
-		c.table("dst", "id BIGINT, k STRING", out, ", 'key-columns'='k', 'transaction-timeout'='1s'") +
-		c.table("counts", "k STRING, n BIGINT, PRIMARY KEY (k) NOT ENFORCED", counts, ", 'transaction-timeout'='1s'") +
+		c.table("src", "id BIGINT, k STRING", in, ", 'max-offsets-per-trigger'='"+rows+"', 'discovery-interval'='100ms'"+quick) +
+		c.table("dst", "id BIGINT, k STRING", out, ", 'key-columns'='k', 'transaction-timeout'='1s'"+quick) +
+		c.table("counts", "k STRING, n BIGINT, PRIMARY KEY (k) NOT ENFORCED", counts, ", 'transaction-timeout'='1s'"+quick) +
 		"CREATE STREAMING QUERY copies AS INSERT INTO dst SELECT id, k FROM src;\n" +
 		"CREATE STREAMING QUERY counting OUTPUT MODE update AS INSERT INTO counts SELECT k, count(*) AS n FROM src GROUP BY k;\n"
 	path := filepath.Join(t.TempDir(), "p.sql")
@@ -102,7 +108,12 @@ func checkCounts(t testing.TB, recs []*kgo.Record, n int) {
 // finish lets an engine do the rest, and checks all of it.
 func (c *cluster) finish(t *testing.T, script, out, counts string, n int) {
 	t.Helper()
-	if err := runScript(t.Context(), script, beside(script), true); err != nil {
+	c.finishAt(t, script, beside(script), out, counts, n)
+}
+
+func (c *cluster) finishAt(t *testing.T, script, checkpoints, out, counts string, n int) {
+	t.Helper()
+	if err := runScript(t.Context(), script, checkpoints, true); err != nil {
 		t.Fatal(err)
 	}
 	copies, counted := c.reader(t, out), c.reader(t, counts)

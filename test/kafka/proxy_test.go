@@ -18,7 +18,7 @@ type proxy struct {
 
 	mu struct {
 		sync.Mutex
-		conns  map[net.Conn]bool
+		conns  map[net.Conn]bool // true: to a client
 		refuse bool
 		gate   chan struct{} // closed while bytes may pass
 		key    int16         // of requests that are held back
@@ -60,14 +60,14 @@ func closed() chan struct{} {
 
 // own notes a connection, to be closed with all the others; it reports false, and
 // closes it, if there are to be none.
-func (p *proxy) own(c net.Conn) bool {
+func (p *proxy) own(c net.Conn, client bool) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.mu.refuse {
 		_ = c.Close()
 		return false
 	}
-	p.mu.conns[c] = true
+	p.mu.conns[c] = client
 	return true
 }
 
@@ -81,12 +81,12 @@ func (p *proxy) disown(c net.Conn) {
 // serve joins a client with the broker. When the client goes, what it has sent is
 // delivered all the same, as on a real network.
 func (p *proxy) serve(client net.Conn) {
-	if !p.own(client) {
+	if !p.own(client, true) {
 		return
 	}
 	defer p.disown(client)
 	broker, err := net.Dial("tcp", p.target)
-	if err != nil || !p.own(broker) {
+	if err != nil || !p.own(broker, false) {
 		return
 	}
 	defer p.disown(broker)
@@ -193,6 +193,19 @@ func (p *proxy) hold(key int16) (seen <-chan struct{}) {
 	defer p.mu.Unlock()
 	p.mu.key, p.mu.held, p.mu.seen = key, make(chan struct{}), make(chan struct{})
 	return p.mu.seen
+}
+
+// lose delivers what was held back, and breaks the connections of clients at the same
+// time: they never hear the answers.
+func (p *proxy) lose() {
+	p.mu.Lock()
+	for c := range p.mu.conns {
+		if p.mu.conns[c] { // a client's
+			_ = c.Close()
+		}
+	}
+	p.mu.Unlock()
+	p.mend()
 }
 
 // mend ends every fault.
