@@ -18,6 +18,7 @@ import (
 	filesink "github.com/sluice-stream/sluice/sinks/file"
 	kafkasink "github.com/sluice-stream/sluice/sinks/kafka"
 	memorysink "github.com/sluice-stream/sluice/sinks/memory"
+	pgsink "github.com/sluice-stream/sluice/sinks/postgres"
 	"github.com/sluice-stream/sluice/sources"
 	"github.com/sluice-stream/sluice/sources/datagen"
 	filesource "github.com/sluice-stream/sluice/sources/file"
@@ -64,6 +65,7 @@ func newRegistry(s *Session) *registry {
 		console.Connector(s.opts.Stdout),
 		kafkasink.Connector(clk),
 		memorysink.Connector(r.tables),
+		pgsink.Connector(),
 	)
 	return r
 }

@@ -82,13 +82,17 @@ func (s *Session) planStream(d *queryDef) (*planner.Query, []target, error) {
 		if err != nil {
 			return nil, nil, err
 		}
-		if !slices.Contains(c.Modes, d.mode) {
+		mode := d.mode
+		if len(d.inserts) > 1 && mode == sinks.Update && !slices.Contains(c.Modes, mode) && slices.Contains(c.Modes, sinks.Append) {
+			mode = sinks.Append // of several outputs each does what it can; the planner refuses rows that would be taken back
+		}
+		if !slices.Contains(c.Modes, mode) {
 			return nil, nil, refused(batch.UserErrorf("table %s: connector '%s' cannot take output mode %s; it takes %s", in.table.Name, c.Name, d.mode, modeList(c.Modes)))
 		}
 		name := fmt.Sprintf("%s#%d", in.table.Name, i)
 		if c.Check != nil {
 			spec := sinks.Spec{
-				Name: name, Table: in.table.Name, Query: "planned", Schema: in.node.Schema(), Keys: in.table.Keys, PartitionBy: in.table.Partition, Mode: d.mode,
+				Name: name, Table: in.table.Name, Query: "planned", Schema: in.node.Schema(), Keys: in.table.Keys, PartitionBy: in.table.Partition, Mode: mode,
 				Options: without(in.table.Options, "connector").Known(c.Options), Zone: s.zone(),
 			}
 			if err := c.Check(spec); err != nil {
@@ -96,10 +100,10 @@ func (s *Session) planStream(d *queryDef) (*planner.Query, []target, error) {
 			}
 		}
 		outs = append(outs, planner.Output{Node: in.node, Sink: &physical.Sink{
-			Name: name, Table: in.table.Name, Schema: in.node.Schema(), Mode: string(d.mode), Keys: in.table.Keys,
+			Name: name, Table: in.table.Name, Schema: in.node.Schema(), Mode: string(mode), Keys: in.table.Keys,
 			Final: d.emit.final, Every: d.emit.every.Microseconds(), Rows: d.emit.rows,
 		}})
-		targets = append(targets, target{name: name, table: in.table, connector: c, mode: d.mode})
+		targets = append(targets, target{name: name, table: in.table, connector: c, mode: mode})
 	}
 	count, err := functions.Aggregate("count", nil, false)
 	if err != nil {
@@ -249,7 +253,7 @@ func planHash(q *planner.Query, targets []target) string {
 		fmt.Fprint(h, q.Plan.Zone)
 	}
 	for _, t := range targets {
-		fmt.Fprint(h, t.table.Name, t.table.Connector, t.table.Options["path"], t.table.Options["topic"], t.mode)
+		fmt.Fprint(h, t.table.Name, t.table.Connector, t.table.Options["path"], t.table.Options["topic"], t.table.Options["table"], t.mode)
 	}
 	for _, src := range q.Plan.Sources {
 		fmt.Fprint(h, q.Tables[src.Name].Connector, whereOf(q.Tables[src.Name].Options), q.Tables[src.Name].Schema)
@@ -259,7 +263,7 @@ func planHash(q *planner.Query, targets []target) string {
 
 // whereOf says where a source's rows come from.
 func whereOf(o map[string]string) string {
-	return o["path"] + o["topic"] + o["topic-pattern"] + o["assign"]
+	return o["path"] + o["topic"] + o["topic-pattern"] + o["assign"] + o["table"]
 }
 
 func sourceNames(q *planner.Query) []string {

@@ -22,7 +22,7 @@ const arrowTypes = "github.com/apache/arrow-go/v18/arrow"
 
 // helpers are the leaves below internal that code at the edge may use.
 var helpers = []string{
-	"internal/clock", "internal/vfsx", "internal/memory", "internal/options", "internal/render", "internal/kafkaclient", "internal/secret",
+	"internal/clock", "internal/vfsx", "internal/memory", "internal/options", "internal/render", "internal/kafkaclient", "internal/pgclient", "internal/secret",
 }
 
 // roots are the seams: interfaces and vocabulary, no implementation.
@@ -104,7 +104,7 @@ var table = []rule{
 		why: "the runner of logic tests knows engines by their interface",
 	},
 	{
-		pkgs: []string{"internal/kafkaclient", "internal/secret"}, own: []string{"batch", "internal/options", "internal/secret"}, ext: []string{"*"},
+		pkgs: []string{"internal/kafkaclient", "internal/pgclient", "internal/secret"}, own: []string{"batch", "internal/options", "internal/secret"}, ext: []string{"*"},
 		why: "the options of clients are options as any",
 	},
 	{

@@ -1,0 +1,203 @@
+package postgres
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/sluice-stream/sluice"
+)
+
+// rounds is how often something is killed in each test.
+func rounds() int {
+	if testing.Short() {
+		return 2
+	}
+	return 5
+}
+
+const inputRows = 6000
+
+// pipeline has three outputs, which advance by one batch ID: rows, counts by key in the
+// database, and files. Batches are small and checkpoints far apart, so that there is much
+// to run again.
+func (s *server) pipeline(t testing.TB, schema string) (script string) {
+	t.Helper()
+	dir := t.TempDir()
+	with := fmt.Sprintf("'connector'='postgres', 'url'='%s', 'password'='%s', 'create-table'='true', 'connect-timeout'='2s'", s.url(), s.password())
+	text := "SET 'checkpoint.interval' = '300ms';\n" +
+		fmt.Sprintf("CREATE TABLE src (id BIGINT, k BIGINT) WITH ('connector'='datagen', 'number-of-rows'='%d', 'rows-per-second'='2500', 'max-rows-per-trigger'='100', "+
+			"'fields.id.kind'='sequence', 'fields.id.start'='0', 'fields.k.min'='0', 'fields.k.max'='40');\n", inputRows) +
+		fmt.Sprintf("CREATE TABLE copies (id BIGINT, k BIGINT) WITH (%s, 'table'='%s.copies');\n", with, schema) +
+		fmt.Sprintf("CREATE TABLE counts (k BIGINT, n BIGINT, PRIMARY KEY (k) NOT ENFORCED) WITH (%s, 'table'='%s.counts');\n", with, schema) +
+		fmt.Sprintf("CREATE TABLE files (id BIGINT, k BIGINT) WITH ('connector'='filesystem', 'path'='%s', 'format'='json');\n", filepath.Join(dir, "files")) +
+		"CREATE STREAMING QUERY q OUTPUT MODE update AS BEGIN\n" +
+		"INSERT INTO copies SELECT id, k FROM src;\nINSERT INTO counts SELECT k, count(*) AS n FROM src GROUP BY k;\n" +
+		"INSERT INTO files SELECT id, k FROM src WHERE k < 20;\nEND;\n"
+	script = filepath.Join(dir, "p.sql")
+	if err := os.WriteFile(script, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return script
+}
+
+// check holds what the tables and files hold against the batch answer.
+func check(t testing.TB, conn *pgx.Conn, schema, script string) {
+	t.Helper()
+	if got := rowsOf(t, conn, "SELECT count(*), count(DISTINCT id), min(id), max(id) FROM "+schema+".copies"); got[0] != fmt.Sprintf("%d|%d|0|%d", inputRows, inputRows, inputRows-1) {
+		t.Errorf("the copies are %s", got[0])
+	}
+	text, err := os.ReadFile(script)
+	if err != nil {
+		t.Fatal(err)
+	}
+	session, err := sluice.NewSession(sluice.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := session.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	declarations, _, _ := strings.Cut(string(text), "CREATE STREAMING QUERY")
+	if err := session.Run(t.Context(), declarations, func(*sluice.Result) error { return nil }); err != nil {
+		t.Fatal(err)
+	}
+	answer := func(sql string) []string {
+		df, err := session.SQL(t.Context(), sql)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rows, err := df.Collect(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out []string
+		for _, r := range rows {
+			out = append(out, strings.ReplaceAll(strings.Trim(fmt.Sprint(r), "[]"), " ", "|"))
+		}
+		slices.Sort(out)
+		return out
+	}
+	// Rows come slowly when they are read as a stream alone.
+	want := answer("SELECT k, count(*) FROM src GROUP BY k")
+	got := rowsOf(t, conn, "SELECT k, n FROM "+schema+".counts")
+	if slices.Sort(got); !slices.Equal(got, want) {
+		t.Errorf("the counts are\n%q\nand should be\n%q", got, want)
+	}
+	if got, want := answer("SELECT id, k FROM files"), answer("SELECT id, k FROM src WHERE k < 20"); !slices.Equal(got, want) {
+		t.Errorf("the files hold %d rows, and should %d", len(got), len(want))
+	}
+	held := rowsOf(t, conn, "SELECT DISTINCT batch FROM "+schema+".sluice_batches")
+	if len(held) != 1 {
+		t.Errorf("the sinks hold the batches %q", held)
+	}
+}
+
+// progressed waits until the copies have grown, or the engine has ended.
+func progressed(t testing.TB, conn *pgx.Conn, schema string, e *engine, than int) (rows int) {
+	t.Helper()
+	until(t, fmt.Sprintf("there are more than %d rows", than), func() bool {
+		if e.over() {
+			return true
+		}
+		if rowsOf(t, conn, "SELECT to_regclass('"+schema+".copies') IS NULL")[0] == "t" {
+			return false
+		}
+		if _, err := fmt.Sscan(rowsOf(t, conn, "SELECT count(*) FROM "+schema+".copies")[0], &rows); err != nil {
+			t.Fatal(err)
+		}
+		return rows > than
+	})
+	return rows
+}
+
+func moment(r *rand.Rand) { <-time.After(time.Duration(r.IntN(150)) * time.Millisecond) }
+
+func TestEngineIsKilled(t *testing.T) {
+	s := theServer(t)
+	conn := s.connect(t)
+	schema := s.schema(t, conn)
+	script := s.pipeline(t, schema)
+	r := rand.New(rand.NewPCG(uint64(os.Getpid()), 7))
+	rows := -1
+	for range rounds() {
+		e := startEngine(t, script)
+		rows = progressed(t, conn, schema, e, rows)
+		moment(r)
+		e.kill()
+	}
+	e := startEngine(t, script)
+	until(t, "the engine has ended", e.over)
+	check(t, conn, schema, script)
+}
+
+// An engine that stands still while another one takes over, and wakes.
+func TestStoppedEngineWakes(t *testing.T) {
+	s := theServer(t)
+	conn := s.connect(t)
+	schema := s.schema(t, conn)
+	script := s.pipeline(t, schema)
+	r := rand.New(rand.NewPCG(uint64(os.Getpid()), 8))
+	first := startEngine(t, script)
+	progressed(t, conn, schema, first, 0)
+	moment(r)
+	first.signal(syscall.SIGSTOP)
+	// The second works on a copy of the checkpoint, as on a machine to which the volume
+	// has moved: nothing but the database stands between the two.
+	copied := filepath.Join(t.TempDir(), "p.sql")
+	copyAll(t, filepath.Dir(script), filepath.Dir(copied))
+	second := startEngine(t, copied)
+	until(t, "the second engine has ended", second.over)
+	first.signal(syscall.SIGCONT)
+	until(t, "the first engine has ended", func() bool {
+		select {
+		case <-first.ended:
+			return true
+		default:
+			return false
+		}
+	})
+	// It is refused by the database, or sees there before that others went on.
+	if text := first.errors.String(); first.cmd.ProcessState.Success() || !strings.Contains(text, "fenced by a newer term") && !strings.Contains(text, "is ahead of the") {
+		t.Errorf("the engine that woke went on: %s", text)
+	}
+	check(t, conn, schema, script)
+}
+
+// copyAll copies a folder. What its files name stays where it is.
+func copyAll(t testing.TB, from, to string) {
+	t.Helper()
+	if err := os.CopyFS(to, os.DirFS(from)); err != nil && !os.IsExist(err) {
+		t.Fatal(err)
+	}
+}
+
+func TestServerIsKilled(t *testing.T) {
+	s := ownServer(t)
+	conn := s.connect(t)
+	schema := s.schema(t, conn)
+	script := s.pipeline(t, schema)
+	r := rand.New(rand.NewPCG(uint64(os.Getpid()), 9))
+	e := startEngine(t, script)
+	rows := -1
+	for range rounds() {
+		rows = progressed(t, conn, schema, e, rows)
+		moment(r)
+		s.kill(t)
+		moment(r)
+		s.up(t)
+		conn = s.connect(t)
+	}
+	until(t, "the engine has ended", e.over)
+	check(t, conn, schema, script)
+}
