@@ -29,7 +29,7 @@ SLTPKGS = $(or $(shell git grep --untracked -lE 'internal/slt"' -- 'test/*_test.
 
 BENCHPKGS = $(shell git grep --untracked -lE '^func Benchmark' -- '*_test.go' | xargs -r -n1 dirname | sort -u | sed 's,^,./,')
 
-.PHONY: help build demo kafka-up kafka-down test-kafka test fmt vet lint staticcheck exhaustive unit short race foreign slt rewrite sim fuzz fuzz-sql fuzz-stream tpcds nexmark bench ci clean
+.PHONY: help build demo kafka-up kafka-down test-kafka postgres-up postgres-down test-postgres test fmt vet lint staticcheck exhaustive unit short race foreign slt rewrite sim fuzz fuzz-sql fuzz-stream tpcds nexmark bench ci clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,7 @@ test: fmt vet staticcheck exhaustive ## Install what is needed and run every che
 	@$(MAKE) --no-print-directory race
 	@$(MAKE) --no-print-directory short
 	@$(MAKE) --no-print-directory unit
+	@$(MAKE) --no-print-directory test-postgres ARGS="-short $(ARGS)"
 	@echo "make test: everything passed"
 
 fmt:
@@ -93,6 +94,20 @@ kafka-down: ## Stop the broker of make kafka-up; its files stay
 
 test-kafka: ## Run the tests that need a real Kafka broker, which they start; skipped where it cannot be had
 	@jars=$$(tools/kafka/broker install); [ -z "$$jars" ] || SLUICE_KAFKA_JARS="$$jars" go test -count=1 -timeout $(TIMEOUT) $(ARGS) ./test/kafka
+
+# Root runs the server as nobody, who may not be able to enter this folder.
+PGDIR := $(if $(filter 0,$(shell id -u)),/var/tmp/sluice-postgres-server,.work/postgres/server)
+PGPORT ?= 5433
+
+postgres-up: ## Start a real PostgreSQL on 127.0.0.1:5433 (PGPORT=n), with files of its own
+	@tools/postgres/server up $(PGDIR) $(PGPORT)
+	@echo "PostgreSQL listens on 127.0.0.1:$(PGPORT): postgres://sluice@127.0.0.1:$(PGPORT)/postgres, its password is in $(abspath $(PGDIR))/password"
+
+postgres-down: ## Stop the server of make postgres-up; its files stay
+	@tools/postgres/server down $(PGDIR)
+
+test-postgres: ## Run the tests with a real PostgreSQL, which they start (installed, or Debian's package); POSTGRES=off leaves them out
+	@bin=$$(tools/postgres/server install); [ -z "$$bin" ] || SLUICE_POSTGRES="$$bin" go test -count=1 -timeout $(TIMEOUT) $(ARGS) ./test/postgres
 
 slt: ## Run the SQL logic tests; F=test/slt/x.slt:12 runs one record
 	@python=$$(tools/foreign); SLUICE_DUCKDB_PYTHON="$$python" go test -tags invariants -timeout $(TIMEOUT) $(SLTPKGS) -run 'SLT|Oracle' $(ARGS) $(if $(F),-slt=$(F))
