@@ -93,6 +93,9 @@ func NewWindow(in io.Reader, size int) *Window { return &Window{in: in, buf: mak
 // Bytes returns what is read and not consumed.
 func (w *Window) Bytes() []byte { return w.buf[w.pos:w.end] }
 
+// Reset makes the window one over bytes that are there already.
+func (w *Window) Reset(b []byte) { *w = Window{buf: b, end: len(b), eof: true} }
+
 // EOF reports whether nothing comes behind Bytes.
 func (w *Window) EOF() bool { return w.eof }
 

@@ -49,12 +49,17 @@ func NewDecoder(schema *arrow.Schema, o DecoderOptions) *Decoder {
 	if o.Alloc == nil {
 		o.Alloc = memory.DefaultAllocator
 	}
-	reader := o.Reader
-	if reader != nil {
-		reader, _ = reader.Nullable()
-	}
-	return &Decoder{
-		schema: schema, b: array.NewRecordBuilder(o.Alloc, schema), alloc: o.Alloc, reader: reader, whole: o.Whole, lenient: o.Lenient, plans: map[*Schema]compiled{},
+	d := &Decoder{schema: schema, b: array.NewRecordBuilder(o.Alloc, schema), alloc: o.Alloc, whole: o.Whole, lenient: o.Lenient, plans: map[*Schema]compiled{}}
+	d.SetReader(o.Reader)
+	return d
+}
+
+// SetReader changes the schema that has the defaults and aliases.
+func (d *Decoder) SetReader(s *Schema) {
+	clear(d.plans)
+	d.plan, d.reader = nil, nil
+	if s != nil {
+		d.reader, _ = s.Nullable()
 	}
 }
 

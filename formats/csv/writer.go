@@ -35,8 +35,8 @@ func newWriter(w io.Writer, schema *arrow.Schema, fc formats.Config, _ memory.Al
 	if err != nil {
 		return nil, err
 	}
-	cw := &writer{TextOutput: out, c: c, special: text.NewSet(c.delim, '\n', '\r', c.quote, c.escape)}
-	cw.digits = quotesNumbers(c)
+	cw := rowWriter(c)
+	cw.TextOutput = out
 	if c.header {
 		for i, f := range schema.Fields() {
 			if i > 0 {
@@ -49,6 +49,10 @@ func newWriter(w io.Writer, schema *arrow.Schema, fc formats.Config, _ memory.Al
 		}
 	}
 	return cw, nil
+}
+
+func rowWriter(c config) *writer {
+	return &writer{c: c, special: text.NewSet(c.delim, '\n', '\r', c.quote, c.escape), digits: quotesNumbers(c)}
 }
 
 // quotesNumbers reports whether the text of a number, a date or a time may have to be
@@ -72,35 +76,13 @@ type column struct {
 
 // Write appends rows.
 func (w *writer) Write(rec arrow.RecordBatch) error {
-	cols := make([]column, rec.NumCols())
-	for i := range cols {
-		a := rec.Column(i)
-		f, err := text.NewFormatter(a, false)
-		if err != nil {
-			return batch.UserErrorf("column %q: %w", rec.ColumnName(i), err)
-		}
-		cols[i] = column{format: f, plain: !w.digits && numeric(a.DataType())}
-		if a.NullN() > 0 {
-			cols[i].nulls = a
-		}
+	cols, err := w.columns(rec)
+	if err != nil {
+		return err
 	}
 	buf := w.Buf
 	for row := range int(rec.NumRows()) {
-		for i := range cols {
-			if i > 0 {
-				buf = append(buf, w.c.delim)
-			}
-			c := &cols[i]
-			if c.nulls != nil && c.nulls.IsNull(row) {
-				buf = append(buf, w.c.null...)
-				continue
-			}
-			from := len(buf)
-			buf = c.format(buf, row)
-			if !c.plain {
-				buf = w.quote(buf, from)
-			}
-		}
+		buf = w.row(buf, cols, row)
 		if buf = append(buf, '\n'); len(buf) >= formats.FlushAt {
 			w.Buf = buf
 			if err := w.Flush(); err != nil {
@@ -111,6 +93,43 @@ func (w *writer) Write(rec arrow.RecordBatch) error {
 	}
 	w.Buf = buf
 	return nil
+}
+
+// columns binds a batch.
+func (w *writer) columns(rec arrow.RecordBatch) ([]column, error) {
+	cols := make([]column, rec.NumCols())
+	for i := range cols {
+		a := rec.Column(i)
+		f, err := text.NewFormatter(a, false)
+		if err != nil {
+			return nil, batch.UserErrorf("column %q: %w", rec.ColumnName(i), err)
+		}
+		cols[i] = column{format: f, plain: !w.digits && numeric(a.DataType())}
+		if a.NullN() > 0 {
+			cols[i].nulls = a
+		}
+	}
+	return cols, nil
+}
+
+// row appends a row without its end.
+func (w *writer) row(buf []byte, cols []column, row int) []byte {
+	for i := range cols {
+		if i > 0 {
+			buf = append(buf, w.c.delim)
+		}
+		c := &cols[i]
+		if c.nulls != nil && c.nulls.IsNull(row) {
+			buf = append(buf, w.c.null...)
+			continue
+		}
+		from := len(buf)
+		buf = c.format(buf, row)
+		if !c.plain {
+			buf = w.quote(buf, from)
+		}
+	}
+	return buf
 }
 
 // numeric says of a type that its texts have no other characters than quotesNumbers

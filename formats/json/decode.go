@@ -443,3 +443,11 @@ func (d *Decoder) Flush() arrow.RecordBatch {
 
 // Release throws away what was not flushed.
 func (d *Decoder) Release() { d.b.Release() }
+
+// AppendNull appends a row of NULLs.
+func (d *Decoder) AppendNull() {
+	for _, n := range d.root.null {
+		n()
+	}
+	d.rows++
+}

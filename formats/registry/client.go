@@ -106,9 +106,6 @@ func New(c Config) (*Client, error) {
 	return cl, nil
 }
 
-// Close ends the connections that are not in use.
-func (c *Client) Close() { c.http.CloseIdleConnections() }
-
 // Config returns what the client was made of.
 func (c *Client) Config() Config { return c.c }
 

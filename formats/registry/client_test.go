@@ -35,7 +35,6 @@ func client(t *testing.T, url string, more ...string) *registry.Client {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(cl.Close)
 	return cl
 }
 

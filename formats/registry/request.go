@@ -32,7 +32,8 @@ func (c Config) transport() (*http.Transport, error) {
 	dialer := &net.Dialer{Timeout: dialTimeout, Control: refuseLinkLocal}
 	return &http.Transport{
 		DialContext: dialer.DialContext, TLSClientConfig: config, TLSHandshakeTimeout: dialTimeout,
-		MaxIdleConns: 4, MaxConnsPerHost: 8, IdleConnTimeout: 30 * time.Second, ResponseHeaderTimeout: c.Timeout,
+		MaxConnsPerHost: 8, ResponseHeaderTimeout: c.Timeout,
+		DisableKeepAlives: true, // schemas are kept, so that requests are rare and nobody has to close anything
 	}, nil
 }
 

@@ -1,11 +1,14 @@
 package kafka
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
 
+	"github.com/sluice-stream/sluice/formats"
+	"github.com/sluice-stream/sluice/formats/codecs"
 	"github.com/sluice-stream/sluice/formats/json"
 	"github.com/sluice-stream/sluice/formats/text"
 	"github.com/sluice-stream/sluice/sinks"
@@ -18,6 +21,9 @@ type encoder struct {
 	value, key *json.Encoder
 	raw        int
 	bufK, bufV []byte
+	valueCodec codecs.Encoder // nil for formats with encoders of their own
+	keyCodec   codecs.Encoder
+	failed     error // of a value or a key that cannot be written
 }
 
 func newEncoder(t *target, schema *arrow.Schema) (*encoder, error) {
@@ -32,9 +38,19 @@ func newEncoder(t *target, schema *arrow.Schema) (*encoder, error) {
 		fields = append(fields, t.spec.Schema.Field(k))
 	}
 	e.key = json.NewEncoder(arrow.NewSchema(fields, nil))
+	var err error
 	if t.format == "raw" {
-		var err error
 		if e.raw, err = t.rawColumn(); err != nil {
+			return nil, err
+		}
+	}
+	if t.value != nil {
+		if e.valueCodec, err = t.value.NewEncoder(); err != nil {
+			return nil, err
+		}
+	}
+	if t.key != nil {
+		if e.keyCodec, err = t.key.NewEncoder(); err != nil {
 			return nil, err
 		}
 	}
@@ -48,18 +64,18 @@ type put func(key, value []byte, row int) error
 type appendTo func(dst []byte, row int) []byte
 
 // rows puts the messages of a record batch.
-func (e *encoder) rows(rec arrow.RecordBatch, out put) error {
+func (e *encoder) rows(ctx context.Context, rec arrow.RecordBatch, out put) error {
 	ops, n := stage.Ops(rec)
 	if n != e.t.spec.Schema.NumFields() {
 		return fmt.Errorf("write table %q: %d columns, it has %d", e.t.spec.Table, n, e.t.spec.Schema.NumFields())
 	}
 	all := array.NewRecordBatch(e.t.spec.Schema, rec.Columns()[:n], rec.NumRows())
 	defer all.Release()
-	value, err := e.values(all)
+	value, err := e.values(ctx, all)
 	if err != nil {
 		return err
 	}
-	key, done, err := e.keys(all)
+	key, done, err := e.keys(ctx, all)
 	if err != nil {
 		return err
 	}
@@ -85,6 +101,9 @@ func (e *encoder) rows(rec arrow.RecordBatch, out put) error {
 			e.bufV = value(e.bufV[:0], i)
 			v = e.bufV
 		}
+		if e.failed != nil {
+			return e.failed
+		}
 		if err := out(k, v, i); err != nil {
 			return err
 		}
@@ -93,7 +112,10 @@ func (e *encoder) rows(rec arrow.RecordBatch, out put) error {
 }
 
 // values returns what makes the message of a row.
-func (e *encoder) values(all arrow.RecordBatch) (appendTo, error) {
+func (e *encoder) values(ctx context.Context, all arrow.RecordBatch) (appendTo, error) {
+	if e.valueCodec != nil {
+		return e.bound(e.valueCodec.Bind(ctx, all))
+	}
 	if e.t.format != "raw" {
 		return e.value.Columns(all)
 	}
@@ -101,11 +123,11 @@ func (e *encoder) values(all arrow.RecordBatch) (appendTo, error) {
 }
 
 // keys returns what makes the key of a row, nil if there is none.
-func (e *encoder) keys(all arrow.RecordBatch) (appendTo, func(), error) {
+func (e *encoder) keys(ctx context.Context, all arrow.RecordBatch) (appendTo, func(), error) {
 	if len(e.t.keys) == 0 {
 		return nil, func() {}, nil
 	}
-	if !e.t.keyJSON {
+	if e.t.keyFormat == "raw" {
 		f, err := bytesOf(all.Column(e.t.keys[0]))
 		return f, func() {}, err
 	}
@@ -115,8 +137,50 @@ func (e *encoder) keys(all arrow.RecordBatch) (appendTo, func(), error) {
 		cols[i], fields[i] = all.Column(k), all.Schema().Field(k)
 	}
 	rec := array.NewRecordBatch(arrow.NewSchema(fields, nil), cols, all.NumRows())
+	if e.keyCodec != nil {
+		f, err := e.bound(e.keyCodec.Bind(ctx, rec))
+		return f, rec.Release, err
+	}
 	f, err := e.key.Columns(rec)
 	return f, rec.Release, err
+}
+
+// bound keeps the first error of a codec, which ends the batch.
+func (e *encoder) bound(row codecs.Append, err error) (appendTo, error) {
+	return func(dst []byte, i int) []byte {
+		out, err := row(notNil(dst), i)
+		if err != nil && e.failed == nil {
+			e.failed = err
+		}
+		return out
+	}, err
+}
+
+// openCodecs makes the codecs of values and keys. JSON and raw bytes have encoders of
+// their own.
+func (t *target) openCodecs() (err error) {
+	spec := codecs.Spec{Config: formats.Config{Options: t.spec.Options}, What: fmt.Sprintf("table %q", t.spec.Table), Topic: t.topic, Schema: t.spec.Schema, Record: t.spec.Table}
+	own := func(format string) bool { return format == "json" || format == "raw" || format == "debezium-json" }
+	if !own(t.format) {
+		if t.value, err = codecs.Open(t.format, spec); err != nil {
+			return err
+		}
+		if _, err = t.value.NewEncoder(); err != nil {
+			return err
+		}
+	}
+	if len(t.keys) == 0 || own(t.keyFormat) {
+		return nil
+	}
+	var fields []arrow.Field
+	for _, k := range t.keys {
+		fields = append(fields, t.spec.Schema.Field(k))
+	}
+	spec.Key, spec.Schema, spec.Record = true, arrow.NewSchema(fields, nil), t.spec.Table+"_key"
+	if t.key, err = codecs.Open(t.keyFormat, spec); err == nil {
+		_, err = t.key.NewEncoder()
+	}
+	return err
 }
 
 // bytesOf appends a column's values as they are; NULL gives nil.
@@ -194,6 +258,9 @@ func (e *encoder) changes(ops *array.Int8, n int, key, value appendTo, out put) 
 			b = append(value(append(b, `{"before":null,"after":`...), i), `,"op":"c"}`...)
 		}
 		e.bufV = b
+		if e.failed != nil {
+			return e.failed // of a key
+		}
 		if err := out(k, b, row); err != nil {
 			return err
 		}

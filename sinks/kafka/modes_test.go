@@ -152,7 +152,7 @@ func TestRefused(t *testing.T) {
 		{func(s *sinks.Spec) { s.Options["format"] = "raw" }, `column "id" is int64`},
 		{func(s *sinks.Spec) { s.Options["timestamp-column"] = "name" }, `column "name" is no TIMESTAMP`},
 		{func(s *sinks.Spec) { s.Options["transactional-ids"] = "0" }, "is out of bounds"},
-		{func(s *sinks.Spec) { s.Options["format"] = "avro" }, "want one of json, debezium-json, raw"},
+		{func(s *sinks.Spec) { s.Options["format"] = "orc" }, "want one of json, csv, avro, protobuf, raw, debezium-json"},
 		{func(s *sinks.Spec) { s.Options["sasl.password"] = "secret" }, "does not hold the secret but says where it is"},
 	} {
 		spec := specOf(c)

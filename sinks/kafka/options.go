@@ -11,6 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/sluice-stream/sluice/batch"
+	"github.com/sluice-stream/sluice/formats/codecs"
 	"github.com/sluice-stream/sluice/internal/clock"
 	"github.com/sluice-stream/sluice/internal/kafkaclient"
 	"github.com/sluice-stream/sluice/internal/options"
@@ -19,10 +20,10 @@ import (
 
 var (
 	optTopic       = options.Option{Key: "topic", Kind: options.Text, Required: true, Doc: "The topic to write to; it has to be there."}
-	optFormat      = options.Option{Key: "format", Kind: options.Enum, Default: "json", Values: []string{"json", "debezium-json", "raw"}, Doc: "What a message is: json, an object of all columns; raw, the text or bytes of the one column that is not of the key; debezium-json, a change with the row before and after."}
+	optFormat      = options.Option{Key: "format", Kind: options.Enum, Default: "json", Values: append(codecs.Names(), "debezium-json"), Doc: "What a message is: " + codecs.Doc() + " (of a sink the one that is not of the key); debezium-json, a change with the row before and after."}
 	optDelivery    = options.Option{Key: "delivery", Kind: options.Enum, Default: "exactly-once", Values: []string{"exactly-once", "at-least-once"}, Doc: "exactly-once: a transaction for each batch, for readers with isolation.level=read_committed; at-least-once: no transaction, and after a failure the last batch may come again."}
 	optKeys        = options.Option{Key: "key-columns", Kind: options.Text, Doc: "Columns that make the message's key, separated by commas; by default those of the PRIMARY KEY."}
-	optKeyFormat   = options.Option{Key: "key-format", Kind: options.Enum, Default: "json", Values: []string{"json", "raw"}, Doc: "What a key is: json, an object of its columns; raw, the text or bytes of its one column."}
+	optKeyFormat   = options.Option{Key: "key-format", Kind: options.Enum, Default: "json", Values: codecs.Names(), Doc: "What a key is: one of the formats of values, or raw, the text or bytes of its one column."}
 	optPartitioner = options.Option{Key: "partitioner", Kind: options.Enum, Default: "key", Values: []string{"key", "round-robin"}, Doc: "Where a message goes: key, by the key's hash as Kafka's own clients do it, and without a key in turn; round-robin, always in turn."}
 	optTime        = options.Option{Key: "timestamp-column", Kind: options.Text, Doc: "The column that is the message's timestamp; by default the batch's time."}
 	optCompress    = options.Option{Key: "compression", Kind: options.Enum, Default: "none", Values: []string{"none", "gzip", "snappy", "lz4", "zstd"}, Doc: "How messages are compressed."}
@@ -34,7 +35,8 @@ var (
 )
 
 func declared() []options.Option {
-	return append([]options.Option{optTopic, optFormat, optDelivery, optKeys, optKeyFormat, optPartitioner, optTime, optCompress, optBatchBytes, optBuffer, optIDs, optPrefix, optTxnTimeout}, kafkaclient.Options()...)
+	own := append([]options.Option{optTopic, optFormat, optDelivery, optKeys, optKeyFormat, optPartitioner, optTime, optCompress, optBatchBytes, optBuffer, optIDs, optPrefix, optTxnTimeout}, kafkaclient.Options()...)
+	return append(own, codecs.Options()...)
 }
 
 // Connector returns the connector.
@@ -69,7 +71,8 @@ type target struct {
 	once       bool // exactly once
 	oneShot    bool // a statement's only batch
 	keys       []int
-	keyJSON    bool
+	keyFormat  string
+	value, key codecs.Codec // nil for formats with encoders of their own
 	roundRobin bool
 	time       int // column, -1 for the batch's time
 	codec      kgo.CompressionCodec
@@ -93,7 +96,7 @@ func parse(spec sinks.Spec) (*target, error) {
 	t := &target{
 		spec: spec, client: conn, topic: o.Get(optTopic), format: strings.ToLower(o.Get(optFormat)),
 		once: !strings.EqualFold(o.Get(optDelivery), "at-least-once"), oneShot: spec.Batch,
-		keyJSON: !strings.EqualFold(o.Get(optKeyFormat), "raw"), roundRobin: strings.EqualFold(o.Get(optPartitioner), "round-robin"),
+		keyFormat: strings.ToLower(o.Get(optKeyFormat)), roundRobin: strings.EqualFold(o.Get(optPartitioner), "round-robin"),
 		time: -1, batchBytes: int(o.Bytes(optBatchBytes)), bytesMax: o.Bytes(optBuffer), ids: int(o.Int(optIDs)), prefix: o.Get(optPrefix), timeout: o.Duration(optTxnTimeout),
 	}
 	t.codecBits = int16(slices.Index(optCompress.Values, strings.ToLower(o.Get(optCompress))))
@@ -113,7 +116,10 @@ func parse(spec sinks.Spec) (*target, error) {
 	if t.topic == "" {
 		return nil, t.userError("option 'topic' is empty")
 	}
-	return t, t.checkColumns()
+	if err := t.checkColumns(); err != nil {
+		return nil, err
+	}
+	return t, t.openCodecs()
 }
 
 func (t *target) userError(format string, args ...any) error {
@@ -144,7 +150,7 @@ func (t *target) checkColumns() error {
 		}
 		t.time = i
 	}
-	if !t.keyJSON && len(t.keys) != 1 {
+	if t.keyFormat == "raw" && len(t.keys) != 1 {
 		return t.userError("'key-format' = 'raw' is for a key of one column, this one has %d", len(t.keys))
 	}
 	switch t.spec.Mode {
@@ -153,7 +159,7 @@ func (t *target) checkColumns() error {
 			return t.userError("output mode update of a result of one row has no column for the message's key: set 'key-columns', or use output mode changelog with 'format' = 'debezium-json'")
 		}
 		if t.format == "debezium-json" {
-			return t.userError("'format' = 'debezium-json' takes output mode changelog or append; upserts are json or raw")
+			return t.userError("'format' = 'debezium-json' takes output mode changelog or append; upserts are of any other format")
 		}
 	case sinks.Changelog:
 		if t.format != "debezium-json" {

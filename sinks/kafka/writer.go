@@ -146,7 +146,7 @@ func (w *writer) Write(ctx context.Context, rec arrow.RecordBatch) error {
 		}
 	}
 	var grown int64
-	err := w.e.rows(rec, func(key, value []byte, row int) error {
+	err := w.e.rows(ctx, rec, func(key, value []byte, row int) error {
 		if len(key)+len(value) > 64<<20 {
 			return batch.UserErrorf("table %q: a message of %d bytes", w.f.t.spec.Table, len(key)+len(value))
 		}

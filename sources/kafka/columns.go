@@ -7,6 +7,7 @@ import (
 
 	"github.com/apache/arrow-go/v18/arrow"
 
+	"github.com/sluice-stream/sluice/formats/codecs"
 	"github.com/sluice-stream/sluice/formats/debezium"
 	"github.com/sluice-stream/sluice/internal/options"
 )
@@ -48,7 +49,10 @@ var plain = arrow.NewSchema([]arrow.Field{
 func (t *table) parseColumns() error {
 	t.meta = map[int]string{}
 	t.schema = t.spec.Schema
-	if t.schema == nil || t.spec.Inferred {
+	if t.schema == nil && codecs.Finds(t.format, t.spec.Options) {
+		return nil // they are asked for
+	}
+	if t.schema == nil || t.spec.Inferred && t.format == "raw" {
 		if t.format != "raw" {
 			return t.userError("the columns of a topic are not looked for in its messages: declare them, or set 'format' = 'raw' for key, value and metadata as they are")
 		}

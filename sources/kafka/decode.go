@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"context"
 	"fmt"
 	"unicode/utf8"
 
@@ -18,7 +19,7 @@ import (
 // values decodes messages into the columns that are not the connector's metadata. Of a
 // message with an error, rows says how many are there all the same.
 type values interface {
-	decode(m *kgo.Record) (rows int, err error)
+	decode(ctx context.Context, m *kgo.Record) (rows int, err error)
 	Rows() int
 	Flush() arrow.RecordBatch
 	Release()
@@ -85,12 +86,15 @@ func newValues(t *table, schema *arrow.Schema, envelope map[int]string, alloc me
 		}
 		return debeziumValues{d}, nil
 	}
+	if t.valueCodec != nil {
+		return newCodecValues(t, schema, alloc)
+	}
 	return newJSONValues(t, schema, alloc)
 }
 
 // add appends the rows of a message.
-func (d *decoder) add(m *kgo.Record) (rows int, err error) {
-	rows, err = d.values.decode(m)
+func (d *decoder) add(ctx context.Context, m *kgo.Record) (rows int, err error) {
+	rows, err = d.values.decode(ctx, m)
 	for range rows {
 		for i := range d.meta {
 			if merr := d.meta[i].append(m); merr != nil && err == nil {
@@ -136,7 +140,9 @@ func (d *decoder) releaseMeta() {
 
 type debeziumValues struct{ *debezium.Decoder }
 
-func (v debeziumValues) decode(m *kgo.Record) (int, error) { return v.DecodeKeyed(m.Key, m.Value) }
+func (v debeziumValues) decode(_ context.Context, m *kgo.Record) (int, error) {
+	return v.DecodeKeyed(m.Key, m.Value)
+}
 
 // jsonValues are objects; of upserts a message without a value deletes the row of its key.
 type jsonValues struct {
@@ -168,7 +174,7 @@ func newJSONValues(t *table, schema *arrow.Schema, alloc memory.Allocator) (valu
 // noObject is read for a message without a value: all columns are NULL.
 var noObject = []byte("{}")
 
-func (v *jsonValues) decode(m *kgo.Record) (int, error) {
+func (v *jsonValues) decode(_ context.Context, m *kgo.Record) (int, error) {
 	text, op := m.Value, batch.UpdateAfter
 	if text == nil {
 		text = noObject
@@ -223,7 +229,7 @@ func newRawValues(schema *arrow.Schema, c formats.Config, alloc memory.Allocator
 	return v
 }
 
-func (v *rawValues) decode(m *kgo.Record) (int, error) {
+func (v *rawValues) decode(_ context.Context, m *kgo.Record) (int, error) {
 	var err error
 	for _, b := range v.b {
 		if e := appendText(b, m.Value); e != nil && !v.null {

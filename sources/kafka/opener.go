@@ -124,7 +124,7 @@ func (r *reader) next(ctx context.Context) (arrow.RecordBatch, error) {
 		n := min(len(r.recs), 256)
 		for _, m := range r.recs[:n] {
 			size += int64(len(m.Key) + len(m.Value))
-			if err := r.decode(m); err != nil {
+			if err := r.decode(ctx, m); err != nil {
 				return nil, err
 			}
 		}
@@ -144,10 +144,13 @@ func (r *reader) next(ctx context.Context) (arrow.RecordBatch, error) {
 }
 
 // decode appends the rows of a message.
-func (r *reader) decode(m *kgo.Record) error {
-	rows, err := r.d.add(m)
+func (r *reader) decode(ctx context.Context, m *kgo.Record) error {
+	rows, err := r.d.add(ctx, m)
 	if err == nil {
 		return nil
+	}
+	if k, _ := batch.KindOf(err); k == batch.External || ctx.Err() != nil {
+		return err // a registry cannot be reached: it is not about the message
 	}
 	if r.aside == nil {
 		return r.t.userError("topic %q, partition %d, offset %d: %v", m.Topic, m.Partition, m.Offset, err)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/sluice-stream/sluice/batch"
 	"github.com/sluice-stream/sluice/formats"
+	"github.com/sluice-stream/sluice/formats/codecs"
 	"github.com/sluice-stream/sluice/formats/debezium"
 	"github.com/sluice-stream/sluice/internal/clock"
 	"github.com/sluice-stream/sluice/internal/kafkaclient"
@@ -25,7 +26,7 @@ var (
 	optTopic     = options.Option{Key: "topic", Kind: options.Text, Doc: "The topics to read, separated by commas; or set 'topic-pattern' or 'assign'."}
 	optPattern   = options.Option{Key: "topic-pattern", Kind: options.Text, Doc: "A regular expression for the whole names of the topics to read; new ones are found while a query runs."}
 	optAssign    = options.Option{Key: "assign", Kind: options.Text, Doc: `Partitions to read and no others, as JSON: {"orders":[0,1]}.`}
-	optFormat    = options.Option{Key: "format", Kind: options.Enum, Default: "json", Values: []string{"json", "debezium-json", "raw"}, Doc: "What a message's value is: json, an object; debezium-json, a change of a table; raw, text or bytes for the one column that is not metadata."}
+	optFormat    = options.Option{Key: "format", Kind: options.Enum, Default: "json", Values: append(codecs.Names(), debezium.Name), Doc: "What a message's value is: " + codecs.Doc() + "; debezium-json, a change of a table as Debezium tells it."}
 	optStart     = options.Option{Key: "starting-offsets", Kind: options.Text, Default: "earliest", Doc: `Where a query begins at its first start: earliest, latest, timestamp, or JSON such as {"orders":{"0":23,"1":-2}}, where -2 is the earliest and -1 the latest. Partitions that are not named, and those that are new while it runs, are read from their beginning.`}
 	optStartTime = options.Option{Key: "starting-timestamp", Kind: options.Text, Doc: "With 'starting-offsets' = 'timestamp': the first message of each partition with this time or a later one, as milliseconds since 1970 or as RFC 3339."}
 	optEnd       = options.Option{Key: "ending-offsets", Kind: options.Text, Doc: `Where reading ends: latest (of a query over what is there now, the default), timestamp, or JSON as in 'starting-offsets'. A stream ends there.`}
@@ -39,14 +40,15 @@ var (
 	optLoss      = options.Option{Key: "fail-on-data-loss", Kind: options.Boolean, Default: "true", Doc: "Whether messages that were gone before they were read stop the query; if not, it goes on behind them, and the batch log says which they were."}
 	optGroup     = options.Option{Key: "group-id", Kind: options.Text, Doc: "A consumer group under which the offsets of committed batches are published, for tools that watch how far behind a reader is. The query itself never reads them."}
 	optDiscover  = options.Option{Key: "discovery-interval", Kind: options.Duration, Default: "30s", Doc: "How often new partitions, and topics of a pattern, are looked for."}
-	optChangelog = options.Option{Key: "changelog", Kind: options.Enum, Values: []string{"none", "retract", "upsert"}, Doc: "What the messages tell: none, each is a row of the table; retract, rows are added and taken back whole; upsert, a row replaces the one before it with the same PRIMARY KEY, and of JSON a message without a value deletes the row of its key. By default retract for 'format' = 'debezium-json', else none."}
+	optChangelog = options.Option{Key: "changelog", Kind: options.Enum, Values: []string{"none", "retract", "upsert"}, Doc: "What the messages tell: none, each is a row of the table; retract, rows are added and taken back whole; upsert, a row replaces the one before it with the same PRIMARY KEY, and a message without a value deletes the row of its key. By default retract for 'format' = 'debezium-json', else none."}
 )
 
 func declared(reg *formats.Registry) []options.Option {
 	all := []options.Option{optTopic, optPattern, optAssign, optFormat, optStart, optStartTime, optEnd, optEndTime, optRows, optBytes, optMin, optDelay,
-		optPrefetch, optIsolation, optLoss, optGroup, optDiscover, optChangelog, formats.BadRows, formats.QuarantineTable}
+		optPrefetch, optIsolation, optLoss, optGroup, optDiscover, optChangelog, optKeyFormat, optKeyColumns, formats.BadRows, formats.QuarantineTable}
 	all = append(all, kafkaclient.Options()...)
-	for _, name := range optFormat.Values {
+	all = append(all, codecs.Options()...)
+	for _, name := range []string{"json", "csv", debezium.Name} {
 		if f, err := reg.Lookup(name); err == nil {
 			all = append(all, f.Options...)
 		}
@@ -60,10 +62,13 @@ func Connector(clk clock.Clock, reg *formats.Registry) sources.Connector {
 	opts := declared(reg)
 	return sources.Connector{
 		Name: "kafka", Doc: "Topics of Kafka, as a table of what is there now or as a stream.", Options: opts,
-		Infer: func(_ context.Context, spec sources.Spec) (*arrow.Schema, error) {
+		Infer: func(ctx context.Context, spec sources.Spec) (*arrow.Schema, error) {
 			t, err := parse(spec, opts)
 			if err != nil {
 				return nil, err
+			}
+			if t.schema == nil {
+				return t.find(ctx)
 			}
 			return t.schema, nil
 		},
@@ -94,13 +99,16 @@ func Connector(clk clock.Clock, reg *formats.Registry) sources.Connector {
 
 // table is a checked declaration.
 type table struct {
-	spec    sources.Spec
-	client  kafkaclient.Config
-	schema  *arrow.Schema
-	meta    map[int]string // key of each metadata column
-	format  string
-	config  formats.Config
-	changes batch.Changes
+	spec       sources.Spec
+	client     kafkaclient.Config
+	schema     *arrow.Schema
+	meta       map[int]string // key of each metadata column
+	format     string
+	config     formats.Config
+	changes    batch.Changes
+	valueCodec codecs.Codec    // nil for formats with decoders of their own
+	keyCodec   codecs.Codec    // nil if no columns come from keys
+	keyed      map[string]bool // columns that do
 
 	topics  []string
 	pattern *regexp.Regexp
@@ -167,7 +175,10 @@ func parse(spec sources.Spec, opts []options.Option) (*table, error) {
 	if err := t.parseChanges(); err != nil {
 		return nil, err
 	}
-	return t, t.parseColumns()
+	if err := t.parseColumns(); err != nil {
+		return nil, err
+	}
+	return t, t.parseCodecs()
 }
 
 func (t *table) userError(format string, args ...any) error {
@@ -270,7 +281,7 @@ func (t *table) parseChanges() error {
 	case mode == "retract" && !envelope:
 		return t.userError("'changelog' = 'retract' needs 'format' = 'debezium-json'")
 	case mode == "upsert" && t.format == "raw":
-		return t.userError("'changelog' = 'upsert' needs 'format' = 'json' or 'debezium-json'")
+		return t.userError("'changelog' = 'upsert' does not go with 'format' = 'raw'")
 	case mode == "upsert":
 		t.changes = batch.Upserts
 	case envelope:
