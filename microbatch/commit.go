@@ -41,6 +41,9 @@ func (m *Machine) batchDone(ev BatchDone) error {
 		}
 	}
 	f.result, f.state = ev.Result, prepared
+	if f.attempt == 1 && f.planSeq > 0 {
+		m.pace.made.observe(m.now - f.plannedAt)
+	}
 	m.sizer.observe(ev.Result.Counters.RowsIn, m.now-f.ranAt, f.more)
 	return nil
 }
@@ -100,6 +103,7 @@ func (m *Machine) commit(f *flight) {
 	}
 	c.NextWatermark, _ = m.watermark() // never under that of the batch before
 	m.lastDone = &c
+	m.pace.since = m.now
 	f.seq = m.append(c)
 	f.state = committing
 }

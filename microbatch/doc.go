@@ -21,7 +21,9 @@
 //
 // Everything before Committed may be thrown away and repeated; everything after
 // it must be finished. Committed(N) and Planned(N+1) often come in one Ready and
-// then share one durable write; batch N+1 runs while N is being revealed.
+// then share one durable write; batch N+1 runs while N is being revealed. Where showing a
+// batch takes longer than making one, N+1 is planned as late as lets it be made when N
+// is shown, so that it holds what came until then (pace.go).
 //
 // # The loop
 //

@@ -40,6 +40,7 @@ type Machine struct {
 	drain   *drain
 	queued  []int // tokens of ProcessAll for the drain after this one
 	sizer   sizer
+	pace    pace
 	reveal  revealState
 	check   checkpointState
 
@@ -58,9 +59,11 @@ type flight struct {
 	attempt int
 	retryAt batch.EventTime
 	ranAt   batch.EventTime
-	more    bool // a limit left data behind
-	result  Result
-	seq     uint64 // of its Committed
+	// plannedAt is when this term made the plan.
+	plannedAt batch.EventTime
+	more      bool // a limit left data behind
+	result    Result
+	seq       uint64 // of its Committed
 }
 
 type flightState int

@@ -97,7 +97,7 @@ func (m *Machine) beginDrain(d *drain) {
 
 // decidePlan plans the next batch if the trigger wants one and its range is known.
 func (m *Machine) decidePlan() error {
-	if m.stopping || m.trig.finished || m.next != nil || m.cur != nil && m.cur.state != committing || !m.staticKnown() {
+	if m.stopping || m.trig.finished || m.next != nil || m.cur != nil && m.cur.state != committing || !m.staticKnown() || m.held() {
 		return nil
 	}
 	if m.drain != nil {
@@ -284,7 +284,7 @@ func (m *Machine) plan(at batch.EventTime, noData, closing bool, end func(*sourc
 			return err
 		}
 	}
-	f := &flight{plan: p, planSeq: m.append(p), more: more}
+	f := &flight{plan: p, planSeq: m.append(p), more: more, plannedAt: m.now}
 	if m.lastPlan = &p; m.cur == nil {
 		m.cur = f
 	} else {

@@ -188,6 +188,9 @@ func (m *Machine) decideReveal() {
 
 func (m *Machine) revealed(id batch.ID) {
 	if r := &m.reveal; r.active && r.busy && r.batch == id {
+		if r.attempt == 1 && m.pace.since > 0 { // else it was committed by a life before
+			m.pace.shown.observe(m.now - m.pace.since)
+		}
 		m.revealDone()
 	}
 }

@@ -55,6 +55,7 @@ func (m *Machine) wakeAt() batch.EventTime {
 		soon(m.cur.retryAt)
 	}
 	soon(m.replay.retryAt)
+	soon(m.heldUntil())
 	soon(m.reveal.retryAt)
 	if !m.recovered() || m.stopping {
 		return at

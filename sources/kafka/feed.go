@@ -27,6 +27,7 @@ type feed struct {
 	regroup  chan struct{}                                     // to the manager
 	cancel   context.CancelFunc
 	done     chan struct{}
+	pace     pacer
 
 	mu struct {
 		sync.Mutex
@@ -151,7 +152,10 @@ func (f *feed) await(ctx context.Context, failed error) {
 func (f *feed) fetch(ctx context.Context, broker int32) {
 	pause := retryMin
 	for ctx.Err() == nil {
-		wants, full, moved := f.wants(broker)
+		wants, full, caught, moved := f.wants(broker)
+		if caught && clock.Wait(ctx, f.clock, f.pace.wait(f.clock.Now())) != nil {
+			return
+		}
 		if len(wants) == 0 {
 			select {
 			case <-ctx.Done():
@@ -178,11 +182,13 @@ func (f *feed) fetch(ctx context.Context, broker int32) {
 	}
 }
 
-// wants lists the partitions of a broker that have room, in order. full says that some have none.
-func (f *feed) wants(broker int32) (wants []want, full bool, moved <-chan struct{}) {
+// wants lists the partitions of a broker that have room, in order. full says that some
+// have none, caught that of each of them everything was in memory when it was asked last.
+func (f *feed) wants(broker int32) (wants []want, full, caught bool, moved <-chan struct{}) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	room := max(f.t.prefetch/int64(max(1, len(f.mu.lanes))), 1<<14)
+	caught = true
 	for l, b := range f.mu.lanes {
 		switch {
 		case f.mu.leaders[l] != broker || b.fault != nil:
@@ -190,11 +196,12 @@ func (f *feed) wants(broker int32) (wants []want, full bool, moved <-chan struct
 			full = true
 		default:
 			// A message takes more in memory than on the way, the more so the smaller it is.
+			caught = caught && b.caught
 			wants = append(wants, want{l, b.id, b.next, max((room-b.bytes)/4, 1<<13)})
 		}
 	}
 	slices.SortFunc(wants, func(a, b want) int { return compareLanes(a.lane, b.lane) })
-	return wants, full, f.mu.moved
+	return wants, full, caught && len(wants) > 0, f.mu.moved
 }
 
 // put takes what a broker answered. The error asks for another look at the leaders.

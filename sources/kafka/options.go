@@ -48,7 +48,7 @@ func declared(reg *formats.Registry) []options.Option {
 		optPrefetch, optIsolation, optLoss, optGroup, optDiscover, optChangelog, optKeyFormat, optKeyColumns, formats.BadRows, formats.QuarantineTable}
 	all = append(all, kafkaclient.Options()...)
 	all = append(all, codecs.Options()...)
-	for _, name := range []string{"json", "csv", debezium.Name} {
+	for _, name := range []string{debezium.Name} {
 		if f, err := reg.Lookup(name); err == nil {
 			all = append(all, f.Options...)
 		}

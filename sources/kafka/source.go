@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -37,6 +38,13 @@ type source struct {
 		ends     map[lane]int64 // where reading ends, once it is known
 		waiting  time.Time      // since when too few offsets wait for a batch; zero: none do
 		stop     func() bool    // of the timer that ends the waiting
+	}
+	// parsed are the positions that were asked about last. They are not changed.
+	parsed struct {
+		sync.Mutex
+		next  int
+		texts [8]batch.Offset
+		at    [8]position
 	}
 }
 
@@ -74,6 +82,33 @@ func (t *table) key() string {
 func (s *source) Schema() *arrow.Schema { return s.t.schema }
 
 func (s *source) Changed() <-chan struct{} { return s.changed }
+
+// position takes an offset apart. The same few are asked about again and again, with
+// each answer of a broker. Who gets it must not change it.
+func (s *source) position(o batch.Offset) (position, error) {
+	c := &s.parsed
+	c.Lock()
+	i := slices.Index(c.texts[:], o)
+	if i >= 0 && o != "" {
+		defer c.Unlock()
+		return c.at[i], nil
+	}
+	c.Unlock()
+	p, err := parsePosition(o)
+	if err == nil && o != "" {
+		s.keep(o, p)
+	}
+	return p, err
+}
+
+// keep remembers what an offset's text says.
+func (s *source) keep(o batch.Offset, p position) {
+	c := &s.parsed
+	c.Lock()
+	defer c.Unlock()
+	c.texts[c.next], c.at[c.next] = o, p
+	c.next = (c.next + 1) % len(c.texts)
+}
 
 // look asks the brokers what there is to read.
 func (s *source) look(ctx context.Context) (*topology, error) {
@@ -138,7 +173,7 @@ func (s *source) topologyLocked(ctx context.Context) (*topology, error) {
 // Latest returns how far can be read: what is in memory, or if that is nothing, what
 // the brokers say.
 func (s *source) Latest(ctx context.Context, from batch.Offset, limit sources.Limit) (batch.Offset, error) {
-	at, err := parsePosition(from)
+	at, err := s.position(from)
 	if err != nil {
 		return "", fmt.Errorf("%s: %w", s.t.spec, err)
 	}
@@ -172,7 +207,9 @@ func (s *source) Latest(ctx context.Context, from batch.Offset, limit sources.Li
 	if s.tooFewLocked(next, to, rows) || total(next, to) == 0 && len(to.lost) == 0 {
 		return from, nil
 	}
-	return to.offset(), nil
+	text := to.offset()
+	s.keep(text, to)
+	return text, nil
 }
 
 // rows is how many offsets a batch may take; 0 is no limit.
@@ -371,11 +408,14 @@ func (s *source) list(ctx context.Context, p position, ask func(context.Context,
 
 // Plan cuts a range into a split for each partition, by the position's text alone.
 func (s *source) Plan(_ context.Context, r batch.Range) ([]batch.Split, error) {
-	from, err := parsePosition(r.Start)
+	if s.feed != nil {
+		s.feed.pace.planned(s.clock.Now())
+	}
+	from, err := s.position(r.Start)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", s.t.spec, err)
 	}
-	to, err := parsePosition(r.End)
+	to, err := s.position(r.End)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", s.t.spec, err)
 	}
@@ -404,7 +444,7 @@ func (s *source) Plan(_ context.Context, r batch.Range) ([]batch.Split, error) {
 
 // Release forgets what is committed, and publishes how far the query is.
 func (s *source) Release(ctx context.Context, to batch.Offset) error {
-	p, err := parsePosition(to)
+	p, err := s.position(to)
 	if err != nil {
 		return fmt.Errorf("%s: %w", s.t.spec, err)
 	}
@@ -429,7 +469,7 @@ func (s *source) Ended(at batch.Offset) bool {
 	if !s.t.spec.Stream || !s.t.end.set {
 		return false
 	}
-	p, err := parsePosition(at)
+	p, err := s.position(at)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err != nil || s.mu.ends == nil || s.mu.topology == nil {
