@@ -34,7 +34,7 @@ func (s *Session) takeUp(ctx context.Context, q *Query, targets []target) error 
 		return err
 	}
 	if q.def.boot == nil || q.def.boot.prepared == nil { // what a crash has left
-		if err := vfsx.Default.RemoveAll(vfsx.Default.PathJoin(q.dir, bootstrapDir)); err != nil {
+		if err := vfsx.Default.RemoveAll(s.buckets.work(q.dir)); err != nil {
 			return err
 		}
 	}

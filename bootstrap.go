@@ -23,8 +23,8 @@ import (
 	"github.com/sluice-stream/sluice/sources/state"
 )
 
-// bootstrapDir is the folder in a checkpoint where state is rebuilt. What is in it
-// when a query starts is left over.
+// bootstrapDir is the folder in a checkpoint where state is rebuilt, and the one beside
+// the caches of those in buckets. What is in it when a query starts is left over.
 const bootstrapDir = "bootstrap"
 
 // bootstrapStep bounds what is read at once while state is rebuilt: it has nothing to
@@ -48,7 +48,8 @@ type lineage struct {
 	targets []target
 	parts   int
 	dir     string // of the query's checkpoint
-	tmp     string
+	work    string // where state is rebuilt
+	tmp     string // in it
 	id      batch.QueryID
 	kept    map[string]bool // sources that the checkpoint knows
 	results *results
@@ -57,7 +58,7 @@ type lineage struct {
 }
 
 func (s *Session) newLineage(name, dir string, q *planner.Query, targets []target, parts int) (*lineage, error) {
-	l := &lineage{s: s, q: q, targets: targets, parts: parts, dir: dir, tmp: filepath.Join(dir, bootstrapDir, name), id: newQueryID(),
+	l := &lineage{s: s, q: q, targets: targets, parts: parts, dir: dir, work: s.buckets.work(dir), tmp: filepath.Join(s.buckets.work(dir), name), id: newQueryID(),
 		built: driver.Rebuilt{Batch: batch.None}, late: batch.NoTime}
 	if err := vfsx.Default.RemoveAll(l.tmp); err != nil {
 		return nil, fmt.Errorf("rebuild state: %w", err)
@@ -79,6 +80,9 @@ func (l *lineage) close() error {
 
 // rewindable refuses sources whose input cannot be read again.
 func (s *Session) rewindable(q *planner.Query, d *PlanDiff, at func(source string) batch.Offset) error {
+	for _, src := range q.Plan.Lookups {
+		return batch.UserErrorf("state cannot be rebuilt from table %s, which is looked up by key: nobody knows what it held before", src.Table)
+	}
 	for _, src := range q.Plan.Sources {
 		t := q.Tables[src.Name]
 		c, err := s.reg.sources.Lookup(t.Connector)
@@ -179,9 +183,6 @@ func (r *results) wants(t *target) bool {
 
 // beginBootstrap makes what a changed query needs to be rebuilt; nil if there is nothing to do.
 func (s *Session) beginBootstrap(pq *planner.Query, targets []target, parts int, dir string, d *PlanDiff, was *formerQuery, at func(source string) batch.Offset) (_ *bootstrap, err error) {
-	if s.buckets.of(dir) != nil {
-		return nil, batch.UserErrorf("state cannot be rebuilt in a checkpoint that lies in a bucket: give the changed query a new checkpoint")
-	}
 	b := &bootstrap{}
 	if b.now, err = s.newLineage("new", dir, pq, targets, parts); err != nil {
 		return nil, err
@@ -297,7 +298,7 @@ func (b *bootstrap) close() error {
 		return nil
 	}
 	err := errors.Join(b.now.close(), b.was.close())
-	return errors.Join(err, vfsx.Default.RemoveAll(filepath.Join(b.now.dir, bootstrapDir)))
+	return errors.Join(err, vfsx.Default.RemoveAll(b.now.work))
 }
 
 // exact reports whether the query before, run over its input again, has come to the

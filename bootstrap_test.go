@@ -49,10 +49,11 @@ const (
 // in all is then the batch answer of the new text over all input, before and after
 // more input has come.
 func TestBootstrap(t *testing.T) {
-	for i, mode := range []string{"update", "complete", "changelog"} {
+	bucketServer(t, nil)
+	for i, mode := range []string{"update", "complete", "changelog", "update CHECKPOINT 's3://lake/ck/q'"} {
 		t.Run(mode, func(t *testing.T) {
 			t.Parallel()
-			b := newBootBed(t, fmt.Sprintf("parallelism=%d", 1+i), fmt.Sprintf("bootstrap.step-files=%d", 1+2*i))
+			b := newBootBed(t, fmt.Sprintf("parallelism=%d", 1+i), fmt.Sprintf("bootstrap.step-files=%d", 1+2*i), "checkpoint.cache-dir="+t.TempDir())
 			b.more(3)
 			b.exec(b.s, "CREATE STREAMING QUERY q OUTPUT MODE "+mode+" AS INSERT INTO out "+bootCount)
 			b.check("at first", bootCount)

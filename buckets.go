@@ -62,6 +62,7 @@ type buckets struct {
 type bucketPlace struct {
 	url    string
 	dir    string      // the folder that stands for it
+	work   string      // on the machine, for what is no part of it
 	store  *s3.Storage // of the journal
 	place  *bucket.Place
 	locked interface{ Close() error } // the cache
@@ -138,6 +139,15 @@ func (b *buckets) state(dir string) (vfsx.FS, checkpoint.Storage) {
 		return vfsx.Machine, checkpoint.Bounded{Storage: p.place.Storage(), CacheBytes: limit}
 	}
 	return nil, nil
+}
+
+// work is the folder where state of a checkpoint is rebuilt: on this machine, also if
+// the checkpoint lies in a bucket, since nobody else has to see it.
+func (b *buckets) work(dir string) string {
+	if p := b.of(dir); p != nil {
+		return p.work
+	}
+	return filepath.Join(dir, bootstrapDir)
 }
 
 // publish puts files of state into the bucket that were brought into its cache
@@ -226,6 +236,11 @@ func (p *bucketPlace) open(set options.Map) error {
 	if err := p.cache(filepath.Join(base, "s3", name, filepath.FromSlash(prefix))); err != nil {
 		return err
 	}
+	rel, err := filepath.Rel(base, p.dir)
+	if err != nil {
+		return errors.Join(err, p.locked.Close())
+	}
+	p.work = filepath.Join(base, bootstrapDir, rel)
 	p.place, err = bucket.Open(bucket.Options{Dir: p.dir, Journal: p.store, State: runs})
 	if err != nil {
 		return errors.Join(err, p.locked.Close())

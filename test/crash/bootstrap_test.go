@@ -4,12 +4,16 @@ import (
 	"bytes"
 	"fmt"
 	"math/rand/v2"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/johannesboyne/gofakes3"
+	"github.com/johannesboyne/gofakes3/backend/s3mem"
 )
 
 // texts are what the query is changed to, in turn. Each needs state of its own.
@@ -19,10 +23,10 @@ var texts = []string{
 	"SELECT concat('c', n) AS k, count(*) AS n, sum(s) AS s FROM (SELECT k, count(*) AS n, sum(v) AS s FROM events WHERE id % 2 = 0 GROUP BY k) GROUP BY concat('c', n)",
 }
 
-func rebuilt(mode, text string) string {
+func rebuilt(mode, place, text string) string {
 	return strings.Replace(tables, "'max-files-per-trigger'='2'", "'max-files-per-trigger'='30'", 1) + `
 CREATE TABLE counted (k STRING, n BIGINT, s BIGINT) WITH ('connector'='filesystem', 'path'='out', 'format'='csv'` + map[string]string{"changelog": ", 'changelog.op-column'='op'"}[mode] + `);
-CREATE STREAMING QUERY q OUTPUT MODE ` + mode + ` CHECKPOINT 'ck' AS INSERT INTO counted ` + text + `;
+CREATE STREAMING QUERY q OUTPUT MODE ` + mode + ` CHECKPOINT '` + place + `' AS INSERT INTO counted ` + text + `;
 `
 }
 
@@ -36,16 +40,27 @@ func TestKillWhileBootstrapping(t *testing.T) {
 		kills = 3
 	}
 	bin := binary(t)
-	for _, mode := range []string{"complete", "changelog"} {
-		t.Run(mode, func(t *testing.T) {
+	backend := s3mem.New()
+	if err := backend.CreateBucket("lake"); err != nil {
+		t.Fatal(err)
+	}
+	srv := httptest.NewServer(gofakes3.New(backend, gofakes3.WithLogger(gofakes3.DiscardLog())).Server())
+	t.Cleanup(srv.Close)
+	t.Setenv("AWS_ENDPOINT_URL", srv.URL)
+	t.Setenv("AWS_ACCESS_KEY_ID", "key")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "secret")
+	for name, place := range map[string]string{"complete": "ck", "changelog": "ck", "changelog in a bucket": "s3://lake/ck"} {
+		mode, _, _ := strings.Cut(name, " ")
+		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			dir := t.TempDir()
+			cache := "checkpoint.cache-dir=" + filepath.Join(dir, "cache")
 			writeInput(t, filepath.Join(dir, "in"))
 			rng := rand.New(rand.NewPCG(21, uint64(kills)))
 			for n := range kills {
 				text := texts[n%len(texts)]
-				write(t, filepath.Join(dir, "p.sql"), rebuilt(mode, text))
-				cmd := exec.Command(bin, "run", "--bootstrap", "--set", "checkpoint.interval=20ms", "--set", fmt.Sprintf("parallelism=%d", 1+rng.IntN(7)), "p.sql")
+				write(t, filepath.Join(dir, "p.sql"), rebuilt(mode, place, text))
+				cmd := exec.Command(bin, "run", "--bootstrap", "--set", cache, "--set", "checkpoint.interval=20ms", "--set", fmt.Sprintf("parallelism=%d", 1+rng.IntN(7)), "p.sql")
 				cmd.Dir = dir
 				var errOut bytes.Buffer
 				cmd.Stderr = &errOut
@@ -65,14 +80,16 @@ func TestKillWhileBootstrapping(t *testing.T) {
 					continue
 				}
 				text = texts[(n+n/2)%len(texts)]
-				write(t, filepath.Join(dir, "p.sql"), rebuilt(mode, text))
-				run(t, dir, bin, "run", "--bootstrap", "--once", "p.sql")
+				write(t, filepath.Join(dir, "p.sql"), rebuilt(mode, place, text))
+				run(t, dir, bin, "run", "--bootstrap", "--once", "--set", cache, "p.sql")
 				want := strings.TrimSpace(run(t, dir, bin, "sql", "--format", "csv", "-c", tables+"SELECT k, n, s FROM ("+text+") ORDER BY k, n, s"))
 				if got := counted(t, dir, bin, mode); got != want {
 					t.Fatalf("after %d kills, text %s:\n%s\nwant\n%s", n+1, text, got, want)
 				}
-				if _, err := os.Stat(filepath.Join(dir, "ck", "bootstrap")); err == nil {
-					t.Error("what was rebuilt is left over")
+				for _, left := range []string{filepath.Join(dir, "ck", "bootstrap"), filepath.Join(dir, "cache", "bootstrap", "s3", "lake", "ck")} {
+					if _, err := os.Stat(left); err == nil {
+						t.Error("what was rebuilt is left over")
+					}
 				}
 			}
 		})
