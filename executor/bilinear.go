@@ -77,6 +77,9 @@ func (r *recompute) bilinear(ctx context.Context, txn statestore.Txn) error {
 	if err != nil {
 		return err
 	}
+	if r.n.Grows {
+		return r.appendDeltas(txn)
+	}
 	return r.storeDeltas(txn)
 }
 

@@ -23,8 +23,9 @@ import (
 const recomputeRows = 64 << 10
 
 // recompute keeps its inputs as multisets of rows, [key group][group's key]
-// [input][digest of the row] -> how often, and the row. Keys and rows of a group
-// lie together, so that a group is read by one scan.
+// [input][digest of the row] -> how often, and the row; see appendDeltas for inputs
+// that only grow. Keys and rows of a group lie together, so that a group is read by
+// one scan.
 type recompute struct {
 	base // the inputs, then the body
 	n    *physical.Recompute
@@ -45,8 +46,10 @@ type recompute struct {
 	now    []side
 	held   int
 	writes []write
-	arena  []byte // of writes and candidates
-	prefix []byte // of a scan
+	arena  []byte     // of writes and candidates
+	prefix []byte     // of a scan
+	parts  []together // of appendDeltas
+	ends   []int      // of their keys
 
 	candidates []candidate // if what does not come out is dropped
 	out        digests     // what came out of them
@@ -412,7 +415,7 @@ func (r *recompute) repeat(sides []side, input int, value []byte, times int64) e
 	return nil
 }
 
-// load appends a row of the store to a side.
+// load appends what a row of the store holds to a side.
 func (r *recompute) load(sides []side, key, stored []byte) error {
 	const digest = 16
 	if len(stored) == 0 {
@@ -421,15 +424,11 @@ func (r *recompute) load(sides []side, key, stored []byte) error {
 	if len(key) < digest+2 {
 		return rowkey.ErrDamaged
 	}
-	count, value, err := countOf(stored)
-	if err != nil {
-		return err
-	}
 	input := int(key[len(key)-digest-1])
 	if input >= len(sides) {
 		return rowkey.ErrDamaged
 	}
-	return r.repeat(sides, input, value, count)
+	return rowkey.EachStored(stored, func(count int64, value []byte) error { return r.repeat(sides, input, value, count) })
 }
 
 func countOf(stored []byte) (int64, []byte, error) {

@@ -15,9 +15,16 @@ const (
 	// GroupState is a row for each group: its keys, and partial results of aggregates.
 	GroupState = "groups"
 	// RowState is a row for each different row of each input: the group's keys, how
-	// often the row is there, and the row.
+	// often the row is there, and the row; or one for all that a batch had of them.
 	RowState = "rows"
 )
+
+// Appended in the Detail of RowState says that the rows of a batch may be stored
+// together. An operator that does so reads rows that each stand by themselves, too.
+const Appended = ", appended"
+
+// Reads reports whether an operator whose state has one detail reads that of another.
+func Reads(detail, old string) bool { return detail == old || detail == old+Appended }
 
 // StateForm says how the rows of an operator's state lie in its shards: all that
 // has to be the same for a changed query to keep them.
@@ -65,6 +72,9 @@ func stateForm(n Node) (StateForm, bool) {
 	case *Recompute:
 		f := StateForm{Operator: n.Operator, Kind: RowState, Keys: endFirst(exprFields(n.Keys[0]), n.EndKey),
 			EndKey: n.EndKey, Detail: fmt.Sprintf("closes by key %d, pruned %t, whole %t, read once %v", n.EndKey, n.Prune, n.Whole, n.Static)}
+		if n.Bilinear && n.Grows {
+			f.Detail += Appended
+		}
 		for _, in := range n.In {
 			fields := in.Schema().Fields()
 			if last := len(fields) - 1; last >= 0 && fields[last].Name == batch.OpColumn {

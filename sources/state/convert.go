@@ -19,7 +19,7 @@ import (
 // Widened says which types of a form hold more than they did, "" if its rows cannot
 // be made of those of the old form by that alone.
 func Widened(old, now physical.StateForm) string {
-	if !Typed(old) || old.Kind != now.Kind || old.Detail != now.Detail || len(old.Keys) != len(now.Keys) || len(old.Values) != len(now.Values) {
+	if !Typed(old) || old.Kind != now.Kind || !physical.Reads(now.Detail, old.Detail) || len(old.Keys) != len(now.Keys) || len(old.Values) != len(now.Values) {
 		return ""
 	}
 	var notes []string
@@ -67,6 +67,7 @@ type Converter struct {
 type convertBlock struct {
 	keys, values *array.RecordBuilder
 	counts       []uint64
+	tails        []string // of rows that were stored together
 	rows         int
 }
 
@@ -127,17 +128,28 @@ func (c *Converter) Add(key, value []byte) error {
 	if c.old.Kind == physical.RowState && len(value) == 0 { // a mark, which has no columns
 		return c.put(key, value)
 	}
-	key, input := key[1:], 0
-	count := uint64(0)
-	if c.old.Kind == physical.RowState {
-		at := len(key) - rowTail
-		n, w := binary.Uvarint(value)
-		if at < 0 || int(key[at]) >= len(c.blocks) || w <= 0 {
-			return fmt.Errorf("convert a row of %s: %w", c.old.Operator, rowkey.ErrDamaged)
-		}
-		input, count = int(key[at]), n
-		key, value = key[:at], value[w:]
+	key = key[1:]
+	if c.old.Kind != physical.RowState {
+		return c.add(0, key, nil, value, 0)
 	}
+	at := len(key) - rowTail
+	if at < 0 || int(key[at]) >= len(c.blocks) {
+		return fmt.Errorf("convert a row of %s: %w", c.old.Operator, rowkey.ErrDamaged)
+	}
+	// Rows of several batches may be equal, and the digests of those that stand by
+	// themselves are those of their rows alone: one that was stored together with others
+	// is told apart by where it was, too.
+	together, n := rowkey.Together(value), uint64(0)
+	return rowkey.EachStored(value, func(count int64, row []byte) error {
+		var tail []byte
+		if n++; together {
+			tail = binary.AppendUvarint(append(tail, key[at+1:]...), n)
+		}
+		return c.add(int(key[at]), key[:at], tail, row, count)
+	})
+}
+
+func (c *Converter) add(input int, key, tail, value []byte, count int64) error {
 	b := &c.blocks[input]
 	if err := c.keys.Decode(key, b.keys.Fields()); err != nil {
 		return fmt.Errorf("convert a row of %s: %w", c.old.Operator, err)
@@ -145,7 +157,7 @@ func (c *Converter) Add(key, value []byte) error {
 	if err := c.values[input].Decode(value, b.values.Fields()); err != nil {
 		return fmt.Errorf("convert a row of %s: %w", c.old.Operator, err)
 	}
-	b.counts = append(b.counts, count)
+	b.counts, b.tails = append(b.counts, uint64(count)), append(b.tails, string(tail))
 	if b.rows++; b.rows == convertRows {
 		return c.flush(input)
 	}
@@ -197,14 +209,19 @@ func (c *Converter) flush(input int) error {
 		key, value = rows.Row(i), vals.Row(i)
 		if c.now.Kind == physical.RowState {
 			sum := xxh3.Hash128(vals.Row(i)).Bytes()
+			if tail := b.tails[i]; tail != "" {
+				sum = xxh3.Hash128(append([]byte(tail), vals.Row(i)...)).Bytes()
+				value = rowkey.AppendTogether(nil, b.counts[i], value)
+			} else {
+				value = append(binary.AppendUvarint(nil, b.counts[i]), value...)
+			}
 			key = append(append(append(make([]byte, 0, len(key)+rowTail), key...), byte(input)), sum[:]...)
-			value = append(binary.AppendUvarint(nil, b.counts[i]), value...)
 		}
 		if err := c.put(key, value); err != nil {
 			return err
 		}
 	}
-	b.rows, b.counts = 0, b.counts[:0]
+	b.rows, b.counts, b.tails = 0, b.counts[:0], b.tails[:0]
 	return nil
 }
 

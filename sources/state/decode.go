@@ -1,7 +1,6 @@
 package state
 
 import (
-	"encoding/binary"
 	"fmt"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -12,7 +11,8 @@ import (
 	"github.com/sluice-stream/sluice/planner/physical"
 )
 
-// rowTail is the input and the digest at the end of a key of physical.RowState.
+// rowTail is the input and the digest (or batch and part) at the end of a key of
+// physical.RowState.
 const rowTail = 17
 
 // Columns returns the columns of a table of a form's rows: the key group, the keys,
@@ -120,42 +120,52 @@ func (d *Decoder) Add(change string, key, value []byte) error {
 	if d.form.Kind == physical.RowState && len(value) == 0 {
 		return nil
 	}
+	var err error
+	switch {
+	case !Typed(d.form):
+		fields := d.head(change, key)
+		fields[0].(*array.BinaryBuilder).Append(key[1:])
+		fields[1].(*array.BinaryBuilder).Append(value)
+	case d.form.Kind == physical.RowState:
+		err = d.addRows(change, key, value)
+	default:
+		err = d.add(d.head(change, key), key[1:], value, 0)
+	}
+	if err != nil {
+		return fmt.Errorf("decode a row of %s: %w", d.form.Operator, err)
+	}
+	return nil
+}
+
+// head starts a row and returns the builders of what is behind the key group.
+func (d *Decoder) head(change string, key []byte) []array.Builder {
+	d.rows++
 	fields := d.b.Fields()
 	if d.changes {
 		fields[0].(*array.StringBuilder).Append(change)
 		fields = fields[1:]
 	}
 	fields[0].(*array.Int32Builder).Append(int32(key[0]))
-	fields = fields[1:]
-	d.rows++
-	if !Typed(d.form) {
-		fields[0].(*array.BinaryBuilder).Append(key[1:])
-		fields[1].(*array.BinaryBuilder).Append(value)
-		return nil
-	}
-	if err := d.add(fields, key[1:], value); err != nil {
-		return fmt.Errorf("decode a row of %s: %w", d.form.Operator, err)
-	}
-	return nil
+	return fields[1:]
 }
 
-func (d *Decoder) add(fields []array.Builder, key, value []byte) error {
-	nk, input := len(d.form.Keys), 0
-	if d.form.Kind == physical.RowState {
-		if len(key) < rowTail {
-			return rowkey.ErrDamaged
-		}
-		at := len(key) - rowTail
-		input = int(key[at])
-		key = key[:at]
-		n, w := binary.Uvarint(value)
-		if w <= 0 || input >= len(d.values) {
-			return rowkey.ErrDamaged
-		}
-		value = value[w:]
-		fields[nk].(*array.Int8Builder).Append(int8(input))
-		fields[nk+1].(*array.Int64Builder).Append(int64(n))
+// addRows appends the rows of an input that are stored under a key.
+func (d *Decoder) addRows(change string, key, value []byte) error {
+	at := len(key) - rowTail
+	if at < 1 || int(key[at]) >= len(d.values) {
+		return rowkey.ErrDamaged
 	}
+	nk, input := len(d.form.Keys), int(key[at])
+	return rowkey.EachStored(value, func(count int64, row []byte) error {
+		fields := d.head(change, key)
+		fields[nk].(*array.Int8Builder).Append(int8(input))
+		fields[nk+1].(*array.Int64Builder).Append(count)
+		return d.add(fields, key[1:at], row, input)
+	})
+}
+
+func (d *Decoder) add(fields []array.Builder, key, value []byte, input int) error {
+	nk := len(d.form.Keys)
 	if err := d.keys.Decode(key, fields[:nk]); err != nil {
 		return err
 	}

@@ -249,7 +249,7 @@ func Difference(old, now physical.StateForm) string {
 	if old.Kind != now.Kind {
 		return fmt.Sprintf("its state was kept as %s and is kept as %s", old.Kind, now.Kind)
 	}
-	if old.Detail != now.Detail {
+	if !physical.Reads(now.Detail, old.Detail) {
 		return fmt.Sprintf("it worked otherwise (%s) than it does (%s)", old.Detail, now.Detail)
 	}
 	if d := typesDiffer("key", old.Keys, now.Keys); d != "" {
