@@ -48,18 +48,22 @@ func (w *Worker) StateUse(key string) []statestore.ShardUse {
 func (w *Worker) checkpoint(m transport.Checkpoint) transport.Checkpointed {
 	out := transport.Checkpointed{Key: m.Key, Batch: m.Batch}
 	out.Err = w.withStore(m.Key, func(p *plan) error {
-		for _, s := range m.Shards {
-			man, err := p.store.Checkpoint(w.ctx, s, m.Batch)
-			if err != nil {
-				return fmt.Errorf("checkpoint version %d of state %s: %w", m.Batch, s, err)
-			}
-			b, err := json.Marshal(man)
-			if err != nil {
-				return fmt.Errorf("encode the manifest of state %s: %w", s, err)
-			}
-			out.Manifests = append(out.Manifests, b)
+		out.Manifests = make([][]byte, len(m.Shards))
+		g, ctx := errgroup.WithContext(w.ctx)
+		g.SetLimit(checkpointsMax)
+		for i, s := range m.Shards {
+			g.Go(func() error {
+				man, err := p.store.Checkpoint(ctx, s, m.Batch)
+				if err != nil {
+					return fmt.Errorf("checkpoint version %d of state %s: %w", m.Batch, s, err)
+				}
+				if out.Manifests[i], err = json.Marshal(man); err != nil {
+					return fmt.Errorf("encode the manifest of state %s: %w", s, err)
+				}
+				return nil
+			})
 		}
-		return nil
+		return g.Wait()
 	})
 	if out.Err != nil {
 		out.Manifests = nil
@@ -67,6 +71,10 @@ func (w *Worker) checkpoint(m transport.Checkpoint) transport.Checkpointed {
 	out.Holding = w.holding(m.Key)
 	return out
 }
+
+// checkpointsMax is how many shards of a query are written at the same time: a disk or
+// a store is waited for meanwhile. Batches go on, and want the processors, too.
+const checkpointsMax = 4
 
 // restoresMax is how many shards of a query are restored at the same time.
 const restoresMax = 8
