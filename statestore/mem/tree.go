@@ -249,7 +249,8 @@ func (t *tree) own(n *node, need, drop int) *node {
 func (t *tree) pack(n *node, data []byte, need int) {
 	old := cap(n.data)
 	size := n.live + need
-	to := append([]byte(nil), make([]byte, size+min(size/4, leafBytesMax))...)[:0]
+	// A leaf that is nearly full is soon cut in two: it needs no room for more.
+	to := make([]byte, 0, size+min(size/4, max(leafBytesMax-size, 0)))
 	if len(data) == n.live {
 		to = append(to, data...)
 	} else {
