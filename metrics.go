@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/sluice-stream/sluice/driver"
 )
 
 // metrics reads the session's queries when Prometheus asks: a batch costs nothing.
@@ -32,6 +34,7 @@ var (
 	metricPeak     = desc("memory_peak_bytes", "Most memory under the limit that was in use.")
 	metricLimit    = desc("memory_limit_bytes", "The memory limit.")
 	metricCommits  = desc("last_committed_batch", "ID of the newest committed batch.", "query")
+	metricLatency  = desc("latency_seconds", "Time from when a source's system was given a row (a message's timestamp) until every sink showed what became of it.", "query")
 	metricRetries  = desc("reveal_tries", "Failed tries to show the last committed batch.", "query")
 	metricRecovery = desc("recovery_seconds", "Duration of the last recovery's phases: restore, replay.", "query", "phase")
 	metricReplayed = desc("recovery_replayed_batches", "Batches that the last recovery ran again.", "query")
@@ -45,6 +48,7 @@ var (
 		metricHot, metricCold, metricEvicted, metricUp,
 		metricRecovery, metricReplayed, metricRestored, metricFiles, metricFileSize, metricSpoiled, metricDropped,
 		metricRate, metricMemory, metricPeak, metricLimit, metricCommits, metricRetries,
+		metricLatency,
 	}
 )
 
@@ -87,6 +91,13 @@ func (m *metrics) query(ch chan<- prometheus.Metric, q *Query) {
 	st := q.drv.Status()
 	put(metricCommits, prometheus.GaugeValue, float64(st.Committed))
 	put(metricRetries, prometheus.GaugeValue, float64(st.RevealTries))
+	if l := q.Latency(); l.Rows > 0 {
+		buckets := make(map[float64]uint64, len(driver.LatencyBounds))
+		for i, bound := range driver.LatencyBounds {
+			buckets[bound] = l.Counts[i]
+		}
+		ch <- prometheus.MustNewConstHistogram(metricLatency, l.Rows, l.Seconds, buckets, name)
+	}
 	if r, ok := q.Recovery(); ok {
 		recoveryMetrics(r, func(d *prometheus.Desc, v float64, labels ...string) { put(d, prometheus.GaugeValue, v, labels...) })
 	}

@@ -138,6 +138,14 @@ func (q *Query) Recent() []Progress { return q.drv.Recent() }
 // fetched from elsewhere. ok is false if it began with nothing, or is not that far.
 func (q *Query) Recovery() (r Recovery, ok bool) { return q.drv.Recovery() }
 
+// LatencyHistogram counts rows by how long they took.
+type LatencyHistogram = driver.Latency
+
+// Latency returns how long the query's rows took, since it was started here, from when
+// their source's system was given them (the timestamp of a message of Kafka) until every
+// sink showed what became of them. Sources that do not tell when rows came are left out.
+func (q *Query) Latency() LatencyHistogram { return q.drv.Latency() }
+
 // Status says in one word what the query is doing.
 func (q *Query) Status() string {
 	select {

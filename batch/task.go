@@ -97,6 +97,7 @@ type TaskResult struct {
 	State    []StateWork      `json:"state,omitempty"`
 	LateBy   []LateWork       `json:"late_by,omitempty"`
 	Spread   TimeSpread       `json:"spread"`
+	Arrived  Arrivals         `json:"arrived,omitempty"` // when the rows of streams came
 	Observed []Observed       `json:"observed,omitempty"`
 	// Hold, if Holds is set, is an event time that rows of this or a later batch may still
 	// have: what the stages above close by event time stays open up to it.

@@ -45,6 +45,7 @@ type execution struct {
 		perSrc   map[string]int64
 		late     []batch.LateWork
 		spread   batch.TimeSpread
+		arrived  batch.Arrivals
 		observed []batch.Observed
 		results  []batch.TaskResult // adopted ones with prepared output
 	}
@@ -462,6 +463,7 @@ func (x *execution) countLocked(t taskRef, a attempt, res batch.TaskResult) {
 	x.mu.late = batch.AddLate(x.mu.late, res.LateBy...)
 	if !r.plan.Static {
 		x.mu.spread.Add(res.Spread)
+		x.mu.arrived.Merge(res.Arrived)
 	}
 	if res.Holds && (!r.holds || res.Hold < r.hold) {
 		r.hold, r.holds = res.Hold, true

@@ -62,6 +62,13 @@ func (x *execution) seen() []batch.Observed {
 	return x.mu.observed
 }
 
+// arrived tells when the batch's rows came.
+func (x *execution) arrived() batch.Arrivals {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.mu.arrived
+}
+
 // spread describes the event times of the batch.
 func (x *execution) spread() batch.TimeSpread {
 	x.mu.Lock()

@@ -32,8 +32,9 @@ type Progress struct {
 	QuarantinedRows        int64              `json:"quarantinedRows"`
 	Balance                RowBalance         `json:"rowBalance"`
 	ObservedMetrics        map[string]any     `json:"observedMetrics"`
-	NoData                 bool               `json:"noData,omitempty"` // the batch was run because the watermark made something due
-	Phases                 map[string]float64 `json:"phases,omitempty"` // the same durations in ms with fractions
+	NoData                 bool               `json:"noData,omitempty"`    // the batch was run because the watermark made something due
+	Phases                 map[string]float64 `json:"phases,omitempty"`    // the same durations in ms with fractions
+	LatencyMs              *LatencyProgress   `json:"latencyMs,omitempty"` // of sources that tell when rows came
 	Recovery               *Recovery          `json:"recovery,omitempty"`
 }
 
@@ -164,6 +165,7 @@ type trace struct {
 	outRows   int64
 	stages    []StageTrace
 	spread    batch.TimeSpread
+	arrived   batch.Arrivals
 	seen      []batch.Observed
 	measured  measured
 }

@@ -71,6 +71,7 @@ type Query struct {
 	token       int
 	saves       saves
 	rescale     rescale
+	latency     latencies
 	recovery    recovering
 	armed       batch.EventTime // when the timer rings; EndOfTime if it does not
 	disarm      func() bool

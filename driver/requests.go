@@ -310,7 +310,7 @@ func (r *runner) do(ctx context.Context, run microbatch.Run) {
 	}
 	r.keep(x)
 	ended := q.opt.Clock.Now()
-	states, rows, stages, spread, seen := x.states(), x.rowsBySource(), x.stageTraces(), x.spread(), x.seen()
+	states, rows, stages, spread, seen, arrived := x.states(), x.rowsBySource(), x.stageTraces(), x.spread(), x.seen(), x.arrived()
 	measured := q.measure(p, res.Prepared)
 	q.postNoting(microbatch.BatchDone{Batch: p.Batch, Attempt: run.Attempt, Result: res}, func() {
 		t := q.traces[p.Batch]
@@ -322,6 +322,7 @@ func (r *runner) do(ctx context.Context, run microbatch.Run) {
 			t.times, t.states, t.rows, t.stages, t.spread, t.seen, t.measured = res.Times, states, rows, stages, spread, seen, measured
 			t.phases[phasePlanning] += cut.Sub(began)
 			t.phases[phaseRun] += ended.Sub(cut)
+			t.arrived = arrived
 		}
 	})
 }

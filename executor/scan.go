@@ -84,6 +84,9 @@ func (s *scan) Next(ctx context.Context) (arrow.RecordBatch, error) {
 		if err == io.EOF {
 			if !s.n.Again {
 				s.tc.Result.Counters.BytesIn += s.split.Bytes
+				if d, ok := s.reader.(sources.Dated); ok {
+					s.tc.Result.Arrived.Merge(d.Arrived())
+				}
 			}
 			s.settle()
 			if err := s.closeReader(); err != nil {

@@ -69,6 +69,12 @@ type Refresher interface {
 	Refresh(ctx context.Context, r batch.Range) (notes []string, err error)
 }
 
+// Dated is implemented by readers that know when their system was given each row:
+// Arrived counts the rows that were returned, once all of the split were.
+type Dated interface {
+	Arrived() batch.Arrivals
+}
+
 // Bounded is implemented by sources that end: Ended reports whether nothing
 // will ever come after at (a datagen with number-of-rows, a static table).
 type Bounded interface {

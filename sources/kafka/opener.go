@@ -75,6 +75,8 @@ type reader struct {
 	end    int64
 	recs   []*kgo.Record // of the piece in hand
 	failed error
+	// came are the times of the messages.
+	came batch.Arrivals
 
 	setAside func(row batch.BadRow) error // nil: nobody takes bad rows
 	aside    *formats.Aside
@@ -83,6 +85,7 @@ type reader struct {
 var (
 	_ sources.Reader      = (*reader)(nil)
 	_ sources.Quarantiner = (*reader)(nil)
+	_ sources.Dated       = (*reader)(nil)
 )
 
 // SetAside implements sources.Quarantiner. A message's place stands for that of a row.
@@ -127,6 +130,7 @@ func (r *reader) next(ctx context.Context) (arrow.RecordBatch, error) {
 			if err := r.decode(ctx, m); err != nil {
 				return nil, err
 			}
+			r.came.Add(batch.EventTime(m.Timestamp.UnixMicro()), 1)
 		}
 		clear(r.recs[:n])
 		r.recs = r.recs[n:]
@@ -142,6 +146,9 @@ func (r *reader) next(ctx context.Context) (arrow.RecordBatch, error) {
 	}
 	return out, err
 }
+
+// Arrived implements sources.Dated: a message's timestamp is when it came.
+func (r *reader) Arrived() batch.Arrivals { return r.came }
 
 // decode appends the rows of a message.
 func (r *reader) decode(ctx context.Context, m *kgo.Record) error {
