@@ -277,6 +277,7 @@ func (q *Query) shown(id batch.ID) {
 	q.lastTrigger = t.triggered
 	p := q.progress(id, t, now, since)
 	p.LatencyMs = q.latency.shown(t.arrived, q.now())
+	q.tellSources(t.ranges)
 	q.keep(p, t.stages)
 	q.listen.send(BatchRevealed{Progress: p})
 }

@@ -10,7 +10,10 @@ import (
 
 // beginLocked completes a position: partitions that it does not have are there with the
 // place where they begin, and topics that were created again begin anew.
-func (s *source) beginLocked(ctx context.Context, at position) (position, error) {
+//
+// start says that the query has no position yet: what is new later is read from its
+// beginning, also of a pattern that matched nothing at first (FLINK-32019).
+func (s *source) beginLocked(ctx context.Context, at position, start bool) (position, error) {
 	found, err := s.topologyLocked(ctx)
 	if err != nil {
 		return at, err
@@ -47,7 +50,7 @@ func (s *source) beginLocked(ctx context.Context, at position) (position, error)
 			fresh = append(fresh, l)
 		}
 	}
-	return next, s.firstLocked(ctx, &next, fresh, len(at.at) == 0)
+	return next, s.firstLocked(ctx, &next, fresh, start)
 }
 
 // createdAgain takes a topic out of the position that is another one of the same name.

@@ -139,6 +139,19 @@ type place struct {
 	exact  map[lane]int64 // offsets, earliest or latest
 }
 
+// moves reports whether the place is another one when it is looked for later.
+func (p place) moves() bool {
+	if p.byTime {
+		return false
+	}
+	for _, at := range p.exact {
+		if at == latest {
+			return true
+		}
+	}
+	return p.exact == nil && p.all == latest
+}
+
 func parse(spec sources.Spec, opts []options.Option) (*table, error) {
 	o := spec.Options
 	if err := options.Check(spec.String(), o, opts); err != nil {

@@ -30,6 +30,8 @@ type source struct {
 	feed    *feed // nil for a table of what is there now
 	hub     *hub
 	changed chan struct{}
+	// publisher is nil without a group.
+	publisher *publisher
 
 	mu struct {
 		sync.Mutex
@@ -52,6 +54,7 @@ var (
 	_ sources.Source   = (*source)(nil)
 	_ sources.Notifier = (*source)(nil)
 	_ sources.Bounded  = (*source)(nil)
+	_ sources.Follower = (*source)(nil)
 )
 
 // topology is what is there to read.
@@ -70,6 +73,9 @@ func open(t *table, c clock.Clock, h *hub) (*source, error) {
 	if t.spec.Stream {
 		s.feed = startFeed(t, c, cl, s.changed, s.discover)
 		h.add(t.key(), s.feed)
+		if t.group != "" {
+			s.publisher = startPublisher(s)
+		}
 	}
 	return s, nil
 }
@@ -118,12 +124,15 @@ func (s *source) look(ctx context.Context) (*topology, error) {
 	}
 	found := &topology{ids: map[string]kadm.TopicID{}, leaders: map[lane]int32{}}
 	for _, d := range details {
-		if d.Topic == nil || s.t.pattern != nil && !s.t.pattern.MatchString(*d.Topic) {
+		if d.Topic == nil || s.t.pattern != nil && (d.IsInternal || !s.t.pattern.MatchString(*d.Topic)) {
 			continue
 		}
 		name := *d.Topic
 		if err := kerr.ErrorForCode(d.ErrorCode); err != nil {
 			return nil, kafkaclient.Classify(fmt.Errorf("%s: topic %q: %w", s.t.spec, name, err))
+		}
+		if len(d.Partitions) == 0 { // a broker that starts: no topic is without any (SPARK-41375)
+			return nil, batch.ExternalError(s.t.userError("topic %q: the brokers told of no partitions", name), true)
 		}
 		found.ids[name] = d.TopicID
 		for _, p := range d.Partitions {
@@ -179,21 +188,27 @@ func (s *source) Latest(ctx context.Context, from batch.Offset, limit sources.Li
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	next, err := s.beginLocked(ctx, at)
+	var next position
+	var ends map[lane]int64
+	var perRow int64
+	for range 2 { // the second time, of a topic that was created again since it was looked for
+		if next, err = s.beginLocked(ctx, at, from == ""); err != nil {
+			return "", err
+		}
+		if from == "" && s.t.spec.Stream && s.t.start.moves() {
+			// Where a query began at the end of what was there is durable before anything
+			// more comes: a batch without rows holds it (FLINK-28303).
+			return next.offset(), nil
+		}
+		if !s.t.spec.Stream {
+			return s.allLocked(ctx, from, next)
+		}
+		if ends, perRow, err = s.readable(ctx, &next); !errors.Is(err, errAnotherTopic) {
+			break
+		}
+	}
 	if err != nil {
-		return "", err
-	}
-	if from == "" && s.t.spec.Stream && !s.t.start.byTime && s.t.start.exact == nil && s.t.start.all == latest {
-		// Where a query began at the end of what was there is durable before anything
-		// more comes: a batch without rows holds it.
-		return next.offset(), nil
-	}
-	if !s.t.spec.Stream {
-		return s.allLocked(ctx, from, next)
-	}
-	ends, perRow, err := s.readable(ctx, &next)
-	if err != nil {
-		return "", err
+		return "", kafkaclient.Classify(err)
 	}
 	if ends == nil && len(next.lost) == 0 {
 		return from, nil
@@ -313,49 +328,13 @@ func (s *source) readable(ctx context.Context, next *position) (ends map[lane]in
 	if err != nil {
 		return nil, 0, err
 	}
-	for _, l := range next.lanes() {
-		if err := s.checkLoss(next, l, starts[l], ends[l]); err != nil {
-			return nil, 0, err
-		}
+	if err := s.checkLossLocked(ctx, next, starts, ends); err != nil {
+		return nil, 0, err
 	}
 	for _, l := range faulty { // whatever it was, it is judged again from here
 		s.feed.reset(l, next.ids[l.topic], next.at[l].next)
 	}
 	return ends, perRow, nil
-}
-
-// checkLoss compares where a partition is to be read with what the brokers have of it.
-func (s *source) checkLoss(next *position, l lane, start, end int64) error {
-	at := next.at[l]
-	if at.next >= start && at.next <= end {
-		return nil
-	}
-	g := gap{l.topic, l.part, at.next, start}
-	to := start
-	if at.next > end {
-		g, to = gap{l.topic, l.part, end, at.next}, end
-	}
-	if s.t.failOnLoss {
-		return s.t.lost(g, start, end)
-	}
-	next.lost = append(next.lost, g)
-	at.next, at.first = to, min(at.first, to)
-	next.at[l] = at
-	s.feed.reset(l, next.ids[l.topic], to)
-	return nil
-}
-
-// lost is the error for a gap.
-func (t *table) lost(g gap, start, end int64) error {
-	if g.To >= 0 && g.From >= g.To {
-		g.From, g.To = g.To, g.From
-	}
-	what := fmt.Sprintf("offsets %d to %d are gone", g.From, g.To-1)
-	if g.To < 0 {
-		what = fmt.Sprintf("the offsets from %d on are gone", g.From)
-	}
-	return t.userError("topic %q, partition %d: %s before they were read: the topic has %d to %d now. To go on behind them, set 'fail-on-data-loss' = 'false'",
-		g.Topic, g.Partition, what, start, end)
 }
 
 // bounds asks what the brokers have of a position's partitions: the first offset and
@@ -442,8 +421,9 @@ func (s *source) Plan(_ context.Context, r batch.Range) ([]batch.Split, error) {
 	return splits, nil
 }
 
-// Release forgets what is committed, and publishes how far the query is.
-func (s *source) Release(ctx context.Context, to batch.Offset) error {
+// Release forgets what is committed. It says, too, why offsets could not be published,
+// which stops nobody.
+func (s *source) Release(_ context.Context, to batch.Offset) error {
 	p, err := s.position(to)
 	if err != nil {
 		return fmt.Errorf("%s: %w", s.t.spec, err)
@@ -451,17 +431,17 @@ func (s *source) Release(ctx context.Context, to batch.Offset) error {
 	if s.feed != nil {
 		s.feed.release(p)
 	}
-	if s.t.group == "" || len(p.at) == 0 {
-		return nil
-	}
-	offsets := kadm.Offsets{}
-	for l, at := range p.at {
-		offsets.AddOffset(l.topic, l.part, at.next, -1)
-	}
-	if err := s.adm.CommitAllOffsets(ctx, s.t.group, offsets); err != nil {
-		return batch.ExternalError(fmt.Errorf("%s: publish offsets to group %q: %w", s.t.spec, s.t.group, err), true)
+	if s.publisher != nil {
+		return s.publisher.failure()
 	}
 	return nil
+}
+
+// Shown publishes how far the query is.
+func (s *source) Shown(to batch.Offset) {
+	if s.publisher != nil {
+		s.publisher.offer(to)
+	}
 }
 
 // Ended reports whether a stream with an end has come to it.
@@ -490,6 +470,9 @@ func (s *source) Close() error {
 	if s.feed != nil {
 		s.hub.remove(s.t.key(), s.feed)
 		s.feed.close()
+	}
+	if s.publisher != nil {
+		s.publisher.close()
 	}
 	s.mu.Lock()
 	s.notWaitingLocked()

@@ -538,6 +538,8 @@ func TestGroupIsPublished(t *testing.T) {
 	b.produce(t, b.cl, "in", 0, 0, 3)
 	r := b.read(t, b.specOf("group-id", "lag"))
 	r.rows(3)
+	r.src.Shown(r.at)
+	_ = r.src.Close() // publishes what it has not yet
 	got, err := b.adm.FetchOffsets(t.Context(), "lag")
 	if o, ok := got.Lookup("in", 0); err != nil || !ok || o.At != 3 {
 		t.Errorf("the group says %v, %v", o, err)
