@@ -120,6 +120,7 @@ func live(ctx context.Context, o options, dir string) (*measured, error) {
 	for _, p := range q.Progress().StateOperators {
 		m.Rows += p.NumRowsTotal
 		m.GB += float64(p.MemoryUsedBytes) / 1e9
+		m.Runs += p.CustomMetrics["sortedRuns"]
 	}
 	m.Files = size(dir) >> 20
 	if m.Rows < o.keysOf() {

@@ -25,6 +25,7 @@ type measured struct {
 	PerSec  float64 `json:"rows_per_second,omitempty"`
 
 	Batch    *quantiles `json:"batch_ms,omitempty"`
+	Runs     int64      `json:"sorted_runs,omitempty"`                // of all shards, at the end
 	Uploads  float64    `json:"checkpoint_after_1_percent,omitempty"` // of the bytes of the state's files
 	Recovery float64    `json:"recovery_seconds,omitempty"`
 

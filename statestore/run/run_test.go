@@ -143,8 +143,15 @@ func check(t *testing.T, r *rand.Rand, stack Stack, want map[string][]byte, key 
 	if r.IntN(3) == 0 {
 		start = ""
 	}
+	for _, rows := range []*Rows{stack.Rows(), stack.All()} {
+		scan(t, rows, want, start)
+	}
+}
+
+// scan compares what rows give from start on.
+func scan(t *testing.T, rows *Rows, want map[string][]byte, start string) {
+	t.Helper()
 	var got []string
-	rows := stack.Rows()
 	ok, err := rows.Seek([]byte(start))
 	for ; ok && err == nil; ok, err = rows.Next() {
 		if rows.Deleted() {
@@ -218,20 +225,21 @@ func readAll(t *testing.T, b []byte, want map[string][]byte) (err error) {
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	stack := Stack{{{File: f, End: batch.KeyGroups}}}
-	rows := stack.Rows()
-	n := 0
-	ok, err := rows.Seek(nil)
-	for ; ok && err == nil; ok, err = rows.Next() {
-		n++
-		if v, have := want[string(rows.Key())]; !have || !bytes.Equal(v, rows.Value()) {
-			t.Fatalf("a damaged file gives the row %q %q", rows.Key(), rows.Value())
+	for _, rows := range []*Rows{stack.Rows(), stack.All()} {
+		n := 0
+		ok, err := rows.Seek(nil)
+		for ; ok && err == nil; ok, err = rows.Next() {
+			n++
+			if v, have := want[string(rows.Key())]; !have || !bytes.Equal(v, rows.Value()) {
+				t.Fatalf("a damaged file gives the row %q %q", rows.Key(), rows.Value())
+			}
 		}
-	}
-	if err := errors.Join(err, rows.Close()); err != nil {
-		return err
-	}
-	if n != len(want) {
-		t.Fatalf("a damaged file gives %d rows of %d and no error", n, len(want))
+		if err := errors.Join(err, rows.Close()); err != nil {
+			return err
+		}
+		if n != len(want) {
+			t.Fatalf("a damaged file gives %d rows of %d and no error", n, len(want))
+		}
 	}
 	look := stack.Lookup(t.Context())
 	asked := 0

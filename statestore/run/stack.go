@@ -50,8 +50,8 @@ func (l Level) find(key []byte) int {
 // Stack is runs over each other, the oldest first (R3).
 type Stack []Level
 
-// openMax bounds how many iterators a Lookup keeps open: each holds blocks that the
-// cache cannot let go, some 20 KiB.
+// openMax is from how many iterators on a Lookup closes those that it is not at: each
+// holds blocks that the cache cannot let go, some 20 KiB.
 const openMax = 128
 
 // Lookup finds rows of a stack by their keys. It is used by one goroutine, and
@@ -63,9 +63,7 @@ type Lookup struct {
 	last   []byte
 	asked  bool
 
-	// crowded says that the filters of all files do not fit into the cache with
-	// other blocks.
-	crowded bool
+	cache *Cache // of the files; nil without one
 }
 
 type finder struct {
@@ -84,25 +82,23 @@ func (s Stack) Lookup(ctx context.Context) *Lookup {
 	for i, level := range s {
 		l.levels[len(s)-1-i] = finder{level: level, at: -1, lost: true}
 	}
-	filters, cache := int64(0), int64(0)
 	for n, level := range s {
 		for i := range level {
-			filters += level[i].File.filterBytes()
 			l.levels[len(s)-1-n].rows += level[i].File.Rows
-			if c := level[i].File.cache; c != nil {
-				cache = c.Max()
-			}
+			l.cache = level[i].File.cache
 		}
 	}
-	l.crowded = filters > cache/3
 	return l
 }
 
 // denseKeys is from how many keys a file on its filter is worth reading for them,
-// denseRows up to how many rows a key it is asked.
+// denseRows up to how many rows a key it is asked. Up to fewKeys the filters of small
+// runs are asked, too: most keys are in none of them, and a batch of a hundred keys
+// that looked into the blocks of twenty spent more time there than in the large ones.
 const (
 	denseKeys = 16
 	denseRows = 16
+	fewKeys   = 512
 )
 
 // Expect says that so many keys are asked for next, in order, which decides whether
@@ -113,9 +109,10 @@ const (
 // the keys that are asked for, are better looked for without.
 func (l *Lookup) Expect(n int) error {
 	changed := false
+	crowded := l.cache == nil || l.cache.crowded()
 	for i := range l.levels {
 		f := &l.levels[i]
-		bare := int64(n)*denseRows >= f.rows || l.crowded && i == len(l.levels)-1 && n < denseKeys*len(f.level)
+		bare := n > fewKeys && int64(n)*denseRows >= f.rows || crowded && i == len(l.levels)-1 && n < denseKeys*len(f.level)
 		changed = changed || bare != f.bare
 		f.bare = bare
 	}
@@ -176,7 +173,7 @@ func (l *Lookup) iter(f *File, bare bool) (*Iter, error) {
 		return nil, context.Cause(l.ctx)
 	}
 	if len(l.iters) >= openMax {
-		if err := l.Close(); err != nil {
+		if err := l.shed(); err != nil {
 			return nil, err
 		}
 	}
@@ -186,6 +183,24 @@ func (l *Lookup) iter(f *File, bare bool) (*Iter, error) {
 	}
 	l.iters[f] = it
 	return it, nil
+}
+
+// shed frees the iterators over files that no level is at.
+func (l *Lookup) shed() error {
+	at := make(map[*Iter]bool, len(l.levels))
+	for i := range l.levels {
+		if it := l.levels[i].it; it != nil {
+			at[it] = true
+		}
+	}
+	var errs []error
+	for f, it := range l.iters {
+		if !at[it] {
+			errs = append(errs, it.close())
+			delete(l.iters, f)
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // Close frees the iterators. The Lookup may be used again.
@@ -214,14 +229,20 @@ type levelRows struct {
 	at    int
 	it    *Iter
 	age   int // 0 is the newest
+	once  bool
 }
 
 // Rows starts before the first row.
-func (s Stack) Rows() *Rows {
+func (s Stack) Rows() *Rows { return s.rows(false) }
+
+// All is Rows for reading all of them: nothing of that stays in the cache.
+func (s Stack) All() *Rows { return s.rows(true) }
+
+func (s Stack) rows(once bool) *Rows {
 	r := &Rows{}
 	for i := range s {
 		level := s[len(s)-1-i]
-		r.heap = append(r.heap, &levelRows{level: level, age: i})
+		r.heap = append(r.heap, &levelRows{level: level, age: i, once: once})
 	}
 	return r
 }
@@ -344,7 +365,7 @@ func (l *levelRows) open(start []byte) (bool, error) {
 	for ; l.at < len(l.level); l.at++ {
 		s := &l.level[l.at]
 		var err error
-		if l.it, err = s.File.Iter(false); err != nil {
+		if l.it, err = l.iter(s.File); err != nil {
 			return false, err
 		}
 		from := start
@@ -363,6 +384,13 @@ func (l *levelRows) open(start []byte) (bool, error) {
 		}
 	}
 	return false, nil
+}
+
+func (l *levelRows) iter(f *File) (*Iter, error) {
+	if l.once {
+		return f.once()
+	}
+	return f.Iter(false)
 }
 
 func (l *levelRows) next() (bool, error) {

@@ -134,7 +134,7 @@ func (s *Store) flush(ctx context.Context, sh *shard, v *version) (*base, error)
 	sh.mu.Unlock()
 	s.drop(gone)
 	if err == nil && l != nil {
-		s.merges.ask()
+		s.askMerges()
 	}
 	return now, err
 }

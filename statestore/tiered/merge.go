@@ -3,6 +3,7 @@ package tiered
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/sluice-stream/sluice/batch"
 )
@@ -12,11 +13,21 @@ import (
 // of each size, and a row is written again once for each size up to that of the
 // state. When all other runs together are as large as the oldest, everything
 // becomes one run: what has been replaced takes at most as much again.
+//
+// Runs that are nothing beside the state are merged when there are a few of them:
+// a batch looks for each of its keys in every run, and rewriting them costs little.
+//
+// A merge of gigabytes takes minutes, in which small batches and their checkpoints
+// make a run every tenth of a second. So small merges are made beside a large one.
 const (
-	mergeWidth = 10
-	sizeStep   = 10
-	sizeMin    = 64 << 10 // runs below are of one size
-	levelsMax  = 40
+	mergeWidth  = 10
+	narrowWidth = 4
+	narrowPart  = 64 // of the oldest run's bytes: what is less is nothing
+	sizeStep    = 10
+	sizeMin     = 64 << 10 // runs below are of one size
+	levelsMax   = 40
+
+	smallMergeBytes = 64 << 20
 )
 
 // sizeOf is the size class of a run.
@@ -37,24 +48,29 @@ func pick(levels []*level) (from, to int) {
 	if levels[0].bytes > sizeMin && sum(levels[1:]) >= levels[0].bytes {
 		return 0, n
 	}
+	if from, to = pickAbove(levels, 0); from > 0 && from < to && sum(levels[from:to]) > levels[0].bytes/2 {
+		return 0, n // soon all would be merged: this is once less
+	}
+	return from, to
+}
+
+// pickAbove returns which runs from one on are to be merged.
+func pickAbove(levels []*level, least int) (from, to int) {
 	// A run counts as large as the largest above it: it is merged with those.
-	size := 0
+	n, size := len(levels), 0
 	to = n
-	for i := n - 1; i >= 0; i-- {
+	for i := n - 1; i >= least; i-- {
 		if c := sizeOf(levels[i].bytes); c > size {
 			size, to = c, i+1
 		}
-		if to-i >= mergeWidth {
-			for i > 0 && sizeOf(levels[i-1].bytes) <= size {
+		if to-i >= mergeWidth || to-i >= narrowWidth && sum(levels[i:to]) < levels[0].bytes/narrowPart {
+			for i > least && sizeOf(levels[i-1].bytes) <= size {
 				i--
-			}
-			if i > 0 && sum(levels[i:to]) > levels[0].bytes/2 {
-				return 0, n // soon all would be merged: this is once less
 			}
 			return i, to
 		}
 	}
-	if n > levelsMax {
+	if n-least > levelsMax {
 		return n - levelsMax/2, n
 	}
 	return 0, 0
@@ -68,10 +84,23 @@ func sum(levels []*level) int64 {
 	return n
 }
 
+// askMerges has runs merged, if there are enough.
+func (s *Store) askMerges() {
+	s.smallMerges.ask()
+	s.merges.ask()
+}
+
 // mergeSome merges runs until none are to be merged.
 func (s *Store) mergeSome() {
 	s.merging.Lock()
 	defer s.merging.Unlock()
+	s.mergeEach(false)
+}
+
+// mergeSmall does so where that does not take long.
+func (s *Store) mergeSmall() { s.mergeEach(true) }
+
+func (s *Store) mergeEach(small bool) {
 	for again := true; again; {
 		again = false
 		for _, sh := range s.shards() {
@@ -79,14 +108,40 @@ func (s *Store) mergeSome() {
 				return
 			}
 			// What fails is tried again after the next run.
-			did, err := s.merge(s.ctx, sh)
+			did, err := s.merge(s.ctx, sh, small)
 			again = again || did && err == nil
 		}
 	}
 }
 
+// freeLocked is a part of the runs of which none is being merged: for a small merge
+// those above all that are, for others those of a range below the first that is.
+func (sh *shard) freeLocked(levels []*level, small bool) (from, to int) {
+	if small {
+		least := len(levels)
+		for least > 0 && !sh.mu.merging[levels[least-1]] {
+			least--
+		}
+		from, to = pickAbove(levels, least)
+		if sum(levels[from:to]) > smallMergeBytes {
+			return 0, 0
+		}
+		return from, to
+	}
+	from, to = pick(levels)
+	for i := from; i < to; i++ {
+		if sh.mu.merging[levels[i]] {
+			to = i
+		}
+	}
+	if to-from < 2 {
+		return 0, 0
+	}
+	return from, to
+}
+
 // merge merges some runs of a shard's newest version, if it has come to that.
-func (s *Store) merge(ctx context.Context, sh *shard) (bool, error) {
+func (s *Store) merge(ctx context.Context, sh *shard, small bool) (bool, error) {
 	sh.mu.Lock()
 	v := sh.newestLocked()
 	if v == nil {
@@ -94,16 +149,22 @@ func (s *Store) merge(ctx context.Context, sh *shard) (bool, error) {
 		return false, nil
 	}
 	b := sh.rootLocked(v.node).base
-	from, to := pick(b.levels)
+	from, to := sh.freeLocked(b.levels, small)
 	if from == to {
 		sh.mu.Unlock()
 		return false, nil
 	}
 	sh.pinLocked(b)
-	sh.mu.Unlock()
 	old := b.levels[from:to]
+	for _, l := range old {
+		sh.mu.merging[l] = true
+	}
+	sh.mu.Unlock()
 	by, err := s.mergeLevels(ctx, sh, old, from == 0)
 	sh.mu.Lock()
+	for _, l := range old {
+		delete(sh.mu.merging, l)
+	}
 	if err == nil {
 		sh.replaceLocked(old, by, from == 0)
 		s.counts.merges.Add(1)
@@ -117,6 +178,9 @@ func (s *Store) merge(ctx context.Context, sh *shard) (bool, error) {
 	gone := sh.sweepLocked()
 	sh.mu.Unlock()
 	s.drop(gone)
+	if small {
+		s.merges.ask() // a large one may have waited for it
+	}
 	return err == nil, err
 }
 
@@ -161,9 +225,11 @@ func (s *Store) mergeLevels(ctx context.Context, sh *shard, old []*level, bottom
 	}
 	w := s.dir.NewRun(ctx, sh.name, version, s.opt.FileBytes)
 	defer w.Abandon()
-	rows := stack.Rows()
+	rows := stack.All()
 	ok, err := rows.Seek(nil)
+	turn := turns{store: s, shard: sh, began: time.Now()}
 	for ; ok && err == nil; ok, err = rows.Next() {
+		turn.row(ctx)
 		if d := rows.Deleted(); !d || !bottom {
 			if err = w.Put(rows.Key(), rows.Value(), d); err != nil {
 				break

@@ -14,10 +14,12 @@ type PoolOptions struct {
 	// blocks, count in it.
 	Budget *memory.Budget
 	// HotBytesMax is how much of it rows in memory may take; default two fifths of
-	// the budget's limit, without a limit no end. Less reads more from disk.
+	// the budget's limit, less what the cache has above an eighth, without a limit no
+	// end. Less reads more from disk.
 	HotBytesMax int64
 	// CacheBytes is the size of the cache of blocks, which is made when a run is
-	// read first; default an eighth of the limit, at most 1 GiB.
+	// read first; default an eighth of the limit, at most 1 GiB, and up to twice that
+	// while the indexes and filters of the open files need it.
 	CacheBytes int64
 }
 
@@ -28,6 +30,7 @@ type Pool struct {
 	// others is what batches have lately needed besides rows and blocks.
 	others atomic.Int64
 	cached atomic.Int64 // the size of the cache
+	least  atomic.Int64 // what it has at least
 
 	mu struct {
 		sync.Mutex
@@ -83,7 +86,11 @@ func (p *Pool) hotMax() int64 {
 	if p.opt.Budget == nil {
 		return 0
 	}
-	return p.opt.Budget.Limit() / 5 * 2
+	room := p.opt.Budget.Limit() / 5 * 2
+	if more := p.cached.Load() - p.least.Load(); more > 0 {
+		room -= more
+	}
+	return room
 }
 
 // above reports whether rows take more than a part of their room, with more to come.
@@ -138,11 +145,12 @@ func (p *Pool) blocks() *run.Cache {
 	if p.mu.cache != nil {
 		return p.mu.cache
 	}
-	size := p.opt.CacheBytes
+	size, most := p.opt.CacheBytes, int64(0)
 	if size <= 0 {
 		size = cacheBytes
 		if p.opt.Budget != nil && p.opt.Budget.Limit() > 0 {
 			size = p.opt.Budget.Limit() / 8
+			most = 2 * size
 		}
 	}
 	size = min(max(size, cacheBytesMin), cacheBytesMax)
@@ -155,8 +163,40 @@ func (p *Pool) blocks() *run.Cache {
 		}
 	}
 	p.cached.Store(size)
-	p.mu.cache = run.NewCache(size)
+	p.least.Store(size)
+	p.mu.cache = run.NewCache(max(size, most))
+	p.mu.cache.Resize(size)
 	return p.mu.cache
+}
+
+// fit gives the cache what the indexes and filters of the open files need, and room
+// for blocks of rows beside them, in steps; rows have less room then. A key that is
+// looked for needs those of each run. Where one of them is not in memory, a filter of
+// hundreds of kilobytes is read and checked for a single bit of it.
+func (p *Pool) fit() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	c := p.mu.cache
+	if c == nil || p.mu.tracker == nil {
+		return
+	}
+	const steps = 8 // from the least to the most
+	least := p.least.Load()
+	step := max(least/steps, 1)
+	want := min(max(least, (c.Held()+least/2+step-1)/step*step), c.Max())
+	now := p.cached.Load()
+	switch {
+	case want > now:
+		if p.mu.tracker.Reserve(want-now) != nil {
+			return // it is tried again with the next files
+		}
+	case want < now:
+		p.mu.tracker.Release(now - want)
+	default:
+		return
+	}
+	c.Resize(want)
+	p.cached.Store(want)
 }
 
 func (p *Pool) join(s *Store) {

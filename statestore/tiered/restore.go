@@ -131,7 +131,7 @@ func (s *Store) each(ctx context.Context, sh *shard, b *base, visit func(key, va
 		return err
 	}
 	const rowsPerLook = 4096
-	rows, n := stack.Rows(), 0
+	rows, n := stack.All(), 0
 	ok, err := rows.Seek(nil)
 	for ; ok && err == nil; ok, err = rows.Next() {
 		if n++; n%rowsPerLook == 0 && ctx.Err() != nil {

@@ -56,10 +56,13 @@ type Store struct {
 	wg        sync.WaitGroup
 	evictions bell
 	merges    bell
-	merging   sync.Mutex // held by whoever merges: two would do the same
-	relax     func()     // ends the budget's calls
-	counts    counters
-	step      int64 // how much a transaction's tree grows between two looks at memory
+	pace      pacer
+
+	smallMerges bell
+	merging     sync.Mutex // held by whoever merges: two would do the same
+	relax       func()     // ends the budget's calls
+	counts      counters
+	step        int64 // how much a transaction's tree grows between two looks at memory
 
 	// collecting keeps files from being collected between their last byte and
 	// their place in a shard.
@@ -88,6 +91,7 @@ type shard struct {
 		notedBytes int64      // of them
 		charged    int64
 		running    int    // transactions
+		asked      int64  // keys that the last transaction asked for
 		gone       int64  // times that rows were let go
 		cuts       uint64 // times that a node became the end of a chain
 		steps      int64  // that were taken to find ends of chains
@@ -96,6 +100,7 @@ type shard struct {
 		closed     bool
 		files      map[*file]struct{}
 		pins       map[*base]int
+		merging    map[*level]bool // runs that are being merged, by one of two who do so
 		// look is left by the last transaction for the next one, if that reads the
 		// same runs: its iterators have found their blocks. Its base is pinned.
 		look *lookup
@@ -135,7 +140,7 @@ func Open(opt Options) (*Store, error) {
 	if opt.LoadBytesMax <= 0 {
 		opt.LoadBytesMax = loadBytesMax
 	}
-	s := &Store{opt: opt, pool: opt.Pool, evictions: make(bell, 1), merges: make(bell, 1), relax: func() {}, step: checkBytes}
+	s := &Store{opt: opt, pool: opt.Pool, evictions: make(bell, 1), merges: make(bell, 1), smallMerges: make(bell, 1), relax: func() {}, step: checkBytes}
 	if s.pool == nil {
 		s.pool, s.own = NewPool(PoolOptions{}), true
 	}
@@ -155,9 +160,10 @@ func Open(opt Options) (*Store, error) {
 		// Whoever needs memory is told nothing: rows go in the background.
 		s.relax = opt.Memory.OnSpill(func(int64) int64 { s.evictions.ask(); return 0 })
 	}
-	s.wg.Add(2)
+	s.wg.Add(3)
 	go s.work(s.evictions, s.evictSome)
 	go s.work(s.merges, s.mergeSome)
+	go s.work(s.smallMerges, s.mergeSmall)
 	return s, nil
 }
 
@@ -186,7 +192,7 @@ func (s *Store) shard(name batch.Shard) (*shard, error) {
 			return nil, fmt.Errorf("shard %s has key groups %d to %d of %d", name, name.FirstGroup, name.EndGroup, batch.KeyGroups)
 		}
 		sh = &shard{name: name}
-		sh.mu.files, sh.mu.pins = map[*file]struct{}{}, map[*base]int{}
+		sh.mu.files, sh.mu.pins, sh.mu.merging = map[*file]struct{}{}, map[*base]int{}, map[*level]bool{}
 		s.mu.shards[name] = sh
 	}
 	return sh, nil
@@ -262,6 +268,9 @@ func (s *Store) Begin(_ context.Context, name batch.Shard, id batch.ID) (statest
 	t.at = t.tree.Cursor()
 	t.checkAt = v.cost() + s.step
 	sh.mu.running++
+	if t.small = sh.mu.asked <= smallKeys; t.small {
+		s.pace.begin()
+	}
 	if !t.complete {
 		sh.pinLocked(t.read)
 		t.pinned = t.read
@@ -479,6 +488,7 @@ func (s *Store) stack(sh *shard, levels []*level) (run.Stack, error) {
 		}
 		out = append(out, level)
 	}
+	s.pool.fit()
 	return out, nil
 }
 

@@ -49,6 +49,7 @@ type txn struct {
 	scratch  []byte
 	found    *found // of Get
 	use      statestore.TxnUse
+	small    bool // merges give way to it
 }
 
 var (
@@ -319,10 +320,14 @@ func (t *txn) Discard() {
 	}
 	t.tree, t.at, t.changed, t.pending, t.missed, t.scratch = nil, mem.Cursor{}, keyList{}, keyList{}, missed{}, nil
 	t.release()
+	if t.small {
+		t.store.pace.end()
+	}
 	sh, look := t.shard, t.look
 	t.look, t.found = nil, nil
 	sh.mu.Lock()
 	sh.mu.running--
+	sh.mu.asked = t.use.InMemory + t.use.Read
 	if look != nil && !t.failed && sh.mu.look == nil && !sh.mu.closed {
 		sh.mu.look, look = look, nil
 		sh.pinLocked(sh.mu.look.base)
