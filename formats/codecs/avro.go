@@ -266,17 +266,9 @@ func (d *avroDecoder) decode(ctx context.Context, b []byte) (rows int, err error
 		err = errBehind
 	}
 	if err != nil && d.writer == nil {
-		err = fmt.Errorf("%s: %w", d.c.schemaName(d.id), err)
+		err = fmt.Errorf("%s: %w", d.c.s.schemaName(d.c.client, d.id), err)
 	}
 	return rows, err
-}
-
-// schemaName is a schema for errors, with its subject if the table tells it.
-func (c *avroCodec) schemaName(id int32) string {
-	if subject, err := c.s.subject(c.client.Config(), ""); err == nil {
-		return fmt.Sprintf("schema %d of subject %q", id, subject)
-	}
-	return fmt.Sprintf("schema %d", id)
 }
 
 func (c *avroCodec) NewEncoder() (Encoder, error) {

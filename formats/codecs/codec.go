@@ -11,6 +11,8 @@ import (
 	"github.com/sluice-stream/sluice/batch"
 	"github.com/sluice-stream/sluice/formats"
 	"github.com/sluice-stream/sluice/formats/avro"
+	"github.com/sluice-stream/sluice/formats/csv"
+	"github.com/sluice-stream/sluice/formats/json"
 	"github.com/sluice-stream/sluice/formats/registry"
 	"github.com/sluice-stream/sluice/internal/options"
 )
@@ -89,9 +91,10 @@ func Doc() string {
 	return strings.Join(parts, "; ")
 }
 
-// Options are those of the formats that are no files' too, and of the registry.
+// Options are those of the formats and of the registry. What is about files only has no
+// effect on messages.
 func Options() []options.Option {
-	return slices.Concat(avro.MessageOptions(), protobufOptions(), registry.Options())
+	return slices.Concat(json.New().Options, csv.New().Options, avro.MessageOptions(), protobufOptions(), registry.Options())
 }
 
 // Finds reports whether a format can tell the columns of its messages.

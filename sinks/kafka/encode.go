@@ -139,6 +139,14 @@ func (e *encoder) keys(ctx context.Context, all arrow.RecordBatch) (appendTo, fu
 	rec := array.NewRecordBatch(arrow.NewSchema(fields, nil), cols, all.NumRows())
 	if e.keyCodec != nil {
 		f, err := e.bound(e.keyCodec.Bind(ctx, rec))
+		if one := cols[0]; len(cols) == 1 && one.NullN() > 0 { // NULL is no key, as in raw
+			return func(dst []byte, i int) []byte {
+				if one.IsNull(i) {
+					return nil
+				}
+				return f(dst, i)
+			}, rec.Release, err
+		}
 		return f, rec.Release, err
 	}
 	f, err := e.key.Columns(rec)
