@@ -2,6 +2,8 @@ package sluice
 
 import (
 	"errors"
+	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -194,4 +196,31 @@ func TestBucketSettings(t *testing.T) {
 	b.exec(s, `SET 'errors.policy' = 'quarantine'`)
 	b.fails(s, strings.NewReplacer("QUERY q", "QUERY l", "ck/q", "ck/l").Replace(bucketQuery), "lies in a bucket")
 	b.close(s)
+}
+
+// TestViewsOverABucket: a materialized view whose rows have no files to lie in, and a
+// whole result in memory, are there again after a start without new data.
+func TestViewsOverABucket(t *testing.T) {
+	bucketServer(t, nil)
+	b := newStateBed(t)
+	b.feed(0, 1, 2)
+	cache := t.TempDir()
+	for life := range 3 {
+		s, err := NewSession(Options{CheckpointDir: "s3://lake/views", Pipeline: true, Stdout: &b.out, Logger: slog.New(slog.DiscardHandler),
+			Settings: map[string]string{"parallelism": "2", "checkpoint.interval": "1ms", "checkpoint.cache-dir": cache}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.exec(s, `CREATE TABLE ev (id BIGINT, k STRING, v BIGINT) WITH ('connector'='filesystem','path'='`+b.dir+`/in','format'='csv','max-files-per-trigger'='1');
+		CREATE TABLE res (k STRING, n BIGINT, s BIGINT) WITH ('connector'='memory');
+		CREATE MATERIALIZED VIEW mv AS SELECT k, count(*) AS n, sum(v) AS s FROM ev GROUP BY k;
+		CREATE STREAMING QUERY whole OUTPUT MODE complete CHECKPOINT '`+b.dir+`/whole' AS `+countQuery)
+		b.same("the view", b.rows(s, `SELECT * FROM mv`), b.want(3))
+		b.drained(s, "whole")
+		b.same("the result", b.rows(s, `SELECT * FROM res`), b.want(3))
+		for _, q := range []string{"mv", "whole"} { // a checkpoint through the last batch
+			b.exec(s, fmt.Sprintf(`SAVE STREAMING QUERY %s AS 'n%d'`, q, life))
+		}
+		b.close(s)
+	}
 }

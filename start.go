@@ -239,10 +239,18 @@ func (s *Session) launch(ctx context.Context, q *Query, targets []target) (err e
 		Protocol: microbatch.Options{
 			Trigger: q.def.trigger, Policy: policy, Zone: zone, AttemptsMax: int(values.Int(setRetries)),
 			CheckpointInterval: values.Duration(setCheckpoint), CheckpointsKept: int(values.Int(setRetain)),
-			CheckpointsAge: values.Duration(setRetainAge),
+			CheckpointsAge: values.Duration(setRetainAge), WholeAtStart: forgetsWhole(targets, q.res.volatile),
 		},
 	})
 	return err
+}
+
+// forgetsWhole reports whether a sink that remembers nothing beyond the process is
+// given the whole result by each batch: the first one then must not wait for data.
+func forgetsWhole(targets []target, volatile map[string]bool) bool {
+	return slices.ContainsFunc(targets, func(t target) bool {
+		return t.mode == sinks.Complete && t.connector.Name == memoryConnector && volatile[t.name]
+	})
 }
 
 // planHash changes with whatever changes a query's results or where they go.

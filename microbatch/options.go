@@ -98,6 +98,9 @@ type Options struct {
 	// CheckpointsAge keeps besides these every checkpoint whose batch is younger,
 	// by the now() of its plan, up to 1,000 checkpoints; default 0: by number alone.
 	CheckpointsAge time.Duration
+	// WholeAtStart makes a batch without data follow a recovery: a sink that forgets
+	// is given the whole result by each batch, and would be empty until data comes.
+	WholeAtStart bool
 	// NoFinalCheckpoint ends the query without writing a last checkpoint first,
 	// so that the next start replays from an older one.
 	NoFinalCheckpoint bool

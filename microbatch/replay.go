@@ -182,6 +182,11 @@ func (m *Machine) finishRecovery() {
 	}
 	m.history, m.replay = nil, replay{retryAt: batch.NoTime}
 	m.startAt = m.now
+	if m.opt.WholeAtStart && m.committed != batch.None {
+		c := *m.lastDone
+		c.NextWake = max(m.now, 1) // as if a timer were due
+		m.lastDone = &c
+	}
 	m.trig.start(m)
 	m.moved = true
 }
