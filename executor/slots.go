@@ -12,9 +12,10 @@ type slots struct {
 const minSlots = 256
 
 // reset empties the table. One that a large batch has blown up would cost every
-// small one after it, and goes.
+// small one after it, and goes with the first of them. A table without entries says
+// nothing about batches: it was reset before, and is as the next one needs it.
 func (s *slots) reset() {
-	if s.table == nil || len(s.table) > 1<<12 && s.used < len(s.table)/64 {
+	if s.table == nil || s.used > 0 && len(s.table) > 1<<12 && s.used < len(s.table)/64 {
 		s.table = make([]uint64, minSlots)
 	} else if s.used > 0 {
 		clear(s.table)
