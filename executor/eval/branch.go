@@ -78,13 +78,14 @@ func split(cond expr.Vec, of []int32, n int) (yes, no []int32, whole bool) {
 		if of != nil {
 			r = int(of[i])
 		}
+		// It is written to both ends, of which one goes on: which is not to be foreseen.
+		lists[y], lists[z-1] = int32(i), int32(i)
+		is := 0
 		if valid.Get(r) && bits.Get(r) {
-			lists[y] = int32(i)
-			y++
-		} else {
-			z--
-			lists[z] = int32(i)
+			is = 1
 		}
+		y += is
+		z -= 1 - is
 	}
 	no = lists[y:]
 	for i, j := 0, len(no)-1; i < j; i, j = i+1, j-1 {

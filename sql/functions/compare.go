@@ -1,6 +1,8 @@
 package functions
 
 import (
+	"strings"
+
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/memory"
 
@@ -254,6 +256,12 @@ func test(op string) func(c int) bool {
 
 func stringKernel(op string) expr.Kernel {
 	return func(kc *expr.KernelContext, args []expr.Vec, n int) (arrow.Array, error) {
+		switch a, b := args[0], args[1]; {
+		case areTexts(a, b) && b.Const && !a.Const:
+			return textsAndOne(kc, args, n, op, vec.StringsOf(a.Arr), vec.StringsOf(b.Arr).Str(0))
+		case areTexts(a, b) && a.Const && !b.Const:
+			return textsAndOne(kc, args, n, flip(op), vec.StringsOf(b.Arr), vec.StringsOf(a.Arr).Str(0))
+		}
 		a, b := vec.Load[string](args[0]), vec.Load[string](args[1])
 		defer a.Release()
 		defer b.Release()
@@ -265,6 +273,44 @@ func stringKernel(op string) expr.Kernel {
 		}
 		return words(kc, args, n, func(i, n int) uint64 { return compareCols(op, a.Vals[i:i+n], b.Vals[i:i+n]) })
 	}
+}
+
+// areTexts reports whether both columns have values that lie behind each other.
+func areTexts(args ...expr.Vec) bool {
+	for _, a := range args {
+		if id := a.Arr.DataType().ID(); id != arrow.STRING && id != arrow.BINARY || a.Arr.Len() == 0 || a.Arr.Data().Buffers()[1] == nil {
+			return false
+		}
+	}
+	return true
+}
+
+// textsAndOne compares a column with one text, where it lies: no list of its values is
+// made, and of those of another length none is looked at for = and <>.
+func textsAndOne(kc *expr.KernelContext, args []expr.Vec, n int, op string, s vec.Strings, c string) (arrow.Array, error) {
+	equal := func(i, n int) (w uint64) {
+		off := s.Off[i : i+n+1]
+		for j := range n {
+			from, to := off[j], off[j+1]
+			if int(to-from) == len(c) {
+				w |= b2u(string(s.Data[from:to]) == c) << (j & 63)
+			}
+		}
+		return w
+	}
+	switch op {
+	case "=":
+		return words(kc, args, n, equal)
+	case "<>":
+		return words(kc, args, n, func(i, n int) uint64 { return ^equal(i, n) & (1<<n - 1) })
+	}
+	test := test(op)
+	return words(kc, args, n, func(i, n int) (w uint64) {
+		for j := range n {
+			w |= b2u(test(strings.Compare(s.Str(i+j), c))) << (j & 63)
+		}
+		return w
+	})
 }
 
 func compareDecimals(op string, as, bs int32) expr.Kernel {
