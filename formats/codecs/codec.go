@@ -104,6 +104,8 @@ func Finds(name string, o options.Map) bool {
 		return registry.Set(o) || o.Get(avro.OptSchema) != ""
 	case "protobuf":
 		return true
+	case EnvelopeName:
+		return registry.Set(o)
 	}
 	return false
 }

@@ -3,7 +3,6 @@ package debezium
 import (
 	"bytes"
 	"errors"
-	"fmt"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
@@ -176,54 +175,17 @@ func (d *Decoder) readKey(key part) error {
 // changes appends what the event in hand does.
 func (d *Decoder) changes() (rows int, err error) {
 	e := &d.ev
-	switch op := string(json.Unquote(e.op.text)); op {
-	case "c", "r":
-		return d.added(batch.Insert, op)
-	case "u":
-		if e.before.null() && !d.upsert {
-			return 0, d.noBefore(op)
-		}
-		if !e.before.null() {
-			if rows, err = d.row(batch.UpdateBefore, e.before); err != nil {
-				return rows, err
-			}
-		}
-		n, err := d.added(batch.UpdateAfter, op)
-		return rows + n, err
-	case "d":
-		old := e.before
-		if old.null() && d.upsert {
-			old = e.key
-		}
-		if old.null() {
-			return 0, d.noBefore(op)
-		}
-		return d.row(batch.Delete, old)
-	case "m": // a message in the log of the database is about no row
-		return 0, nil
-	case "t":
-		return 0, errors.New("the table was truncated in the database (op \"t\"), and which rows are gone is not told: take a new snapshot into a new table")
-	case "":
-		return 0, errors.New("it is no event of Debezium: it has no \"op\"")
-	default:
-		return 0, fmt.Errorf("op %q is unknown: want c, r, u or d", op)
+	all, n, err := ChangesOf(string(json.Unquote(e.op.text)), !e.before.null(), !e.after.null(), !e.key.null(), d.upsert)
+	if err != nil {
+		return 0, err
 	}
-}
-
-func (d *Decoder) added(op batch.Op, name string) (int, error) {
-	if d.ev.after.null() {
-		return 0, fmt.Errorf("an event with op %q has no row \"after\" it", name)
+	for _, c := range all[:n] {
+		more, err := d.row(c.Op, [...]part{Before: e.before, After: e.after, Key: e.key}[c.Row])
+		if rows += more; err != nil {
+			return rows, err
+		}
 	}
-	return d.row(op, d.ev.after)
-}
-
-// noBefore says what to do about a row that is taken back and not told.
-func (d *Decoder) noBefore(op string) error {
-	if d.upsert {
-		return fmt.Errorf("an event with op %q has neither the row \"before\" it nor a key", op)
-	}
-	return fmt.Errorf("an event with op %q does not tell the row \"before\" it: let the database log whole rows (PostgreSQL: ALTER TABLE .. REPLICA IDENTITY FULL), "+
-		"or declare a PRIMARY KEY and set 'changelog' = 'upsert'", op)
+	return rows, nil
 }
 
 // row appends a row. Of a bad one that was appended all the same the kind is too.

@@ -56,6 +56,8 @@ type object struct {
 	null   []func()
 	free   [][]span // to be used again
 	expect int      // the field that is likely to come next
+	shape  []step   // of the object read last, see read
+	learnt int
 	op     int      // the field that is the kind of change, which is never NULL; -1 for none
 }
 
@@ -159,7 +161,7 @@ func (d *Decoder) append(line []byte) error {
 	}
 	values := d.root.take()
 	defer d.root.give(values)
-	if err := s.object(1, func(k, v span) { d.root.note(d, values, k, v) }); err != nil {
+	if err := d.root.read(d, values); err != nil {
 		if errors.Is(err, errEnd) {
 			err = errNewline
 		}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/sluice-stream/sluice/batch"
 	"github.com/sluice-stream/sluice/formats/codecs"
+	"github.com/sluice-stream/sluice/formats/debezium"
 	"github.com/sluice-stream/sluice/internal/options"
 )
 
@@ -29,13 +30,14 @@ func (t *table) parseCodecs() (err error) {
 	if keyed && (t.format == "raw" || !slices.Contains(codecs.Names(), t.format)) {
 		return t.userError("'key-format' does not go with 'format' = '%s'", t.format)
 	}
+	if t.format == codecs.EnvelopeName {
+		t.envelope, err = codecs.OpenEnvelope(t.codecSpec())
+		return err
+	}
 	if !keyed && (t.format == "json" || !slices.Contains(codecs.Names(), t.format)) {
 		return nil
 	}
-	spec := codecs.Spec{Config: t.config, What: t.spec.String(), Record: t.spec.Table}
-	if len(t.topics) == 1 {
-		spec.Topic = t.topics[0]
-	}
+	spec := t.codecSpec()
 	key := spec
 	if t.schema != nil && !t.noColumns() {
 		if spec.Schema, key.Schema, err = t.split(names, keyed); err != nil {
@@ -48,6 +50,24 @@ func (t *table) parseCodecs() (err error) {
 	key.Key = true
 	t.keyCodec, err = codecs.Open(keyFormat, key)
 	return err
+}
+
+func (t *table) codecSpec() codecs.Spec {
+	spec := codecs.Spec{Config: t.config, What: t.spec.String(), Record: t.spec.Table}
+	if len(t.topics) == 1 {
+		spec.Topic = t.topics[0]
+	}
+	return spec
+}
+
+// isEnvelope reports whether a format tells of changes.
+func isEnvelope(format string) bool { return format == debezium.Name || format == codecs.EnvelopeName }
+
+// envelopeValues are the changes of events in Avro.
+type envelopeValues struct{ *codecs.EnvelopeDecoder }
+
+func (v envelopeValues) decode(ctx context.Context, m *kgo.Record) (int, error) {
+	return v.Decode(ctx, m.Key, m.Value)
 }
 
 // noColumns reports whether the columns are still to be found.
@@ -79,6 +99,9 @@ func (t *table) split(names string, keyed bool) (value, key *arrow.Schema, err e
 // find asks the codecs for the columns of a table that declares none: those of the key
 // come first.
 func (t *table) find(ctx context.Context) (*arrow.Schema, error) {
+	if t.envelope != nil {
+		return t.envelope.Infer(ctx)
+	}
 	value, err := t.valueCodec.Infer(ctx)
 	if err != nil || t.keyCodec == nil {
 		return value, err

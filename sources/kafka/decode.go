@@ -86,6 +86,9 @@ func newValues(t *table, schema *arrow.Schema, envelope map[int]string, alloc me
 		}
 		return debeziumValues{d}, nil
 	}
+	if t.envelope != nil {
+		return envelopeValues{t.envelope.NewDecoder(schema, envelope, t.changes == batch.Upserts, alloc)}, nil
+	}
 	if t.valueCodec != nil {
 		return newCodecValues(t, schema, alloc)
 	}

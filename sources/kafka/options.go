@@ -26,7 +26,7 @@ var (
 	optTopic     = options.Option{Key: "topic", Kind: options.Text, Doc: "The topics to read, separated by commas; or set 'topic-pattern' or 'assign'."}
 	optPattern   = options.Option{Key: "topic-pattern", Kind: options.Text, Doc: "A regular expression for the whole names of the topics to read; new ones are found while a query runs."}
 	optAssign    = options.Option{Key: "assign", Kind: options.Text, Doc: `Partitions to read and no others, as JSON: {"orders":[0,1]}.`}
-	optFormat    = options.Option{Key: "format", Kind: options.Enum, Default: "json", Values: append(codecs.Names(), debezium.Name), Doc: "What a message's value is: " + codecs.Doc() + "; debezium-json, a change of a table as Debezium tells it."}
+	optFormat    = options.Option{Key: "format", Kind: options.Enum, Default: "json", Values: append(codecs.Names(), debezium.Name, codecs.EnvelopeName), Doc: "What a message's value is: " + codecs.Doc() + "; debezium-json and debezium-avro, a change of a table as Debezium tells it, in JSON or in Avro with a registry."}
 	optStart     = options.Option{Key: "starting-offsets", Kind: options.Text, Default: "earliest", Doc: `Where a query begins at its first start: earliest, latest, timestamp, or JSON such as {"orders":{"0":23,"1":-2}}, where -2 is the earliest and -1 the latest. Partitions that are not named, and those that are new while it runs, are read from their beginning.`}
 	optStartTime = options.Option{Key: "starting-timestamp", Kind: options.Text, Doc: "With 'starting-offsets' = 'timestamp': the first message of each partition with this time or a later one, as milliseconds since 1970 or as RFC 3339."}
 	optEnd       = options.Option{Key: "ending-offsets", Kind: options.Text, Doc: `Where reading ends: latest (of a query over what is there now, the default), timestamp, or JSON as in 'starting-offsets'. A stream ends there.`}
@@ -40,7 +40,7 @@ var (
 	optLoss      = options.Option{Key: "fail-on-data-loss", Kind: options.Boolean, Default: "true", Doc: "Whether messages that were gone before they were read stop the query; if not, it goes on behind them, and the batch log says which they were."}
 	optGroup     = options.Option{Key: "group-id", Kind: options.Text, Doc: "A consumer group under which the offsets of committed batches are published, for tools that watch how far behind a reader is. The query itself never reads them."}
 	optDiscover  = options.Option{Key: "discovery-interval", Kind: options.Duration, Default: "30s", Doc: "How often new partitions, and topics of a pattern, are looked for."}
-	optChangelog = options.Option{Key: "changelog", Kind: options.Enum, Values: []string{"none", "retract", "upsert"}, Doc: "What the messages tell: none, each is a row of the table; retract, rows are added and taken back whole; upsert, a row replaces the one before it with the same PRIMARY KEY, and a message without a value deletes the row of its key. By default retract for 'format' = 'debezium-json', else none."}
+	optChangelog = options.Option{Key: "changelog", Kind: options.Enum, Values: []string{"none", "retract", "upsert"}, Doc: "What the messages tell: none, each is a row of the table; retract, rows are added and taken back whole; upsert, a row replaces the one before it with the same PRIMARY KEY, and a message without a value deletes the row of its key. By default retract for the formats of Debezium, else none."}
 )
 
 func declared(reg *formats.Registry) []options.Option {
@@ -106,9 +106,10 @@ type table struct {
 	format     string
 	config     formats.Config
 	changes    batch.Changes
-	valueCodec codecs.Codec    // nil for formats with decoders of their own
-	keyCodec   codecs.Codec    // nil if no columns come from keys
-	keyed      map[string]bool // columns that do
+	valueCodec codecs.Codec     // nil for formats with decoders of their own
+	envelope   *codecs.Envelope // of debezium-avro
+	keyCodec   codecs.Codec     // nil if no columns come from keys
+	keyed      map[string]bool  // columns that do
 
 	topics  []string
 	pattern *regexp.Regexp
@@ -287,12 +288,12 @@ func (t *table) place(o, when options.Option) (place, error) {
 }
 
 func (t *table) parseChanges() error {
-	envelope := t.format == debezium.Name
+	envelope := isEnvelope(t.format)
 	switch mode := strings.ToLower(t.spec.Options.Get(optChangelog)); {
 	case mode == "none" && envelope:
 		return t.userError("'changelog' = 'none' does not go with a format that tells of changes; use retract or upsert")
 	case mode == "retract" && !envelope:
-		return t.userError("'changelog' = 'retract' needs 'format' = 'debezium-json'")
+		return t.userError("'changelog' = 'retract' needs 'format' = 'debezium-json' or 'debezium-avro'")
 	case mode == "upsert" && t.format == "raw":
 		return t.userError("'changelog' = 'upsert' does not go with 'format' = 'raw'")
 	case mode == "upsert":

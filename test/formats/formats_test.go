@@ -264,3 +264,63 @@ func (b *bed) registryID(subject string) (int32, error) {
 	}
 	return s.ID, nil
 }
+
+// event is an envelope of Debezium in Avro.
+const event = `{"type":"record","name":"Envelope","namespace":"db.t","fields":[
+ {"name":"before","type":["null",{"type":"record","name":"Value","fields":[{"name":"id","type":"long"},{"name":"v","type":["null","string"],"default":null}]}],"default":null},
+ {"name":"after","type":["null","Value"],"default":null},
+ {"name":"source","type":{"type":"record","name":"Source","fields":[{"name":"db","type":"string"},{"name":"table","type":"string"},{"name":"ts_ms","type":"long"},{"name":"snapshot","type":["null","boolean"]}]}},
+ {"name":"op","type":"string"},{"name":"ts_ms","type":["null","long"],"default":null}]}`
+
+func row(id byte, v string) string {
+	return string([]byte{2, id * 2, 2, byte(2 * len(v))}) + v
+}
+
+// eventOf is an event's bytes; a row is "" for null.
+func eventOf(schema int32, op, before, after string) []byte {
+	for _, r := range []*string{&before, &after} {
+		if *r == "" {
+			*r = "\x00"
+		}
+	}
+	return append(registry.AppendHead(nil, schema), before+after+"\x04db"+"\x04tt"+"\xd0\x0f"+"\x02\x01"+"\x02"+op+"\x02\xa0\x1f"...)
+}
+
+func TestDebeziumAvro(t *testing.T) {
+	b := newBed(t)
+	id := b.registry.Register(t, "t-value", registry.Schema{Text: event})
+	key := b.registry.Register(t, "t-key", registry.Schema{Text: `{"type":"record","name":"Key","fields":[{"name":"id","type":"long"}]}`})
+	keyOf := func(id byte) []byte { return append(registry.AppendHead(nil, key), id*2) }
+	b.produce(
+		&kgo.Record{Key: keyOf(1), Value: eventOf(id, "c", "", row(1, "a"))},
+		&kgo.Record{Key: keyOf(2), Value: eventOf(id, "r", "", row(2, "b"))},
+		&kgo.Record{Key: keyOf(1), Value: eventOf(id, "u", row(1, "a"), row(1, "c"))},
+		&kgo.Record{Key: keyOf(2), Value: eventOf(id, "d", row(2, "b"), "")},
+		&kgo.Record{Key: keyOf(2)},
+		&kgo.Record{Key: keyOf(3), Value: eventOf(id, "c", "", row(3, "d"))},
+	)
+	b.table("x", "", ", 'format'='debezium-avro', REGISTRY")
+	b.want("SELECT id, v FROM x ORDER BY id", "1 c", "3 d")
+	b.table("m", "id BIGINT, db STRING METADATA FROM 'value.source.database' VIRTUAL, at TIMESTAMP METADATA FROM 'value.source.timestamp' VIRTUAL, "+
+		"p MAP<STRING, STRING> METADATA FROM 'value.source.properties' VIRTUAL, off BIGINT METADATA FROM 'offset' VIRTUAL, PRIMARY KEY (id) NOT ENFORCED", ", 'format'='debezium-avro', REGISTRY, 'changelog'='upsert'")
+	b.want("SELECT id, db, at, p['snapshot'], p['table'], off FROM m WHERE id = 3", "3 db 1970-01-01T00:00:01Z true tt 5")
+	b.produce(&kgo.Record{Key: keyOf(3), Value: eventOf(id, "d", "", "")})
+	b.fails("SELECT * FROM x", "offset 6", "REPLICA IDENTITY FULL")
+	b.table("u", "id BIGINT, v STRING, PRIMARY KEY (id) NOT ENFORCED", ", 'format'='debezium-avro', REGISTRY, 'changelog'='upsert'")
+	b.want("SELECT id, v FROM u ORDER BY id", "1 c")
+	b.produce(&kgo.Record{Key: keyOf(3), Value: eventOf(id, "t", "", "")})
+	b.fails("SELECT * FROM u", "offset 7", "truncated")
+}
+
+// TestReferences reads messages whose schemas use others.
+func TestReferences(t *testing.T) {
+	b := newBed(t)
+	b.registry.Register(t, "address", registry.Schema{Type: registry.Protobuf, Text: `syntax = "proto3"; package a; message Address { string city = 1; }`})
+	id := b.registry.Register(t, "t-value", registry.Schema{Type: registry.Protobuf, Text: `syntax = "proto3"; import "address.proto"; message Other {} message Order { int64 id = 1; a.Address to = 2; }`,
+		References: []registry.Reference{{Name: "address.proto", Subject: "address", Version: 1}}})
+	b.produce(&kgo.Record{Value: append(registry.AppendIndexes(registry.AppendHead(nil, id), []int{1}), "\x08\x05\x12\x05\x0a\x03Ulm"...)})
+	b.table("x", "", ", 'format'='protobuf', 'protobuf.message'='Order', REGISTRY")
+	b.want("SELECT id, to.city FROM x", "5 Ulm")
+	b.table("y", "id STRING", ", 'format'='protobuf', REGISTRY")
+	b.fails("SELECT * FROM y", `schema 2 of subject "t-value"`, `field "id" is written as int64, which cannot be read as utf8`)
+}
