@@ -29,7 +29,7 @@ SLTPKGS = $(or $(shell git grep --untracked -lE 'internal/slt"' -- 'test/*_test.
 
 BENCHPKGS = $(shell git grep --untracked -lE '^func Benchmark' -- '*_test.go' | xargs -r -n1 dirname | sort -u | sed 's,^,./,')
 
-.PHONY: help build demo kafka-up kafka-down test-kafka postgres-up postgres-down test-postgres test fmt vet lint staticcheck exhaustive unit short race foreign slt rewrite sim fuzz fuzz-sql fuzz-stream tpcds nexmark bench ci clean
+.PHONY: help build demo kafka-up kafka-down test-kafka soak-kafka postgres-up postgres-down test-postgres test fmt vet lint staticcheck exhaustive unit short race foreign slt rewrite sim fuzz fuzz-sql fuzz-stream tpcds nexmark bench ci clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,7 @@ test: fmt vet staticcheck exhaustive ## Install what is needed and run every che
 	@$(MAKE) --no-print-directory race
 	@$(MAKE) --no-print-directory short
 	@$(MAKE) --no-print-directory unit
+	@$(MAKE) --no-print-directory test-kafka ARGS="-short $(ARGS)"
 	@$(MAKE) --no-print-directory test-postgres ARGS="-short $(ARGS)"
 	@echo "make test: everything passed"
 
@@ -92,8 +93,12 @@ kafka-up: ## Start a real Kafka broker on 127.0.0.1:9092, its files in .work/kaf
 kafka-down: ## Stop the broker of make kafka-up; its files stay
 	@tools/kafka/broker down .work/kafka/broker
 
-test-kafka: ## Run the tests that need a real Kafka broker, which they start; skipped where it cannot be had
-	@jars=$$(tools/kafka/broker install); [ -z "$$jars" ] || SLUICE_KAFKA_JARS="$$jars" go test -count=1 -timeout $(TIMEOUT) $(ARGS) ./test/kafka
+test-kafka: ## Run the tests with a real Kafka broker, which they start (Java 17, Maven); KAFKA=off leaves them out
+	@jars=$$(tools/kafka/broker install); [ -z "$$jars" ] || SLUICE_KAFKA_JARS="$$jars" go test -count=1 -timeout $(TIMEOUT) -run /real $(ARGS) ./test/kafka
+
+soak-kafka: ## Break engine, broker and network at random for SOAK (default 10m) beside a real broker; SEED=n
+	@jars=$$(KAFKA=require tools/kafka/broker install); SLUICE_KAFKA_JARS="$$jars" go test -count=1 -timeout 0 -v -run Soak ./test/kafka \
+		-soak $(or $(SOAK),10m) $(if $(SEED),-seed $(SEED)) $(ARGS)
 
 # Root runs the server as nobody, who may not be able to enter this folder.
 PGDIR := $(if $(filter 0,$(shell id -u)),/var/tmp/sluice-postgres-server,.work/postgres/server)

@@ -269,9 +269,11 @@ func (r *reader) until(done func() bool) {
 	}
 }
 
-// toEnd reads to the end that the broker tells.
+// toEnd reads to the end that the broker tells. A commit is answered before readers can
+// see it: the markers come a moment later.
 func (r *reader) toEnd(topic string) {
 	r.t.Helper()
+	r.c.decided(r.t, topic)
 	ends, err := r.c.adm.ListCommittedOffsets(r.t.Context(), topic)
 	if err != nil {
 		r.t.Fatal(err)
