@@ -58,7 +58,7 @@ type object struct {
 	expect int      // the field that is likely to come next
 	shape  []step   // of the object read last, see read
 	learnt int
-	op     int      // the field that is the kind of change, which is never NULL; -1 for none
+	op     int // the field that is the kind of change, which is never NULL; -1 for none
 }
 
 // NewDecoder makes a decoder of objects with the schema's fields.
