@@ -2,6 +2,8 @@ package sluice
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -17,7 +19,7 @@ func TestStateLookups(t *testing.T) {
 	CREATE TABLE o1 (a STRING, b BIGINT, n BIGINT) WITH ('connector'='blackhole');
 	CREATE TABLE o2 (w TIMESTAMP, a STRING, n BIGINT) WITH ('connector'='blackhole');
 	CREATE TABLE o3 (a STRING, b BIGINT, n BIGINT) WITH ('connector'='blackhole')`)
-	b.feed(0, 1, 2)
+	b.feed(0, 1)
 	for name, c := range map[string]struct {
 		text    string
 		columns string
@@ -41,14 +43,20 @@ func TestStateLookups(t *testing.T) {
 	} {
 		b.exec(s, "CREATE STREAMING QUERY "+name+" OUTPUT MODE changelog AS "+c.text)
 		q := b.drained(s, name)
+		b.exec(s, "SAVE STREAMING QUERY "+name+" AS first")
+		first := fmt.Sprint(q.Progress().BatchID)
+		b.feed(2)
+		b.drained(s, name)
 		b.exec(s, "SAVE STREAMING QUERY "+name+" AS s")
+		last := fmt.Sprint(q.Progress().BatchID)
 		op := q.StateOperators()[0]
 		for where, says := range c.where {
-			for _, from := range []string{"state('" + name + "', '" + op + "', savepoint => 's')", "query_state('" + name + "', '" + op + "')"} {
+			for _, from := range []string{"state('" + name + "', '" + op + "', savepoint => 's')", "query_state('" + name + "', '" + op + "')",
+				"state_changes('" + name + "', '" + op + "', " + first + ", " + last + ")"} {
 				got := b.rows(s, "SELECT * FROM "+from+" WHERE "+where)
 				all := b.rows(s, "SELECT * FROM (SELECT * FROM "+from+" LIMIT 100000) WHERE "+where)
 				b.same(from+" where "+where, got, all)
-				if len(all) == 0 && !strings.Contains(where, "1000") {
+				if len(all) == 0 && !strings.HasPrefix(from, "state_changes") && !strings.Contains(where, "1000") {
 					t.Errorf("%s where %s: nothing is there to be found", from, where)
 				}
 				if plan := fmt.Sprint(b.rows(s, "EXPLAIN SELECT * FROM "+from+" WHERE "+where)); !strings.Contains(plan, says) {
@@ -57,6 +65,39 @@ func TestStateLookups(t *testing.T) {
 			}
 		}
 		b.exec(s, "STOP STREAMING QUERY "+name)
+		if err := os.Remove(filepath.Join(b.dir, "in", "f002.csv")); err != nil {
+			t.Fatal(err)
+		}
 	}
+	b.close(s)
+}
+
+// TestCheckpointThatIsNotKept: the log names checkpoints whose files are gone; who asks
+// for one of them is told which are there.
+func TestCheckpointThatIsNotKept(t *testing.T) {
+	b := newStateBed(t)
+	s := b.session("checkpoint.interval=1ms", "checkpoint.retain=1")
+	b.exec(s, "CREATE STREAMING QUERY a OUTPUT MODE update AS "+countQuery)
+	n := 0
+	for gone := false; !gone; n++ { // files are collected beside the batches
+		if n > 200 {
+			t.Fatal("the files of batch 1 stay")
+		}
+		old, err := filepath.Glob(filepath.Join(b.dir, "ck", "a", "state", "*.v[01].*"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		gone = n > 3 && len(old) == 0
+		b.feed(n)
+		b.drained(s, "a")
+		b.exec(s, fmt.Sprintf("SAVE STREAMING QUERY a AS s%d; DROP SAVEPOINT s%d FOR a", n, n)) // a checkpoint of each batch
+	}
+	q, _ := s.Query("a")
+	op := q.StateOperators()[0]
+	b.close(s)
+	s = b.session()
+	b.fails(s, "SELECT * FROM state('a', '"+op+"', batch => 1)", fmt.Sprintf("holds no checkpoint of batch 1; it has those of batches %d", n-1))
+	b.fails(s, "SELECT * FROM state_changes('a', '"+op+"', 0, "+fmt.Sprint(n-1)+")", "holds no checkpoint of batch 0")
+	b.same("the newest", b.rows(s, "SELECT k, `count(*).0`, `sum(v).0` FROM state('a', '"+op+"')"), b.want(n))
 	b.close(s)
 }

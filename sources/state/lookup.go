@@ -163,8 +163,25 @@ func EncodeKey(f physical.StateForm, cols []arrow.Array) ([]byte, error) {
 }
 
 // lookUp yields the rows of some keys of a version, in key order: of a form of rows all
-// that begin with the key.
-func lookUp(ctx context.Context, fs vfsx.FS, dir string, m statestore.Manifest, keys [][]byte, prefixes bool) iter.Seq2[kv, error] {
+// that begin with the key. The manifests are in the order of their groups.
+func lookUp(ctx context.Context, fs vfsx.FS, dir string, ms []statestore.Manifest, keys [][]byte, prefixes bool) iter.Seq2[kv, error] {
+	return func(yield func(kv, error) bool) {
+		for _, m := range ms {
+			first, _ := slices.BinarySearchFunc(keys, m.Shard.FirstGroup, func(k []byte, g int) int { return int(k[0]) - g })
+			end, _ := slices.BinarySearchFunc(keys, m.Shard.EndGroup, func(k []byte, g int) int { return int(k[0]) - g })
+			if first == end {
+				continue
+			}
+			for row, err := range lookUpShard(ctx, fs, dir, m, keys[first:end], prefixes) {
+				if !yield(row, err) || err != nil {
+					return
+				}
+			}
+		}
+	}
+}
+
+func lookUpShard(ctx context.Context, fs vfsx.FS, dir string, m statestore.Manifest, keys [][]byte, prefixes bool) iter.Seq2[kv, error] {
 	return func(yield func(kv, error) bool) {
 		r, err := checkpoint.View(fs, dir).NewReader(ctx, m, nil)
 		if err != nil {

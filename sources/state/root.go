@@ -116,7 +116,7 @@ func Find(fs vfsx.FS, dir, savepoint string, id batch.ID) (*Root, error) {
 			return nil, err
 		}
 	}
-	return r, r.logged(recs, id)
+	return r, r.logged(fs, recs, id)
 }
 
 func (r *Root) saved(fs vfsx.FS) error {
@@ -136,13 +136,20 @@ func (r *Root) saved(fs vfsx.FS) error {
 }
 
 // logged finds a checkpoint in the records of a log.
-func (r *Root) logged(recs []microbatch.Record, id batch.ID) error {
+func (r *Root) logged(fs vfsx.FS, recs []microbatch.Record, id batch.ID) error {
 	h := ReadHistory(recs)
-	var have []string
 	for _, c := range slices.Backward(h.Checks) {
-		have = append(have, fmt.Sprint(c.Batch))
-		if id != batch.None && c.Batch != id {
-			continue
+		if id != batch.None {
+			if c.Batch != id {
+				continue
+			}
+			there, err := Kept(fs, r.Dir, c)
+			if err != nil {
+				return err
+			}
+			if !there {
+				break
+			}
 		}
 		p, ok1 := h.Plans[c.Batch]
 		k, ok2 := h.Commits[c.Batch]
@@ -152,10 +159,21 @@ func (r *Root) logged(recs []microbatch.Record, id batch.ID) error {
 		r.Plan, r.Commit, r.Check = p, k, c
 		return nil
 	}
-	if len(have) == 0 {
+	if len(h.Checks) == 0 {
 		return batch.UserErrorf("%s holds no checkpoint of the state yet", r.Dir)
 	}
-	return batch.UserErrorf("%s holds no checkpoint of batch %d; it has those of batches %s", r.Dir, id, strings.Join(have, ", "))
+	var have []string
+	for _, c := range slices.Backward(h.Checks) {
+		there, err := Kept(fs, r.Dir, c)
+		if err != nil {
+			return err
+		}
+		if there {
+			have = append(have, fmt.Sprint(c.Batch))
+		}
+	}
+	return batch.UserErrorf("%s holds no checkpoint of batch %d; it has those of batches %s (checkpoint.retain and checkpoint.retain-age say how many are kept, a savepoint keeps its own)",
+		r.Dir, id, strings.Join(have, ", "))
 }
 
 // History is what the records of a log say, for who reads them without a machine.

@@ -105,9 +105,11 @@ func open(fs vfsx.FS, spec sources.Spec) (*table, error) {
 	}
 	t.info, err = json.Marshal(info)
 	t.schema = Columns(t.form, t.from != batch.None)
-	if t.from == batch.None {
-		t.keys, _ = wantedKeys(t.form, 1, spec.Where) // behind the key group
+	first := 1 // behind the key group
+	if t.from != batch.None {
+		first++ // and the kind of change
 	}
+	t.keys, _ = wantedKeys(t.form, first, spec.Where)
 	return t, err
 }
 
@@ -224,15 +226,17 @@ func (o *opener) Open(ctx context.Context, s batch.Split, columns []int, alloc m
 		r.dec.Release()
 		return nil, err
 	}
-	rows := versionRows(ctx, o.fs, p.Dir, p.Rows, p.First, p.End)
-	if len(p.Keys) > 0 {
-		rows = lookUp(ctx, o.fs, p.Dir, p.Rows[0], p.Keys, form.Kind == physical.RowState)
+	of := func(ms []statestore.Manifest) iter.Seq2[kv, error] {
+		if len(p.Keys) > 0 {
+			return lookUp(ctx, o.fs, p.Dir, ms, p.Keys, form.Kind == physical.RowState)
+		}
+		return versionRows(ctx, o.fs, p.Dir, ms, p.First, p.End)
 	}
-	r.next, r.stop = iter.Pull2(asChanges(rows))
+	rows := asChanges(of(p.Rows))
 	if p.Changes {
-		r.stop()
-		r.next, r.stop = iter.Pull2(compare(versionRows(ctx, o.fs, p.Dir, p.Old, p.First, p.End), rows))
+		rows = compare(of(p.Old), of(p.Rows))
 	}
+	r.next, r.stop = iter.Pull2(rows)
 	return r, nil
 }
 
