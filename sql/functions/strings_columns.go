@@ -188,20 +188,18 @@ func withoutColumn(each expr.Kernel) expr.Kernel {
 // all of s and eight bytes more.
 func without(dst, s []byte, d byte) (n int) {
 	want := uint64(d) * eachByte
-	for ; len(s) >= 8; s = s[8:] {
+	for len(s) >= 8 {
 		w := binary.LittleEndian.Uint64(s)
 		binary.LittleEndian.PutUint64(dst[n:], w)
 		w ^= want
-		if (w-eachByte)&^w&topBits == 0 {
-			n += 8
+		// The lowest bit of found is that of the first d; those above may be wrong.
+		found := (w - eachByte) &^ w & topBits
+		if found == 0 {
+			n, s = n+8, s[8:]
 			continue
 		}
-		for _, c := range s[:8] {
-			dst[n] = c
-			if c != d {
-				n++
-			}
-		}
+		before := bits.TrailingZeros64(found) / 8
+		n, s = n+before, s[before+1:]
 	}
 	for _, c := range s {
 		dst[n] = c
