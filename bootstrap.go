@@ -80,6 +80,9 @@ func (l *lineage) close() error {
 
 // rewindable refuses sources whose input cannot be read again.
 func (s *Session) rewindable(q *planner.Query, d *PlanDiff, at func(source string) batch.Offset) error {
+	if len(q.Plan.Lookups) > 0 {
+		return batch.UserErrorf("state cannot be rebuilt from table %s, which is looked up by key: nobody knows what it held before", q.Plan.Lookups[0].Table)
+	}
 	for _, src := range q.Plan.Sources {
 		t := q.Tables[src.Name]
 		c, err := s.reg.sources.Lookup(t.Connector)

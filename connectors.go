@@ -25,6 +25,7 @@ import (
 	kafkasource "github.com/sluice-stream/sluice/sources/kafka"
 	memorysource "github.com/sluice-stream/sluice/sources/memory"
 	"github.com/sluice-stream/sluice/sources/nexmark"
+	pgsource "github.com/sluice-stream/sluice/sources/postgres"
 	"github.com/sluice-stream/sluice/sources/rate"
 	"github.com/sluice-stream/sluice/sources/socket"
 	"github.com/sluice-stream/sluice/sources/state"
@@ -54,6 +55,7 @@ func newRegistry(s *Session) *registry {
 		kafkasource.Connector(clk, r.formats),
 		memorysource.Connector(r.stream),
 		nexmark.Connector(clk),
+		pgsource.Connector(vfsx.Default, clk),
 		rate.Connector(clk),
 		socket.Connector(clk),
 		state.Connector(vfsx.Default),

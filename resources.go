@@ -29,6 +29,7 @@ type resources struct {
 	query   batch.QueryID
 	sources map[string]sources.Source
 	openers map[string]sources.Opener
+	lookers map[string]sources.Looker // those of the openers that look rows up
 	sinks   map[string]sinks.Sink
 	writers map[string]sinks.WriterFactory
 	// volatile sinks lose prepared output with the process.
@@ -53,7 +54,7 @@ type target struct {
 // batch.
 func (s *Session) open(ctx context.Context, id batch.QueryID, q *planner.Query, targets []target, dir string) (_ *resources, err error) {
 	r := &resources{
-		query: id, sources: map[string]sources.Source{}, openers: map[string]sources.Opener{},
+		query: id, sources: map[string]sources.Source{}, openers: map[string]sources.Opener{}, lookers: map[string]sources.Looker{},
 		sinks: map[string]sinks.Sink{}, writers: map[string]sinks.WriterFactory{}, volatile: map[string]bool{}, transactional: map[string]bool{},
 	}
 	defer func() {
@@ -80,6 +81,13 @@ func (s *Session) open(ctx context.Context, id batch.QueryID, q *planner.Query, 
 			}
 		}
 		if err := r.openSource(ctx, s.reg.sources, connector, spec); err != nil {
+			return nil, err
+		}
+	}
+	for _, src := range q.Plan.Lookups {
+		spec := s.sourceSpec(src.Name, q.Tables[src.Name], false)
+		spec.Dir = filepath.Join(dir, "sources", src.Name)
+		if err := r.openLooker(ctx, s.reg.sources, q.Tables[src.Name].Connector, spec); err != nil {
 			return nil, err
 		}
 	}
@@ -130,6 +138,42 @@ func (r *resources) openSource(ctx context.Context, reg *sources.Registry, conne
 	return nil
 }
 
+// openLooker opens a table in which rows are looked up. What is wrong with the table is
+// told now; a database that is away is asked again by the batches.
+func (r *resources) openLooker(ctx context.Context, reg *sources.Registry, connector string, spec sources.Spec) error {
+	c, err := reg.Lookup(connector)
+	if err != nil {
+		return err
+	}
+	spec.Options = spec.Options.Known(c.Options)
+	src, err := c.New(ctx, spec)
+	if err == nil {
+		err = src.Close()
+	}
+	if _, again := batch.KindOf(err); err != nil && !again {
+		return fmt.Errorf("open source %s: %w", spec.Table, err)
+	}
+	o, err := c.NewOpener(spec)
+	if err != nil {
+		return fmt.Errorf("open source %s: %w", spec.Table, err)
+	}
+	l, ok := o.(sources.Looker)
+	if !ok {
+		return fmt.Errorf("open source %s: connector '%s' looks nothing up", spec.Table, connector)
+	}
+	r.openers[spec.Name], r.lookers[spec.Name] = o, l
+	return nil
+}
+
+// trim tells the tables that are looked up which batches will not run again.
+func (r *resources) trim(ctx context.Context, before batch.ID) error {
+	var errs []error
+	for _, l := range r.lookers {
+		errs = append(errs, l.Trim(ctx, before))
+	}
+	return errors.Join(errs...)
+}
+
 func (r *resources) openSink(ctx context.Context, c sinks.Connector, spec sinks.Spec) error {
 	spec.Options = spec.Options.Known(c.Options) // the others are the source's
 	sink, writers, err := c.New(ctx, spec)
@@ -152,6 +196,11 @@ func (r *resources) close() error {
 	for name, sink := range r.sinks {
 		if err := sink.Close(); err != nil {
 			errs = append(errs, fmt.Errorf("close sink %s: %w", name, err))
+		}
+	}
+	for name, l := range r.lookers {
+		if err := l.Close(); err != nil {
+			errs = append(errs, fmt.Errorf("close source %s: %w", name, err))
 		}
 	}
 	for _, st := range r.snapshots {

@@ -233,6 +233,7 @@ func (s *Session) launch(ctx context.Context, q *Query, targets []target) (err e
 		Sources: q.res.sources, Sinks: q.res.sinks, Volatile: q.res.volatile, Transactional: q.res.transactional,
 		IdleTimeout: values.Duration(setIdle), Log: q.log, StateDir: filepath.Join(q.dir, "state"),
 		Transport: q.node, Workers: []transport.NodeID{workerNode}, Parallelism: cmp.Or(q.def.parallelism, s.parallelism()),
+		Trim:     q.res.trim,
 		Roots:    func() ([][]byte, error) { return filelog.SavepointRefs(vfsx.Default, q.dir) },
 		Observed: func(parts []batch.Observed) map[string]any { return s.observed(q.plan.Plan, parts) },
 		Listener: driver.Listeners{driver.LogTo(s.opts.Logger), driver.ListenerFunc(q.on)},

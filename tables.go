@@ -100,7 +100,7 @@ func (s *Session) complete(ctx context.Context, def *sql.TableDef) error {
 			return refused(err)
 		}
 	}
-	def.Stream = c.Unbounded != nil && c.Unbounded(spec)
+	def.Stream, def.Keyed = c.Unbounded != nil && c.Unbounded(spec), c.Keyed
 	spec.Schema, spec.Inferred = def.Physical, def.Inferred
 	if err := s.changes(def, c, spec); err != nil {
 		return err
@@ -161,7 +161,7 @@ func (s *Session) Read(ctx context.Context, format, path string) *DataFrame {
 func tableOf(def *sql.TableDef) *logical.Table {
 	return &logical.Table{
 		Name: def.Name, Connector: def.Connector, Options: def.Options, Schema: def.Physical, Meta: def.Meta,
-		Stream: def.Stream, Inferred: def.Inferred, Data: def.Data, Changes: def.Changes, Keys: def.PhysicalKeys(),
+		Stream: def.Stream, Keyed: def.Keyed, Inferred: def.Inferred, Data: def.Data, Changes: def.Changes, Keys: def.PhysicalKeys(),
 	}
 }
 

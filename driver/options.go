@@ -1,6 +1,7 @@
 package driver
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -56,6 +57,9 @@ type Options struct {
 	// Roots returns manifests whose files must stay besides those of the checkpoints
 	// that the log keeps: savepoints. An error keeps everything. nil: there are none.
 	Roots func() ([][]byte, error)
+	// Trim is told before which batch none will be run again, once that is durable. Nil
+	// need not know.
+	Trim func(ctx context.Context, before batch.ID) error
 	// StateDir is where workers put state checkpoints; handed on in Deploy.
 	StateDir string
 	// Transport is the query's own node: its inbox is read by this query alone.

@@ -125,6 +125,8 @@ func (b *builder) stateful(n physical.Node, in []Operator) (Operator, error) {
 		return newIntervalJoin(n, in)
 	case *physical.FirstWithin:
 		return newFirstWithin(n, in[0])
+	case *physical.LookupJoin:
+		return newLookupJoin(n, in, b.work)
 	case *physical.Versions:
 		return newVersions(n, in, b.work)
 	case *physical.OverTime:

@@ -64,6 +64,31 @@ func (c *condition) Total() bool { return c.pred.Total() }
 // Points implements sources.Condition.
 func (c *condition) Points() []any { return c.points }
 
+var _ sources.Comparing = (*condition)(nil)
+
+// turned are comparisons with their sides exchanged.
+var turned = map[string]string{"<": ">", "<=": ">=", ">": "<", ">=": "<="}
+
+// Compares implements sources.Comparing.
+func (c *condition) Compares() (op string, value any, ok bool) {
+	call, ok := c.e.(*expr.Call)
+	if !ok || len(call.Args) != 2 || turned[call.Func.Infix] == "" {
+		return "", nil, false
+	}
+	for i, a := range call.Args {
+		l, is := call.Args[1-i].(*expr.Literal)
+		if _, column := a.(*expr.Column); !column || !is || l.Value == nil {
+			continue
+		}
+		if op = call.Func.Infix; i == 1 {
+			op = turned[op]
+		}
+		value, ok = valueAs(l, a.Type())
+		return op, value, ok
+	}
+	return "", nil, false
+}
+
 // Select implements sources.Condition.
 func (c *condition) Select(cols []arrow.Array, n int, dst []int32) ([]int32, error) {
 	rec := array.NewRecordBatch(c.schema, cols, int64(n))

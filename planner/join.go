@@ -11,6 +11,9 @@ import (
 )
 
 func (b *builder) join(n *logical.Join) (*fragment, error) {
+	if scan := b.keyedScan(n.Right); scan != nil {
+		return b.lookupJoin(n, scan)
+	}
 	l, err := b.under(n.Left)
 	if err != nil {
 		return nil, err

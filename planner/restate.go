@@ -83,7 +83,7 @@ func (r *restater) node(n physical.Node) {
 		*physical.Filter, *physical.Project, *physical.Union, *physical.Generate, *physical.Window, *physical.Watermark,
 		*physical.PartialAggregate, *physical.FinalAggregate, *physical.CompleteAggregate, *physical.HashJoin, *physical.Analytic, *physical.Match,
 		*physical.Sort, *physical.TopN, *physical.Limit, *physical.LimitBy, *physical.Sessions, *physical.Recursive,
-		*physical.Rank, *physical.Fold, *physical.Latest, *physical.Consolidate,
+		*physical.Rank, *physical.Fold, *physical.LookupJoin, *physical.Latest, *physical.Consolidate,
 		*physical.Emit: // it holds results back until they are on time, and what corrects them goes through
 	default:
 		r.refuse(n.String(), "nothing says what it makes of late rows")

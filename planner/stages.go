@@ -98,6 +98,10 @@ func (b *builder) single(f *fragment) *fragment {
 func (b *builder) build(n logical.Node) (*fragment, error) {
 	switch n := n.(type) {
 	case *logical.Scan:
+		if n.Table.Keyed && b.opts.Stream {
+			return nil, refuse("a scan of table "+n.Table.Name, "others may change the table at any time, and a batch that runs again could not read it as it was; "+
+				"look rows up in it by key: JOIN .. FOR SYSTEM_TIME AS OF a column that is PROCTIME()")
+		}
 		return b.scan(n), nil
 	case *logical.Values:
 		return &fragment{root: &physical.Values{Rows: n.Rows, Out: n.Out}, kind: physical.Single, static: true}, nil

@@ -27,6 +27,13 @@ type Condition interface {
 	Points() []any
 }
 
+// Comparing is implemented by conditions that may compare one column with a constant.
+type Comparing interface {
+	// Compares returns the comparison (<, <=, >, >=) and the constant, in the form of
+	// batch.ColumnStats, if that is what the condition does.
+	Compares() (op string, value any, ok bool)
+}
+
 // Conditional is implemented by readers that can leave out rows before they have
 // decoded all their columns. Where is called before the first Next. It returns
 // whether the reader applies all conditions to every row, so that nobody has to

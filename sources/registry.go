@@ -61,6 +61,10 @@ type Connector struct {
 	// Rewinds says that the sources of streams are Rewinders: that to open another one
 	// beside that of a running query does no harm, and that what was read is kept.
 	Rewinds bool
+	// Keyed says that tables are of a system that others change and that keeps no
+	// versions of them: a streaming query may look rows up by key alone, and the openers
+	// are Lookers.
+	Keyed bool
 	// Unbounded reports whether the table never ends when it is read as Spec says.
 	Unbounded func(spec Spec) bool
 }

@@ -58,6 +58,7 @@ type TableDef struct {
 	Partition []string      // PARTITIONED BY
 	Changes   batch.Changes // whether the rows of its source carry a kind of change
 	Stream    bool          // as a source it is an unbounded stream in the context of this statement
+	Keyed     bool          // as a source it is looked up by key, see logical.Table
 	Inferred  bool          // the connector has found the columns, nobody declared them
 	Data      any           // rows of a table made in Go
 	Text      string        // the CREATE TABLE statement, for SHOW CREATE TABLE

@@ -189,7 +189,7 @@ func (b *binder) view(pos ast.Pos, rel *Relation) (*scope, error) {
 func (b *binder) scan(t *TableDef) (*scope, error) {
 	lt := &logical.Table{
 		Name: t.Name, Connector: t.Connector, Options: t.Options, Schema: t.Physical, Meta: t.Meta,
-		Stream: t.Stream, Inferred: t.Inferred, Data: t.Data, Changes: t.Changes, Keys: t.PhysicalKeys(),
+		Stream: t.Stream, Keyed: t.Keyed, Inferred: t.Inferred, Data: t.Data, Changes: t.Changes, Keys: t.PhysicalKeys(),
 	}
 	phys := newScope(&logical.Scan{Table: lt}, t.Name)
 	es, names := make([]expr.Expr, len(t.Columns)), make([]string, len(t.Columns))

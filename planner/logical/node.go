@@ -32,7 +32,10 @@ type Table struct {
 	Meta      []Meta
 	Stream    bool // read as an unbounded stream
 	// Lookup says that each batch meets the table as it is when the batch is planned.
-	Lookup   bool
+	Lookup bool
+	// Keyed says that the table is of a system that others change and that keeps no
+	// versions: a stream looks rows up in it by key alone.
+	Keyed    bool
 	Inferred bool // the connector has found the columns, nobody declared them
 	// Changes says whether the rows of the source carry a kind of change. A Scan's
 	// columns are without it.

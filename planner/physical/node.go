@@ -11,7 +11,7 @@ import (
 // Watermark, LateFilter, Window, PartialAggregate, FinalAggregate,
 // CompleteAggregate, StatefulAggregate, HashJoin, Union, Analytic, Sort, TopN, Limit,
 // LimitBy, Generate, Range, Recursive, WorkTable, Recompute, Consolidate,
-// MarkFirst, Tally, Sessions, OpenSessions, IntervalJoin, FirstWithin, Versions, OverTime, Fold, Latest and ExchangeRead.
+// MarkFirst, Tally, Sessions, OpenSessions, IntervalJoin, FirstWithin, Versions, OverTime, Fold, Latest, LookupJoin and ExchangeRead.
 type Node interface {
 	Schema() *arrow.Schema
 	Inputs() []Node

@@ -11,6 +11,8 @@ type Plan struct {
 	Key     string // names the plan in TaskSpec.Plan; a hash of its text
 	Stages  []*Stage
 	Sources []Source
+	// Lookups are tables in which rows are looked up by key: no batch reads a range of them.
+	Lookups []Source
 	Sinks   []Sink
 	Zone    string // the session's time zone
 	Stream  bool   // run batch by batch with state; else once over everything

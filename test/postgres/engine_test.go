@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"log/slog"
 	"os"
@@ -26,6 +27,9 @@ func TestMain(m *testing.M) {
 			os.Exit(1)
 		}
 		os.Exit(0)
+	}
+	if flag.Parse(); testing.Short() {
+		inputRows = 3000
 	}
 	code := m.Run()
 	if err := sharedServer.remove(); err != nil {
