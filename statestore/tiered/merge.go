@@ -18,7 +18,7 @@ import (
 // a batch looks for each of its keys in every run, and rewriting them costs little.
 //
 // A merge of gigabytes takes minutes, in which small batches and their checkpoints
-// make a run every tenth of a second. So small merges are made beside a large one.
+// make a run every tenth of a second. So smaller merges are made beside larger ones.
 const (
 	mergeWidth  = 10
 	narrowWidth = 4
@@ -26,9 +26,11 @@ const (
 	sizeStep    = 10
 	sizeMin     = 64 << 10 // runs below are of one size
 	levelsMax   = 40
-
-	smallMergeBytes = 64 << 20
 )
+
+// mergeBytes is up to how many bytes each of those who merge does so at once; 0 is
+// without a limit.
+var mergeBytes = [...]int64{8 << 20, 128 << 20, 1 << 30, 0}
 
 // sizeOf is the size class of a run.
 func sizeOf(bytes int64) int {
@@ -86,21 +88,20 @@ func sum(levels []*level) int64 {
 
 // askMerges has runs merged, if there are enough.
 func (s *Store) askMerges() {
-	s.smallMerges.ask()
-	s.merges.ask()
+	for _, b := range s.merges {
+		b.ask()
+	}
 }
 
 // mergeSome merges runs until none are to be merged.
 func (s *Store) mergeSome() {
 	s.merging.Lock()
 	defer s.merging.Unlock()
-	s.mergeEach(false)
+	s.mergeUpTo(0)
 }
 
-// mergeSmall does so where that does not take long.
-func (s *Store) mergeSmall() { s.mergeEach(true) }
-
-func (s *Store) mergeEach(small bool) {
+// mergeUpTo merges runs of together not more than so many bytes, 0 for any.
+func (s *Store) mergeUpTo(most int64) {
 	for again := true; again; {
 		again = false
 		for _, sh := range s.shards() {
@@ -108,25 +109,29 @@ func (s *Store) mergeEach(small bool) {
 				return
 			}
 			// What fails is tried again after the next run.
-			did, err := s.merge(s.ctx, sh, small)
+			did, err := s.merge(s.ctx, sh, most)
 			again = again || did && err == nil
 		}
 	}
 }
 
-// freeLocked is a part of the runs of which none is being merged: for a small merge
-// those above all that are, for others those of a range below the first that is.
-func (sh *shard) freeLocked(levels []*level, small bool) (from, to int) {
-	if small {
-		least := len(levels)
-		for least > 0 && !sh.mu.merging[levels[least-1]] {
-			least--
+// freeLocked returns which runs are to be merged of those that nobody merges yet.
+func (sh *shard) freeLocked(levels []*level, most int64) (from, to int) {
+	if most > 0 {
+		for end := len(levels); end > 0; end-- {
+			least := end
+			for least > 0 && !sh.mu.merging[levels[least-1]] {
+				least--
+			}
+			if least == end {
+				continue
+			}
+			if from, to = pickAbove(levels[:end], least); from < to && sum(levels[from:to]) <= most {
+				return from, to
+			}
+			end = least
 		}
-		from, to = pickAbove(levels, least)
-		if sum(levels[from:to]) > smallMergeBytes {
-			return 0, 0
-		}
-		return from, to
+		return 0, 0
 	}
 	from, to = pick(levels)
 	for i := from; i < to; i++ {
@@ -141,7 +146,7 @@ func (sh *shard) freeLocked(levels []*level, small bool) (from, to int) {
 }
 
 // merge merges some runs of a shard's newest version, if it has come to that.
-func (s *Store) merge(ctx context.Context, sh *shard, small bool) (bool, error) {
+func (s *Store) merge(ctx context.Context, sh *shard, most int64) (bool, error) {
 	sh.mu.Lock()
 	v := sh.newestLocked()
 	if v == nil {
@@ -149,7 +154,7 @@ func (s *Store) merge(ctx context.Context, sh *shard, small bool) (bool, error) 
 		return false, nil
 	}
 	b := sh.rootLocked(v.node).base
-	from, to := sh.freeLocked(b.levels, small)
+	from, to := sh.freeLocked(b.levels, most)
 	if from == to {
 		sh.mu.Unlock()
 		return false, nil
@@ -178,8 +183,8 @@ func (s *Store) merge(ctx context.Context, sh *shard, small bool) (bool, error) 
 	gone := sh.sweepLocked()
 	sh.mu.Unlock()
 	s.drop(gone)
-	if small {
-		s.merges.ask() // a large one may have waited for it
+	if err == nil {
+		s.askMerges() // others may have waited for it
 	}
 	return err == nil, err
 }

@@ -48,26 +48,30 @@ func TestSmallMergesBesideALargeOne(t *testing.T) {
 	sh := &shard{}
 	sh.mu.merging = map[*level]bool{}
 	levels := levelsOf(100_000, 60_000, 60_000, 40, 40, 40, 40, 40)
-	if from, to := sh.freeLocked(levels, true); from != 3 || to != 8 {
+	if from, to := sh.freeLocked(levels, 64<<20); from != 3 || to != 8 {
 		t.Errorf("small, nothing is under way: %d to %d", from, to)
 	}
 	for _, l := range levels[:4] {
 		sh.mu.merging[l] = true
 	}
-	if from, to := sh.freeLocked(levels, true); from != 4 || to != 8 {
+	if from, to := sh.freeLocked(levels, 64<<20); from != 4 || to != 8 {
 		t.Errorf("small, above a large one: %d to %d", from, to)
 	}
 	clear(sh.mu.merging)
+	sh.mu.merging[levels[7]] = true
+	if from, to := sh.freeLocked(levels, 64<<20); from != 3 || to != 7 {
+		t.Errorf("small, below another small one: %d to %d", from, to)
+	}
 	for _, l := range levels[4:] {
 		sh.mu.merging[l] = true
 	}
-	if from, to := sh.freeLocked(levels, true); from != to {
+	if from, to := sh.freeLocked(levels, 64<<20); from != to {
 		t.Errorf("small, what is under way is merged again: %d to %d", from, to)
 	}
-	if from, to := sh.freeLocked(levels, false); from != 0 || to != 4 {
+	if from, to := sh.freeLocked(levels, 0); from != 0 || to != 4 {
 		t.Errorf("large, below a small one: %d to %d", from, to)
 	}
-	if from, to := sh.freeLocked(levelsOf(1_000_000, 20_000, 20_000, 20_000, 20_000), true); from != to {
+	if from, to := sh.freeLocked(levelsOf(1_000_000, 20_000, 20_000, 20_000, 20_000), 64<<20); from != to {
 		t.Errorf("a merge of 80 MB is not small: %d to %d", from, to)
 	}
 }
@@ -103,12 +107,12 @@ func TestMergesSideBySide(t *testing.T) {
 	}
 	large := make(chan error)
 	go func() {
-		_, err := s.merge(t.Context(), sh, false)
+		_, err := s.merge(t.Context(), sh, 0)
 		large <- err
 	}()
 	for n := range uint64(60) {
 		save(150_000+n*400, 500)
-		s.mergeSmall()
+		s.mergeUpTo(8 << 20)
 	}
 	if err := <-large; err != nil {
 		t.Fatal(err)

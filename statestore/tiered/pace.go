@@ -24,7 +24,8 @@ const (
 	restTurn = 4 * time.Millisecond
 	// recently is how long after the last small batch another one is expected.
 	recently = 100 * time.Millisecond
-	// paceLevels is up to how many runs merges may take their time.
+	// paceLevels is up to how many runs merges may take their time; they rest as long
+	// as they work when there are more.
 	paceLevels = levelsMax * 3 / 4
 )
 
@@ -54,8 +55,12 @@ func (t *turns) row(ctx context.Context) {
 	if t.rows++; t.rows%rowsPerLook != 0 || time.Since(t.began) < workTurn {
 		return
 	}
-	if t.store.pace.busy() && !t.shard.behind() {
-		over := time.NewTimer(restTurn)
+	if t.store.pace.busy() {
+		rest := restTurn
+		if t.shard.behind() {
+			rest = workTurn
+		}
+		over := time.NewTimer(rest)
 		select {
 		case <-over.C:
 		case <-ctx.Done():

@@ -55,14 +55,12 @@ type Store struct {
 	cancel    context.CancelFunc
 	wg        sync.WaitGroup
 	evictions bell
-	merges    bell
+	merges    [len(mergeBytes)]bell
 	pace      pacer
-
-	smallMerges bell
-	merging     sync.Mutex // held by whoever merges: two would do the same
-	relax       func()     // ends the budget's calls
-	counts      counters
-	step        int64 // how much a transaction's tree grows between two looks at memory
+	merging   sync.Mutex // held by whoever merges: two would do the same
+	relax     func()     // ends the budget's calls
+	counts    counters
+	step      int64 // how much a transaction's tree grows between two looks at memory
 
 	// collecting keeps files from being collected between their last byte and
 	// their place in a shard.
@@ -140,9 +138,12 @@ func Open(opt Options) (*Store, error) {
 	if opt.LoadBytesMax <= 0 {
 		opt.LoadBytesMax = loadBytesMax
 	}
-	s := &Store{opt: opt, pool: opt.Pool, evictions: make(bell, 1), merges: make(bell, 1), smallMerges: make(bell, 1), relax: func() {}, step: checkBytes}
+	s := &Store{opt: opt, pool: opt.Pool, evictions: make(bell, 1), relax: func() {}, step: checkBytes}
 	if s.pool == nil {
 		s.pool, s.own = NewPool(PoolOptions{}), true
+	}
+	for i := range s.merges {
+		s.merges[i] = make(bell, 1)
 	}
 	s.mu.shards = map[batch.Shard]*shard{}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
@@ -160,10 +161,15 @@ func Open(opt Options) (*Store, error) {
 		// Whoever needs memory is told nothing: rows go in the background.
 		s.relax = opt.Memory.OnSpill(func(int64) int64 { s.evictions.ask(); return 0 })
 	}
-	s.wg.Add(3)
+	s.wg.Add(1 + len(s.merges))
 	go s.work(s.evictions, s.evictSome)
-	go s.work(s.merges, s.mergeSome)
-	go s.work(s.smallMerges, s.mergeSmall)
+	for i, most := range mergeBytes {
+		if most == 0 {
+			go s.work(s.merges[i], s.mergeSome)
+			continue
+		}
+		go s.work(s.merges[i], func() { s.mergeUpTo(most) })
+	}
 	return s, nil
 }
 
