@@ -138,3 +138,28 @@ func TestPlanIsNotPutOffForLonger(t *testing.T) {
 		t.Error("a batch is put off that takes longer than the reveal")
 	}
 }
+
+// A backlog makes batches long; once it is worked off, plans are put off as before,
+// within some batches and without anybody's doing.
+func TestPaceReturnsAfterABacklog(t *testing.T) {
+	p := newPaced(t)
+	p.made, p.shown = 1000, 8000
+	id := batch.ID(0)
+	for ; id < 100; id++ {
+		p.round(id)
+	}
+	p.made, p.shown = 5_000_000, 2_000_000
+	for end := id + 20; id < end; id++ {
+		p.round(id)
+	}
+	if !p.together {
+		t.Error("a batch of a backlog is put off")
+	}
+	p.made, p.shown = 1000, 8000
+	for end := id + 50; id < end; id++ {
+		p.round(id)
+	}
+	if late := p.planned - p.before; p.together || late < 4000 || late > 8000 {
+		t.Errorf("50 batches after the backlog the next one is planned %d µs after the commit; it takes %d and the reveal %d", late, p.made, p.shown)
+	}
+}
