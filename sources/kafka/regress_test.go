@@ -250,3 +250,29 @@ func TestInternalTopics(t *testing.T) {
 		t.Errorf("reads %s", r.at)
 	}
 }
+
+// TestLogCutOff: a leader that was behind has taken over, and what was read last is not
+// there any more. That is told, with the offsets; who goes on reads what comes there.
+func TestLogCutOff(t *testing.T) {
+	b := newBroker(t, 1, "in")
+	b.produce(t, b.cl, "in", 0, 0, 5)
+	details, err := b.adm.ListTopics(t.Context(), "in")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := newPosition()
+	p.ids["in"], p.at[lane{"in", 0}] = details["in"].ID, span{0, 9} // as if there had been nine
+	strict := b.read(t, b.specOf())
+	strict.at = p.offset()
+	_, err = strict.try(t.Context())
+	if kind, retry := batch.KindOf(err); err == nil || kind != batch.User || retry || !strings.Contains(err.Error(), "offsets 5 to 8 were read and are gone: the topic has 0 to 5 now") {
+		t.Fatalf("got %v", err)
+	}
+	lax := b.read(t, b.specOf("fail-on-data-loss", "false"))
+	lax.at = p.offset()
+	if rows, err := lax.try(t.Context()); len(rows) != 0 || err != nil || !strings.Contains(string(lax.at), `"lost":[{"topic":"in","partition":0,"from":5,"to":9}]`) {
+		t.Fatalf("got %q, %v at %s", rows, err, lax.at)
+	}
+	b.produce(t, b.cl, "in", 0, 50, 6)
+	same(t, "what came instead", ids(lax.rows(6)), "50", "51", "52", "53", "54", "55")
+}
