@@ -5,6 +5,7 @@ import (
 
 	"github.com/sluice-stream/sluice/formats"
 	"github.com/sluice-stream/sluice/formats/arrowipc"
+	"github.com/sluice-stream/sluice/formats/avro"
 	"github.com/sluice-stream/sluice/formats/csv"
 	"github.com/sluice-stream/sluice/formats/debezium"
 	"github.com/sluice-stream/sluice/formats/json"
@@ -46,7 +47,7 @@ type registry struct {
 }
 
 func newRegistry(s *Session) *registry {
-	r := &registry{tables: memorysink.NewTables(), formats: formats.NewRegistry(parquet.New(), csv.New(), json.New(), arrowipc.New(), lines.New(), debezium.New())}
+	r := &registry{tables: memorysink.NewTables(), formats: formats.NewRegistry(parquet.New(), csv.New(), json.New(), arrowipc.New(), avro.New(), lines.New(), debezium.New())}
 	r.mu.streams = map[string]*memorysource.Stream{}
 	clk := clock.System()
 	r.sources = sources.NewRegistry(

@@ -22,7 +22,7 @@ import (
 // Options of the sink, besides those of the formats.
 var (
 	optPath       = options.Option{Key: "path", Kind: options.Text, Required: true, Doc: "The directory to write to; it is made if it is not there."}
-	optFormat     = options.Option{Key: "format", Kind: options.Enum, Default: "parquet", Values: []string{"parquet", "csv", "json", "arrow", "text", "debezium-json"}, Doc: "The format of the files."}
+	optFormat     = options.Option{Key: "format", Kind: options.Enum, Default: "parquet", Values: []string{"parquet", "csv", "json", "arrow", "avro", "text", "debezium-json"}, Doc: "The format of the files."}
 	optOpColumn   = options.Option{Key: "changelog.op-column", Kind: options.Text, Doc: "The field of CSV and JSON files that takes the kind of change (+I, -U, +U, -D), in front of the others; with it the table takes output mode changelog."}
 	optFileSize   = options.Option{Key: "sink.file-size", Kind: options.Bytes, Default: "128MiB", Doc: "Size at which a file ends and the next begins, in bytes."}
 	optCompaction = options.Option{Key: "compaction", Kind: options.Boolean, Default: "false", Doc: "Whether small files of a partition are merged after a commit; a plain reader may miss their rows for a moment, and no stream may read the directory."}

@@ -23,7 +23,7 @@ import (
 // Options of the source, besides those of the formats.
 var (
 	optPath      = options.Option{Key: "path", Kind: options.Text, Required: true, Doc: "A file, a directory, a pattern such as 'in/2013-*/*.parquet' or 'in/{a,b}.csv', or several of these with commas."}
-	optFormat    = options.Option{Key: "format", Kind: options.Enum, Values: []string{"parquet", "csv", "json", "arrow", "text", "debezium-json"}, Doc: "The format of the files; by their extension if it is not set."}
+	optFormat    = options.Option{Key: "format", Kind: options.Enum, Values: []string{"parquet", "csv", "json", "arrow", "avro", "text", "debezium-json"}, Doc: "The format of the files; by their extension if it is not set."}
 	optMaxFiles  = options.Option{Key: "max-files-per-trigger", Kind: options.Int, Default: "0", Doc: "Files that one batch of a stream takes at most; 0 for no bound."}
 	optMaxBytes  = options.Option{Key: "max-bytes-per-trigger", Kind: options.Bytes, Default: "0", Doc: "Bytes of files that one batch of a stream takes at most, but one file at least; 0 for no bound."}
 	optRecursive = options.Option{Key: "recursive", Kind: options.Boolean, Default: "true", Doc: "Whether directories inside the directory are read too."}
