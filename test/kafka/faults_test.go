@@ -31,8 +31,14 @@ func TestTakenOver(t *testing.T) {
 		in, out, counts := name(t, "in"), name(t, "out"), name(t, "counts")
 		c.create(t, 3, in, out, counts)
 		script, cl := c.pipeline(t, in, out, counts), c.client(t)
-		watch := c.reader(t, out)
+		watch, counted := c.reader(t, out), c.reader(t, counts)
 		rng := rand.New(rand.NewPCG(3, 3))
+		// Both queries have to be there, by what they have shown: one that was still to be
+		// started when its engine was stopped would take over in its turn.
+		both := func(e *engine, n int) {
+			watch.until(func() bool { e.alive(); return len(watch.recs) >= n })
+			counted.until(func() bool { e.alive(); return sumOf(t, counted.recs) >= int64(n) })
+		}
 		start := func() *engine {
 			return startEngine(t, script, checkpointVar+"="+checkpoints, "XDG_CACHE_HOME="+t.TempDir(), "HOME="+t.TempDir())
 		}
@@ -43,13 +49,13 @@ func TestTakenOver(t *testing.T) {
 		}
 		first := start()
 		for range max(1, rounds()/2) {
+			want := n + 1 + rng.IntN(1000)
 			more()
-			want := len(watch.recs) + 1 + rng.IntN(1000)
-			watch.until(func() bool { first.alive(); return len(watch.recs) >= want })
+			both(first, want)
 			first.signal(syscall.SIGSTOP)
 			second := start()
 			more()
-			watch.until(func() bool { second.alive(); return len(watch.recs) >= n-500 })
+			both(second, n-500)
 			first.signal(syscall.SIGCONT)
 			more() // something to do for both
 			select {
@@ -57,7 +63,7 @@ func TestTakenOver(t *testing.T) {
 			case <-time.After(patience):
 				t.Fatalf("an engine that another one has replaced goes on; the broker says:\n%s", c.state(t))
 			}
-			watch.until(func() bool { second.alive(); return len(watch.recs) >= n })
+			both(second, n)
 			first = second
 		}
 		first.kill()
