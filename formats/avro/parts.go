@@ -71,3 +71,12 @@ func TextOf(s *Schema, b []byte) (string, bool) {
 	}
 	return "", false
 }
+
+// Column is the schema of a record with one field "value" of a schema: its values are
+// written as those of the field are, so that a Decoder of one column reads any value and
+// Encode writes any.
+func Column(s *Schema) *Schema {
+	r := &Schema{Kind: Record, Name: "value_of_column", Fields: []Field{{Name: "value", Schema: s}}}
+	r.size()
+	return r
+}

@@ -60,6 +60,7 @@ func init() {
 		{"date and time", dates()},
 		{"collection", slices.Concat(collections(), vectors())},
 		{"json", slices.Concat(jsons(), jsonConversions())},
+		{"avro and protobuf", binaryFormats()},
 		{"csv", csvs()},
 		{"hash", hashes()},
 		{"conversion", conversions()},
