@@ -62,7 +62,7 @@ func guardsOf(n physical.Node) []guarding {
 		return []guarding{{exprs: n.LeftKeys}, {input: 1, exprs: n.RightKeys}}
 	case *physical.IntervalJoin:
 		return []guarding{
-			{exprs: append(slices.Clone(n.LeftKeys), fieldOf(n.Left, n.Times[0])), times: 1},
+			{exprs: append(slices.Clone(n.LeftKeys), fieldOf(n.Left, n.Times[0])), times: 1}, // Own never fails
 			{input: 1, exprs: append(slices.Clone(n.RightKeys), fieldOf(n.Right, n.Times[1])), times: 1},
 		}
 	case *physical.Sort:

@@ -56,7 +56,7 @@ type intervalJoin struct {
 
 // pairSide is what the join knows of an input.
 type pairSide struct {
-	ev       *computed // the keys, then the time
+	ev       *computed // the keys, then the time, then the condition on this side alone if there is one
 	keys     *stateKeys
 	codec    *rowkey.ValueCodec
 	schema   *arrow.Schema
@@ -72,7 +72,8 @@ type pairNew struct {
 	group, value, end int
 	time              int64
 	side              byte
-	null              bool // a key is NULL that meets nothing
+	null              bool // it meets nothing: a key is NULL, or it has no time
+	never             bool // it meets nothing, as the condition on its side is not true: it does not wait either
 }
 
 // pooled is a row in hand that may be in pairs.
@@ -83,6 +84,7 @@ type pooled struct {
 	stored     bool
 	met, had   bool // a partner: with this batch, and before
 	null       bool
+	never      bool
 }
 
 func newIntervalJoin(n *physical.IntervalJoin, in []Operator) (*intervalJoin, error) {
@@ -95,8 +97,12 @@ func newIntervalJoin(n *physical.IntervalJoin, in []Operator) (*intervalJoin, er
 		s.types = fieldTypes(s.schema.Fields())
 		f := s.schema.Field(n.Times[i])
 		col := &expr.Column{Index: n.Times[i], Name: f.Name, DT: f.Type, Null: f.Nullable}
+		exprs := append(slices.Clone(keys), col)
+		if n.Own[i] != nil {
+			exprs = append(exprs, n.Own[i])
+		}
 		var err error
-		if s.ev, err = newComputed(append(slices.Clone(keys), col), s.schema); err != nil {
+		if s.ev, err = newComputed(exprs, s.schema); err != nil {
 			return nil, err
 		}
 		if s.keys, err = newStateKeys(typesOf(keys), -1, 0, nil); err != nil {
@@ -202,8 +208,8 @@ func (j *intervalJoin) sortNews() {
 	j.news, j.spare = out, j.news
 }
 
-// take copies the rows of a batch of one side. A row without a time meets nothing
-// and leaves at once.
+// take copies the rows of a batch of one side. A row without a time, or for which the
+// condition on its side is not true, meets nothing and leaves at once.
 func (j *intervalJoin) take(side int, rec arrow.RecordBatch) error {
 	n, s := int(rec.NumRows()), &j.sides[side]
 	cols, err := s.ev.run(rec)
@@ -211,10 +217,16 @@ func (j *intervalJoin) take(side int, rec arrow.RecordBatch) error {
 		return err
 	}
 	defer gather.Release(cols)
+	var own *array.Boolean
+	timeCol := cols[len(cols)-1]
 	keys := cols[:len(cols)-1]
-	times, ok := cols[len(keys)].(*array.Timestamp)
+	if j.n.Own[side] != nil {
+		own, _ = cols[len(cols)-1].(*array.Boolean)
+		timeCol, keys = cols[len(cols)-2], cols[:len(cols)-2]
+	}
+	times, ok := timeCol.(*array.Timestamp)
 	if !ok {
-		return fmt.Errorf("%s: the time is %s, not a timestamp", j, cols[len(keys)].DataType())
+		return fmt.Errorf("%s: the time is %s, not a timestamp", j, timeCol.DataType())
 	}
 	if err := s.keys.encodeRows(keys, n); err != nil {
 		return err
@@ -233,7 +245,8 @@ func (j *intervalJoin) take(side int, rec arrow.RecordBatch) error {
 		for k, col := range keys {
 			r.null = r.null || col.IsNull(i) && (j.n.NullSafe == nil || !j.n.NullSafe[k])
 		}
-		if r.null && !s.lone {
+		r.never = own != nil && (own.IsNull(i) || !own.Value(i))
+		if r.null = r.null || r.never; r.null && !s.lone {
 			continue
 		}
 		j.arena = timeWord(append(append(j.arena, s.keys.rows.Row(i)...), byte(side)), r.time)
@@ -287,7 +300,7 @@ func (j *intervalJoin) meet(rows []pairNew) error {
 	for side, news := range sides {
 		for i := range news {
 			r := &news[i]
-			at, err := j.hold(side, pooled{key: pairKey(group, r.side, r.time, j.value(r)), value: j.value(r), time: r.time, times: 1, null: r.null})
+			at, err := j.hold(side, pooled{key: pairKey(group, r.side, r.time, j.value(r)), value: j.value(r), time: r.time, times: 1, null: r.null, never: r.never})
 			if err != nil {
 				return err
 			}

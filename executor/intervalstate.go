@@ -90,6 +90,8 @@ func (j *intervalJoin) settleNew(side int, p *pooled) error {
 		return j.tell(side, p.value, 1, batch.Insert)
 	case j.n.Kind == logical.LeftAnti && side == 0 && p.met:
 		return nil
+	case s.lone && p.never:
+		return j.tell(side, p.value, 1, batch.Insert) // nothing will take it back
 	case s.lone && !p.met && !j.n.Final:
 		if err := j.tell(side, p.value, 1, batch.Insert); err != nil {
 			return err

@@ -1,6 +1,8 @@
 package planner
 
 import (
+	"slices"
+
 	"github.com/sluice-stream/sluice/planner/expr"
 	"github.com/sluice-stream/sluice/planner/incremental"
 	"github.com/sluice-stream/sluice/planner/logical"
@@ -36,6 +38,7 @@ func (b *builder) intervalJoin(n *logical.Join, l, r *fragment) *fragment {
 	if b.mode == "append" && (lone[0] && j.Keep[0] == nil || lone[1] && j.Keep[1] == nil) {
 		return nil // they would never come out
 	}
+	j.Own = ownConditions(n, lone)
 	j.Final = b.mode == "append"
 	changes := !j.Final && (lone[0] || lone[1])
 	if changes {
@@ -87,4 +90,48 @@ func lonely(k logical.JoinKind) [2]bool {
 	default:
 		return [2]bool{}
 	}
+}
+
+// ownConditions is what the condition of a join says of a lonely side alone, as far as
+// no row can make it fail: a row without partners was never asked the rest.
+func ownConditions(n *logical.Join, lone [2]bool) (own [2]expr.Expr) {
+	width := n.Left.Schema().NumFields()
+	var found [2][]expr.Expr
+	for _, c := range expr.Conjuncts(n.Residual) {
+		columns := map[int]bool{}
+		expr.Columns(c, columns)
+		var of [2]bool
+		for col := range columns {
+			of[min(col/width, 1)] = true
+		}
+		for side := range of {
+			if lone[side] && of[side] && !of[1-side] && neverFails(c) {
+				found[side] = append(found[side], expr.Remap(c, func(i int) int { return i - side*width }))
+			}
+		}
+	}
+	for side := range found {
+		own[side] = expr.AndAll(found[side])
+	}
+	return own
+}
+
+// neverFails says of comparisons of columns and constants that they have a result for every row.
+func neverFails(e expr.Expr) bool {
+	ok := true
+	expr.Walk(e, func(x expr.Expr) bool {
+		switch x := x.(type) {
+		case *expr.Column, *expr.Literal, *expr.Logical, *expr.In:
+		case *expr.Call:
+			switch x.Func.Infix {
+			case "=", "<=>", "<>", "<", "<=", ">", ">=":
+			default:
+				ok = ok && slices.Contains([]string{"not", "isnull", "isnotnull"}, x.Func.Name)
+			}
+		default:
+			ok = false
+		}
+		return ok
+	})
+	return ok
 }

@@ -262,11 +262,13 @@ func TestWindowsCloseTheGroupsOfJoins(t *testing.T) {
 		j.LeftKeys = append(j.LeftKeys, col(l, l.Schema().Field(i).Name))
 		j.RightKeys = append(j.RightKeys, col(r, r.Schema().Field(i).Name))
 	}
-	for _, mode := range []string{"append", "changelog"} {
-		s := build(t, j, true, mode).Plan.String()
-		if !strings.Contains(s, "Recompute join-") || !strings.Contains(s, " until ") || strings.Contains(s, " final") != (mode == "append") {
-			t.Errorf("%s:\n%s", mode, s)
-		}
+	// Pairs of an outer join do not wait for the end of the window; where rows are taken
+	// back, the group of the window is what there is.
+	if s := build(t, j, true, "append").Plan.String(); !strings.Contains(s, "LeftIntervalJoin join-") || !strings.Contains(s, "in [0s, 0s] final") {
+		t.Errorf("append:\n%s", s)
+	}
+	if s := build(t, j, true, "changelog").Plan.String(); !strings.Contains(s, "Recompute join-") || !strings.Contains(s, " until ") || strings.Contains(s, " final") {
+		t.Errorf("changelog:\n%s", s)
 	}
 }
 

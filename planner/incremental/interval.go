@@ -17,6 +17,10 @@ type Interval struct {
 	LeftTime, RightTime int // columns of each side
 	Low, High           int64
 	HasLow, HasHigh     bool
+	// Slack is 1 where the bounds come of comparisons by order: as in Spark, a row that
+	// could meet one of exactly the watermark's time, which would be late, waits for the
+	// watermark to pass that time. Where times are equal none does.
+	Slack int64
 	// LeftShift and RightShift are those of the columns: a row comes no later
 	// than when its time and the shift are at the watermark.
 	LeftShift, RightShift int64
@@ -25,17 +29,18 @@ type Interval struct {
 // LeftKeep is how long after its time a row of the left side may still meet one;
 // false if there is no end.
 func (v Interval) LeftKeep() (int64, bool) {
-	return max(v.RightShift-v.Low, v.LeftShift), v.HasLow
+	return max(v.RightShift-v.Low+v.Slack, v.LeftShift), v.HasLow
 }
 
 // RightKeep is LeftKeep for the right side.
 func (v Interval) RightKeep() (int64, bool) {
-	return max(v.LeftShift+v.High, v.RightShift), v.HasHigh
+	return max(v.LeftShift+v.High+v.Slack, v.RightShift), v.HasHigh
 }
 
 // IntervalOf returns how far apart the event times of a join's pairs may be, if
-// its condition says so. Both inputs must be rows that are never taken back, and
-// no key of the join may be event time: then groups close as a whole.
+// its condition says so. Both inputs must be rows that are never taken back. Where a
+// key of the join is event time, groups close as a whole: only kinds of joins that tell
+// of rows without partners gain then, as their pairs need not wait for that.
 func IntervalOf(n *logical.Join) (Interval, bool) {
 	if n.Residual == nil && len(n.LeftKeys) == 0 || !grows(n.Left) || !grows(n.Right) {
 		return Interval{}, false
@@ -47,7 +52,7 @@ func IntervalOf(n *logical.Join) (Interval, bool) {
 	for k := range n.LeftKeys {
 		l, ok1 := timeOf(n.LeftKeys[k], left)
 		r, ok2 := timeOf(n.RightKeys[k], right)
-		if ok1 && ok2 && l.Shift == r.Shift {
+		if ok1 && ok2 && l.Shift == r.Shift && !outer(n.Kind) {
 			return Interval{}, false
 		}
 	}
@@ -64,6 +69,10 @@ func IntervalOf(n *logical.Join) (Interval, bool) {
 		}
 	}
 	return s.best()
+}
+
+func outer(k logical.JoinKind) bool {
+	return k == logical.LeftOuter || k == logical.RightOuter || k == logical.FullOuter
 }
 
 // grows says whether the rows of an input are never taken back: whatever the output
@@ -172,9 +181,9 @@ func (s *spanReader) add(a, b expr.Expr, op string) {
 	v := Interval{LeftTime: d.plus, RightTime: d.minus - s.width, LeftShift: l.Shift, RightShift: r.Shift}
 	switch op {
 	case "<", "<=":
-		v.HasHigh, v.High = true, -d.by
+		v.HasHigh, v.High, v.Slack = true, -d.by, 1
 	case ">", ">=":
-		v.HasLow, v.Low = true, -d.by
+		v.HasLow, v.Low, v.Slack = true, -d.by, 1
 	case "=":
 		v.HasLow, v.HasHigh, v.Low, v.High = true, true, -d.by, -d.by
 	default:

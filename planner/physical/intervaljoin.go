@@ -20,12 +20,15 @@ type IntervalJoin struct {
 	LeftKeys, RightKeys []expr.Expr
 	NullSafe            []bool
 	Residual            expr.Expr // over the columns of both
-	Times               [2]int    // the column of each side
-	Low, High           *int64    // of left - right; nil for none
-	Keep                [2]*int64 // nil: a side's rows stay
-	Final               bool
-	Operator            string
-	Out                 *arrow.Schema // with the change column if rows may be taken back
+	// Own is what Residual says of a side alone whose rows without partners are told of:
+	// a row for which it is not true meets nothing, and need not wait. nil: nothing.
+	Own       [2]expr.Expr
+	Times     [2]int    // the column of each side
+	Low, High *int64    // of left - right; nil for none
+	Keep      [2]*int64 // nil: a side's rows stay
+	Final     bool
+	Operator  string
+	Out       *arrow.Schema // with the change column if rows may be taken back
 }
 
 func (*IntervalJoin) node() {}
