@@ -83,7 +83,7 @@ func (d *rawDecoder) Flush() arrow.RecordBatch {
 
 func (d *rawDecoder) Release() { d.b.Release() }
 
-func (c rawCodec) NewEncoder() (Encoder, error) { return rawEncoder{c.s}, nil }
+func (c rawCodec) NewEncoder() (Encoder, error) { return rawEncoder(c), nil }
 
 type rawEncoder struct{ s Spec }
 
