@@ -462,6 +462,7 @@ func (k *compiler) pick(w, r *Schema, b array.Builder, path string) (put, error)
 		return k.mapping(w, r, b, path)
 	case Null:
 		return func(*cursor) error { b.AppendNull(); return nil }, nil
+	default: // the others are behind the switch
 	}
 	if add := scalar(w, b); add != nil {
 		return add, nil

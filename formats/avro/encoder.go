@@ -278,6 +278,7 @@ func encodeBytes(s *Schema, a arrow.Array, path string) (Append, error) {
 			}
 			return append(dst, v...), nil
 		}, nil
+	default: // the others are behind the switch
 	}
 	if _, text := a.(*array.String); !text && s.Kind == String {
 		return nil, unfit(s, a, path)

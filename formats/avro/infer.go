@@ -103,6 +103,7 @@ func typeOf(s *Schema, around map[*Schema]bool) (arrow.DataType, error) {
 			return nil, err
 		}
 		return arrow.StructOf(fields...), nil
+	default: // the others are behind the switch
 	}
 	return unionType(s, around)
 }

@@ -68,6 +68,7 @@ func TextOf(s *Schema, b []byte) (string, bool) {
 			return "", false
 		}
 		return s.Symbols[i], true
+	default: // the others are behind the switch
 	}
 	return "", false
 }

@@ -35,6 +35,7 @@ func scalar(w *Schema, b array.Builder) put {
 		return read(b, builders.Bytes, func(c *cursor) []byte { return c.take(w.Size) })
 	case Enum:
 		return enum(w, b)
+	default: // the others are behind the switch
 	}
 	return nil
 }

@@ -44,6 +44,7 @@ func (w *schemaWriter) schema(s *Schema) {
 	case Record:
 		w.record(s)
 		return
+	default: // the others are behind the switch
 	}
 	if s.Kind <= String && s.Logical == "" {
 		w.quote(s.Kind.String())
@@ -66,6 +67,7 @@ func (w *schemaWriter) schema(s *Schema) {
 	case Enum:
 		w.put(`,"symbols":`)
 		w.list(s.Symbols)
+	default: // the others are behind the switch
 	}
 	if s.Logical != "" {
 		w.put(`,"logicalType":"` + s.Logical + `"`)
