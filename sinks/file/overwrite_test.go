@@ -216,7 +216,11 @@ func (s *straggling) add(n int) {
 // TestOverwritesAtOnce: each is before or after each other one, so the rows of one are
 // left. Manifests are folded all the time, and each step of the disk may take long.
 func TestOverwritesAtOnce(t *testing.T) {
-	for round := range 4 {
+	rounds := 4
+	if testing.Short() {
+		rounds = 2
+	}
+	for round := range rounds {
 		mem := vfsx.NewCrashableMem()
 		slow := &straggling{ops: sync.NewCond(&sync.Mutex{}), r: rand.New(rand.NewPCG(uint64(round), 1))}
 		fs := vfsx.Wrap(mem, vfsx.InjectorFunc(slow.step))

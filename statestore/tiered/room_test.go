@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -260,7 +261,26 @@ func TestUploads(t *testing.T) {
 	if perRound > 0.03 {
 		t.Errorf("a checkpoint writes %.1f %% of the state for 1 %% of changes", 100*perRound)
 	}
+	settleMerges(s)
 	if u := s.Use(); u[0].Runs > 2*mergeWidth {
 		t.Errorf("%d runs", u[0].Runs)
+	}
+}
+
+// settleMerges returns when neither the store's own goroutines nor the caller have
+// anything to merge.
+func settleMerges(s *Store) {
+	for {
+		before, busy := s.Counts().Merges, 0
+		s.mergeSome()
+		for _, sh := range s.shards() {
+			sh.mu.Lock()
+			busy += len(sh.mu.merging)
+			sh.mu.Unlock()
+		}
+		if busy == 0 && s.Counts().Merges == before {
+			return
+		}
+		runtime.Gosched()
 	}
 }
