@@ -170,7 +170,9 @@ func TestCacheFitsTheFiles(t *testing.T) {
 	if got, want := pool.hotMax(), budget.Limit()/5*2-(c.Size()-least); got != want {
 		t.Errorf("rows may take %d bytes, want %d", got, want)
 	}
-	if c := run.NewCache(100); c.Size() != 100 {
-		t.Errorf("a new cache may hold %d bytes of 100", c.Size())
+	fresh := run.NewCache(100)
+	defer fresh.Close()
+	if fresh.Size() != 100 {
+		t.Errorf("a new cache may hold %d bytes of 100", fresh.Size())
 	}
 }
