@@ -102,7 +102,11 @@ func (e *engine) tryRun(id batch.ID) (rows []string, err error) {
 }
 
 func TestASpilledAggregateEqualsOneInMemory(t *testing.T) {
-	for seed := range uint64(9) {
+	seeds := uint64(9)
+	if testing.Short() {
+		seeds = 2
+	}
+	for seed := range seeds {
 		for _, domain := range []int{4, 300, 20_000} {
 			rows := 900
 			want, none, err := spilledAggregate(t, seed, rows, domain, 0, false)

@@ -432,7 +432,7 @@ func (c *recut) Next(ctx context.Context) (arrow.RecordBatch, error) {
 func TestWindowFunctionsOverSpilledPartitions(t *testing.T) {
 	seeds, spilled := uint64(60), 0
 	if testing.Short() {
-		seeds = 30
+		seeds = 10
 	}
 	for seed := range seeds {
 		r := rand.New(rand.NewPCG(seed, 9))
