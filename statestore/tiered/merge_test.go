@@ -98,9 +98,9 @@ func TestMergesSideBySide(t *testing.T) {
 		}
 		want = v.Rows
 	}
-	save(0, 100_000)
-	save(50_000, 60_000)
-	save(100_000, 70_000)
+	save(0, 30_000)
+	save(15_000, 18_000)
+	save(30_000, 21_000)
 	sh, err := s.shard(all)
 	if err != nil {
 		t.Fatal(err)
@@ -111,7 +111,7 @@ func TestMergesSideBySide(t *testing.T) {
 		large <- err
 	}()
 	for n := range uint64(60) {
-		save(150_000+n*400, 500)
+		save(45_000+n*100, 125)
 		s.mergeUpTo(8 << 20)
 	}
 	if err := <-large; err != nil {
@@ -138,7 +138,7 @@ func TestMergesSideBySide(t *testing.T) {
 // TestCacheFitsTheFiles: the cache grows to twice its least size with the files whose
 // indexes and filters it should hold, and what it has more rows have less.
 func TestCacheFitsTheFiles(t *testing.T) {
-	const rows = 500_000
+	const rows = 125_000
 	fs := vfsx.NewMem()
 	from := open(t, Options{FS: fs, Dir: "state"})
 	if _, err := put(from, batch.None, 0, rows); err != nil {
@@ -148,8 +148,9 @@ func TestCacheFitsTheFiles(t *testing.T) {
 	if err := errors.Join(err, from.Close()); err != nil {
 		t.Fatal(err)
 	}
-	budget := memory.NewBudget(8 << 20)
+	budget := memory.NewBudget(2 << 20)
 	pool := NewPool(PoolOptions{Budget: budget})
+	pool.cacheMin = 64 << 10
 	defer pool.Close()
 	s := open(t, Options{FS: fs, Dir: "state", Pool: pool, Memory: budget.Child("state", 0), LoadBytesMax: 1})
 	defer s.Close()

@@ -38,10 +38,10 @@ func (l *life) open() {
 			l.t.Fatal(err)
 		}
 	}
-	pool := NewPool(PoolOptions{HotBytesMax: 20_000 + int64(l.r.IntN(200_000)), CacheBytes: 1 << 20})
+	pool := NewPool(PoolOptions{HotBytesMax: 10_000 + int64(l.r.IntN(100_000)), CacheBytes: 1 << 20})
 	l.t.Cleanup(pool.Close)
-	l.store = open(l.t, Options{FS: l.fs, Dir: "state", Pool: pool, FileBytes: 2000 + int64(l.r.IntN(20_000)), LoadBytesMax: int64(1 + l.r.IntN(2)*50_000)})
-	l.store.step = int64(1000 + l.r.IntN(50_000))
+	l.store = open(l.t, Options{FS: l.fs, Dir: "state", Pool: pool, FileBytes: 1000 + int64(l.r.IntN(10_000)), LoadBytesMax: int64(1 + l.r.IntN(2)*25_000)})
+	l.store.step = int64(500 + l.r.IntN(25_000))
 	l.opened++
 }
 
@@ -62,7 +62,7 @@ func (l *life) shards() []batch.Shard {
 }
 
 func (l *life) key() string {
-	n := l.r.IntN(4000)
+	n := l.r.IntN(2000)
 	return string([]byte{byte(n * 37), byte(n >> 8), byte(n)}) + fmt.Sprintf("/%d", n)
 }
 
@@ -75,7 +75,7 @@ func (l *life) change(s batch.Shard, x statestore.Txn, rows map[string]string) {
 			l.t.Fatal(err)
 		}
 	}
-	n := l.r.IntN(400)
+	n := l.r.IntN(200)
 	if l.r.IntN(8) == 0 {
 		n *= 10
 	}
@@ -118,7 +118,7 @@ func (l *life) change(s batch.Shard, x statestore.Txn, rows map[string]string) {
 // visits what it got.
 func (l *life) get(s batch.Shard, x statestore.Txn, rows map[string]string, depth int) {
 	l.t.Helper()
-	n := 1 + l.r.IntN(600)
+	n := 1 + l.r.IntN(300)
 	if l.r.IntN(12) == 0 {
 		n = 2 * windowKeys
 	}
@@ -385,7 +385,7 @@ func (l *life) restore() {
 // against plain maps and the digests of package mem.
 func TestLives(t *testing.T) {
 	var total Counts
-	for seed := range uint64(8) {
+	for seed := range uint64(5) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			other, err := mem.Open(mem.Options{})
 			if err != nil {
@@ -395,7 +395,7 @@ func TestLives(t *testing.T) {
 			l := &life{t: t, r: rand.New(rand.NewPCG(seed, 9)), fs: vfsx.NewMem(), other: other, parts: 2, id: batch.None,
 				rows: map[string]string{}, kept: map[batch.ID]map[string]string{}, saved: map[batch.ID][]statestore.Manifest{}}
 			l.open()
-			for range 120 {
+			for range 72 {
 				switch l.r.IntN(12) {
 				case 0, 1:
 					if l.id >= 0 {

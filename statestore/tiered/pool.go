@@ -32,6 +32,8 @@ type Pool struct {
 	cached atomic.Int64 // the size of the cache
 	least  atomic.Int64 // what it has at least
 
+	cacheMin int64 // a smaller one is not made
+
 	mu struct {
 		sync.Mutex
 		cache   *run.Cache
@@ -56,7 +58,7 @@ const (
 
 // NewPool makes a pool.
 func NewPool(opt PoolOptions) *Pool {
-	p := &Pool{opt: opt}
+	p := &Pool{opt: opt, cacheMin: cacheBytesMin}
 	p.mu.stores = map[*Store]struct{}{}
 	return p
 }
@@ -153,13 +155,13 @@ func (p *Pool) blocks() *run.Cache {
 			most = 2 * size
 		}
 	}
-	size = min(max(size, cacheBytesMin), cacheBytesMax)
+	size = min(max(size, p.cacheMin), cacheBytesMax)
 	if p.opt.Budget != nil {
 		p.mu.tracker = p.opt.Budget.Child("blocks of state", 0)
 		// A process that is short of memory now has a small cache for good: it
 		// would be short with a large one, too.
-		for p.mu.tracker.Reserve(size) != nil && size > cacheBytesMin {
-			size = max(size/2, cacheBytesMin)
+		for p.mu.tracker.Reserve(size) != nil && size > p.cacheMin {
+			size = max(size/2, p.cacheMin)
 		}
 	}
 	p.cached.Store(size)

@@ -58,12 +58,12 @@ func putInto(ctx context.Context, s *Store, name batch.Shard, id batch.ID, from,
 // of the same files, while another operator of the store works and files are
 // collected. All of them have the rows that were saved, and go on.
 func TestRestoreSideBySide(t *testing.T) {
-	const rows, before, after = 20_000, 3, 7
+	const rows, before, after = 8000, 3, 7
 	fs := vfsx.NewMem()
 	first := open(t, Options{FS: fs, Dir: "state"})
 	var saved []statestore.Manifest
 	for _, name := range shardsOf("op", before) {
-		for id, n := range []uint64{rows, 2000, 200} { // runs over each other
+		for id, n := range []uint64{rows, 1000, 100} { // runs over each other
 			if _, err := putInto(t.Context(), first, name, batch.ID(id)-1, 0, n, fmt.Sprintf("value %d", id)); err != nil {
 				t.Fatal(err)
 			}
@@ -83,10 +83,10 @@ func TestRestoreSideBySide(t *testing.T) {
 	if err := first.Close(); err != nil {
 		t.Fatal(err)
 	}
-	for _, load := range []int64{1, 32 << 10, 1 << 30} { // nothing is loaded, some shards are, all are
-		pool := NewPool(PoolOptions{HotBytesMax: 256 << 10, CacheBytes: 1 << 20})
-		s := open(t, Options{FS: fs, Dir: "state", Pool: pool, FileBytes: 20_000, LoadBytesMax: load})
-		s.step = 16 << 10
+	for _, load := range []int64{1, 16 << 10, 1 << 30} { // nothing is loaded, some shards are, all are
+		pool := NewPool(PoolOptions{HotBytesMax: 128 << 10, CacheBytes: 1 << 20})
+		s := open(t, Options{FS: fs, Dir: "state", Pool: pool, FileBytes: 10_000, LoadBytesMax: load})
+		s.step = 8 << 10
 		got, err := restoreAll(t.Context(), s, shardsOf("op", after), saved, rows)
 		if err := errors.Join(err, s.Close()); err != nil {
 			t.Fatal(err)

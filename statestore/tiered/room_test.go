@@ -42,16 +42,16 @@ func put(s statestore.Store, id batch.ID, from, n uint64) (statestore.Version, e
 // on, in small batches and in one that has no room by itself, and never takes more
 // than its limit.
 func TestMemoryLimit(t *testing.T) {
-	const limit, rows = 16 << 20, 550_000
+	const limit, rows = 3 << 20, 100_000
 	budget := memory.NewBudget(limit)
 	pool := NewPool(PoolOptions{Budget: budget})
 	defer pool.Close()
 	s := open(t, Options{FS: vfsx.NewMem(), Dir: "state", Pool: pool, Memory: budget.Child("state", 0)})
 	defer s.Close()
-	s.step = 256 << 10
+	s.step = 64 << 10
 	id, from := batch.None, uint64(0)
 	var v statestore.Version
-	for _, n := range []uint64{1000, 20_000, 20_000, rows, 20_000, 20_000, 20_000, 1000} {
+	for _, n := range []uint64{500, 3000, 3000, rows, 3000, 3000, 3000, 500} {
 		var err error
 		if v, err = put(s, id, from, n); err != nil {
 			t.Fatal(err)
@@ -73,7 +73,7 @@ func TestMemoryLimit(t *testing.T) {
 	if c := s.Counts(); c.Spills == 0 {
 		t.Fatalf("nothing was pushed out: %+v", c)
 	}
-	again, err := put(s, id, 0, 5000) // the same rows: found under the tree
+	again, err := put(s, id, 0, 2000) // the same rows: found under the tree
 	if err != nil || again != v {
 		t.Fatalf("writing what is there makes %+v (%v) of %+v", again, err, v)
 	}
@@ -116,13 +116,13 @@ func TestWithoutFolder(t *testing.T) {
 func TestFullDisk(t *testing.T) {
 	var full atomic.Bool
 	fs := vfsx.Wrap(vfsx.NewMem(), vfsx.FullDisk(&full, syscall.ENOSPC))
-	budget := memory.NewBudget(16 << 20)
+	budget := memory.NewBudget(3 << 20)
 	pool := NewPool(PoolOptions{Budget: budget})
 	defer pool.Close()
 	s := open(t, Options{FS: fs, Dir: "state", Pool: pool, Memory: budget.Child("state", 0)})
 	defer s.Close()
-	s.step = 256 << 10
-	before, err := put(s, batch.None, 0, 100_000)
+	s.step = 64 << 10
+	before, err := put(s, batch.None, 0, 18_000)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -131,7 +131,7 @@ func TestFullDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	full.Store(true)
-	if _, err := put(s, 0, 100_000, 300_000); !errors.Is(err, syscall.ENOSPC) {
+	if _, err := put(s, 0, 18_000, 54_000); !errors.Is(err, syscall.ENOSPC) {
 		t.Fatalf("a batch on a full disk: %v", err)
 	}
 	if _, err := put(s, 0, 0, 10); err != nil {
@@ -141,8 +141,8 @@ func TestFullDisk(t *testing.T) {
 		t.Fatalf("a checkpoint on a full disk: %v", err)
 	}
 	full.Store(false)
-	v, err := put(s, 0, 100_000, 300_000)
-	if err != nil || v.Rows != before.Rows+300_000 {
+	v, err := put(s, 0, 18_000, 54_000)
+	if err != nil || v.Rows != before.Rows+54_000 {
 		t.Fatalf("with space again: %+v %v", v, err)
 	}
 	if err := s.Restore(t.Context(), all, 0, []statestore.Manifest{man}); err != nil {
@@ -215,7 +215,7 @@ func TestOlderCheckpoints(t *testing.T) {
 // more than those rows, and over many of them merges write less than twice as much
 // again. The sizes are those of the files.
 func TestUploads(t *testing.T) {
-	const rows = 200_000
+	const rows = 60_000
 	s := open(t, Options{FS: vfsx.NewMem(), Dir: "state"})
 	defer s.Close()
 	if _, err := put(s, batch.None, 0, rows); err != nil {

@@ -30,6 +30,9 @@ type Options struct {
 	// Storage, if not nil, is where the files of checkpoints are durable; Dir is
 	// then where runs are written and a cache of it.
 	Storage checkpoint.Storage
+	// Elsewhere are the shards that other processes hold in the same Dir: Collect
+	// leaves their files to them.
+	Elsewhere []batch.Shard
 
 	// Pool is the room in memory that the store shares with others; nil: one of
 	// its own, without an end.
@@ -155,6 +158,7 @@ func Open(opt Options) (*Store, error) {
 		s.cancel()
 		return nil, fmt.Errorf("open state store: %w", err)
 	}
+	dir.Spare(opt.Elsewhere)
 	s.dir = dir
 	s.pool.join(s)
 	if opt.Memory != nil {
