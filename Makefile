@@ -33,7 +33,7 @@ SLTPKGS = $(or $(shell git grep --untracked -lE 'internal/slt"' -- 'test/*_test.
 
 BENCHPKGS = $(shell git grep --untracked -lE '^func Benchmark' -- '*_test.go' | xargs -r -n1 dirname | sort -u | sed 's,^,./,')
 
-.PHONY: help build demo kafka-up kafka-down test-kafka soak-kafka postgres-up postgres-down test-postgres test fmt vet lint staticcheck exhaustive unit short race foreign slt rewrite sim fuzz fuzz-sql fuzz-stream tpcds nexmark bench ci clean
+.PHONY: help build demo kafka-up kafka-down test-kafka soak-kafka postgres-up postgres-down test-postgres test fmt vet lint staticcheck exhaustive unit short race foreign slt rewrite proto sim fuzz fuzz-sql fuzz-stream tpcds nexmark bench ci clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -124,6 +124,9 @@ slt: ## Run the SQL logic tests; F=test/slt/x.slt:12 runs one record
 rewrite: ## Write what tests print into their expected files; review the diff
 	go test -tags invariants $(REWRITEPKGS) -rewrite
 	@git status --short
+
+proto: ## Generate the Go code of the messages between drivers and workers
+	go test ./internal/transport/wire/wirepb -rewrite
 
 sim: ## Simulate the protocol; SEED=n replays one seed, SEEDS=n runs n of them
 	go run -tags invariants ./cmd/sluice-sim $(if $(SEED),-seed $(SEED)) $(if $(SEEDS),-seeds $(SEEDS)) $(ARGS)

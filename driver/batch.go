@@ -239,7 +239,7 @@ func (b *oneShot) open(ctx context.Context) error {
 	}
 	b.live, b.number = at.live, at.number
 	ref := transport.StreamRef{Key: b.d.key, Batch: 0, Stage: b.client, Task: b.next, Follow: true, Attempt: b.x.first + b.number}
-	if b.cur, err = b.d.tr.Fetch(ctx, at.node, ref); err != nil {
+	if b.cur, err = b.d.tr.Fetch(ctx, at.node, ref, nil); err != nil {
 		return fmt.Errorf("read the rows of task %d: %w", b.next, err)
 	}
 	return nil

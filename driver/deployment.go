@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/sluice-stream/sluice/batch"
@@ -122,7 +123,11 @@ func (d *deployment) take(ctx context.Context, env transport.Envelope) {
 			d.hold(env.From, m.Holding)
 			d.answer(waitKey{"restore", m.Batch}, env.From, nil, m.Err)
 		}
-	case transport.Deploy, transport.Undeploy, transport.Run, transport.Cancel, transport.Checkpoint, transport.Restore, transport.Prune:
+	case transport.Lost:
+		if slices.Contains(d.workers, env.From) {
+			d.fail(batch.ExternalError(fmt.Errorf("worker %s is lost: %s", env.From, m.Reason), true))
+		}
+	case transport.Deploy, transport.Undeploy, transport.Run, transport.Cancel, transport.Checkpoint, transport.Restore, transport.Prune, transport.Reset:
 		// Not for a driver; a message that went astray does no harm.
 	}
 }

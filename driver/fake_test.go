@@ -404,7 +404,7 @@ func (w *fakeWorker) count(ctx context.Context, run transport.Run, res batch.Tas
 			if run.Where != nil {
 				node = run.Where[i][task]
 			}
-			r, err := w.node.Fetch(ctx, node, transport.StreamRef{Batch: in.Batch, Stage: in.Stage, Task: task})
+			r, err := w.node.Fetch(ctx, node, transport.StreamRef{Batch: in.Batch, Stage: in.Stage, Task: task}, nil)
 			if err != nil {
 				return res, err
 			}

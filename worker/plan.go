@@ -107,6 +107,19 @@ func (w *Worker) undeploy(key string) {
 	})
 }
 
+// reset undeploys all plans.
+func (w *Worker) reset() {
+	w.mu.Lock()
+	keys := make([]string, 0, len(w.mu.plans))
+	for k := range w.mu.plans {
+		keys = append(keys, k)
+	}
+	w.mu.Unlock()
+	for _, k := range keys {
+		w.undeploy(k)
+	}
+}
+
 // close closes the trees that are idle, and the rest once no task uses the plan.
 func (p *plan) close() error {
 	p.mu.Lock()

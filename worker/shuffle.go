@@ -6,6 +6,7 @@ import (
 	"io"
 
 	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/memory"
 
 	"github.com/sluice-stream/sluice/batch"
 	"github.com/sluice-stream/sluice/executor/exchange"
@@ -16,7 +17,7 @@ import (
 
 // fetch reads an upstream stage for a task: what lies here directly, the rest
 // from where Run.Where says, always in task order.
-func (w *Worker) fetch(ctx context.Context, run transport.Run, in batch.Input, part, parts int) (sources.Reader, error) {
+func (w *Worker) fetch(ctx context.Context, run transport.Run, in batch.Input, part, parts int, alloc memory.Allocator) (sources.Reader, error) {
 	ref := exchange.Ref{Key: run.Spec.Plan, Batch: in.Batch, Stage: in.Stage}
 	var where []transport.NodeID
 	for i, x := range run.Spec.Inputs {
@@ -31,7 +32,7 @@ func (w *Worker) fetch(ctx context.Context, run transport.Run, in batch.Input, p
 	if local {
 		return w.outputs.Tasks(ref, in.Tasks, part, parts)
 	}
-	return &remoteTasks{w: w, ref: ref, where: where, tasks: in.Tasks, part: part, parts: parts}, nil
+	return &remoteTasks{w: w, ref: ref, where: where, tasks: in.Tasks, part: part, parts: parts, alloc: alloc}, nil
 }
 
 // serve answers other nodes, and whoever reads what a plan gives its client.
@@ -66,6 +67,7 @@ type remoteTasks struct {
 	where       []transport.NodeID
 	tasks       int
 	part, parts int
+	alloc       memory.Allocator
 	at          int
 	cur         sources.Reader
 }
@@ -105,7 +107,7 @@ func (r *remoteTasks) open(ctx context.Context) error {
 		if r.parts == 0 {
 			part = 0
 		}
-		r.cur, err = r.w.net.Fetch(ctx, node, transport.StreamRef{Key: ref.Key, Batch: ref.Batch, Stage: ref.Stage, Task: ref.Task, Partition: part})
+		r.cur, err = r.w.net.Fetch(ctx, node, transport.StreamRef{Key: ref.Key, Batch: ref.Batch, Stage: ref.Stage, Task: ref.Task, Partition: part}, r.alloc)
 	}
 	return err
 }

@@ -181,7 +181,9 @@ func (w *Worker) handle(env transport.Envelope) {
 		w.duty(func() { w.send(env.From, w.restore(m)) })
 	case transport.Prune:
 		w.prune(m)
-	case transport.Finished, transport.Failed, transport.Checkpointed, transport.Restored:
+	case transport.Reset:
+		w.reset()
+	case transport.Finished, transport.Failed, transport.Checkpointed, transport.Restored, transport.Lost:
 		// Answers are for drivers. One that strays here is nobody's.
 	}
 }

@@ -319,7 +319,7 @@ func TestOthersReadOutputByPartition(t *testing.T) {
 	c.run(spec(0, 0, 0))
 	var all []string
 	for p := range 2 {
-		r, err := c.driver.Fetch(t.Context(), "worker", transport.StreamRef{Key: "p", Partition: p})
+		r, err := c.driver.Fetch(t.Context(), "worker", transport.StreamRef{Key: "p", Partition: p}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -2,6 +2,9 @@ package transport
 
 import (
 	"context"
+	"errors"
+
+	"github.com/apache/arrow-go/v18/arrow/memory"
 
 	"github.com/sluice-stream/sluice/batch"
 	"github.com/sluice-stream/sluice/sources"
@@ -10,12 +13,16 @@ import (
 // NodeID names a driver or a worker.
 type NodeID string
 
+// ErrGone is wrapped by Send and Fetch when the other node is not, or no longer, there.
+var ErrGone = errors.New("the node is gone")
+
 // Message is what one node tells another. It is sealed: Deploy, Undeploy, Run,
-// Cancel, Finished, Failed, Checkpoint, Checkpointed, Restore, Restored and Prune.
+// Cancel, Finished, Failed, Checkpoint, Checkpointed, Restore, Restored and Prune,
+// and Reset and Lost, which a node is told by its own transport.
 type Message interface{ message() }
 
 // Deploy hands a worker the plan that later Runs name. Plan is a
-// *physical.Plan in process and its wire form between processes.
+// *physical.Plan in process and a PlanText between processes.
 type Deploy struct {
 	Key   string // of this run of the query: two queries with one plan have two keys
 	Query batch.QueryID
@@ -27,6 +34,21 @@ type Deploy struct {
 	// StateDir is where the query's state checkpoints lie; empty for a query
 	// without state.
 	StateDir string
+	// Elsewhere are the shards of the query that other workers hold. Their files
+	// in StateDir are not the receiver's to delete.
+	Elsewhere []batch.Shard
+}
+
+// PlanText is a plan as it travels between processes: what it is planned from. Both
+// ends plan it, and the one that comes to a plan with another key refuses it.
+type PlanText struct {
+	Key string // of the plan, made from its text: equal keys are equal plans
+	// Query is the statement, and Definitions are the statements that made what it
+	// names, in order.
+	Query       string
+	Definitions []string
+	// Settings are those of the session that a plan depends on.
+	Settings map[string]string
 }
 
 // Undeploy ends a plan: its tasks are closed and its state dropped from memory.
@@ -107,6 +129,15 @@ type Prune struct {
 	Live   [][]byte
 }
 
+// Reset tells a worker that no driver counts on it any more: its lease has ended, or it
+// has come to a driver that does not know it. Every plan that was deployed before is to
+// be ended; what comes behind Reset is new.
+type Reset struct{ Reason string }
+
+// Lost tells a driver that the worker it comes from is gone, and all that it held.
+// Nothing of it comes behind; a worker that comes again under the name is a new one.
+type Lost struct{ Reason string }
+
 func (Deploy) message()       {}
 func (Undeploy) message()     {}
 func (Run) message()          {}
@@ -118,6 +149,8 @@ func (Checkpointed) message() {}
 func (Restore) message()      {}
 func (Restored) message()     {}
 func (Prune) message()        {}
+func (Reset) message()        {}
+func (Lost) message()         {}
 
 // Envelope is a received message and its sender.
 type Envelope struct {
@@ -144,8 +177,9 @@ type Transport interface {
 	// Send hands a message over. It returns an error only if the other end is known to be gone.
 	Send(ctx context.Context, to NodeID, m Message) error
 	Inbox() <-chan Envelope
-	// Fetch reads exchange output that lies on another node.
-	Fetch(ctx context.Context, from NodeID, ref StreamRef) (sources.Reader, error)
+	// Fetch reads exchange output that lies on another node. What has to be copied for
+	// that is taken from alloc; nil means Arrow's.
+	Fetch(ctx context.Context, from NodeID, ref StreamRef, alloc memory.Allocator) (sources.Reader, error)
 	// Serve registers who answers the Fetches of others.
 	Serve(func(ctx context.Context, ref StreamRef) (sources.Reader, error))
 	Close() error

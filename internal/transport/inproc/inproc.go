@@ -2,17 +2,15 @@ package inproc
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
+
+	"github.com/apache/arrow-go/v18/arrow/memory"
 
 	"github.com/sluice-stream/sluice/batch"
 	"github.com/sluice-stream/sluice/internal/transport"
 	"github.com/sluice-stream/sluice/sources"
 )
-
-// ErrGone is wrapped by Send and Fetch when the other node is not, or no longer, there.
-var ErrGone = errors.New("the node is gone")
 
 // inboxDefault is larger than the number of messages that a driver has under
 // way with one worker, so that neither waits for the other in normal work.
@@ -123,8 +121,8 @@ func (n *Node) Send(ctx context.Context, to transport.NodeID, m transport.Messag
 	}
 }
 
-// Fetch calls the other node's Serve function.
-func (n *Node) Fetch(ctx context.Context, from transport.NodeID, ref transport.StreamRef) (sources.Reader, error) {
+// Fetch calls the other node's Serve function. The rows are the other node's own.
+func (n *Node) Fetch(ctx context.Context, from transport.NodeID, ref transport.StreamRef, _ memory.Allocator) (sources.Reader, error) {
 	peer := n.net.find(from)
 	if peer == nil {
 		return nil, gone("fetch from", from)
@@ -169,5 +167,5 @@ func (n *Node) Close() error {
 }
 
 func gone(what string, id transport.NodeID) error {
-	return batch.ExternalError(fmt.Errorf("%s node %q: %w", what, id, ErrGone), true)
+	return batch.ExternalError(fmt.Errorf("%s node %q: %w", what, id, transport.ErrGone), true)
 }

@@ -78,7 +78,7 @@ func TestFullInboxWaitsForReaderContextOrClose(t *testing.T) {
 		if err := b.Close(); err != nil {
 			t.Fatal(err)
 		}
-		if err := <-errs; !errors.Is(err, ErrGone) {
+		if err := <-errs; !errors.Is(err, transport.ErrGone) {
 			t.Fatalf("send to a node that closed: %v", err)
 		}
 		if env, ok := <-b.Inbox(); !ok || env.Message.(transport.Undeploy).Key != "1" {
@@ -96,7 +96,7 @@ func TestNamesAndGoneNodes(t *testing.T) {
 	if _, err := net.Join("a"); err == nil {
 		t.Fatal("a taken name was given away")
 	}
-	if err := a.Send(t.Context(), "b", transport.Undeploy{}); !errors.Is(err, ErrGone) {
+	if err := a.Send(t.Context(), "b", transport.Undeploy{}); !errors.Is(err, transport.ErrGone) {
 		t.Fatalf("send to nobody: %v", err)
 	}
 	b := join(t, net, "b")
@@ -106,7 +106,7 @@ func TestNamesAndGoneNodes(t *testing.T) {
 	if err := b.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := a.Fetch(t.Context(), "b", transport.StreamRef{}); !errors.Is(err, ErrGone) {
+	if _, err := a.Fetch(t.Context(), "b", transport.StreamRef{}, nil); !errors.Is(err, transport.ErrGone) {
 		t.Fatalf("fetch from a closed node: %v", err)
 	}
 	join(t, net, "b") // the name is free again
@@ -120,7 +120,7 @@ func (nothing) Close() error                                    { return nil }
 func TestFetchAsksTheOtherNode(t *testing.T) {
 	net := New(Options{})
 	a, b := join(t, net, "a"), join(t, net, "b")
-	if _, err := a.Fetch(t.Context(), "b", transport.StreamRef{}); err == nil {
+	if _, err := a.Fetch(t.Context(), "b", transport.StreamRef{}, nil); err == nil {
 		t.Fatal("a node that serves nothing answered")
 	}
 	want := transport.StreamRef{Key: "k", Batch: 3, Stage: 1, Task: 2, Partition: 4}
@@ -130,7 +130,7 @@ func TestFetchAsksTheOtherNode(t *testing.T) {
 		}
 		return nothing{}, nil
 	})
-	r, err := a.Fetch(t.Context(), "b", want)
+	r, err := a.Fetch(t.Context(), "b", want, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
