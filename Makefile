@@ -33,7 +33,7 @@ SLTPKGS = $(or $(shell git grep --untracked -lE 'internal/slt"' -- 'test/*_test.
 
 BENCHPKGS = $(shell git grep --untracked -lE '^func Benchmark' -- '*_test.go' | xargs -r -n1 dirname | sort -u | sed 's,^,./,')
 
-.PHONY: help build demo kafka-up kafka-down test-kafka soak-kafka postgres-up postgres-down test-postgres test fmt vet lint staticcheck exhaustive unit short race foreign slt rewrite proto sim fuzz fuzz-sql fuzz-stream tpcds nexmark bench ci clean
+.PHONY: help build demo kafka-up kafka-down test-kafka soak-kafka chaos postgres-up postgres-down test-postgres test fmt vet lint staticcheck exhaustive unit short race foreign slt rewrite proto sim fuzz fuzz-sql fuzz-stream tpcds nexmark bench ci clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -103,6 +103,9 @@ test-kafka: ## Run the tests with a real Kafka broker, which they start (Java 17
 soak-kafka: ## Break engine, broker and network at random for SOAK (default 10m) beside a real broker; SEED=n
 	@jars=$$(KAFKA=require tools/kafka/broker install); SLUICE_KAFKA_JARS="$$jars" go test -count=1 -timeout 0 -v -run Soak ./test/kafka \
 		-soak $(or $(SOAK),10m) $(if $(SEED),-seed $(SEED)) $(ARGS)
+
+chaos: ## Run a chunk of every long suite on new seeds and write it into test/LEDGER.md
+	@for s in protocol mutants power state damage kafka; do tools/chaos $$s; done
 
 # Root runs the server as nobody, who may not be able to enter this folder.
 PGDIR := $(if $(filter 0,$(shell id -u)),/var/tmp/sluice-postgres-server,.work/postgres/server)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/sluice-stream/sluice/batch"
 	"github.com/sluice-stream/sluice/driver/filelog"
+	"github.com/sluice-stream/sluice/internal/seeds"
 	"github.com/sluice-stream/sluice/internal/vfsx"
 	"github.com/sluice-stream/sluice/statestore"
 	"github.com/sluice-stream/sluice/statestore/checkpoint"
@@ -290,7 +291,7 @@ func (w *world) crash() {
 // TestRoots: whatever happens, versions that are kept or saved can be read, and files
 // that nobody needs do not stay (T3, C11 to C14).
 func TestRoots(t *testing.T) {
-	for seed := range uint64(16) {
+	for seed := range seeds.Of(t, 16) {
 		w := &world{t: t, r: rand.New(rand.NewPCG(seed, 9)), fs: vfsx.NewCrashableMem(), pool: tiered.NewPool(tiered.PoolOptions{HotBytesMax: 30_000, CacheBytes: 1 << 20})}
 		if seed%2 == 1 {
 			w.remote = newObjects()

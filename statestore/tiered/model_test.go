@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/sluice-stream/sluice/batch"
+	"github.com/sluice-stream/sluice/internal/seeds"
 	"github.com/sluice-stream/sluice/internal/vfsx"
 	"github.com/sluice-stream/sluice/statestore"
 	"github.com/sluice-stream/sluice/statestore/checkpoint"
@@ -385,7 +386,7 @@ func (l *life) restore() {
 // against plain maps and the digests of package mem.
 func TestLives(t *testing.T) {
 	var total Counts
-	for seed := range uint64(5) {
+	for seed := range seeds.Of(t, 5) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			other, err := mem.Open(mem.Options{})
 			if err != nil {
@@ -428,7 +429,7 @@ func TestLives(t *testing.T) {
 			total.Merges += l.total.Merges
 		})
 	}
-	if total.Spills < 10 || total.Evictions < 10 || total.Merges < 10 {
+	if seeds.Usual() && (total.Spills < 10 || total.Evictions < 10 || total.Merges < 10) {
 		t.Errorf("the lives were too easy: %+v", total)
 	}
 	t.Logf("%+v", total)
