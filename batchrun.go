@@ -111,7 +111,7 @@ func (r *oneRun) options() driver.Options {
 	own := r.plan.Plan.OwnSinks()
 	return driver.Options{
 		Name: "batch", Query: r.id, Plan: r.plan.Plan, Sources: r.res.sources, Sinks: r.res.sinks,
-		Transport: r.node, Workers: []transport.NodeID{workerNode}, Parallelism: r.s.parallelism(),
+		Transport: r.node, Workers: r.s.crew.ids, Parallelism: r.s.parallelism(),
 		Listener: driver.ListenerFunc(func(_ driver.Origin, e driver.Event) {
 			if t, ok := e.(driver.TaskFinished); ok {
 				r.seen.add(t.Result)

@@ -144,7 +144,7 @@ func (l *lineage) advance(ctx context.Context, r *state.Root) (err error) {
 	defer func() { err = errors.Join(err, node.Close()) }()
 	built, err := driver.RebuildState(ctx, driver.Options{
 		Name: l.q.Plan.Name, Query: l.id, Plan: l.q.Plan, Sources: res.sources, Sinks: res.sinks, Volatile: res.volatile,
-		StateDir: filepath.Join(l.tmp, "state"), Transport: node, Workers: []transport.NodeID{workerNode}, Parallelism: l.parts,
+		StateDir: filepath.Join(l.tmp, "state"), Transport: node, Workers: l.s.crew.ids, Parallelism: l.parts,
 	}, todo)
 	if err != nil {
 		return fmt.Errorf("rebuild state from retained input up to batch %d: %w", r.Check.Batch, err)

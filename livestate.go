@@ -123,7 +123,11 @@ func (o *OperatorState) read(ctx context.Context, keys [][]byte, visit func(key,
 			if keys != nil && own == nil {
 				continue
 			}
-			if err = o.q.s.worker.ReadState(ctx, at.Key, s.Shard, at.Batch, func(txn statestore.Txn) error { return o.visit(txn, own, visit) }); err != nil {
+			w, lost := o.q.s.crew.of(s.Worker)
+			if lost != nil {
+				return -1, lost
+			}
+			if err = w.ReadState(ctx, at.Key, s.Shard, at.Batch, func(txn statestore.Txn) error { return o.visit(txn, own, visit) }); err != nil {
 				break
 			}
 		}

@@ -323,7 +323,7 @@ func (a *rerun) run(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, node.Close()) }()
 	return driver.RerunBatches(ctx, driver.Options{
 		Name: a.r.Query, Query: a.meta.Query, Plan: a.q.plan.Plan, Sources: res.sources, Sinks: res.sinks, Volatile: res.volatile,
-		StateDir: filepath.Join(a.tmp, "state"), Transport: node, Workers: []transport.NodeID{workerNode}, Parallelism: s.parallelism(),
+		StateDir: filepath.Join(a.tmp, "state"), Transport: node, Workers: s.crew.ids, Parallelism: s.parallelism(),
 	}, a.todo)
 }
 

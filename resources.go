@@ -280,5 +280,5 @@ func (c *connectors) Writers(key, sink string) (sinks.WriterFactory, error) {
 // State implements worker.Connectors.
 func (c *connectors) State(d transport.Deploy) (statestore.Store, error) {
 	fs, storage := c.s.buckets.state(d.StateDir)
-	return tiered.Open(tiered.Options{FS: fs, Storage: storage, Dir: d.StateDir, Pool: c.s.state, Memory: c.s.memory.Child("state of "+string(d.Query), 0)})
+	return tiered.Open(tiered.Options{FS: fs, Storage: storage, Dir: d.StateDir, Elsewhere: d.Elsewhere, Pool: c.s.state, Memory: c.s.memory.Child("state of "+string(d.Query), 0)})
 }

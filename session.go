@@ -13,10 +13,8 @@ import (
 	"github.com/apache/arrow-go/v18/arrow"
 
 	"github.com/sluice-stream/sluice/batch"
-	"github.com/sluice-stream/sluice/internal/clock"
 	"github.com/sluice-stream/sluice/internal/memory"
 	"github.com/sluice-stream/sluice/internal/scratch"
-	"github.com/sluice-stream/sluice/internal/transport"
 	"github.com/sluice-stream/sluice/internal/transport/inproc"
 	"github.com/sluice-stream/sluice/planner"
 	"github.com/sluice-stream/sluice/planner/expr/vec"
@@ -25,7 +23,6 @@ import (
 	"github.com/sluice-stream/sluice/sql/ast"
 	"github.com/sluice-stream/sluice/sql/parser"
 	"github.com/sluice-stream/sluice/statestore/tiered"
-	"github.com/sluice-stream/sluice/worker"
 )
 
 // Options configure a Session. The zero value works.
@@ -44,6 +41,11 @@ type Options struct {
 	ExplainOnly bool
 	// Stdout takes what console sinks print; default os.Stdout.
 	Stdout io.Writer
+	// Workers is how many workers the session runs its tasks on, each with as many
+	// slots as there are processors; default 1. Results do not depend on it, and in
+	// one process more of them gain nothing: it is how programs and tests see what
+	// happens between workers.
+	Workers int
 	// Logger takes structured logs; default slog.Default().
 	Logger *slog.Logger
 }
@@ -65,8 +67,7 @@ func (o Options) withDefaults() Options {
 // be used by several goroutines.
 type Session struct {
 	net     *inproc.Network
-	node    *inproc.Node // the worker's
-	worker  *worker.Worker
+	crew    crew
 	conns   *connectors
 	buckets *buckets
 	spill   string // a folder that is made by whoever needs it first
@@ -107,17 +108,13 @@ func NewSession(opts Options) (*Session, error) {
 	s.conns.mu.byQuery = map[batch.QueryID]*resources{}
 	s.buckets = &buckets{set: s.set}
 	s.net = inproc.New(inproc.Options{})
-	if s.node, err = s.net.Join(workerNode); err != nil {
+	if s.spill, err = spillFolder(set.get(setTemp)); err != nil {
 		return nil, err
 	}
-	if s.spill, err = spillFolder(set.get(setTemp)); err != nil {
-		return nil, errors.Join(err, s.node.Close())
+	if err = s.startCrew(opts.Workers); err != nil {
+		return nil, err
 	}
 	s.ungovern = s.memory.Govern()
-	s.worker = worker.New(s.node, s.conns, worker.Options{
-		SpillDir: s.spill, Memory: s.memory, Alloc: buffers, Clock: clock.System(),
-		OnTask: s.analyses.add, Watched: s.analyses.wants,
-	})
 	return s, nil
 }
 
@@ -136,9 +133,6 @@ func spillFolder(parent string) (string, error) {
 // buffers is where column memory of the process comes from, below the budget. The
 // Go heap would be two to ten times slower for columns of some thousand rows.
 var buffers = vec.NewPooled()
-
-// workerNode is the name of the session's only worker.
-const workerNode = transport.NodeID("worker")
 
 // defaultCheckpoints is Options.CheckpointDir if it is not set.
 const defaultCheckpoints = "checkpoints"
@@ -198,7 +192,7 @@ func (s *Session) Close() error {
 			errs = append(errs, err)
 		}
 	}
-	errs = append(errs, s.worker.Close(), s.node.Close())
+	errs = append(errs, s.crew.close())
 	s.state.Close()
 	s.reg.closeMemory()
 	s.ungovern()

@@ -232,7 +232,7 @@ func (s *Session) launch(ctx context.Context, q *Query, targets []target) (err e
 		Name: q.def.name, Query: id, Plan: q.plan.Plan, PlanHash: q.hash,
 		Sources: q.res.sources, Sinks: q.res.sinks, Volatile: q.res.volatile, Transactional: q.res.transactional,
 		IdleTimeout: values.Duration(setIdle), Log: q.log, StateDir: filepath.Join(q.dir, "state"),
-		Transport: q.node, Workers: []transport.NodeID{workerNode}, Parallelism: cmp.Or(q.def.parallelism, s.parallelism()),
+		Transport: q.node, Workers: s.crew.ids, Parallelism: cmp.Or(q.def.parallelism, s.parallelism()),
 		Trim:     q.res.trim,
 		Roots:    func() ([][]byte, error) { return filelog.SavepointRefs(vfsx.Default, q.dir) },
 		Observed: func(parts []batch.Observed) map[string]any { return s.observed(q.plan.Plan, parts) },

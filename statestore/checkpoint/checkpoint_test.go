@@ -157,6 +157,48 @@ func TestCollectKeepsWhatMayBeUnderWay(t *testing.T) {
 	}
 }
 
+// Several processes hold shards of one query in one folder.
+func TestCollectSparesWhatIsHeldElsewhere(t *testing.T) {
+	fs := vfsx.NewMem()
+	d, err := Open(fs, "state")
+	if err != nil {
+		t.Fatal(err)
+	}
+	shard := func(op string, p int) batch.Shard {
+		return batch.Shard{Operator: op, Partition: p, EndGroup: batch.KeyGroups}
+	}
+	at := func(op string, p int) string {
+		return write(t, d, Header{Kind: Snapshot, Shard: shard(op, p), Version: 3, Base: batch.None}, nil).Name
+	}
+	at("op", 0)
+	theirs := at("op", 1)
+	at("op", 11)
+	at("other", 1)
+	w := d.NewRun(t.Context(), shard("op", 1), 3, 1<<20)
+	if err := w.Put([]byte{1, 2}, nil, false); err != nil {
+		t.Fatal(err)
+	}
+	runs, err := w.Finish()
+	if err != nil || len(runs) != 1 {
+		t.Fatal(runs, err)
+	}
+	d.Spare([]batch.Shard{shard("op", 1)})
+	live := []statestore.Manifest{{Shard: shard("op", 0), Version: 5}}
+	if err := d.Collect(t.Context(), live, nil); err != nil {
+		t.Fatal(err)
+	}
+	names, err := fs.List("state")
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(names)
+	want := []string{theirs, runs[0].Name}
+	slices.Sort(want)
+	if !slices.Equal(names, want) {
+		t.Fatalf("left are %v, want %v", names, want)
+	}
+}
+
 func TestDamageNamesTheFileAndThePlace(t *testing.T) {
 	fs := vfsx.NewMem()
 	d, err := Open(fs, "state")

@@ -29,6 +29,7 @@ type Dir struct {
 	fetch  fetcher // of files that are there and not here
 	bound  bound   // of what is here of it
 	counts counters
+	spared map[string]bool // prefixes of files that are collected elsewhere
 
 	mu struct {
 		sync.Mutex
@@ -110,7 +111,7 @@ func fileName(h Header) (string, error) {
 	if _, err := rand.Read(id[:]); err != nil {
 		return "", fmt.Errorf("draw a file name: %w", err)
 	}
-	return fmt.Sprintf("%s.p%d.v%d.%s.%s", safeName(h.Shard.Operator), h.Shard.Partition, h.Version, hex.EncodeToString(id[:]), h.Kind), nil
+	return fmt.Sprintf("%s.v%d.%s.%s", filePrefix(h.Shard), h.Version, hex.EncodeToString(id[:]), h.Kind), nil
 }
 
 // safeName makes an operator's name fit for a file: what is left of it is for
@@ -241,7 +242,7 @@ func (d *Dir) Verify(ctx context.Context, m statestore.Manifest) error {
 // Collect deletes the files that no live manifest names and that are not newer
 // than all of them; those that a manifest in also names and those that are being
 // written through this Dir stay too. Nothing is
-// deleted when nothing is live. It is idempotent, so a crash half-way needs no
+// deleted when nothing is live, nor what Spare leaves to others. It is idempotent, so a crash half-way needs no
 // repair (C13).
 func (d *Dir) Collect(ctx context.Context, live, also []statestore.Manifest) error {
 	if len(live) == 0 {
@@ -266,7 +267,7 @@ func (d *Dir) Collect(ctx context.Context, live, also []statestore.Manifest) err
 	}
 	needless := func(name string) bool {
 		v, ok := versionOf(name)
-		return ok && !keep[name] && v <= newest && !d.isWritten(name)
+		return ok && !keep[name] && v <= newest && !d.isWritten(name) && !d.isSpared(name)
 	}
 	slices.Sort(names)
 	for _, name := range names {

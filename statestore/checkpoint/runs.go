@@ -93,7 +93,7 @@ func (w *RunWriter) create() error {
 	if _, err := rand.Read(id[:]); err != nil {
 		return fmt.Errorf("draw a file name: %w", err)
 	}
-	name := fmt.Sprintf("%s.p%d.v%d.%s.%s", safeName(w.shard.Operator), w.shard.Partition, w.version, hex.EncodeToString(id[:]), runSuffix)
+	name := fmt.Sprintf("%s.v%d.%s.%s", filePrefix(w.shard), w.version, hex.EncodeToString(id[:]), runSuffix)
 	c := &runFile{name: name, path: w.d.fs.PathJoin(w.d.path, name)}
 	w.d.write(name, true)
 	w.names = append(w.names, name)
