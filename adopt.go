@@ -75,7 +75,9 @@ func (a *adoption) forget() error {
 func infoOf(q *planner.Query, targets []target, hash, text string) (*state.PlanInfo, error) {
 	p := &state.PlanInfo{Hash: hash, Engine: Version, SQL: text, Operators: []state.OperatorInfo{}}
 	for _, f := range q.Plan.StateForms() {
-		p.Operators = append(p.Operators, state.InfoOf(f))
+		o := state.InfoOf(f)
+		o.Canon = q.Forms[f.Operator]
+		p.Operators = append(p.Operators, o)
 	}
 	for _, src := range q.Plan.Sources {
 		t := q.Tables[src.Name]

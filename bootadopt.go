@@ -70,7 +70,7 @@ func (s *Session) formerDef(info *state.PlanInfo, name, dir, hash string) (*quer
 		return nil, nil
 	}
 	d.name, d.checkpoint = name, dir
-	pq, targets, err := s.planStream(d)
+	pq, targets, err := s.planOn(d, info)
 	if err != nil || planHash(pq, targets) != hash {
 		return nil, nil
 	}

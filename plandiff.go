@@ -131,6 +131,12 @@ func DiffPlan(ctx context.Context, opts Options, dir, script, name string) (_ *P
 	defer func() { err = errors.Join(err, s.Close()) }()
 	var found *state.PlanInfo
 	var names []string
+	s.former = func(d *queryDef) *state.PlanInfo {
+		if strings.EqualFold(d.name, name) {
+			return r.Info
+		}
+		return nil
+	}
 	s.planned = func(d *queryDef, q *planner.Query, targets []target) {
 		names = append(names, d.name)
 		if !strings.EqualFold(d.name, name) {

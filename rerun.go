@@ -71,17 +71,22 @@ func ReplayBatches(ctx context.Context, opts Options, r Replay) (_ *ReplayReport
 	if r.From < 0 || r.To < r.From {
 		return nil, batch.UserErrorf("batches %d to %d: want two batches in order", r.From, r.To)
 	}
-	first, own, err := replayPlan(ctx, opts, r.Script, r.Query)
+	var dir string
+	var was *state.PlanInfo
+	first, own, err := replayPlan(ctx, opts, r.Script, r.Query, func(s *Session, d *queryDef) *state.PlanInfo {
+		dir, was = s.dir(d), s.formerInfo(d)
+		return was
+	})
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, first.Close()) }()
-	s, dir, run := first, first.dir(own.def), own
+	s, run := first, own
 	if err := s.buckets.failure(dir); err != nil {
 		return nil, err
 	}
 	if r.With != "" {
-		other, changed, err := replayPlan(ctx, opts, r.With, r.Query)
+		other, changed, err := replayPlan(ctx, opts, r.With, r.Query, func(*Session, *queryDef) *state.PlanInfo { return was })
 		if err != nil {
 			return nil, err
 		}
@@ -105,8 +110,9 @@ func ReplayBatches(ctx context.Context, opts Options, r Replay) (_ *ReplayReport
 	return a.report, a.run(ctx)
 }
 
-// replayPlan plans the query of a script in a session of its own.
-func replayPlan(ctx context.Context, opts Options, script, name string) (*Session, *replayed, error) {
+// replayPlan plans the query of a script in a session of its own. Its operators take
+// over the names of what former returns.
+func replayPlan(ctx context.Context, opts Options, script, name string, former func(*Session, *queryDef) *state.PlanInfo) (*Session, *replayed, error) {
 	opts.Pipeline, opts.ExplainOnly = true, true
 	s, err := NewSession(opts)
 	if err != nil {
@@ -114,6 +120,12 @@ func replayPlan(ctx context.Context, opts Options, script, name string) (*Sessio
 	}
 	var found *replayed
 	var names []string
+	s.former = func(d *queryDef) *state.PlanInfo {
+		if strings.EqualFold(d.name, name) {
+			return former(s, d)
+		}
+		return nil
+	}
 	s.planned = func(d *queryDef, q *planner.Query, targets []target) {
 		names = append(names, d.name)
 		if strings.EqualFold(d.name, name) {

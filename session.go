@@ -16,7 +16,6 @@ import (
 	"github.com/sluice-stream/sluice/internal/memory"
 	"github.com/sluice-stream/sluice/internal/scratch"
 	"github.com/sluice-stream/sluice/internal/transport/inproc"
-	"github.com/sluice-stream/sluice/planner"
 	"github.com/sluice-stream/sluice/planner/expr/vec"
 	"github.com/sluice-stream/sluice/planner/logical"
 	"github.com/sluice-stream/sluice/sql"
@@ -73,8 +72,7 @@ type Session struct {
 	spill   string // a folder that is made by whoever needs it first
 	// analyses are the EXPLAIN ANALYZE under way.
 	analyses analyses
-	// planned is told of streaming queries that are planned and not run; nil: nobody is.
-	planned func(d *queryDef, q *planner.Query, targets []target)
+	planHooks
 
 	opts   Options
 	set    *settings

@@ -24,6 +24,7 @@ import (
 	"github.com/sluice-stream/sluice/planner/logical"
 	"github.com/sluice-stream/sluice/planner/physical"
 	"github.com/sluice-stream/sluice/sinks"
+	"github.com/sluice-stream/sluice/sources/state"
 	"github.com/sluice-stream/sluice/sql"
 	"github.com/sluice-stream/sluice/sql/ast"
 	"github.com/sluice-stream/sluice/sql/functions"
@@ -73,8 +74,52 @@ func (s *Session) dir(d *queryDef) string {
 	return filepath.Join(s.opts.CheckpointDir, name)
 }
 
+// planHooks are what programs and tests of this package see and change of how streaming
+// queries are planned. All may be nil.
+type planHooks struct {
+	// planned is told of queries that are planned and not run.
+	planned func(d *queryDef, q *planner.Query, targets []target)
+	// former describes the checkpoint that such a query is to go on from.
+	former func(d *queryDef) *state.PlanInfo
+	// skipRules names rules of the optimizer that are not applied.
+	skipRules map[string]bool
+	// formed is told what each operator with state computes.
+	formed func(kind, text string)
+}
+
 // planStream plans a declared query.
 func (s *Session) planStream(d *queryDef) (*planner.Query, []target, error) {
+	return s.planNamed(d, nil)
+}
+
+// planOn plans a declared query that goes on from a checkpoint, whose names its
+// operators take over where they compute the same: those that the rules of this
+// program would lead to are others if the checkpoint is of a program with other rules.
+func (s *Session) planOn(d *queryDef, was *state.PlanInfo) (*planner.Query, []target, error) {
+	q, targets, err := s.planNamed(d, nil)
+	if names := was.Names(); err == nil && q.Renames(names) {
+		return s.planNamed(d, names)
+	}
+	return q, targets, err
+}
+
+// formerInfo describes the checkpoint that a query goes on from; nil if there is none.
+// What is wrong with one its start tells.
+func (s *Session) formerInfo(d *queryDef) *state.PlanInfo {
+	info, err := state.ReadPlan(vfsx.Default, s.dir(d))
+	if err != nil || info == nil && d.from == nil {
+		return nil
+	}
+	if info == nil {
+		if r, err := state.Find(vfsx.Default, s.checkpointNamed(d.from.Dir), d.from.Name, batch.None); err == nil {
+			info = r.Info
+		}
+	}
+	return info
+}
+
+// planNamed plans a declared query with these names of operators.
+func (s *Session) planNamed(d *queryDef, names map[string]string) (*planner.Query, []target, error) {
 	var outs []planner.Output
 	var targets []target
 	for i, in := range d.inserts {
@@ -115,7 +160,7 @@ func (s *Session) planStream(d *queryDef) (*planner.Query, []target, error) {
 	}
 	// No sizes of tables: they change, and a plan must not change with them.
 	q, err := planner.Build(outs, planner.Options{Stream: true, Zone: s.zone(), RecursionMax: int(s.set.snapshot().Int(setRecursion)),
-		WholeRows: d.lateInto != "", Restate: d.restate, CountRows: count,
+		WholeRows: d.lateInto != "", Restate: d.restate, CountRows: count, Names: names, SkipRules: s.skipRules, Form: s.formed,
 		Last:      func(e expr.Expr) (*expr.AggCall, error) { return functions.Aggregate("last", []expr.Expr{e}, false) },
 		Expires:   ttl.all > 0 || len(ttl.each) > 0,
 		SetsAside: func(t *logical.Table) bool { return t.Options[formats.BadRows.Key] == policyQuarantine }})
@@ -146,7 +191,7 @@ func modeList(ms []sinks.Mode) string {
 // planWhole plans a declared query with the tables of its bad and late rows. The hash
 // is that of the plan without them.
 func (s *Session) planWhole(d *queryDef) (*planner.Query, []target, string, error) {
-	pq, targets, err := s.planStream(d)
+	pq, targets, err := s.planOn(d, s.formerInfo(d))
 	if err != nil {
 		return nil, nil, "", err
 	}

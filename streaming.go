@@ -12,6 +12,7 @@ import (
 	"github.com/sluice-stream/sluice/microbatch"
 	"github.com/sluice-stream/sluice/planner/logical"
 	"github.com/sluice-stream/sluice/sinks"
+	"github.com/sluice-stream/sluice/sources/state"
 	"github.com/sluice-stream/sluice/sql"
 	"github.com/sluice-stream/sluice/sql/ast"
 )
@@ -142,7 +143,11 @@ func (s *Session) replaceBy(ctx context.Context, old *Query, d *queryDef, st ast
 // startStatement starts a query, or explains it.
 func (s *Session) startStatement(ctx context.Context, d *queryDef, st ast.Stmt) (*Result, error) {
 	if s.explains(ctx) {
-		pq, targets, err := s.planStream(d)
+		var was *state.PlanInfo
+		if s.former != nil {
+			was = s.former(d)
+		}
+		pq, targets, err := s.planOn(d, was)
 		if err != nil {
 			return nil, s.at(err, st)
 		}

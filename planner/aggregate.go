@@ -110,7 +110,7 @@ func (b *builder) statefulAggregate(n *logical.Aggregate, in *fragment) (*fragme
 	if mode == "complete" {
 		end = -1
 	}
-	name := b.operatorName("aggregate", n)
+	name := b.groupName("aggregate", n)
 	in = onTime(n, in, name, end, t)
 	m := n
 	if in.changes { // its inputs tell what was before, as all do that others read
@@ -175,7 +175,7 @@ func (b *builder) distinctAggregate(n *logical.Aggregate, in *fragment, mode str
 	if mode == "complete" {
 		end = -1
 	}
-	name := b.operatorName("aggregate", n)
+	name := b.groupName("aggregate", n)
 	in = onTime(n, in, name, end, t)
 	in = b.spread(in, n.Keys)
 	m := &physical.MarkFirst{Input: in.root, Keys: n.Keys, EndKey: end, Operator: b.operatorName("distinct", n)}
@@ -240,7 +240,7 @@ func (b *builder) distinct(n *logical.Distinct) (*fragment, error) {
 	if in.changes {
 		return b.statefulAggregate(agg, in)
 	}
-	name := b.operatorName("distinct", agg)
+	name := b.groupName("distinct", agg)
 	if end, t := incremental.EndKey(agg); end >= 0 && !t.Clock && b.mode != "complete" {
 		return b.firstRows(&logical.Dedup{Input: n.Input, Keys: positions(len(keys)), TTL: n.TTL}, in), nil
 	}

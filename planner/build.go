@@ -54,6 +54,11 @@ type Options struct {
 	Expires bool
 	// SetsAside tells whether rows of a table that cannot be read are set aside, nil: of none.
 	SetsAside func(*logical.Table) bool
+	// Names are those of operators in a checkpoint that the query goes on from, by the
+	// Forms of what they compute.
+	Names map[string]string
+	// Form is told what each operator computes, for tests.
+	Form func(kind, text string)
 	// CountRows is count(*), for results that come out by the number of their rows.
 	CountRows *expr.AggCall
 }
@@ -76,6 +81,9 @@ type Query struct {
 	Verdicts []incremental.Verdict
 	TTL      map[string]logical.TTL    // by operator, where the query's text says it
 	Tables   map[string]*logical.Table // by source name
+	// Forms say in short what operators with state compute, by their names: the same
+	// whatever the optimizer has done. One of which that cannot be said has none.
+	Forms map[string]string
 }
 
 // buildWith plans a query whose outputs wait as is said. With an error it tells
@@ -84,8 +92,9 @@ func buildWith(outputs []Output, opts Options, waits []wait) (*Query, int, error
 	b := &builder{
 		opts:   opts,
 		plan:   &physical.Plan{Zone: opts.Zone, Stream: opts.Stream},
-		query:  &Query{Tables: map[string]*logical.Table{}, TTL: map[string]logical.TTL{}},
+		query:  &Query{Tables: map[string]*logical.Table{}, TTL: map[string]logical.TTL{}, Forms: map[string]string{}},
 		counts: map[string]int{},
+		taken:  map[string]bool{},
 		sent:   map[string]int{},
 		shares: map[int]int{},
 	}
@@ -140,6 +149,9 @@ func buildWith(outputs []Output, opts Options, waits []wait) (*Query, int, error
 	}
 	h := fnv.New64a()
 	fmt.Fprint(h, b.plan.String())
+	if len(b.renamed) > 0 { // not every operator's line tells its name
+		fmt.Fprint(h, b.renamed)
+	}
 	b.plan.Key = fmt.Sprintf("%016x", h.Sum64())
 	return b.query, 0, nil
 }

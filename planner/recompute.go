@@ -1,8 +1,6 @@
 package planner
 
 import (
-	"fmt"
-	"hash/fnv"
 	"slices"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -179,21 +177,4 @@ func (b *builder) consolidate(f *fragment, keys []int, before bool) *fragment {
 		f = b.spread(f, es)
 	}
 	return f.wrap(&physical.Consolidate{Input: f.root, Keys: keys, Before: before})
-}
-
-// operatorName is made from what the operator computes over which input, so
-// that a changed query keeps the state of what did not change (Y3). Equal
-// operators of one plan are told apart by their order.
-func (b *builder) operatorName(kind string, n logical.Node) string {
-	h := fnv.New64a()
-	fmt.Fprint(h, logical.Explain(n))
-	name := fmt.Sprintf("%s-%012x", kind, h.Sum64()&(1<<48-1))
-	b.counts[name]++
-	if c := b.counts[name]; c > 1 {
-		name = fmt.Sprintf("%s-%d", name, c)
-	}
-	if ttl := logical.TTLOf(n); ttl != nil {
-		b.query.TTL[name] = ttl
-	}
-	return name
 }

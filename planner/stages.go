@@ -20,9 +20,12 @@ type builder struct {
 	plan   *physical.Plan
 	query  *Query
 	stats  *stats.Estimator // nil for a stream
-	counts map[string]int   // scans by table, for source names
-	sent   map[string]int   // stages that may be read again, by what they compute and where it goes
-	shares map[int]int      // stages of plans that are used in several places, by ID
+	counts map[string]int   // scans by table, for source names, and what operators compute
+	taken  map[string]bool  // names of operators with state
+	// renamed are those names that a checkpoint has given.
+	renamed []string
+	sent    map[string]int // stages that may be read again, by what they compute and where it goes
+	shares  map[int]int    // stages of plans that are used in several places, by ID
 	// processors are the stages of processors with several outputs.
 	processors map[*logical.ProcessDef]*fragment
 	uses       map[*logical.ProcessDef]int // how often a query reads each processor

@@ -35,7 +35,7 @@ func (b *builder) tallyAggregate(n *logical.Aggregate, in *fragment, mode string
 			return nil
 		}
 	}
-	name := b.operatorName("aggregate", n)
+	name := b.groupName("aggregate", n)
 	in = onTime(n, in, name, end, t)
 	in = b.spread(in.wrap(asChangelog(in.root)), n.Keys)
 	if end >= 0 {

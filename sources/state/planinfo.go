@@ -36,6 +36,7 @@ type OperatorInfo struct {
 	Name   string   `json:"name"`
 	Kind   string   `json:"kind"` // physical.StateForm.Kind
 	Text   string   `json:"computes"`
+	Canon  string   `json:"form,omitempty"`   // planner.Query.Forms: the same whatever the optimizer has done
 	Keys   []byte   `json:"keys,omitempty"`   // an Arrow schema as an IPC stream
 	Values [][]byte `json:"values,omitempty"` // of each input one
 	Detail string   `json:"detail,omitempty"`
@@ -139,6 +140,19 @@ func (p *PlanInfo) Operator(name string) (OperatorInfo, bool) {
 		}
 	}
 	return OperatorInfo{}, false
+}
+
+// Names are those of the operators by the forms of what they compute.
+func (p *PlanInfo) Names() map[string]string {
+	names := map[string]string{}
+	if p != nil {
+		for _, o := range p.Operators {
+			if o.Canon != "" {
+				names[o.Canon] = o.Name
+			}
+		}
+	}
+	return names
 }
 
 // Source finds a source by its name in the plan.
