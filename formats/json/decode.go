@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"unicode/utf8"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
@@ -41,24 +40,34 @@ type Decoder struct {
 	line  scanner
 	tmp   []byte
 	rows  int
+	room  int // for how many rows the builders have room
 	opts  config
 	wrong error // of the row in hand, under quarantine
 }
 
-// decode appends the value at a span. The syntax was checked.
-type decode func(d *Decoder, v span) error
+// decode appends a value. The syntax was checked.
+type decode func(d *Decoder, v found) error
 
 // object decodes the fields of an object into one builder each.
 type object struct {
 	names  []string
 	index  map[string]int
-	put    []decode
-	null   []func()
-	free   [][]span // to be used again
-	expect int      // the field that is likely to come next
-	shape  []step   // of the object read last, see read
+	fields []field
+	values []found // of the object in hand
+	expect int     // the field that is likely to come next
+	shape  []step  // of the object read last, see read
 	learnt int
 	op     int // the field that is the kind of change, which is never NULL; -1 for none
+}
+
+// field is where the values of one go.
+type field struct {
+	put  decode
+	null func()
+	// Of the line's own fields: what most values need not be looked at again for. There
+	// is room for the row.
+	whole *array.Int64Builder
+	plain *array.StringBuilder
 }
 
 // NewDecoder makes a decoder of objects with the schema's fields.
@@ -79,6 +88,17 @@ func NewDecoder(schema *arrow.Schema, c formats.Config, alloc memory.Allocator) 
 		d.b.Release()
 		return nil, err
 	}
+	for i := range d.root.fields {
+		if i == d.root.op {
+			continue
+		}
+		switch b := builders[i].(type) {
+		case *array.Int64Builder:
+			d.root.fields[i].whole = b
+		case *array.StringBuilder:
+			d.root.fields[i].plain = b
+		}
+	}
 	return d, nil
 }
 
@@ -94,9 +114,9 @@ func newObject(fields []arrow.Field, bs []array.Builder, o config, path string) 
 		}
 		ob.names = append(ob.names, f.Name)
 		ob.index[f.Name] = i
-		ob.put = append(ob.put, put)
-		ob.null = append(ob.null, bs[i].AppendNull)
+		ob.fields = append(ob.fields, field{put: put, null: bs[i].AppendNull})
 	}
+	ob.values = make([]found, len(fields))
 	return ob, nil
 }
 
@@ -111,10 +131,8 @@ func (d *Decoder) Append(line []byte) error {
 	}
 	if err != nil && d.opts.badNull {
 		// Only syntax is left to fail, before anything was appended.
-		for _, n := range d.root.null {
-			n()
-		}
-		err = nil
+		d.AppendNull()
+		return nil
 	}
 	if err == nil {
 		d.rows++
@@ -127,9 +145,11 @@ func (d *Decoder) Append(line []byte) error {
 
 // Decode implements LineDecoder: a line is a row.
 func (d *Decoder) Decode(line []byte) (rows int, err error) {
-	err = d.Append(line)
+	if err = d.Append(line); err == nil {
+		return 1, nil
+	}
 	var value *valueError
-	if err == nil || errors.As(err, &value) {
+	if errors.As(err, &value) {
 		rows = 1
 	}
 	return rows, err
@@ -145,22 +165,10 @@ func (e *valueError) Unwrap() error { return e.err }
 func (d *Decoder) append(line []byte) error {
 	d.line = scanner{b: line}
 	s := &d.line
-	s.blank()
-	if !utf8.Valid(line) {
-		for s.pos = 0; s.pos < len(line); {
-			r, n := utf8.DecodeRune(line[s.pos:])
-			if r == utf8.RuneError && n == 1 {
-				break
-			}
-			s.pos += n
-		}
-		return s.fault(errUTF8)
-	}
-	if s.pos == len(line) || line[s.pos] != '{' {
+	if s.blank(); s.pos == len(line) || line[s.pos] != '{' {
 		return s.fault(errObject)
 	}
-	values := d.root.take()
-	defer d.root.give(values)
+	values := d.root.none()
 	if err := d.root.read(d, values); err != nil {
 		if errors.Is(err, errEnd) {
 			err = errNewline
@@ -170,7 +178,24 @@ func (d *Decoder) append(line []byte) error {
 	if s.blank(); s.pos < len(line) {
 		return s.fault(errTrail)
 	}
+	d.makeRoom()
 	return d.root.fill(d, values)
+}
+
+// roomMin is for how many rows builders make room first, textRoomMin for how many bytes.
+const (
+	roomMin     = 64
+	textRoomMin = 1024
+)
+
+// makeRoom makes room for a row, and for as many again as there are.
+func (d *Decoder) makeRoom() {
+	if d.rows < d.room {
+		return
+	}
+	more := max(d.rows, roomMin)
+	d.b.Reserve(more)
+	d.room = d.rows + more
 }
 
 // textShown is how much of a line an error repeats.
@@ -188,20 +213,15 @@ func (s *scanner) fault(err error) error {
 	return &SyntaxError{Column: s.pos + 1, Err: fmt.Errorf("%w, found %q", err, found[:min(len(found), textShown)])}
 }
 
-func (o *object) take() []span {
-	if n := len(o.free); n > 0 {
-		v := o.free[n-1]
-		o.free = o.free[:n-1]
-		clear(v)
-		return v
-	}
-	return make([]span, len(o.names))
+// none returns the values of an object of which nothing is known. An object is in none
+// of its own kind, so that there is one at a time.
+func (o *object) none() []found {
+	clear(o.values)
+	return o.values
 }
 
-func (o *object) give(v []span) { o.free = append(o.free, v) }
-
 // note keeps the place of a value whose key is a field; the last of equal keys wins.
-func (o *object) note(d *Decoder, values []span, key, v span) {
+func (o *object) note(d *Decoder, values []found, key span, v found) {
 	k := d.line.b[key.from+1 : key.to-1]
 	if bytes.IndexByte(k, '\\') >= 0 {
 		d.tmp = unquote(d.tmp[:0], d.line.b[key.from:key.to])
@@ -223,14 +243,26 @@ func (o *object) note(d *Decoder, values []span, key, v span) {
 }
 
 // fill appends the noted values, NULL for those absent.
-func (o *object) fill(d *Decoder, values []span) error {
+func (o *object) fill(d *Decoder, values []found) error {
 	o.expect = 0
-	for i, v := range values {
-		if (v.to == 0 || isNull(d.line.b[v.from:v.to])) && i != o.op {
-			o.null[i]()
+	for i := range values {
+		v, f := &values[i], &o.fields[i]
+		switch {
+		case v.form == wholeNumber && f.whole != nil:
+			f.whole.UnsafeAppend(v.whole)
+			continue
+		case v.form == plainText && f.plain != nil:
+			text := d.line.b[v.from+1 : v.to-1]
+			if have := f.plain.DataLen(); have+len(text) > f.plain.DataCap() {
+				f.plain.ReserveData(max(have, len(text), textRoomMin))
+			}
+			f.plain.UnsafeAppend(text)
+			continue
+		case v.form <= null && i != o.op:
+			f.null()
 			continue
 		}
-		if err := o.put[i](d, v); err != nil {
+		if err := f.put(d, *v); err != nil {
 			return err
 		}
 	}
@@ -251,7 +283,7 @@ func noted(put decode, b array.Builder, o config) decode {
 	if !o.badNull {
 		return put
 	}
-	return func(d *Decoder, v span) error {
+	return func(d *Decoder, v found) error {
 		if err := put(d, v); err != nil {
 			b.AppendNull()
 			if o.note && d.wrong == nil {
@@ -265,12 +297,8 @@ func noted(put decode, b array.Builder, o config) decode {
 // opDecode reads a kind of change. A row that has none is a bad one.
 func opDecode(b *array.Int8Builder, name string) decode {
 	add := formats.OpAppender(b)
-	return func(d *Decoder, v span) error {
-		raw := d.line.b[v.from:v.to]
-		if len(raw) > 1 && raw[0] == '"' {
-			raw = raw[1 : len(raw)-1]
-		}
-		if err := add(raw); err != nil {
+	return func(d *Decoder, v found) error {
+		if err := add(d.text(v)); err != nil {
 			return d.bad(name, v, "a kind of change", err)
 		}
 		return nil
@@ -286,22 +314,26 @@ func pick(b array.Builder, o config, path string) (decode, error) {
 	case *array.ListBuilder:
 		return listDecode(b, o, path)
 	case *array.StringBuilder:
-		return func(d *Decoder, v span) error {
-			raw := d.line.b[v.from:v.to]
-			if raw[0] != '"' {
-				b.BinaryBuilder.Append(raw)
-				return nil
-			}
-			if bytes.IndexByte(raw, '\\') < 0 {
-				b.BinaryBuilder.Append(raw[1 : len(raw)-1])
-				return nil
-			}
-			d.tmp = unquote(d.tmp[:0], raw)
-			b.BinaryBuilder.Append(d.tmp)
+		return func(d *Decoder, v found) error {
+			b.BinaryBuilder.Append(d.text(v))
 			return nil
 		}, nil
 	}
 	return scalarDecode(b, o, path)
+}
+
+// text is what a value says: of a string what is between its quotes. It is valid until
+// the next is asked for.
+func (d *Decoder) text(v found) []byte {
+	raw := d.line.b[v.from:v.to]
+	switch v.form {
+	case plainText:
+		return raw[1 : len(raw)-1]
+	case escapedText:
+		d.tmp = unquote(d.tmp[:0], raw)
+		return d.tmp
+	}
+	return raw
 }
 
 func listDecode(b *array.ListBuilder, o config, path string) (decode, error) {
@@ -309,18 +341,18 @@ func listDecode(b *array.ListBuilder, o config, path string) (decode, error) {
 	if err != nil {
 		return nil, err
 	}
-	return func(d *Decoder, v span) error {
+	return func(d *Decoder, v found) error {
 		if d.line.b[v.from] != '[' {
 			return d.bad(path, v, "an array", nil)
 		}
 		b.Append(true)
 		var first error
 		s := scanner{b: d.line.b[:v.to], pos: v.from}
-		_ = s.array(1, func(e span) { // checked before
+		_ = s.array(1, func(e found) { // checked before
 			if first != nil {
 				return
 			}
-			if isNull(s.b[e.from:e.to]) {
+			if e.form == null {
 				b.ValueBuilder().AppendNull()
 			} else {
 				first = elem(d, e)
@@ -338,20 +370,11 @@ func scalarDecode(b array.Builder, o config, path string) (decode, error) {
 	}
 	dt := b.Type()
 	quoted := dt.ID() == arrow.TIMESTAMP && !o.times.Epoch() || dt.ID() == arrow.DATE32 || dt.ID() == arrow.TIME64 || dt.ID() == arrow.BINARY
-	return func(d *Decoder, v span) error {
-		raw := d.line.b[v.from:v.to]
-		switch c := raw[0]; {
-		case c == '{' || c == '[' || quoted && c != '"':
+	return func(d *Decoder, v found) error {
+		if c := d.line.b[v.from]; c == '{' || c == '[' || quoted && c != '"' {
 			return d.bad(path, v, dt.String(), nil)
-		case c == '"':
-			if bytes.IndexByte(raw, '\\') < 0 {
-				raw = raw[1 : len(raw)-1]
-			} else {
-				d.tmp = unquote(d.tmp[:0], raw)
-				raw = d.tmp
-			}
 		}
-		if err := add(raw); err != nil {
+		if err := add(d.text(v)); err != nil {
 			return d.bad(path, v, dt.String(), err)
 		}
 		return nil
@@ -367,14 +390,13 @@ func structDecode(b *array.StructBuilder, o config, path string) (decode, error)
 	if err != nil {
 		return nil, err
 	}
-	return func(d *Decoder, v span) error {
+	return func(d *Decoder, v found) error {
 		if d.line.b[v.from] != '{' {
 			return d.bad(path, v, "an object", nil)
 		}
-		values := ob.take()
-		defer ob.give(values)
+		values := ob.none()
 		s := scanner{b: d.line.b[:v.to], pos: v.from}
-		_ = s.object(1, func(k, e span) { ob.note(d, values, k, e) }) // checked before
+		_ = s.object(1, func(k span, e found) { ob.note(d, values, k, e) }) // checked before
 		b.Append(true)
 		return ob.fill(d, values)
 	}, nil
@@ -389,19 +411,19 @@ func mapDecode(b *array.MapBuilder, o config, path string) (decode, error) {
 	if err != nil {
 		return nil, err
 	}
-	return func(d *Decoder, v span) error {
+	return func(d *Decoder, v found) error {
 		if d.line.b[v.from] != '{' {
 			return d.bad(path, v, "an object", nil)
 		}
 		b.Append(true)
 		type pair struct {
 			key string
-			val span
+			val found
 		}
 		var pairs []pair
 		at := map[string]int{}
 		s := scanner{b: d.line.b[:v.to], pos: v.from}
-		_ = s.object(1, func(k, e span) { // checked before
+		_ = s.object(1, func(k span, e found) { // checked before
 			name := string(unquote(nil, s.b[k.from:k.to]))
 			if i, ok := at[name]; ok {
 				pairs[i].val = e
@@ -412,7 +434,7 @@ func mapDecode(b *array.MapBuilder, o config, path string) (decode, error) {
 		})
 		for _, p := range pairs {
 			keys.Append(p.key)
-			if isNull(s.b[p.val.from:p.val.to]) {
+			if p.val.form == null {
 				b.ItemBuilder().AppendNull()
 			} else if err := item(d, p.val); err != nil {
 				return err
@@ -422,7 +444,7 @@ func mapDecode(b *array.MapBuilder, o config, path string) (decode, error) {
 	}, nil
 }
 
-func (d *Decoder) bad(path string, v span, want string, err error) error {
+func (d *Decoder) bad(path string, v found, want string, err error) error {
 	val := text.Quote(d.line.b[v.from:v.to])
 	if err == nil {
 		return &SyntaxError{Column: v.from + 1, Field: path, Err: fmt.Errorf("cannot read %s as %s", val, want)}
@@ -436,7 +458,7 @@ func (d *Decoder) Rows() int { return d.rows }
 // Flush returns the rows so far; the caller owns the batch.
 func (d *Decoder) Flush() arrow.RecordBatch {
 	n := d.rows
-	d.rows = 0
+	d.rows, d.room = 0, 0
 	if len(d.root.names) == 0 {
 		return array.NewRecordBatch(d.b.Schema(), nil, int64(n))
 	}
@@ -448,8 +470,8 @@ func (d *Decoder) Release() { d.b.Release() }
 
 // AppendNull appends a row of NULLs.
 func (d *Decoder) AppendNull() {
-	for _, n := range d.root.null {
-		n()
+	for i := range d.root.fields {
+		d.root.fields[i].null()
 	}
 	d.rows++
 }

@@ -65,7 +65,7 @@ func typeOf(b []byte, from int) arrow.DataType {
 	case '{':
 		var fields []arrow.Field
 		at := map[string]int{}
-		_ = s.object(1, func(k, v span) { // checked before
+		_ = s.object(1, func(k span, v found) { // checked before
 			name := string(unquote(nil, b[k.from:k.to]))
 			f := arrow.Field{Name: name, Type: typeOf(b[:v.to], v.from), Nullable: true}
 			if i, ok := at[name]; ok {
@@ -81,7 +81,7 @@ func typeOf(b []byte, from int) arrow.DataType {
 		return arrow.StructOf(fields...)
 	case '[':
 		var elem arrow.DataType = arrow.Null
-		_ = s.array(1, func(v span) { elem = formats.MergeType(elem, typeOf(b[:v.to], v.from)) }) // checked before
+		_ = s.array(1, func(v found) { elem = formats.MergeType(elem, typeOf(b[:v.to], v.from)) }) // checked before
 		return arrow.ListOf(elem)
 	case '"':
 		return arrow.BinaryTypes.String

@@ -1,22 +1,16 @@
 package json
 
-import (
-	"errors"
-	"unicode/utf8"
-)
+import "errors"
 
 // Members checks the syntax of one object and tells visit of its members: the key
 // without its quotes, the text of the value, and where that starts in the line.
 func Members(line []byte, visit func(key, value []byte, at int)) error {
 	s := scanner{b: line}
 	s.blank()
-	if !utf8.Valid(line) {
-		return s.fault(errUTF8)
-	}
 	if s.pos == len(line) || line[s.pos] != '{' {
 		return s.fault(errObject)
 	}
-	err := s.object(1, func(k, v span) { visit(unquote(nil, line[k.from:k.to]), line[v.from:v.to], v.from) })
+	err := s.object(1, func(k span, v found) { visit(unquote(nil, line[k.from:k.to]), line[v.from:v.to], v.from) })
 	if err != nil {
 		if errors.Is(err, errEnd) {
 			err = errNewline

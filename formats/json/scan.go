@@ -46,29 +46,68 @@ func (s *scanner) blank() {
 	}
 }
 
+// span is a part of the line.
+type span struct{ from, to int }
+
+// found is a value in the line, and what was seen of it when its syntax was checked, so
+// that nobody has to look again.
+type found struct {
+	span
+	whole int64 // of a wholeNumber
+	form  form
+}
+
+type form uint8
+
+const (
+	absent      form = iota // of a field that the object has not
+	null                    // which is a field without a value, too
+	plainText               // a string without escapes
+	escapedText             // one with
+	wholeNumber             // of so few digits that whole holds it
+	other
+)
+
 // value skips one value, checking its syntax.
-func (s *scanner) value(depth int) error {
-	s.blank()
-	if s.pos == len(s.b) {
-		return errEnd
+func (s *scanner) value(depth int) (v found, err error) {
+	if s.pos < len(s.b) && s.b[s.pos] <= ' ' {
+		s.blank()
 	}
+	if s.pos == len(s.b) {
+		return v, errEnd
+	}
+	v.from = s.pos
 	switch c := s.b[s.pos]; {
 	case c == '"':
-		return s.str()
+		if end, ascii := text.FindStringEnd(s.b, s.pos+1); ascii && end < len(s.b) && s.b[end] == '"' {
+			v.form, s.pos = plainText, end+1
+			break
+		}
+		v.form, err = s.str()
+	case c-'0' <= 9:
+		v.form, v.whole, err = s.number()
 	case c == '{':
-		return s.object(depth+1, nil)
+		v.form, err = other, s.object(depth+1, nil)
 	case c == '[':
-		return s.array(depth+1, nil)
-	case c == '-' || c-'0' <= 9:
-		return s.number()
+		v.form, err = other, s.array(depth+1, nil)
+	case c == '-':
+		if s.pos++; s.pos == len(s.b) || s.b[s.pos]-'0' > 9 {
+			err = errNumber
+			break
+		}
+		v.form, v.whole, err = s.number()
+		v.whole = -v.whole
 	case c == 't':
-		return s.word("true")
+		v.form, err = other, s.word("true")
 	case c == 'f':
-		return s.word("false")
+		v.form, err = other, s.word("false")
 	case c == 'n':
-		return s.word("null")
+		v.form, err = null, s.word("null")
+	default:
+		err = errValue
 	}
-	return errValue
+	v.to = s.pos
+	return v, err
 }
 
 func (s *scanner) word(w string) error {
@@ -80,26 +119,47 @@ func (s *scanner) word(w string) error {
 }
 
 // str skips a string, standing on its quote.
-func (s *scanner) str() error {
-	for i := text.FindStringEnd(s.b, s.pos+1); i < len(s.b); i = text.FindStringEnd(s.b, i) {
-		switch s.b[i] {
+func (s *scanner) str() (form, error) {
+	from, f, clean := s.pos+1, plainText, true
+	for i := from; ; {
+		end, ascii := text.FindStringEnd(s.b, i)
+		clean = clean && ascii
+		if end == len(s.b) {
+			s.pos = end
+			return f, errEnd
+		}
+		switch s.b[end] {
 		case '"':
-			s.pos = i + 1
-			return nil
-		case '\\':
-			end, err := s.escape(i)
-			if err != nil {
-				s.pos = i
-				return err
+			if !clean && !utf8.Valid(s.b[from:end]) {
+				s.pos = from + badRune(s.b[from:end])
+				return f, errUTF8
 			}
-			i = end
+			s.pos = end + 1
+			return f, nil
+		case '\\':
+			f = escapedText
+			var err error
+			if i, err = s.escape(end); err != nil {
+				s.pos = end
+				return f, err
+			}
 		default:
-			s.pos = i
-			return errString
+			s.pos = end
+			return f, errString
 		}
 	}
-	s.pos = len(s.b)
-	return errEnd
+}
+
+// badRune returns the place of the first byte that is no UTF-8.
+func badRune(b []byte) int {
+	for i := 0; i < len(b); {
+		r, n := utf8.DecodeRune(b[i:])
+		if r == utf8.RuneError && n == 1 {
+			return i
+		}
+		i += n
+	}
+	return len(b)
 }
 
 // escape checks the escape at j and returns the place behind it.
@@ -145,10 +205,25 @@ func (s *scanner) digits() bool {
 	return s.pos > at
 }
 
-func (s *scanner) number() error {
-	if s.b[s.pos] == '-' {
-		s.pos++
+// wholeDigits is how many digits every number of 64 bits can have.
+const wholeDigits = 18
+
+// number skips a number that begins with a digit; a whole one it reads.
+func (s *scanner) number() (form, int64, error) {
+	b, from := s.b, s.pos
+	v, i := int64(b[from]-'0'), from+1
+	for ; i < len(b) && b[i]-'0' <= 9; i++ {
+		v = v*10 + int64(b[i]-'0') // what does not fit is thrown away
 	}
+	if i-from > wholeDigits || b[from] == '0' && i > from+1 || i < len(b) && (b[i] == '.' || b[i]|0x20 == 'e') {
+		return other, 0, s.fraction()
+	}
+	s.pos = i
+	return wholeNumber, v, nil
+}
+
+// fraction skips any number that begins with a digit.
+func (s *scanner) fraction() error {
 	if s.pos < len(s.b) && s.b[s.pos] == '0' {
 		s.pos++
 	} else if !s.digits() {
@@ -175,11 +250,8 @@ func (s *scanner) number() error {
 	return nil
 }
 
-// span is a part of the line.
-type span struct{ from, to int }
-
 // object skips an object, telling visit of each key (in quotes) and value.
-func (s *scanner) object(depth int, visit func(key, value span)) error {
+func (s *scanner) object(depth int, visit func(key span, value found)) error {
 	if depth > maxDepth {
 		return errDepth
 	}
@@ -198,7 +270,7 @@ func (s *scanner) object(depth int, visit func(key, value span)) error {
 			return errKey
 		}
 		key := span{from: s.pos}
-		if err := s.str(); err != nil {
+		if _, err := s.str(); err != nil {
 			return err
 		}
 		key.to = s.pos
@@ -210,12 +282,10 @@ func (s *scanner) object(depth int, visit func(key, value span)) error {
 			return errColon
 		}
 		s.pos++
-		s.blank()
-		val := span{from: s.pos}
-		if err := s.value(depth); err != nil {
+		val, err := s.value(depth)
+		if err != nil {
 			return err
 		}
-		val.to = s.pos
 		if visit != nil {
 			visit(key, val)
 		}
@@ -226,7 +296,7 @@ func (s *scanner) object(depth int, visit func(key, value span)) error {
 }
 
 // array skips an array, telling visit of each value.
-func (s *scanner) array(depth int, visit func(value span)) error {
+func (s *scanner) array(depth int, visit func(value found)) error {
 	if depth > maxDepth {
 		return errDepth
 	}
@@ -237,12 +307,10 @@ func (s *scanner) array(depth int, visit func(value span)) error {
 		return nil
 	}
 	for {
-		s.blank()
-		val := span{from: s.pos}
-		if err := s.value(depth); err != nil {
+		val, err := s.value(depth)
+		if err != nil {
 			return err
 		}
-		val.to = s.pos
 		if visit != nil {
 			visit(val)
 		}
@@ -254,7 +322,9 @@ func (s *scanner) array(depth int, visit func(value span)) error {
 
 // next reads what stands behind an element: a comma, or the end.
 func (s *scanner) next(end byte) (done bool, err error) {
-	s.blank()
+	if s.pos < len(s.b) && s.b[s.pos] <= ' ' {
+		s.blank()
+	}
 	if s.pos == len(s.b) {
 		return false, errEnd
 	}

@@ -1,12 +1,35 @@
 package json
 
-import "bytes"
+import (
+	"bytes"
+	"encoding/binary"
+)
 
 // step is a key that was found at a place in an object: its text with quotes and colon,
 // as it mostly stands there again in the next one.
 type step struct {
 	text  []byte
 	field int // -1: nobody asks for it
+	// The first eight bytes of the text and the last, of one that is so long and no longer
+	// than both.
+	head, tail uint64
+}
+
+func newStep(text []byte, field int) step {
+	st := step{text: bytes.Clone(text), field: field}
+	if n := len(text); n >= 8 && n <= 16 {
+		st.head, st.tail = binary.LittleEndian.Uint64(text), binary.LittleEndian.Uint64(text[n-8:])
+	}
+	return st
+}
+
+// begins reports whether b begins with the step's text.
+func (st *step) begins(b []byte) bool {
+	n := len(st.text)
+	if n < 8 || n > 16 || len(b) < n {
+		return bytes.HasPrefix(b, st.text)
+	}
+	return binary.LittleEndian.Uint64(b) == st.head && binary.LittleEndian.Uint64(b[n-8:]) == st.tail
 }
 
 const (
@@ -19,7 +42,7 @@ const (
 // read notes the values of an object's fields, as scanner.object and note do, standing
 // on its brace. Keys that come in the order of the object before are not taken apart,
 // and what nobody asks for is skipped.
-func (o *object) read(d *Decoder, values []span) error {
+func (o *object) read(d *Decoder, values []found) error {
 	s := &d.line
 	s.pos++
 	if s.blank(); s.pos < len(s.b) && s.b[s.pos] == '}' {
@@ -27,9 +50,11 @@ func (o *object) read(d *Decoder, values []span) error {
 		return nil
 	}
 	for at := 0; ; at++ {
-		s.blank()
+		if s.pos < len(s.b) && s.b[s.pos] <= ' ' {
+			s.blank()
+		}
 		field := -1
-		if at < len(o.shape) && bytes.HasPrefix(s.b[s.pos:], o.shape[at].text) {
+		if at < len(o.shape) && o.shape[at].begins(s.b[s.pos:]) {
 			field = o.shape[at].field
 			s.pos += len(o.shape[at].text)
 		} else {
@@ -38,13 +63,11 @@ func (o *object) read(d *Decoder, values []span) error {
 				return err
 			}
 		}
-		s.blank()
-		val := span{from: s.pos}
-		if err := s.value(1); err != nil {
+		val, err := s.value(1)
+		if err != nil {
 			return err
 		}
 		if field >= 0 { // the last of equal keys wins
-			val.to = s.pos
 			values[field] = val
 		}
 		if done, err := s.next('}'); done || err != nil {
@@ -63,7 +86,7 @@ func (o *object) key(d *Decoder, at int) (field int, err error) {
 		return 0, errKey
 	}
 	from := s.pos
-	if err := s.str(); err != nil {
+	if _, err := s.str(); err != nil {
 		return 0, err
 	}
 	to := s.pos
@@ -89,7 +112,7 @@ func (o *object) key(d *Decoder, at int) (field int, err error) {
 		if at == len(o.shape) {
 			o.shape = append(o.shape, step{})
 		}
-		o.shape[at] = step{bytes.Clone(s.b[from:s.pos]), field}
+		o.shape[at] = newStep(s.b[from:s.pos], field)
 	}
 	return field, nil
 }

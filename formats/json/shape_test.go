@@ -1,15 +1,18 @@
 package json
 
 import (
+	stdjson "encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"strings"
 	"testing"
 
 	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/memory"
 
 	"github.com/sluice-stream/sluice/formats"
+	"github.com/sluice-stream/sluice/formats/text"
 )
 
 // shapeSchema asks for some of the keys that objects have.
@@ -62,6 +65,38 @@ func TestShapeChangesNothing(t *testing.T) {
 			old.root.shape = shape
 		}
 		fresh.Release()
+	}
+}
+
+// Numbers are what the reader of texts makes of them, whether they were read along with
+// the syntax or not, and none that JSON does not know passes.
+func TestNumbers(t *testing.T) {
+	schema := arrow.NewSchema([]arrow.Field{{Name: "n", Type: arrow.PrimitiveTypes.Int64, Nullable: true}}, nil)
+	for _, in := range []string{
+		"0", "7", "-0", "-7", "00", "01", "-01", "-", "--1", "+1", "1.", ".5", "1.0", "1e3", "1E", "1e+", "-1.5", "1x", "0x1", "1_0",
+		"999999999999999999", "-999999999999999999", "1000000000000000000", "9223372036854775807", "9223372036854775808",
+		"-9223372036854775808", "-9223372036854775809", "99999999999999999999", "1000000000000000000000000000000000000000",
+	} {
+		d, err := NewDecoder(schema, formats.Config{}, memory.NewGoAllocator())
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = d.Append([]byte(`{"n":` + in + `}`))
+		want, wantErr := text.ParseInt([]byte(in))
+		if wantErr == nil && !stdjson.Valid([]byte(in)) {
+			wantErr = errNumber
+		}
+		if (err == nil) != (wantErr == nil) {
+			t.Errorf("%s: %v, want %v", in, err, wantErr)
+		}
+		if err == nil {
+			rec := d.Flush()
+			if got := rec.Column(0).(*array.Int64).Value(0); got != want {
+				t.Errorf("%s is %d", in, got)
+			}
+			rec.Release()
+		}
+		d.Release()
 	}
 }
 

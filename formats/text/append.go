@@ -66,6 +66,10 @@ func NewAppender(b array.Builder, times TimeFormat, binary64 bool) (Appender, er
 		return put(b.Append, func(v []byte) (arrow.Date32, error) { d, err := times.Date(v); return arrow.Date32(d), err }), nil
 	case *array.TimestampBuilder:
 		local := b.Type().(*arrow.TimestampType).TimeZone == ""
+		if times.universal(local) {
+			var m minute
+			return put(b.Append, m.parse), nil
+		}
 		return put(b.Append, func(v []byte) (arrow.Timestamp, error) {
 			t, err := times.Parse(v, local)
 			return arrow.Timestamp(t), err

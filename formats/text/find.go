@@ -36,22 +36,39 @@ func (f Finder) Find(s []byte, i int) int {
 	return i
 }
 
+// ends has the top bit of the first byte set that is a quote, a backslash or a control
+// character. Of a byte below 0x80 the top bit of b-1 is set where b is zero.
+func ends(w uint64) uint64 {
+	return (((w ^ '"'*ones) - ones) | ((w ^ '\\'*ones) - ones) | (w - 0x20*ones)) &^ w & tops
+}
+
 // FindStringEnd returns the place of the first quote, backslash or control
-// character at or behind i, or the length.
-func FindStringEnd(s []byte, i int) int {
+// character at or behind i, or the length; and whether all before it is ASCII.
+func FindStringEnd(s []byte, i int) (end int, ascii bool) {
+	var high uint64
+	for ; i+16 <= len(s); i += 16 {
+		v, w := binary.LittleEndian.Uint64(s[i:]), binary.LittleEndian.Uint64(s[i+8:])
+		if ends(v)|ends(w) != 0 {
+			break
+		}
+		high |= v | w
+	}
 	for ; i+8 <= len(s); i += 8 {
 		w := binary.LittleEndian.Uint64(s[i:])
-		m := zeros(w^'"'*ones) | zeros(w^'\\'*ones) | (w-0x20*ones)&^w&tops
-		if m != 0 {
-			return i + bits.TrailingZeros64(m)/8
+		if m := ends(w); m != 0 {
+			n := bits.TrailingZeros64(m) &^ 7
+			return i + n/8, (high|w&(1<<n-1))&tops == 0
 		}
+		high |= w
 	}
 	for ; i < len(s); i++ {
-		if c := s[i]; c == '"' || c == '\\' || c < 0x20 {
-			return i
+		c := s[i]
+		if c == '"' || c == '\\' || c < 0x20 {
+			break
 		}
+		high |= uint64(c)
 	}
-	return i
+	return i, high&tops == 0
 }
 
 // Set looks for any of up to five bytes.

@@ -20,7 +20,11 @@ func TestFind(t *testing.T) {
 		i := r.IntN(len(b) + 1)
 		want := bytes.IndexAny(b[i:], ",\n")
 		end := bytes.IndexFunc(b[i:], func(c rune) bool { return c == '"' || c == '\\' || c < 0x20 })
-		for _, c := range []struct{ got, want int }{{f.Find(b, i), want}, {FindStringEnd(b, i), end}} {
+		at, ascii := FindStringEnd(b, i)
+		if want := bytes.IndexFunc(b[i:at], func(c rune) bool { return c >= 0x80 }) < 0; ascii != want {
+			t.Fatalf("%q from %d to %d is ASCII: %v, want %v", b, i, at, ascii, want)
+		}
+		for _, c := range []struct{ got, want int }{{f.Find(b, i), want}, {at, end}} {
 			if c.want < 0 {
 				c.want = len(b) - i
 			}

@@ -257,6 +257,12 @@ func (f TimeFormat) Parse(b []byte, local bool) (int64, error) {
 	return ParseTimestamp(b, zone)
 }
 
+// universal reports whether timestamps are those of ISO 8601, and mean UTC where they do
+// not say anything else.
+func (f TimeFormat) universal(local bool) bool {
+	return f.unit == 0 && f.layout == "" && (local || f.zone == nil || f.zone == time.UTC)
+}
+
 func (f TimeFormat) epoch(b []byte) (int64, error) {
 	if n, err := ParseInt(b); err == nil {
 		if f.div > 0 {
