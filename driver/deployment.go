@@ -23,14 +23,18 @@ type deployment struct {
 	plan    *physical.Plan
 	tr      transport.Transport
 	workers []transport.NodeID
+	runs    map[transport.NodeID]string // which process of each worker; nil if they stay
+	places  []int                       // of each partition of a Hash stage: its worker
 	parts   int
 	clock   clock.Clock
 	opt     Options
 	listen  *announcer
+	onLost  func(w transport.NodeID, reason string) // nil: a loss fails what runs
 
 	mu struct {
 		sync.Mutex
 		held  map[transport.NodeID]transport.Holding // newest
+		lost  map[transport.NodeID]bool
 		run   *execution
 		waits map[waitKey]*wait
 	}
@@ -59,13 +63,27 @@ func newDeployment(opt Options, listen *announcer) *deployment {
 		key: key, query: opt.Query, plan: opt.Plan, tr: opt.Transport,
 		workers: opt.Workers, parts: opt.Parallelism, clock: opt.Clock, opt: opt, listen: listen,
 	}
-	d.mu.waits, d.mu.held = map[waitKey]*wait{}, map[transport.NodeID]transport.Holding{}
+	d.mu.waits, d.mu.held, d.mu.lost = map[waitKey]*wait{}, map[transport.NodeID]transport.Holding{}, map[transport.NodeID]bool{}
+	d.places = spread(d.workers, d.parts)
 	return d
 }
 
 // deploy hands every worker the plan.
 func (d *deployment) deploy(ctx context.Context) error {
-	return d.toAll(ctx, transport.Deploy{Key: d.key, Query: d.query, Plan: d.plan, Parts: d.parts, StateDir: d.opt.StateDir})
+	m := transport.Deploy{Key: d.key, Query: d.query, Plan: d.plan, Parts: d.parts, StateDir: d.opt.StateDir}
+	if d.opt.Deployed != nil {
+		m.Plan = d.opt.Deployed
+	}
+	shards := d.shards()
+	return d.toEach(ctx, func(w transport.NodeID) transport.Message {
+		m := m
+		for _, o := range d.workers {
+			if o != w {
+				m.Elsewhere = append(m.Elsewhere, shards[o]...)
+			}
+		}
+		return m
+	})
 }
 
 // undeploy ends the plan on every worker, also when ctx is done.
@@ -78,8 +96,17 @@ func (d *deployment) undeploy() error {
 }
 
 func (d *deployment) toAll(ctx context.Context, m transport.Message) error {
+	return d.toEach(ctx, func(transport.NodeID) transport.Message { return m })
+}
+
+// toEach sends every worker its message, but for those that are lost.
+func (d *deployment) toEach(ctx context.Context, message func(w transport.NodeID) transport.Message) error {
 	var errs []error
 	for _, w := range d.workers {
+		if d.isLost(w) {
+			continue
+		}
+		m := message(w)
 		if err := d.tr.Send(ctx, w, m); err != nil {
 			errs = append(errs, fmt.Errorf("send %T to worker %s: %w", m, w, err))
 		}
@@ -124,12 +151,31 @@ func (d *deployment) take(ctx context.Context, env transport.Envelope) {
 			d.answer(waitKey{"restore", m.Batch}, env.From, nil, m.Err)
 		}
 	case transport.Lost:
-		if slices.Contains(d.workers, env.From) {
-			d.fail(batch.ExternalError(fmt.Errorf("worker %s is lost: %s", env.From, m.Reason), true))
+		switch {
+		case d.onLost != nil:
+			d.onLost(env.From, m.Reason)
+		case slices.Contains(d.workers, env.From):
+			d.fail(gone(env.From, m.Reason))
 		}
 	case transport.Deploy, transport.Undeploy, transport.Run, transport.Cancel, transport.Checkpoint, transport.Restore, transport.Prune, transport.Reset:
 		// Not for a driver; a message that went astray does no harm.
 	}
+}
+
+// markLost remembers that nothing is to be sent to a worker any more; false if it
+// is known.
+func (d *deployment) markLost(w transport.NodeID) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	known := d.mu.lost[w]
+	d.mu.lost[w] = true
+	return !known
+}
+
+func (d *deployment) isLost(w transport.NodeID) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.mu.lost[w]
 }
 
 // hold remembers what a worker says that it holds.
@@ -238,13 +284,22 @@ func (d *deployment) await(ctx context.Context, k waitKey, w *wait) ([][]byte, e
 
 // worker returns where a partition of a stage runs. It never depends on the
 // stage, so that a partition's state and its inputs tend to lie together.
-func (d *deployment) worker(partition int) transport.NodeID {
-	return d.workers[partition%len(d.workers)]
+func (d *deployment) worker(partition int) transport.NodeID { return d.workers[d.home(partition)] }
+
+// home is the index of a partition's worker.
+func (d *deployment) home(partition int) int {
+	if partition < len(d.places) {
+		return d.places[partition]
+	}
+	return partition % len(d.workers)
 }
 
 // shards lists the state that each worker keeps.
 func (d *deployment) shards() map[transport.NodeID][]batch.Shard {
 	out := map[transport.NodeID][]batch.Shard{}
+	if len(d.workers) == 0 { // there are none yet
+		return out
+	}
 	for _, s := range d.plan.Stages {
 		parts := d.stageParts(s)
 		for p := range parts {

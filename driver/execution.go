@@ -352,10 +352,11 @@ func (x *execution) aheadLocked(t taskRef) bool {
 // nodeLocked is where the next attempt of a task runs: state stays where it is,
 // anything else is tried on another worker.
 func (x *execution) nodeLocked(t taskRef) transport.NodeID {
-	if len(x.mu.stages[t.stage].plan.Stateful) > 0 {
+	if len(x.d.workers) == 1 || len(x.mu.stages[t.stage].plan.Stateful) > 0 {
 		return x.d.worker(t.partition)
 	}
-	return x.d.worker(t.partition + x.mu.tries[t])
+	at := x.d.home(t.partition) + x.mu.tries[t]
+	return x.d.workers[at%len(x.d.workers)]
 }
 
 func (x *execution) messageLocked(t taskRef, number int) transport.Run {
@@ -396,7 +397,13 @@ func (x *execution) messageLocked(t taskRef, number int) transport.Run {
 // send hands tasks to workers; one that cannot be reached fails its task.
 func (x *execution) send(ctx context.Context, orders []order) {
 	for _, o := range orders {
-		if err := x.d.tr.Send(ctx, o.node, o.msg); err != nil {
+		err := error(nil)
+		if x.d.isLost(o.node) {
+			err = gone(o.node, "it was lost before")
+		} else {
+			err = x.d.tr.Send(ctx, o.node, o.msg)
+		}
+		if err != nil {
 			x.failed(ctx, transport.Failed{Task: o.msg.Spec.Task, Term: x.spec.Term, Err: fmt.Errorf("send task to worker %s: %w", o.node, err)})
 		}
 	}
@@ -545,6 +552,38 @@ func (x *execution) giveUp(err error) {
 	defer stop()
 	for _, o := range cancels {
 		_ = x.d.tr.Send(ctx, o.node, transport.Cancel{Task: o.msg.Spec.Task}) // a worker that is gone runs nothing
+	}
+}
+
+// runningOn lists the tasks that a worker has been sent and has not answered.
+func (x *execution) runningOn(w transport.NodeID) []batch.TaskID {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	var out []batch.TaskID
+	for t, a := range x.mu.underWay {
+		if a.node == w {
+			out = append(out, x.taskID(t, a.number))
+		}
+	}
+	slices.SortFunc(out, func(a, b batch.TaskID) int {
+		return cmp.Or(cmp.Compare(a.Stage, b.Stage), cmp.Compare(a.Partition, b.Partition))
+	})
+	return out
+}
+
+// abandonOn waits no longer for the tasks of a worker that is lost: they never answer,
+// or nobody listens.
+func (x *execution) abandonOn(w transport.NodeID) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for t, a := range x.mu.underWay {
+		if a.node == w {
+			delete(x.mu.underWay, t)
+			x.mu.load[w]--
+		}
+	}
+	if x.mu.err != nil && len(x.mu.underWay) == 0 {
+		x.endLocked()
 	}
 }
 

@@ -131,6 +131,19 @@ type Warning struct {
 // StatusChanged carries where the query stands after every step.
 type StatusChanged struct{ Status microbatch.Status }
 
+// WorkersTaken says on which workers a life of the query runs.
+type WorkersTaken struct {
+	Workers     []transport.NodeID
+	Parallelism int
+}
+
+// WorkerLost says that a worker of the query is gone, and what it was doing.
+type WorkerLost struct {
+	Worker transport.NodeID
+	Reason string
+	Tasks  []batch.TaskID
+}
+
 // QueryEnded is the last event of a run. Err is nil after a stop or when a
 // bounded trigger has processed everything.
 type QueryEnded struct{ Err error }
@@ -150,6 +163,8 @@ func (Restored) event()         {}
 func (Recovered) event()        {}
 func (Warning) event()          {}
 func (StatusChanged) event()    {}
+func (WorkersTaken) event()     {}
+func (WorkerLost) event()       {}
 func (QueryEnded) event()       {}
 
 // announcer stamps events and tells the listener one at a time.

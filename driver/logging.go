@@ -48,6 +48,10 @@ func (l logger) on(o Origin, e Event) {
 		log.Warn("checkpoint failed", "batch", int64(e.Batch), "err", e.Err)
 	case Warning:
 		log.Warn("warning", "doing", e.Doing, "err", e.Err)
+	case WorkersTaken:
+		log.Info("query runs on workers", "workers", e.Workers, "parallelism", e.Parallelism)
+	case WorkerLost:
+		log.Warn("worker lost", "worker", string(e.Worker), "reason", e.Reason, "tasks", len(e.Tasks))
 	case QueryEnded:
 		if e.Err != nil {
 			log.Error("query failed", "err", e.Err)

@@ -66,6 +66,22 @@ type Options struct {
 	Transport transport.Transport
 	// Workers run the tasks. Partition p of a stage runs on Workers[p mod n].
 	Workers []transport.NodeID
+	// Members, if not nil, are workers that come and go: each life of the query takes
+	// those that are there, and Workers is not used.
+	Members *Members
+	// Auto lets each life have as many partitions as its workers have slots. It needs Members.
+	Auto bool
+	// Deployed is what workers are handed as the plan, where it is not Plan itself.
+	Deployed any
+	// StaffRetry is how long a query waits until it hands its plan again to workers
+	// that would not take it; default 250 ms.
+	StaffRetry time.Duration
+	// SettleTime is how long a query waits, when a worker has joined, for others that
+	// come at the same time; default 500 ms.
+	SettleTime time.Duration
+	// TaskDeathsMax is how many workers may be lost while they run one task of one
+	// batch before the query is ended for it; default 3.
+	TaskDeathsMax int
 	// Parallelism is the number of partitions of Hash stages; default 1. State is
 	// cut by it, and cut anew when it differs from the last run's.
 	Parallelism int
@@ -104,6 +120,13 @@ func (o Options) withDefaults() Options {
 	def(&o.Parallelism, 1)
 	def(&o.TasksPerWorker, 64)
 	def(&o.TaskAttemptsMax, 3)
+	def(&o.TaskDeathsMax, 3)
+	if o.StaffRetry == 0 {
+		o.StaffRetry = staffRetry
+	}
+	if o.SettleTime == 0 {
+		o.SettleTime = settleTime
+	}
 	if o.CancelWait == 0 {
 		o.CancelWait = 5 * time.Second
 	}
@@ -143,11 +166,14 @@ func (o Options) Validate() error {
 			}
 		}
 	}
-	if o.Transport == nil || len(o.Workers) == 0 {
+	if o.Transport == nil || len(o.Workers) == 0 && o.Members == nil {
 		bad("there is no transport, or no worker")
 	}
 	if o.Parallelism < 1 || o.Parallelism > batch.KeyGroups {
 		bad("parallelism %d is not between 1 and %d", o.Parallelism, batch.KeyGroups)
+	}
+	if o.Auto && o.Members == nil {
+		bad("only workers that come and go decide the parallelism")
 	}
 	if o.TasksPerWorker < 1 || o.TaskAttemptsMax < 1 || o.CancelWait < 0 || o.TaskTimeout < 0 {
 		bad("limits must not be negative")

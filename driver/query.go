@@ -51,6 +51,7 @@ type Query struct {
 	// parts is the parallelism of the running life, for who asks.
 	parts atomic.Int64
 	view  atomic.Pointer[liveView]
+	waits atomic.Pointer[string] // for what, while it cannot run
 
 	// Of the loop's goroutine alone (D1).
 	m           *microbatch.Machine
@@ -71,6 +72,7 @@ type Query struct {
 	token       int
 	saves       saves
 	rescale     rescale
+	renewal     renewal
 	latency     latencies
 	recovery    recovering
 	armed       batch.EventTime // when the timer rings; EndOfTime if it does not
@@ -144,6 +146,9 @@ func (q *Query) begin(ctx context.Context, m *microbatch.Machine) error {
 	q.showState()
 	if err := q.replay(ctx); err != nil {
 		return kinded(err)
+	}
+	if q.opt.Members != nil {
+		return nil // staff does it: there may be no worker yet
 	}
 	if err := q.d.deploy(ctx); err != nil {
 		return errors.Join(err, q.d.undeploy())
@@ -242,11 +247,11 @@ func (q *Query) notBehind(ctx context.Context, shown map[string]batch.ID) error 
 // launch starts the query's goroutine, which lives through all its lives.
 func (q *Query) launch(ctx context.Context) {
 	unwatch := context.AfterFunc(ctx, func() {
-		q.request(microbatch.StopRequested{Abandon: true}, func() { q.rescale.cancel() })
+		q.request(microbatch.StopRequested{Abandon: true}, q.ending)
 	})
 	go func() { // joined by Await through done
 		err := q.live(ctx)
-		for err == nil && q.rescale.take(&q.opt) {
+		for err == nil && q.again() {
 			var m *microbatch.Machine
 			if m, err = microbatch.New(q.opt.machine()); err == nil {
 				err = q.begin(ctx, m)
@@ -254,6 +259,9 @@ func (q *Query) launch(ctx context.Context) {
 			if err == nil {
 				err = q.live(ctx)
 			}
+		}
+		if q.renewal.poison != nil {
+			err = errors.Join(err, q.renewal.poison)
 		}
 		unwatch()
 		close(q.quit)
@@ -263,11 +271,24 @@ func (q *Query) launch(ctx context.Context) {
 	}()
 }
 
+// again reports whether another life follows the one that has ended.
+func (q *Query) again() bool {
+	moved, renewed := q.rescale.take(&q.opt), q.renewal.take()
+	return moved || renewed
+}
+
+// ending notes that the query is to end, and not to go on in another life.
+func (q *Query) ending() {
+	q.rescale.cancel()
+	q.renewal.stopped = true
+}
+
 // live starts the goroutines of a life, runs its loop, and ends them.
 func (q *Query) live(ctx context.Context) error {
 	workCtx, stopWork := context.WithCancel(context.WithoutCancel(ctx))
 	recvCtx, stopRecv := context.WithCancel(context.WithoutCancel(ctx))
 	q.over = make(chan struct{})
+	q.staff()
 	q.log = newAppender(q.opt.Log, q.post)
 	q.keeper = newJanitor(q)
 	q.work.Go(func() { q.log.run(workCtx) })
@@ -280,6 +301,9 @@ func (q *Query) live(ctx context.Context) error {
 	var recv sync.WaitGroup
 	d := q.d
 	recv.Go(func() { d.receive(recvCtx) })
+	if q.opt.Members != nil {
+		q.work.Go(func() { q.watchMembers(workCtx) })
+	}
 	err := q.loop(workCtx)
 	close(q.over)
 	stopWork()
@@ -357,7 +381,7 @@ func (q *Query) Done() <-chan struct{} { return q.done }
 // last checkpoint written, or at once with abandon, which leaves the batch for
 // the next start. It returns what ended the query; nil if that was Stop.
 func (q *Query) Stop(ctx context.Context, abandon bool) error {
-	q.request(microbatch.StopRequested{Abandon: abandon}, func() { q.rescale.cancel() })
+	q.request(microbatch.StopRequested{Abandon: abandon}, q.ending)
 	return q.Await(ctx)
 }
 
@@ -402,6 +426,14 @@ func (q *Query) Status() microbatch.Status {
 		return *s
 	}
 	return microbatch.Status{}
+}
+
+// Waiting says what the query waits for while it cannot run; "" while it can.
+func (q *Query) Waiting() string {
+	if w := q.waits.Load(); w != nil {
+		return *w
+	}
+	return ""
 }
 
 // Recent returns the last finished batches, oldest first.

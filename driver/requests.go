@@ -16,6 +16,9 @@ func (q *Query) restore(ctx context.Context, r microbatch.Restore) {
 	at := q.opt.Clock.Now()
 	q.run.forget()
 	if err := q.d.restore(ctx, r); err != nil {
+		if q.unreachable(err) {
+			return
+		}
 		q.post(microbatch.RestoreFailed{Batch: r.Batch, Err: err})
 		return
 	}
@@ -285,7 +288,7 @@ func (r *runner) do(ctx context.Context, run microbatch.Run) {
 	}
 	fail := func(err error) {
 		r.forget()
-		if ctx.Err() != nil {
+		if ctx.Err() != nil || q.unreachable(err) {
 			return
 		}
 		_, retry := batch.KindOf(err)

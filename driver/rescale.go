@@ -59,6 +59,7 @@ func (q *Query) Rescale(ctx context.Context, parallelism int) error {
 			done <- nil
 			return
 		}
+		q.opt.Auto = false
 		q.rescale.to = parallelism
 		q.rescale.waiting = append(q.rescale.waiting, done)
 		q.step(microbatch.StopRequested{})
