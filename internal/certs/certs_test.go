@@ -105,6 +105,12 @@ func TestWhoMayMeetWhom(t *testing.T) {
 		{"by address", worker.Client("127.0.0.1:7070", Driver), driver.Server(Worker), "", ""},
 		{"driver to worker", driver.Client("w1.example:7071", Worker), worker.Server(Driver, Worker), "", ""},
 		{"client to driver", client.Client("d1.example:7070", Driver), driver.Server(Client), "", ""},
+		{"of now", named(worker.ClientOfNow(Driver), "d1.example"), driver.Server(Worker), "", ""},
+		{"of now by address", named(worker.ClientOfNow(Driver), "127.0.0.1"), driver.Server(Worker), "", ""},
+		{"of now, another host", named(worker.ClientOfNow(Driver), "d2.example"), driver.Server(Worker), "not d2.example", "bad certificate"},
+		{"of now, another address", named(worker.ClientOfNow(Driver), "127.0.0.2"), driver.Server(Worker), "127.0.0.2", "bad certificate"},
+		{"of now, wrong role", named(worker.ClientOfNow(Driver), "w1.example"), worker.Server(Worker), "only a driver may be here", "bad certificate"},
+		{"of now, wrong authority", named(driver.ClientOfNow(Worker), "w1.example"), stranger.Server(Driver), "unknown authority", "bad certificate"},
 		{"client as a worker", client.Client("d1.example:7070", Driver), driver.Server(Worker, Driver), "bad certificate", "only a worker or a driver"},
 		{"worker as a replica", worker.Client("d1.example:7070", Driver), driver.Server(Driver), "bad certificate", "only a driver may be here"},
 		{"a worker answers for the driver", worker.Client("w1.example:7070", Driver), worker.Server(Worker), "only a driver may be here", "bad certificate"},
@@ -129,6 +135,12 @@ func TestWhoMayMeetWhom(t *testing.T) {
 			}
 		}
 	}
+}
+
+// named is a configuration as gRPC completes it.
+func named(c *tls.Config, host string) *tls.Config {
+	c.ServerName = host
+	return c
 }
 
 // at2 is a node with another clock.

@@ -120,18 +120,32 @@ func (t *TLS) Client(addr string, to ...Role) *tls.Config {
 	c.VerifyConnection = func(s tls.ConnectionState) error {
 		return t.judge(s, demand{roles: to, usage: x509.ExtKeyUsageServerAuth, host: host}, addr)
 	}
-	c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-		if t.bare {
-			return &tls.Certificate{}, nil
-		}
-		return t.own()
+	return c
+}
+
+// ClientOfNow is Client for dialers that set the name of the host themselves, as gRPC
+// and net/http do. It trusts the authorities of the moment when it is made, so one that
+// lives on asks for a new one at each handshake.
+func (t *TLS) ClientOfNow(to ...Role) *tls.Config {
+	c := t.base()
+	c.RootCAs = t.current().pool
+	c.VerifyConnection = func(s tls.ConnectionState) error {
+		return t.judge(s, demand{roles: to, usage: x509.ExtKeyUsageServerAuth}, "the server")
 	}
 	return c
 }
 
-// base is common to both ends.
+// base is common to both ends: either shows its certificate when it is asked.
 func (t *TLS) base() *tls.Config {
-	return &tls.Config{MinVersion: tls.VersionTLS13, SessionTicketsDisabled: true, Time: t.now}
+	return &tls.Config{
+		MinVersion: tls.VersionTLS13, SessionTicketsDisabled: true, Time: t.now,
+		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			if t.bare {
+				return &tls.Certificate{}, nil
+			}
+			return t.own()
+		},
+	}
 }
 
 // judge checks the other end, and tells the log of a refusal: what the other end itself
