@@ -1,0 +1,197 @@
+package wire
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/sluice-stream/sluice/batch"
+	"github.com/sluice-stream/sluice/internal/transport"
+	pb "github.com/sluice-stream/sluice/internal/transport/wire/wirepb"
+)
+
+// errFrame is wrapped where what came is no message of this protocol.
+var errFrame = errors.New("the message is damaged or of another protocol")
+
+// each converts a list; none stays nil.
+func each[A, B any](in []A, f func(A) B) []B {
+	if len(in) == 0 {
+		return nil
+	}
+	out := make([]B, len(in))
+	for i, x := range in {
+		out[i] = f(x)
+	}
+	return out
+}
+
+// envelope makes a message ready to travel.
+func envelope(from, to transport.NodeID, m transport.Message) (*pb.Envelope, error) {
+	e := &pb.Envelope{From: string(from), To: string(to)}
+	switch m := m.(type) {
+	case transport.Deploy:
+		d, err := deployOut(m)
+		if err != nil {
+			return nil, err
+		}
+		e.Message = &pb.Envelope_Deploy{Deploy: d}
+	case transport.Undeploy:
+		e.Message = &pb.Envelope_Undeploy{Undeploy: &pb.Undeploy{Key: m.Key}}
+	case transport.Run:
+		e.Message = &pb.Envelope_Run{Run: runOut(m)}
+	case transport.Cancel:
+		e.Message = &pb.Envelope_Cancel{Cancel: &pb.Cancel{Task: taskIDOut(m.Task)}}
+	case transport.Finished:
+		e.Message = &pb.Envelope_Finished{Finished: &pb.Finished{Result: resultOut(m.Result)}}
+	case transport.Failed:
+		e.Message = &pb.Envelope_Failed{Failed: &pb.Failed{Task: taskIDOut(m.Task), Term: uint64(m.Term), Err: errorOut(m.Err)}}
+	case transport.Checkpoint:
+		e.Message = &pb.Envelope_Checkpoint{Checkpoint: &pb.Checkpoint{Key: m.Key, Batch: int64(m.Batch), Shards: each(m.Shards, shardOut)}}
+	case transport.Checkpointed:
+		e.Message = &pb.Envelope_Checkpointed{Checkpointed: &pb.Checkpointed{
+			Key: m.Key, Batch: int64(m.Batch), Manifests: m.Manifests, Holding: holdingOut(m.Holding), Err: errorOut(m.Err),
+		}}
+	case transport.Restore:
+		e.Message = &pb.Envelope_Restore{Restore: &pb.Restore{Key: m.Key, Batch: int64(m.Batch), Shards: each(m.Shards, shardOut), Manifests: m.Manifests}}
+	case transport.Restored:
+		e.Message = &pb.Envelope_Restored{Restored: &pb.Restored{Key: m.Key, Batch: int64(m.Batch), Holding: holdingOut(m.Holding), Err: errorOut(m.Err)}}
+	case transport.Prune:
+		e.Message = &pb.Envelope_Prune{Prune: &pb.Prune{Key: m.Key, Oldest: int64(m.Oldest), Live: m.Live, Collects: m.Live != nil}}
+	case transport.Reset, transport.Lost:
+		return nil, fmt.Errorf("send %T: a node is told that by its own transport alone", m)
+	}
+	return e, nil
+}
+
+// message is the inverse of envelope.
+func message(e *pb.Envelope) (transport.Message, error) {
+	switch m := e.Message.(type) {
+	case *pb.Envelope_Deploy:
+		return deployIn(m.Deploy), nil
+	case *pb.Envelope_Undeploy:
+		return transport.Undeploy{Key: m.Undeploy.GetKey()}, nil
+	case *pb.Envelope_Run:
+		return runIn(m.Run)
+	case *pb.Envelope_Cancel:
+		return transport.Cancel{Task: taskIDIn(m.Cancel.GetTask())}, nil
+	case *pb.Envelope_Finished:
+		return transport.Finished{Result: resultIn(m.Finished.GetResult())}, nil
+	case *pb.Envelope_Failed:
+		f := m.Failed
+		return transport.Failed{Task: taskIDIn(f.GetTask()), Term: batch.Term(f.GetTerm()), Err: errorIn(f.GetErr())}, nil
+	case *pb.Envelope_Checkpoint:
+		c := m.Checkpoint
+		return transport.Checkpoint{Key: c.GetKey(), Batch: batch.ID(c.GetBatch()), Shards: each(c.GetShards(), shardIn)}, nil
+	case *pb.Envelope_Checkpointed:
+		c := m.Checkpointed
+		return transport.Checkpointed{
+			Key: c.GetKey(), Batch: batch.ID(c.GetBatch()), Manifests: c.GetManifests(), Holding: holdingIn(c.GetHolding()), Err: errorIn(c.GetErr()),
+		}, nil
+	case *pb.Envelope_Restore:
+		r := m.Restore
+		return transport.Restore{Key: r.GetKey(), Batch: batch.ID(r.GetBatch()), Shards: each(r.GetShards(), shardIn), Manifests: r.GetManifests()}, nil
+	case *pb.Envelope_Restored:
+		r := m.Restored
+		return transport.Restored{Key: r.GetKey(), Batch: batch.ID(r.GetBatch()), Holding: holdingIn(r.GetHolding()), Err: errorIn(r.GetErr())}, nil
+	case *pb.Envelope_Prune:
+		p := transport.Prune{Key: m.Prune.GetKey(), Oldest: batch.ID(m.Prune.GetOldest()), Live: m.Prune.GetLive()}
+		if m.Prune.GetCollects() && p.Live == nil {
+			p.Live = [][]byte{}
+		}
+		return p, nil
+	default:
+		return nil, fmt.Errorf("a message of type %T: %w", e.Message, errFrame)
+	}
+}
+
+func deployOut(d transport.Deploy) (*pb.Deploy, error) {
+	out := &pb.Deploy{Key: d.Key, Query: string(d.Query), Parts: int64(d.Parts), StateDir: []byte(d.StateDir), Elsewhere: each(d.Elsewhere, shardOut)}
+	switch p := d.Plan.(type) {
+	case nil:
+	case transport.PlanText:
+		out.Plan = &pb.PlanText{Key: p.Key, Query: p.Query, Definitions: p.Definitions, Settings: p.Settings}
+	default:
+		return nil, fmt.Errorf("deploy %s: a plan of type %T does not travel, its text does", d.Key, d.Plan)
+	}
+	return out, nil
+}
+
+func deployIn(d *pb.Deploy) transport.Deploy {
+	out := transport.Deploy{
+		Key: d.GetKey(), Query: batch.QueryID(d.GetQuery()), Parts: int(d.GetParts()), StateDir: string(d.GetStateDir()), Elsewhere: each(d.GetElsewhere(), shardIn),
+	}
+	if p := d.GetPlan(); p != nil {
+		out.Plan = transport.PlanText{Key: p.GetKey(), Query: p.GetQuery(), Definitions: p.GetDefinitions(), Settings: p.GetSettings()}
+	}
+	return out
+}
+
+// runOut writes the name of each node once, however many tasks ran there.
+func runOut(r transport.Run) *pb.Run {
+	out := &pb.Run{Spec: specOut(&r.Spec), Placed: r.Where != nil}
+	at := map[transport.NodeID]uint32{}
+	for _, w := range r.Where {
+		p := &pb.Places{Set: w != nil, At: make([]uint32, len(w))}
+		for i, n := range w {
+			x, ok := at[n]
+			if !ok {
+				x = uint32(len(out.Nodes))
+				at[n] = x
+				out.Nodes = append(out.Nodes, string(n))
+			}
+			p.At[i] = x
+		}
+		out.Where = append(out.Where, p)
+	}
+	return out
+}
+
+func runIn(r *pb.Run) (transport.Run, error) {
+	out := transport.Run{Spec: specIn(r.GetSpec())}
+	if r.GetPlaced() {
+		out.Where = make([][]transport.NodeID, len(r.GetWhere()))
+	}
+	for i, p := range r.GetWhere() {
+		if out.Where == nil || !p.GetSet() {
+			continue
+		}
+		w := make([]transport.NodeID, len(p.GetAt()))
+		for k, x := range p.GetAt() {
+			if int(x) >= len(r.GetNodes()) {
+				return transport.Run{}, fmt.Errorf("task %s: a place at node %d of %d: %w", out.Spec.Task, x, len(r.GetNodes()), errFrame)
+			}
+			w[k] = transport.NodeID(r.GetNodes()[x])
+		}
+		out.Where[i] = w
+	}
+	return out, nil
+}
+
+func holdingOut(h transport.Holding) *pb.Holding {
+	f := h.Files
+	return &pb.Holding{Shards: h.Shards, Rows: h.Rows, Bytes: h.Bytes, RowsLoaded: h.RowsLoaded, Files: &pb.FileUse{
+		Local: f.Local, LocalBytes: f.LocalBytes, Remote: f.Remote, RemoteBytes: f.RemoteBytes,
+		Fetched: f.Fetched, Ranges: f.Ranges, Damaged: f.Damaged, Evicted: f.Evicted,
+	}}
+}
+
+func holdingIn(h *pb.Holding) transport.Holding {
+	f := h.GetFiles()
+	return transport.Holding{Shards: h.GetShards(), Rows: h.GetRows(), Bytes: h.GetBytes(), RowsLoaded: h.GetRowsLoaded(), Files: batch.FileUse{
+		Local: f.GetLocal(), LocalBytes: f.GetLocalBytes(), Remote: f.GetRemote(), RemoteBytes: f.GetRemoteBytes(),
+		Fetched: f.GetFetched(), Ranges: f.GetRanges(), Damaged: f.GetDamaged(), Evicted: f.GetEvicted(),
+	}}
+}
+
+func refOut(to transport.NodeID, r transport.StreamRef) *pb.StreamRef {
+	return &pb.StreamRef{
+		To: string(to), Key: r.Key, Batch: int64(r.Batch), Stage: int64(r.Stage), Task: int64(r.Task),
+		Partition: int64(r.Partition), Follow: r.Follow, Attempt: int64(r.Attempt),
+	}
+}
+
+func refIn(r *pb.StreamRef) (to transport.NodeID, ref transport.StreamRef) {
+	return transport.NodeID(r.GetTo()), transport.StreamRef{
+		Key: r.GetKey(), Batch: batch.ID(r.GetBatch()), Stage: int(r.GetStage()), Task: int(r.GetTask()),
+		Partition: int(r.GetPartition()), Follow: r.GetFollow(), Attempt: int(r.GetAttempt()),
+	}
+}

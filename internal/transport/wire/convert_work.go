@@ -1,0 +1,52 @@
+package wire
+
+import (
+	"github.com/sluice-stream/sluice/batch"
+	pb "github.com/sluice-stream/sluice/internal/transport/wire/wirepb"
+)
+
+func opOut(o batch.OpWork) *pb.OpWork {
+	return &pb.OpWork{Name: o.Name, Depth: int64(o.Depth), Rows: o.Rows, Bytes: o.Bytes, Nanos: o.Nanos}
+}
+
+func opIn(o *pb.OpWork) batch.OpWork {
+	return batch.OpWork{Name: o.GetName(), Depth: int(o.GetDepth()), Rows: o.GetRows(), Bytes: o.GetBytes(), Nanos: o.GetNanos()}
+}
+
+func stateOut(s batch.StateWork) *pb.StateWork {
+	return &pb.StateWork{
+		Operator: s.Operator, Rows: s.Rows, Bytes: s.Bytes, Updated: s.Updated, Removed: s.Removed,
+		CommitNanos: s.CommitNanos, UpdateNanos: s.UpdateNanos, RemoveNanos: s.RemoveNanos, Expired: s.Expired,
+		Hot: s.Hot, Cold: s.Cold, Runs: s.Runs, InMemory: s.InMemory, Read: s.Read, Evictions: s.Evictions,
+		Windows: s.Windows, Ends: each(s.Ends, func(t batch.EventTime) int64 { return int64(t) }),
+	}
+}
+
+func stateIn(s *pb.StateWork) batch.StateWork {
+	return batch.StateWork{
+		Operator: s.GetOperator(), Rows: s.GetRows(), Bytes: s.GetBytes(), Updated: s.GetUpdated(), Removed: s.GetRemoved(),
+		CommitNanos: s.GetCommitNanos(), UpdateNanos: s.GetUpdateNanos(), RemoveNanos: s.GetRemoveNanos(), Expired: s.GetExpired(),
+		Hot: s.GetHot(), Cold: s.GetCold(), Runs: s.GetRuns(), InMemory: s.GetInMemory(), Read: s.GetRead(), Evictions: s.GetEvictions(),
+		Windows: s.GetWindows(), Ends: each(s.GetEnds(), func(t int64) batch.EventTime { return batch.EventTime(t) }),
+	}
+}
+
+func lateOut(l batch.LateWork) *pb.LateWork { return &pb.LateWork{Operator: l.Operator, Rows: l.Rows} }
+
+func lateIn(l *pb.LateWork) batch.LateWork {
+	return batch.LateWork{Operator: l.GetOperator(), Rows: l.GetRows()}
+}
+
+func arrivalOut(a batch.Arrival) *pb.Arrival { return &pb.Arrival{At: int64(a.At), Rows: a.Rows} }
+
+func arrivalIn(a *pb.Arrival) batch.Arrival {
+	return batch.Arrival{At: batch.EventTime(a.GetAt()), Rows: a.GetRows()}
+}
+
+func observedOut(o batch.Observed) *pb.Observed {
+	return &pb.Observed{Name: o.Name, At: int64(o.At), Stage: int64(o.Stage), Partition: int64(o.Partition), State: o.State}
+}
+
+func observedIn(o *pb.Observed) batch.Observed {
+	return batch.Observed{Name: o.GetName(), At: int(o.GetAt()), Stage: int(o.GetStage()), Partition: int(o.GetPartition()), State: o.GetState()}
+}
