@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"sync"
@@ -18,8 +19,10 @@ import (
 // plan is a deployed plan: its trees that wait for work, its state and its term.
 type plan struct {
 	d     transport.Deploy
+	ready chan struct{} // closed when what follows is known
 	phys  *physical.Plan
-	err   error // why it could not be deployed; every Run answers it
+	err   error  // why it could not be deployed; every Run answers it
+	gone  func() // gives back what was opened to plan it; nil for nothing
 	store statestore.Store
 	alloc memory.Allocator // if there is no budget
 	track *limits.Tracker  // nil without a budget
@@ -57,11 +60,11 @@ func (t *tree) close() error {
 
 func (w *Worker) deploy(d transport.Deploy) {
 	w.mu.Lock()
-	defer w.mu.Unlock()
 	if w.mu.plans[d.Key] != nil {
+		w.mu.Unlock()
 		return // the message came twice
 	}
-	p := &plan{d: d, alloc: w.opt.Alloc, tables: executor.NewTables()}
+	p := &plan{d: d, ready: make(chan struct{}), alloc: w.opt.Alloc, tables: executor.NewTables()}
 	p.mu.idle, p.mu.shards = map[int][]*tree{}, map[batch.Shard]bool{}
 	w.mu.plans[d.Key] = p
 	if p.alloc == nil {
@@ -70,20 +73,45 @@ func (w *Worker) deploy(d transport.Deploy) {
 	if w.opt.Memory != nil {
 		p.track = w.opt.Memory.Child("query "+string(d.Query), 0)
 	}
-	var ok bool
-	if p.phys, ok = d.Plan.(*physical.Plan); !ok {
-		p.err = fmt.Errorf("deploy %s: a plan in the form %T is unknown here", d.Key, d.Plan)
+	w.mu.Unlock()
+	planner, plans := w.conn.(Planner)
+	if phys, ok := d.Plan.(*physical.Plan); ok || !plans {
+		if p.phys = phys; !ok {
+			p.err = fmt.Errorf("deploy %s: a plan in the form %T is unknown here", d.Key, d.Plan)
+		}
+		w.open(p)
+		return
+	}
+	p.mu.users++ // it is used until it is ready
+	w.wg.Go(func() {
+		p.phys, p.gone, p.err = planner.Plan(w.ctx, d)
+		w.open(p)
+		p.done()
+	})
+}
+
+// open opens the state of a plan and lets tasks begin.
+func (w *Worker) open(p *plan) {
+	defer close(p.ready)
+	if p.err != nil {
 		return
 	}
 	p.byPart = map[int]bool{}
 	for _, s := range p.phys.Stages {
 		p.byPart[s.ID] = s.Kind == physical.Hash
 		if len(s.Stateful) > 0 && p.store == nil && p.err == nil {
-			if p.store, p.err = w.conn.State(d); p.err != nil {
-				p.err = fmt.Errorf("open the state of query %s: %w", d.Query, p.err)
+			if p.store, p.err = w.conn.State(p.d); p.err != nil {
+				p.err = fmt.Errorf("open the state of query %s: %w", p.d.Query, p.err)
 			}
 		}
 	}
+}
+
+// Plans is how many plans are deployed here: none, if the worker may leave.
+func (w *Worker) Plans() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.mu.plans)
 }
 
 // undeploy closes what is idle; what is in use closes when it comes back.
@@ -145,14 +173,22 @@ func (p *plan) closeStore() error {
 	if p.store != nil {
 		err = p.store.Close()
 	}
+	if p.gone != nil {
+		p.gone()
+	}
 	if p.track != nil {
 		p.track.Close()
 	}
 	return err
 }
 
-// use keeps the plan's store open until done is called.
-func (p *plan) use() (done func(), err error) {
+// use waits until the plan is ready and keeps its store open until done is called.
+func (p *plan) use(ctx context.Context) (done func(), err error) {
+	select {
+	case <-p.ready:
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
 	if p.err != nil {
 		return nil, p.err
 	}

@@ -36,7 +36,7 @@ func (w *Worker) fetch(ctx context.Context, run transport.Run, in batch.Input, p
 }
 
 // serve answers other nodes, and whoever reads what a plan gives its client.
-func (w *Worker) serve(_ context.Context, ref transport.StreamRef) (sources.Reader, error) {
+func (w *Worker) serve(ctx context.Context, ref transport.StreamRef) (sources.Reader, error) {
 	out := exchange.Ref{Key: ref.Key, Batch: ref.Batch, Stage: ref.Stage, Task: ref.Task}
 	if ref.Follow { // perhaps before the plan and the task are here
 		return w.outputs.Follow(out, ref.Attempt)
@@ -45,6 +45,11 @@ func (w *Worker) serve(_ context.Context, ref transport.StreamRef) (sources.Read
 	if err != nil {
 		return nil, err
 	}
+	done, err := p.use(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
 	parts := 0
 	for _, s := range p.phys.Stages {
 		if _, hash := s.Output.(physical.ToHash); hash && s.ID == ref.Stage {

@@ -138,7 +138,7 @@ func (w *Worker) runTask(j *job, ev *TaskEvent) (res batch.TaskResult, err error
 	if err != nil {
 		return res, err
 	}
-	done, err := p.use()
+	done, err := p.use(j.ctx)
 	if err != nil {
 		return res, err
 	}

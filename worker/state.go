@@ -20,7 +20,7 @@ func (w *Worker) withStore(key string, f func(*plan) error) error {
 	if err != nil {
 		return err
 	}
-	done, err := p.use()
+	done, err := p.use(w.ctx)
 	if err != nil {
 		return err
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/sluice-stream/sluice/internal/clock"
 	limits "github.com/sluice-stream/sluice/internal/memory"
 	"github.com/sluice-stream/sluice/internal/transport"
+	"github.com/sluice-stream/sluice/planner/physical"
 	"github.com/sluice-stream/sluice/sinks"
 	"github.com/sluice-stream/sluice/sources"
 	"github.com/sluice-stream/sluice/statestore"
@@ -29,6 +30,13 @@ type Connectors interface {
 	// State returns the store of a query, with its checkpoints in d.StateDir. It
 	// is called once for each Deploy and closed at Undeploy.
 	State(d transport.Deploy) (statestore.Store, error)
+}
+
+// Planner is implemented by Connectors of workers that are sent plans as text.
+type Planner interface {
+	// Plan makes the plan of d.Plan, and opens what the other methods return for
+	// d.Key. gone, if not nil, is called once when nothing of it is used any more.
+	Plan(ctx context.Context, d transport.Deploy) (p *physical.Plan, gone func(), err error)
 }
 
 // Options configure a worker. The zero value is usable.

@@ -373,3 +373,78 @@ func BenchmarkSmallTask(b *testing.B) {
 		id++
 	}
 }
+
+// texts are connectors that plan texts.
+type texts struct {
+	*fake
+	asked chan string
+	plan  chan *physical.Plan
+	gone  chan string
+}
+
+func (p *texts) Plan(ctx context.Context, d transport.Deploy) (*physical.Plan, func(), error) {
+	text := d.Plan.(transport.PlanText)
+	p.asked <- text.Query
+	select {
+	case plan := <-p.plan:
+		if plan == nil {
+			return nil, nil, batch.UserErrorf("the plan of %s is another one here", text.Query)
+		}
+		return plan, func() { p.gone <- d.Key }, nil
+	case <-ctx.Done():
+		return nil, nil, ctx.Err()
+	}
+}
+
+// A plan that travels as text is planned beside what the worker does otherwise, and
+// its tasks wait for it.
+func TestPlansOfTexts(t *testing.T) {
+	f := &fake{rows: map[int][]int64{0: {1, 2}}, dir: t.TempDir()}
+	p := &texts{fake: f, asked: make(chan string, 1), plan: make(chan *physical.Plan), gone: make(chan string, 1)}
+	net := inproc.New(inproc.Options{})
+	d, err := net.Join("driver")
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := net.Join("worker")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &cluster{t: t, driver: d, w: New(n, p, Options{})}
+	defer func() {
+		if err := c.w.Close(); err != nil {
+			t.Error(err)
+		}
+		n.Close()
+		d.Close()
+	}()
+	c.send(transport.Deploy{Key: "p", Query: "q", Plan: transport.PlanText{Query: "counts"}, Parts: 2, StateDir: f.dir})
+	if got := <-p.asked; got != "counts" || c.w.Plans() != 1 {
+		t.Fatalf("asked for %q, %d plans", got, c.w.Plans())
+	}
+	c.send(transport.Run{Spec: spec(0, 0, 0)})
+	p.plan <- distinct()
+	if m, ok := c.answer().(transport.Finished); !ok {
+		t.Fatalf("answer %+v", m)
+	}
+	c.send(transport.Undeploy{Key: "p"})
+	if got := <-p.gone; got != "p" {
+		t.Errorf("%q is gone", got)
+	}
+	// One that is refused, and is gone before anybody knew of it.
+	c.send(transport.Deploy{Key: "p", Query: "q", Plan: transport.PlanText{Query: "other"}, Parts: 2, StateDir: f.dir})
+	<-p.asked
+	c.send(transport.Run{Spec: spec(0, 0, 0)})
+	p.plan <- nil
+	if m, ok := c.answer().(transport.Failed); !ok || !strings.Contains(fmt.Sprint(m.Err), "is another one here") {
+		t.Fatalf("answer %+v", m)
+	}
+	c.send(transport.Undeploy{Key: "p"})
+	c.send(transport.Deploy{Key: "p2", Query: "q", Plan: transport.PlanText{Query: "late"}, Parts: 2, StateDir: f.dir})
+	<-p.asked
+	c.send(transport.Undeploy{Key: "p2"})
+	p.plan <- distinct()
+	if got := <-p.gone; got != "p2" {
+		t.Errorf("%q is gone", got)
+	}
+}
