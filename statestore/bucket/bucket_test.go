@@ -7,9 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -34,6 +36,18 @@ type objects struct {
 	// fault, if not nil, is asked before each request; done says whether the request
 	// is carried out all the same.
 	fault func(op, name string) (err error, done bool)
+	// lag is how many changes a list is behind; past are the names after each of the last ones.
+	lag  int
+	past [][]string
+}
+
+// lagMax is how far lists may be behind.
+const lagMax = 40
+
+// changed remembers the names for lists that are behind.
+func (o *objects) changed() {
+	o.past = append(o.past, slices.Collect(maps.Keys(o.all)))
+	o.past = o.past[max(0, len(o.past)-lagMax-1):]
 }
 
 var errFault = errors.New("injected fault")
@@ -65,6 +79,7 @@ func (o *objects) Put(_ context.Context, name string, body io.ReaderAt, size int
 		}
 		o.all[name] = b
 		o.puts++
+		o.changed()
 		return nil
 	})
 }
@@ -98,15 +113,16 @@ func (o *objects) ReadAt(ctx context.Context, name string, p []byte, off int64) 
 
 func (o *objects) List(context.Context) (names []string, err error) {
 	return names, o.do("list", "", func() error {
-		for n := range o.all {
-			names = append(names, n)
+		names = slices.Collect(maps.Keys(o.all))
+		if o.lag > 0 && len(o.past) > 0 {
+			names = slices.Clone(o.past[max(0, len(o.past)-1-o.lag)])
 		}
 		return nil
 	})
 }
 
 func (o *objects) Delete(_ context.Context, name string) error {
-	return o.do("delete", name, func() error { delete(o.all, name); return nil })
+	return o.do("delete", name, func() error { delete(o.all, name); o.changed(); return nil })
 }
 
 func (o *objects) Owned(context.Context) error { return nil }
@@ -310,6 +326,43 @@ func TestFaults(t *testing.T) {
 	}
 }
 
+// TestStaleLists: lists that are behind, by some objects or by all, hide nothing that
+// was durable from whoever takes over: the end of the journal is never found by them
+// alone (E7).
+func TestStaleLists(t *testing.T) {
+	behind := 0
+	for seed := range uint64(12) {
+		rng := rand.New(rand.NewPCG(seed, 3))
+		j := newObjects()
+		set := func(o *Options) { o.KeepMin, o.RecordsMax = time.Hour, 3 }
+		done := batch.ID(0)
+		for life := range 8 {
+			j.mu.Lock()
+			j.lag = rng.IntN(lagMax)
+			j.mu.Unlock()
+			p := place(t, j, set)
+			log := openLog(t, p)
+			if have := count(t, log); batch.ID(have) != done {
+				t.Fatalf("seed %d life %d, lists %d behind: %d records, and %d are durable", seed, life, j.lag, have, done)
+			}
+			if done > 0 && j.lag > 0 {
+				behind++
+			}
+			for range 1 + rng.IntN(9) {
+				if err := log.Append(t.Context(), batch.Term(life+1), planned(done, batch.Term(life+1))); err != nil {
+					t.Fatal(err)
+				}
+				done++
+			}
+			p.wg.Wait()
+			_ = log.Close() // as a killed process
+		}
+	}
+	if behind < 30 {
+		t.Errorf("only %d lives began with a list that was behind", behind)
+	}
+}
+
 // TestModel: files below the folder behave as on a disk, and what was synced is there
 // for a machine that has never seen them.
 func TestModel(t *testing.T) {
@@ -401,6 +454,9 @@ func TestDamage(t *testing.T) {
 		try(fmt.Sprint("byte ", i), recordName(2), "", is, func(all map[string][]byte) { all[recordName(2)][i] ^= 0x10 })
 	}
 	try("cut", recordName(2), "", ErrDamaged, func(all map[string][]byte) { all[recordName(2)] = all[recordName(2)][:20] })
+	try("empty", recordName(2), "", ErrDamaged, func(all map[string][]byte) { all[recordName(2)] = nil })
+	try("zeroed", recordName(2), "", ErrDamaged, func(all map[string][]byte) { clear(all[recordName(2)][len(all[recordName(2)])/2:]) })
+	try("a tail", recordName(2), "", ErrDamaged, func(all map[string][]byte) { all[recordName(2)] = append(all[recordName(2)], "and more"...) })
 	try("missing", recordName(2), "is not", ErrDamaged, func(all map[string][]byte) { delete(all, recordName(2)) })
 	try("swapped", recordName(2), "number 3", ErrDamaged, func(all map[string][]byte) { all[recordName(2)] = all[recordName(3)] })
 	try("newer", recordName(2), "version is 2", nil, func(all map[string][]byte) { all[recordName(2)][len(magic)-1] = 2 })

@@ -124,6 +124,22 @@ func (w *world) checkpoint() root {
 	return c
 }
 
+// slowly is checkpoint while batches go on, and files are collected three times before
+// the last shard is written and the version becomes a root (SPARK-55892).
+func (w *world) slowly() root {
+	c := root{id: w.id, rows: maps.Clone(w.rows)}
+	for i, s := range w.shards(w.parts) {
+		m, err := w.store.Checkpoint(w.t.Context(), s, c.id)
+		w.must(err)
+		c.ms = append(c.ms, m)
+		for range 3 - min(i, 3) {
+			w.batch()
+			w.collect()
+		}
+	}
+	return c
+}
+
 // live is what a collection must leave.
 func (w *world) live() (ms []statestore.Manifest) {
 	for _, c := range slices.Concat(w.kept, w.saved) {
@@ -295,12 +311,13 @@ func TestRoots(t *testing.T) {
 		w := &world{t: t, r: rand.New(rand.NewPCG(seed, 9)), fs: vfsx.NewCrashableMem(), pool: tiered.NewPool(tiered.PoolOptions{HotBytesMax: 30_000, CacheBytes: 1 << 20})}
 		if seed%2 == 1 {
 			w.remote = newObjects()
+			w.remote.lag = int(seed/2%2) * w.r.IntN(lagMax)
 		}
 		w.must(vfsx.MkdirAll(w.fs, "state", 0o700))
 		w.start(nil)
 		forks, retain := 0, 1+w.r.IntN(3)
 		for range 50 {
-			switch n := w.r.IntN(20); {
+			switch n := w.r.IntN(21); {
 			case n < 8 || w.id == batch.None:
 				w.batch()
 			case n < 12:
@@ -320,6 +337,11 @@ func TestRoots(t *testing.T) {
 			case n == 17 && len(w.saved) > 0 && forks < 2:
 				forks++
 				w.fork(w.saved[w.r.IntN(len(w.saved))], forks)
+			case n == 20:
+				if len(w.kept) == 0 || w.kept[len(w.kept)-1].id < w.id {
+					w.kept = append(w.kept, w.slowly())
+					w.kept = w.kept[max(0, len(w.kept)-retain):]
+				}
 			case n >= 18:
 				w.crash()
 			}
@@ -340,6 +362,9 @@ func TestRoots(t *testing.T) {
 		}
 		w.saved = nil
 		w.must(w.store.Close())
+		if w.remote != nil {
+			w.remote.lag = 0
+		}
 		w.start(&w.kept[0])
 		w.must(w.store.Collect(t.Context(), w.live()))
 		w.left()
