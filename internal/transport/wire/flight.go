@@ -113,14 +113,6 @@ func (c *counter) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// filler is a writer into a buffer that is large enough.
-type filler struct{ b []byte }
-
-func (f *filler) Write(b []byte) (int, error) {
-	f.b = append(f.b, b...)
-	return len(b), nil
-}
-
 // WritePayload lays a message out once, in memory that gRPC gives back when it is sent.
 func (f *flightWriter) WritePayload(p ipc.Payload) error {
 	meta := p.Meta()
@@ -133,26 +125,47 @@ func (f *flightWriter) WritePayload(p ipc.Payload) error {
 	if int64(body) > f.max {
 		return fmt.Errorf("a row, or a dictionary, of %d bytes is above the limit of %d", body, f.max)
 	}
-	pool := mem.DefaultBufferPool()
-	size := len(header) + sumBytes + int(body) + 4*binary.MaxVarintLen64 + 8
-	buf := pool.Get(size)
-	b := protowire.AppendTag((*buf)[:0], fieldHeader, protowire.BytesType)
+	m := lay(header, int(body))
+	if err := p.SerializeBody(m); err != nil {
+		return err
+	}
+	return f.stream.SendMsg(m.done(header))
+}
+
+// layout is a FlightData whose body is being filled in.
+type layout struct {
+	buf       *[]byte
+	b         []byte
+	sum, body int // where they are
+}
+
+// lay begins a message. Its memory is gRPC's, which takes it back when it is sent.
+func lay(header []byte, body int) *layout {
+	m := &layout{buf: mem.DefaultBufferPool().Get(len(header) + sumBytes + body + 4*binary.MaxVarintLen64 + 8)}
+	b := protowire.AppendTag((*m.buf)[:0], fieldHeader, protowire.BytesType)
 	b = protowire.AppendBytes(b, header)
 	b = protowire.AppendTag(b, fieldMeta, protowire.BytesType)
 	b = protowire.AppendVarint(b, sumBytes)
-	at := len(b)
+	m.sum = len(b)
 	b = append(b, sumVersion, 0, 0, 0, 0)
 	b = protowire.AppendTag(b, fieldBody, protowire.BytesType)
 	b = protowire.AppendVarint(b, uint64(body))
-	from := len(b)
-	fill := filler{b}
-	if err := p.SerializeBody(&fill); err != nil {
-		return err
-	}
-	b = fill.b
-	binary.LittleEndian.PutUint32(b[at+1:], crc32.Update(crc32.Checksum(header, castagnoli), castagnoli, b[from:]))
-	*buf = b
-	return f.stream.SendMsg(&outgoing{mem.BufferSlice{mem.NewBuffer(buf, pool)}})
+	m.body, m.b = len(b), b
+	return m
+}
+
+// Write appends to the body.
+func (m *layout) Write(b []byte) (int, error) {
+	m.b = append(m.b, b...)
+	return len(b), nil
+}
+
+// done fills the checksum in.
+func (m *layout) done(header []byte) *outgoing {
+	sum := crc32.Update(crc32.Checksum(header, castagnoli), castagnoli, m.b[m.body:])
+	binary.LittleEndian.PutUint32(m.b[m.sum+1:], sum)
+	*m.buf = m.b
+	return &outgoing{mem.BufferSlice{mem.NewBuffer(m.buf, mem.DefaultBufferPool())}}
 }
 
 // sizeOf estimates the bytes of an array's values, as far as the array goes.
@@ -163,7 +176,7 @@ func sizeOf(a arrow.Array) int64 {
 	}
 	switch a := a.(type) {
 	case array.BinaryLike:
-		return a.ValueOffset64(n) - a.ValueOffset64(0) + 4*int64(n)
+		return int64(len(a.ValueBytes())) + 4*int64(n)
 	case array.ListLike:
 		from, _ := a.ValueOffsets(0)
 		_, to := a.ValueOffsets(n - 1)

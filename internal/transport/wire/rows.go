@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -194,13 +195,24 @@ func (r *rows) doGet(stream grpc.ServerStream) error {
 	ctx, cancel := context.WithCancelCause(stream.Context())
 	defer cancel(nil)
 	defer context.AfterFunc(r.ctx, func() { cancel(gone("read from", to, "it is closed")) })()
-	if err = r.stream(ctx, stream, to, ref); err == nil {
+	if err = r.caught(ctx, stream, to, ref); err == nil {
 		return nil
 	}
 	if e, marshal := proto.Marshal(errorOut(err)); marshal == nil {
 		stream.SetTrailer(metadata.Pairs(errorKey, string(e)))
 	}
 	return status.Error(codes.Aborted, "the rows cannot be read")
+}
+
+// caught makes an error of a panic in what is read, which would end the process else.
+func (r *rows) caught(ctx context.Context, stream grpc.ServerStream, to transport.NodeID, ref transport.StreamRef) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("rows of stage %d task %d: panic: %v", ref.Stage, ref.Task, p)
+			r.opt.Logger.Error("reading rows for another node panicked", "error", err, "stack", string(debug.Stack()))
+		}
+	}()
+	return r.stream(ctx, stream, to, ref)
 }
 
 func (r *rows) stream(ctx context.Context, stream grpc.ServerStream, to transport.NodeID, ref transport.StreamRef) (err error) {
