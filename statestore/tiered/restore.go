@@ -58,18 +58,27 @@ func (s *Store) restored(ctx context.Context, sh *shard, id batch.ID, from []sta
 		return nil, err
 	}
 	v.node.id, v.node.base = id, b
+	if err := s.fill(ctx, sh, v, b); err != nil {
+		return nil, errors.Join(err, b.close())
+	}
+	return v, nil
+}
+
+// fill loads the rows of a version that is restored, or opens the files that they are
+// read from.
+func (s *Store) fill(ctx context.Context, sh *shard, v *version, b *base) error {
 	need := whole(v.state)
 	if need <= s.opt.LoadBytesMax && !s.pool.above(leftPercent, need) {
-		return v, s.load(ctx, sh, v, b)
+		return s.load(ctx, sh, v, b)
 	}
 	v.complete, v.read = false, b
 	if _, err := s.stack(sh, b.levels); err != nil { // opens the files, reads no rows
-		return nil, err
+		return err
 	}
 	if len(b.levels) == 0 && v.state.Rows > 0 {
-		return nil, fmt.Errorf("%w: %d rows from no parts", checkpoint.ErrDamaged, v.state.Rows)
+		return fmt.Errorf("%w: %d rows from no parts", checkpoint.ErrDamaged, v.state.Rows)
 	}
-	return v, nil
+	return nil
 }
 
 // attach makes runs of what the manifests have for the shard. Those of different

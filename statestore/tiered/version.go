@@ -1,6 +1,7 @@
 package tiered
 
 import (
+	"errors"
 	"slices"
 	"sync"
 
@@ -134,6 +135,17 @@ func (b *base) replaced(old []*level, by *level, bottom bool) *base {
 }
 
 func (b *base) bytes() int64 { return sum(b.levels) }
+
+// close closes the files of a base that no shard has got.
+func (b *base) close() error {
+	var errs []error
+	for _, l := range b.levels {
+		for _, sp := range l.spans {
+			errs = append(errs, sp.file.close())
+		}
+	}
+	return errors.Join(errs...)
+}
 
 // level is a run: parts of files in key order.
 type level struct {
