@@ -40,6 +40,7 @@ type options struct {
 	dir       string
 	batches   int
 	profile   string
+	heap      string
 	crash     bool
 }
 
@@ -55,6 +56,7 @@ func main() {
 	flag.StringVar(&o.dir, "dir", "", "folder for what is written; a temporary one by default")
 	flag.IntVar(&o.batches, "batches", 3000, "small batches that are timed")
 	flag.StringVar(&o.profile, "cpuprofile", "", "file for a CPU profile of a phase")
+	flag.StringVar(&o.heap, "heapprofile", "", "file for a profile of the heap when a phase took most memory")
 	flag.BoolVar(&o.crash, "crash", false, "the phase live ends without closing anything")
 	flag.Parse()
 	if err := run(context.Background(), o); err != nil {
@@ -94,8 +96,10 @@ func phase(ctx context.Context, o options, dir string) (err error) {
 		}
 		stop = func() { pprof.StopCPUProfile(); _ = f.Close() }
 	}
+	watched := watchHeap(o.heap)
 	m, err := measure(ctx, o, dir)
 	stop()
+	err = errors.Join(err, watched())
 	if err != nil {
 		return err
 	}

@@ -1,10 +1,13 @@
 package main
 
 import (
+	"errors"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
 	"runtime/metrics"
+	"runtime/pprof"
 	"slices"
 	"strconv"
 	"strings"
@@ -99,6 +102,55 @@ func peak() int64 {
 		}
 	}
 	return 0
+}
+
+// watchHeap writes a profile of the heap to a file whenever the process takes more
+// memory than ever before, and what Go's runtime knows of it beside it, until it is
+// told to end.
+func watchHeap(name string) (end func() error) {
+	if name == "" {
+		return func() error { return nil }
+	}
+	over, ended := make(chan struct{}), make(chan error)
+	go func() {
+		most := int64(0)
+		for {
+			select {
+			case <-over:
+				ended <- nil
+				return
+			case <-time.After(20 * time.Millisecond):
+			}
+			if now := peak(); now > most+most/50 {
+				most = now
+				if err := writeHeap(name); err != nil {
+					ended <- err
+					return
+				}
+			}
+		}
+	}()
+	return func() error { close(over); return <-ended }
+}
+
+func writeHeap(name string) error {
+	f, err := os.Create(name)
+	if err != nil {
+		return err
+	}
+	err = pprof.Lookup("heap").WriteTo(f, 0)
+	var text strings.Builder
+	var s []metrics.Sample
+	for _, d := range metrics.All() {
+		if strings.HasPrefix(d.Name, "/memory/classes/") || strings.HasPrefix(d.Name, "/gc/heap/live") || strings.HasPrefix(d.Name, "/gc/heap/goal") {
+			s = append(s, metrics.Sample{Name: d.Name})
+		}
+	}
+	metrics.Read(s)
+	for _, m := range s {
+		fmt.Fprintf(&text, "%6d MB %s\n", m.Value.Uint64()>>20, m.Name)
+	}
+	return errors.Join(err, f.Close(), os.WriteFile(name+".txt", []byte(text.String()), 0o644))
 }
 
 // size is how many bytes the files below a folder have.

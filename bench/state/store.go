@@ -58,6 +58,12 @@ func (b *bench) draw(s batch.Shard, n int, number func(i int) uint64) {
 		binary.BigEndian.PutUint64(k[1:], h)
 	}
 	slices.SortFunc(b.keys, slices.Compare[[]byte])
+	// In order they lie behind each other, as those of an operator do.
+	text := make([]byte, 0, 9*n)
+	for i, k := range b.keys {
+		text = append(text, k...)
+		b.keys[i] = text[len(text)-9:]
+	}
 }
 
 // write reads and writes the rows of the drawn keys as a transaction.

@@ -1,6 +1,7 @@
 package mem
 
 import (
+	"math"
 	"slices"
 	"strings"
 )
@@ -11,6 +12,8 @@ type cursor struct {
 	t    *tree
 	path [maxDepth]step // path[0] is the root
 	at   bounds         // of the leaf
+	low  uint64         // the first bytes of the leaf's bounds, by which most keys are told
+	high uint64         // to belong there
 	set  bool           // whether path and at are
 	row  Row            // what was returned last
 }
@@ -25,8 +28,10 @@ func (c *cursor) leaf() *node { return c.path[c.t.depth].n }
 
 // seek goes to the leaf that a key belongs to.
 func (c *cursor) seek(key string) *node {
-	if c.set && c.at.contain(key) {
-		return c.leaf()
+	if c.set {
+		if h := head(key, 0); h > c.low && h < c.high || c.at.contain(key) {
+			return c.leaf()
+		}
 	}
 	n, b := c.t.root, bounds{}
 	for d := range c.t.depth {
@@ -36,8 +41,20 @@ func (c *cursor) seek(key string) *node {
 		n = n.kids[i]
 	}
 	c.path[c.t.depth] = step{n: n, b: b}
-	c.at, c.set = b, true
+	c.set = true
+	c.bound(b)
 	return n
+}
+
+// bound sets the bounds of the leaf.
+func (c *cursor) bound(b bounds) {
+	c.at, c.low, c.high = b, 0, math.MaxUint64
+	if b.hasLow {
+		c.low = head(b.low, 0)
+	}
+	if b.hasHigh {
+		c.high = head(b.high, 0)
+	}
 }
 
 // get returns the row of a key, nil if there is none. It is valid until the cursor
@@ -89,7 +106,7 @@ func (c *cursor) next() *node {
 		s := &c.path[d]
 		c.path[d+1] = step{n: s.n.kids[s.i], b: s.b.child(s.n, s.i)}
 	}
-	c.at = c.path[d].b
+	c.bound(c.path[d].b)
 	return c.path[d].n
 }
 

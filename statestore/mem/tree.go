@@ -177,6 +177,9 @@ func (n *node) size(i int) int { return int(n.klen[i]) + int(n.vlen[i]) }
 // place returns where a key is, or would be, among a leaf's rows.
 func (n *node) place(key string) (int, bool) {
 	lo, hi := n.equals(0, head(key, n.skip))
+	if hi == lo+1 && len(key) <= n.skip+8 && int(n.klen[lo]) == len(key) {
+		return lo, true // the head is all that is not shared
+	}
 	for lo < hi {
 		m := int(uint(lo+hi) >> 1)
 		switch c := strings.Compare(text(n.key(m)), key); {
