@@ -9,7 +9,6 @@ import (
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/memory"
-	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/sluice-stream/sluice/batch"
 	"github.com/sluice-stream/sluice/formats/codecs"
@@ -66,8 +65,8 @@ func isEnvelope(format string) bool { return format == debezium.Name || format =
 // envelopeValues are the changes of events in Avro.
 type envelopeValues struct{ *codecs.EnvelopeDecoder }
 
-func (v envelopeValues) decode(ctx context.Context, m *kgo.Record) (int, error) {
-	return v.Decode(ctx, m.Key, m.Value)
+func (v envelopeValues) decode(ctx context.Context, m *message) (int, error) {
+	return v.Decode(ctx, m.key, m.value)
 }
 
 // noColumns reports whether the columns are still to be found.
@@ -163,23 +162,23 @@ func newCodecValues(t *table, schema *arrow.Schema, alloc memory.Allocator) (val
 	return v, nil
 }
 
-func (v *codecValues) decode(ctx context.Context, m *kgo.Record) (rows int, err error) {
-	op, text := batch.UpdateAfter, m.Value
+func (v *codecValues) decode(ctx context.Context, m *message) (rows int, err error) {
+	op, text := batch.UpdateAfter, m.value
 	if text == nil && v.upsert {
-		if m.Key == nil {
+		if m.key == nil {
 			return 0, fmt.Errorf("a message without key and value deletes nothing")
 		}
-		op, text = batch.Delete, m.Key
+		op, text = batch.Delete, m.key
 	}
 	switch {
-	case m.Value == nil && (!v.upsert || v.key != nil):
+	case m.value == nil && (!v.upsert || v.key != nil):
 		v.value.AppendNull()
 		rows = 1
 	default:
 		rows, err = v.value.Decode(ctx, text)
 	}
 	if v.key != nil {
-		rows, err = v.decodeKey(ctx, m.Key, rows, err)
+		rows, err = v.decodeKey(ctx, m.key, rows, err)
 	}
 	for range rows {
 		v.ops.Append(int8(op))

@@ -3,12 +3,12 @@ package kafka
 import (
 	"context"
 	"fmt"
+	"slices"
 	"unicode/utf8"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/memory"
-	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/sluice-stream/sluice/batch"
 	"github.com/sluice-stream/sluice/formats"
@@ -19,7 +19,7 @@ import (
 // values decodes messages into the columns that are not the connector's metadata. Of a
 // message with an error, rows says how many are there all the same.
 type values interface {
-	decode(ctx context.Context, m *kgo.Record) (rows int, err error)
+	decode(ctx context.Context, m *message) (rows int, err error)
 	Rows() int
 	Flush() arrow.RecordBatch
 	Release()
@@ -96,7 +96,7 @@ func newValues(t *table, schema *arrow.Schema, envelope map[int]string, alloc me
 }
 
 // add appends the rows of a message.
-func (d *decoder) add(ctx context.Context, m *kgo.Record) (rows int, err error) {
+func (d *decoder) add(ctx context.Context, m *message) (rows int, err error) {
 	rows, err = d.values.decode(ctx, m)
 	for range rows {
 		for i := range d.meta {
@@ -143,8 +143,8 @@ func (d *decoder) releaseMeta() {
 
 type debeziumValues struct{ *debezium.Decoder }
 
-func (v debeziumValues) decode(_ context.Context, m *kgo.Record) (int, error) {
-	return v.DecodeKeyed(m.Key, m.Value)
+func (v debeziumValues) decode(_ context.Context, m *message) (int, error) {
+	return v.DecodeKeyed(m.key, m.value)
 }
 
 // jsonValues are objects; of upserts a message without a value deletes the row of its key.
@@ -177,12 +177,12 @@ func newJSONValues(t *table, schema *arrow.Schema, alloc memory.Allocator) (valu
 // noObject is read for a message without a value: all columns are NULL.
 var noObject = []byte("{}")
 
-func (v *jsonValues) decode(_ context.Context, m *kgo.Record) (int, error) {
-	text, op := m.Value, batch.UpdateAfter
+func (v *jsonValues) decode(_ context.Context, m *message) (int, error) {
+	text, op := m.value, batch.UpdateAfter
 	if text == nil {
 		text = noObject
 		if v.upsert {
-			if text, op = m.Key, batch.Delete; text == nil {
+			if text, op = m.key, batch.Delete; text == nil {
 				return 0, fmt.Errorf("a message without key and value deletes nothing")
 			}
 		}
@@ -232,10 +232,10 @@ func newRawValues(schema *arrow.Schema, c formats.Config, alloc memory.Allocator
 	return v
 }
 
-func (v *rawValues) decode(_ context.Context, m *kgo.Record) (int, error) {
+func (v *rawValues) decode(_ context.Context, m *message) (int, error) {
 	var err error
 	for _, b := range v.b {
-		if e := appendText(b, m.Value); e != nil && !v.null {
+		if e := appendText(b, m.value); e != nil && !v.null {
 			err = e
 		}
 	}
@@ -288,30 +288,31 @@ type metaColumn struct {
 	at  int
 	key string
 	b   array.Builder
+	all []header // of the message in hand
 }
 
 func newMetaColumn(at int, key string, dt arrow.DataType, alloc memory.Allocator) metaColumn {
-	return metaColumn{at, key, array.NewBuilder(alloc, dt)}
+	return metaColumn{at: at, key: key, b: array.NewBuilder(alloc, dt)}
 }
 
-func (c *metaColumn) append(m *kgo.Record) error {
+func (c *metaColumn) append(m *message) error {
 	switch c.key {
 	case metaTopic:
-		c.b.(*array.StringBuilder).Append(m.Topic)
+		c.b.(*array.StringBuilder).Append(m.lane.topic)
 	case metaPartition:
-		c.b.(*array.Int32Builder).Append(m.Partition)
+		c.b.(*array.Int32Builder).Append(m.lane.part)
 	case metaOffset:
-		c.b.(*array.Int64Builder).Append(m.Offset)
+		c.b.(*array.Int64Builder).Append(m.offset)
 	case metaTime:
-		c.b.(*array.TimestampBuilder).Append(arrow.Timestamp(m.Timestamp.UnixMicro()))
+		c.b.(*array.TimestampBuilder).Append(arrow.Timestamp(m.millis * 1000))
 	case metaTimeType:
 		name := "CreateTime"
-		if m.Attrs.TimestampType() == 1 {
+		if m.appended {
 			name = "LogAppendTime"
 		}
 		c.b.(*array.StringBuilder).Append(name)
 	case metaKey:
-		if err := appendText(c.b, m.Key); err != nil {
+		if err := appendText(c.b, m.key); err != nil {
 			return fmt.Errorf("the key %w", err)
 		}
 	case metaHeaders:
@@ -321,21 +322,24 @@ func (c *metaColumn) append(m *kgo.Record) error {
 }
 
 // headers appends a map, in which the last of equal keys counts.
-func (c *metaColumn) headers(m *kgo.Record) error {
+func (c *metaColumn) headers(m *message) error {
 	b := c.b.(*array.MapBuilder)
 	b.Append(true)
-	var err error
-next:
-	for i, h := range m.Headers {
-		for _, later := range m.Headers[i+1:] {
-			if later.Key == h.Key {
-				continue next
-			}
-		}
-		b.KeyBuilder().(*array.StringBuilder).Append(h.Key)
-		if e := appendText(b.ItemBuilder(), h.Value); e != nil {
-			err = fmt.Errorf("header %q: %w", h.Key, e)
+	c.all = c.all[:0]
+	err := m.eachHeader(func(key string, value []byte) {
+		c.all = slices.DeleteFunc(c.all, func(h header) bool { return h.key == key })
+		c.all = append(c.all, header{key, value})
+	})
+	for _, h := range c.all {
+		b.KeyBuilder().(*array.StringBuilder).Append(h.key)
+		if e := appendText(b.ItemBuilder(), h.value); e != nil && err == nil {
+			err = fmt.Errorf("header %q: %w", h.key, e)
 		}
 	}
 	return err
+}
+
+type header struct {
+	key   string
+	value []byte
 }

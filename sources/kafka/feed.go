@@ -44,8 +44,13 @@ type buffer struct {
 	next   int64
 	bytes  int64
 	caught bool // there was nothing behind next when the broker was asked last
+	bad    int  // how often in turn the answer was damaged
 	fault  error
 }
+
+// badMax is how often a damaged answer is asked for again: it may have been damaged on
+// the way.
+const badMax = 3
 
 // start is where the buffer's memory begins.
 func (b *buffer) start() int64 {
@@ -222,12 +227,15 @@ func (f *feed) put(wants []want, got map[lane]answer) error {
 		switch {
 		case a.to > w.at: // also of an answer that is damaged behind
 			b.pieces, b.next, b.bytes = append(b.pieces, a.piece), a.to, b.bytes+a.bytes
-			b.caught = a.err == nil && a.to >= a.end
+			b.caught, b.bad = a.err == nil && a.to >= a.end, 0
 			news = true
 		case errors.Is(a.err, kerr.OffsetOutOfRange), errors.Is(a.err, kerr.UnknownTopicID), errors.Is(a.err, kerr.InconsistentTopicID),
 			errors.Is(a.err, kerr.TopicAuthorizationFailed):
 			b.fault, news = a.err, true
+		case errors.Is(a.err, errBatch) && b.bad == badMax:
+			b.fault, news = a.err, true
 		case a.err != nil:
+			b.bad++
 			again = a.err
 		case !b.caught && a.to >= a.end:
 			b.caught, news = true, true
@@ -267,15 +275,8 @@ func (f *feed) track(p position) map[lane]state {
 		if s.next >= b.start() && s.next <= b.next {
 			st.end, st.known, st.caught = b.next, true, b.caught
 			for _, p := range b.pieces {
-				if p.from >= s.next {
-					st.rows, st.bytes = st.rows+int64(len(p.recs)), st.bytes+p.bytes
-					continue
-				}
-				for _, r := range p.recs {
-					if r.Offset >= s.next {
-						st.rows, st.bytes = st.rows+1, st.bytes+sizeOf(r)
-					}
-				}
+				rows, bytes := p.behind(s.next)
+				st.rows, st.bytes = st.rows+rows, st.bytes+bytes
 			}
 		}
 		out[l] = st
@@ -345,7 +346,7 @@ func (f *feed) take(ctx context.Context, w want, to int64) (p piece, ok bool, er
 		if w.at < b.next {
 			b.dropTo(w.at)
 			head, tail := b.pieces[0].until(to)
-			b.bytes -= head.bytes
+			b.bytes -= b.pieces[0].bytes - tail.bytes
 			if tail.from < tail.to {
 				b.pieces[0] = tail
 			} else {

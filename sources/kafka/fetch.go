@@ -23,36 +23,52 @@ const (
 	partitionBytes = 4 << 20
 )
 
-// recordOverhead is about what a message takes in memory besides its texts.
-const recordOverhead = 200
-
 // piece is what was fetched of one partition: all messages of [from, to) that a reader
 // of the table may see, which are often fewer than there are offsets.
 type piece struct {
 	from, to int64
-	recs     []*kgo.Record
+	runs     []run
 	bytes    int64
 }
 
-// until cuts the piece in front of an offset.
+// until cuts the piece in front of an offset. A run that the offset lies within is in both.
 func (p piece) until(to int64) (head, tail piece) {
 	if to >= p.to {
 		return p, piece{from: p.to, to: p.to}
 	}
-	n := len(p.recs)
-	for n > 0 && p.recs[n-1].Offset >= to {
+	n := len(p.runs)
+	for n > 0 && p.runs[n-1].first >= to {
 		n--
 	}
-	head = piece{from: p.from, to: to, recs: p.recs[:n:n]}
-	tail = piece{from: to, to: p.to, recs: p.recs[n:]}
-	for _, r := range head.recs {
-		head.bytes += sizeOf(r)
+	head = piece{from: p.from, to: to, runs: p.runs[:n:n]}
+	for i := range head.runs {
+		head.bytes += head.runs[i].size()
 	}
-	tail.bytes = p.bytes - head.bytes
+	tail = piece{from: to, to: p.to, runs: p.runs[n:], bytes: p.bytes - head.bytes}
+	if n > 0 && p.runs[n-1].end > to {
+		tail.runs = p.runs[n-1:]
+		tail.bytes += p.runs[n-1].size()
+	}
 	return head, tail
 }
 
-func sizeOf(r *kgo.Record) int64 { return int64(len(r.Key)+len(r.Value)) + recordOverhead }
+// behind counts the messages from an offset on and their bytes, about.
+func (p piece) behind(at int64) (rows, bytes int64) {
+	for i := range p.runs {
+		r := &p.runs[i]
+		n := int64(r.count)
+		if part := r.end - max(at, p.from, r.first); part <= 0 {
+			continue
+		} else if whole := r.end - r.first; part < whole {
+			n = max(1, n*part/whole)
+		}
+		if over := r.end - p.to; over > 0 {
+			n = max(1, n-over)
+		}
+		rows, bytes = rows+n, bytes+r.size()*n/int64(r.count)
+	}
+	return rows, bytes
+}
 
 // want is one partition of a fetch request.
 type want struct {
@@ -127,17 +143,16 @@ func (t *table) answers(resp *kmsg.FetchResponse, wants []want) map[lane]answer 
 }
 
 func (t *table) answer(rp *kmsg.FetchResponseTopicPartition, w want) answer {
-	o := kgo.ProcessFetchPartitionOpts{Offset: w.at, Topic: w.lane.topic, Partition: w.lane.part, IsolationLevel: kgo.ReadUncommitted()}
-	if t.committed {
-		o.IsolationLevel = kgo.ReadCommitted()
+	runs, next, err := t.runs(rp, w.at)
+	if e := kerr.ErrorForCode(rp.ErrorCode); e != nil {
+		err = e
 	}
-	fp, next := kgo.ProcessFetchPartition(o, rp, kgo.DefaultDecompressor(), nil)
-	a := answer{piece: piece{from: w.at, to: max(next, w.at), recs: fp.Records}, end: fp.HighWatermark, err: fp.Err}
+	a := answer{piece: piece{from: w.at, to: max(next, w.at), runs: runs}, end: rp.HighWatermark, err: err}
 	if t.committed {
-		a.end = fp.LastStableOffset
+		a.end = rp.LastStableOffset
 	}
-	for _, r := range a.recs {
-		a.bytes += sizeOf(r)
+	for i := range runs {
+		a.bytes += runs[i].size()
 	}
 	return a
 }

@@ -11,7 +11,6 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/memory"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
-	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/sluice-stream/sluice/batch"
 	"github.com/sluice-stream/sluice/formats"
@@ -73,10 +72,12 @@ type reader struct {
 	alloc  memory.Allocator
 	want   want // at is where the next piece begins
 	end    int64
-	recs   []*kgo.Record // of the piece in hand
+	in     cursor // of the piece in hand
 	failed error
-	// came are the times of the messages.
-	came batch.Arrivals
+	// came are the times of the messages; count of the last ones, of millis, are to be added.
+	came   batch.Arrivals
+	millis int64
+	count  int64
 
 	setAside func(row batch.BadRow) error // nil: nobody takes bad rows
 	aside    *formats.Aside
@@ -112,29 +113,36 @@ func (r *reader) Next(ctx context.Context) (arrow.RecordBatch, error) {
 }
 
 func (r *reader) next(ctx context.Context) (arrow.RecordBatch, error) {
+	var m message
 	for size := int64(0); r.d.Rows() < formats.BatchRows && size < formats.BatchBytes; {
-		if err := ctx.Err(); err != nil {
-			return nil, err
+		ok, err := r.in.next(&m)
+		if err != nil {
+			return nil, batch.ExternalError(fmt.Errorf("%s: %w", r.t.spec, err), false)
 		}
-		if len(r.recs) == 0 {
-			if r.want.at >= r.end {
+		if !ok {
+			if r.arrived(); r.want.at >= r.end {
 				break
 			}
 			if err := r.pull(ctx); err != nil {
 				return nil, err
 			}
+			continue
 		}
-		n := min(len(r.recs), 256)
-		for _, m := range r.recs[:n] {
-			size += int64(len(m.Key) + len(m.Value))
-			if err := r.decode(ctx, m); err != nil {
+		if r.d.Rows()&255 == 0 {
+			if err := ctx.Err(); err != nil {
 				return nil, err
 			}
-			r.came.Add(batch.EventTime(m.Timestamp.UnixMicro()), 1)
 		}
-		clear(r.recs[:n])
-		r.recs = r.recs[n:]
+		if m.millis != r.millis {
+			r.arrived()
+		}
+		r.millis, r.count = m.millis, r.count+1
+		size += int64(len(m.key) + len(m.value))
+		if err := r.decode(ctx, &m); err != nil {
+			return nil, err
+		}
 	}
+	r.arrived()
 	if r.d.Rows() == 0 {
 		return nil, io.EOF
 	}
@@ -147,11 +155,19 @@ func (r *reader) next(ctx context.Context) (arrow.RecordBatch, error) {
 	return out, err
 }
 
+// arrived notes the messages of one time.
+func (r *reader) arrived() {
+	if r.count > 0 {
+		r.came.Add(batch.EventTime(r.millis*1000), r.count)
+	}
+	r.count = 0
+}
+
 // Arrived implements sources.Dated: a message's timestamp is when it came.
 func (r *reader) Arrived() batch.Arrivals { return r.came }
 
 // decode appends the rows of a message.
-func (r *reader) decode(ctx context.Context, m *kgo.Record) error {
+func (r *reader) decode(ctx context.Context, m *message) error {
 	rows, err := r.d.add(ctx, m)
 	if err == nil {
 		return nil
@@ -160,12 +176,12 @@ func (r *reader) decode(ctx context.Context, m *kgo.Record) error {
 		return err // a registry cannot be reached: it is not about the message
 	}
 	if r.aside == nil {
-		return r.t.userError("topic %q, partition %d, offset %d: %v", m.Topic, m.Partition, m.Offset, err)
+		return r.t.userError("topic %q, partition %d, offset %d: %v", m.lane.topic, m.lane.part, m.offset, err)
 	}
 	for i := range rows {
 		r.aside.Drop(r.d.Rows() - rows + i)
 	}
-	return r.aside.Add(m.Value, 0, m.Offset, err.Error())
+	return r.aside.Add(m.value, 0, m.offset, err.Error())
 }
 
 // pull gets the next piece, from memory or from the broker.
@@ -176,7 +192,7 @@ func (r *reader) pull(ctx context.Context) error {
 			return err
 		}
 		if ok {
-			r.recs, r.want.at = p.recs, p.to
+			r.in, r.want.at = newCursor(r.want.lane, p), p.to
 			return nil
 		}
 		r.feed = nil
@@ -194,7 +210,7 @@ func (r *reader) pull(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r.recs, r.want.at = p.recs, p.to
+	r.in, r.want.at = newCursor(r.want.lane, p), p.to
 	return nil
 }
 
@@ -238,7 +254,7 @@ func (r *reader) Close() error {
 		return nil
 	}
 	r.d.Release()
-	r.d, r.recs = nil, nil
+	r.d, r.in = nil, cursor{}
 	if r.failed == nil {
 		r.failed = io.EOF
 	}

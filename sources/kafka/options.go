@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/sluice-stream/sluice/batch"
 	"github.com/sluice-stream/sluice/formats"
@@ -124,6 +125,7 @@ type table struct {
 	failOnLoss bool
 	group      string
 	discover   time.Duration
+	inflate    kgo.Decompressor
 }
 
 // Where reading can begin and end.
@@ -170,6 +172,7 @@ func parse(spec sources.Spec, opts []options.Option) (*table, error) {
 		spec: spec, client: conn, format: strings.ToLower(o.Get(optFormat)), config: formats.Config{Options: o, Zone: zone},
 		rows: o.Int(optRows), bytes: o.Bytes(optBytes), min: o.Int(optMin), delay: o.Duration(optDelay), prefetch: o.Bytes(optPrefetch),
 		committed: !strings.EqualFold(o.Get(optIsolation), "read_uncommitted"), failOnLoss: o.Bool(optLoss), group: o.Get(optGroup), discover: o.Duration(optDiscover),
+		inflate: kgo.DefaultDecompressor(),
 	}
 	if t.rows < 0 || t.min < 0 || t.prefetch < 1<<16 || t.discover < 10*time.Millisecond {
 		return nil, t.userError("an option is out of bounds: '%s' and '%s' at least 0, '%s' at least 64KiB, '%s' at least 10ms", optRows.Key, optMin.Key, optPrefetch.Key, optDiscover.Key)

@@ -51,8 +51,16 @@ func TestFranzGoUnorderedAborts(t *testing.T) {
 	}
 	slices.Reverse(aborts)
 	var rows []string
-	for _, m := range r.src.t.answers(resp, w)[w[0].lane].recs {
-		rows = append(rows, string(m.Value))
+	in := newCursor(w[0].lane, r.src.t.answers(resp, w)[w[0].lane].piece)
+	for m := (message{}); ; {
+		ok, err := in.next(&m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !ok {
+			break
+		}
+		rows = append(rows, string(m.value))
 	}
 	slices.Sort(rows)
 	same(t, "committed", rows, `{"id":3,"name":"n3"}`, `{"id":103,"name":"n103"}`)

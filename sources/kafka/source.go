@@ -311,6 +311,9 @@ func (s *source) readable(ctx context.Context, next *position) (ends map[lane]in
 		ends[l] = st.end
 		rows, bytes = rows+st.rows, bytes+st.bytes
 		caught, known = caught && st.caught, known && st.known
+		if errors.Is(st.fault, errBatch) {
+			return nil, 0, batch.ExternalError(fmt.Errorf("%s: %s: %w", s.t.spec, l, st.fault), false)
+		}
 		if st.fault != nil {
 			faulty = append(faulty, l)
 		}

@@ -65,14 +65,14 @@ func (b *broker) produce(t testing.TB, cl *kgo.Client, topic string, part int32,
 	t.Helper()
 	var recs []*kgo.Record
 	for i := from; i < from+n; i++ {
-		recs = append(recs, message(topic, part, fmt.Sprintf(`{"id":%d,"name":"n%d"}`, i, i)))
+		recs = append(recs, record(topic, part, fmt.Sprintf(`{"id":%d,"name":"n%d"}`, i, i)))
 	}
 	if err := cl.ProduceSync(t.Context(), recs...).FirstErr(); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func message(topic string, part int32, value string) *kgo.Record {
+func record(topic string, part int32, value string) *kgo.Record {
 	return &kgo.Record{Topic: topic, Partition: part, Value: []byte(value), Timestamp: time.UnixMilli(1_700_000_000_000)}
 }
 
@@ -436,7 +436,7 @@ func TestBeginAndEnd(t *testing.T) {
 	b := newBroker(t, 2, "in")
 	for part := range int32(2) {
 		for i := range 10 {
-			m := message("in", part, fmt.Sprintf(`{"id":%d}`, int(part)*10+i))
+			m := record("in", part, fmt.Sprintf(`{"id":%d}`, int(part)*10+i))
 			m.Timestamp = time.UnixMilli(int64(1000 * i))
 			if err := b.cl.ProduceSync(t.Context(), m).FirstErr(); err != nil {
 				t.Fatal(err)
@@ -549,7 +549,7 @@ func TestGroupIsPublished(t *testing.T) {
 func TestBadRows(t *testing.T) {
 	b := newBroker(t, 1, "in")
 	for _, v := range []string{`{"id":1}`, `{"id":"x"}`, `{"id":`, `{"id":4}`} {
-		if err := b.cl.ProduceSync(t.Context(), message("in", 0, v)).FirstErr(); err != nil {
+		if err := b.cl.ProduceSync(t.Context(), record("in", 0, v)).FirstErr(); err != nil {
 			t.Fatal(err)
 		}
 	}
