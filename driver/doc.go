@@ -10,6 +10,7 @@
 //	deployment.go a plan on its workers: messages out, answers in
 //	execution.go  one run of a plan's stages as tasks
 //	appender.go   group commit: one durable write for what has queued up
+//	staging.go    sinks work ahead while a commit is being made durable
 //	source.go     one goroutine for each source: asks and pushes
 //	batch.go      a plan run once over bounded input, without a log
 //	listener.go   typed events; logs, metrics and tests are readers of them

@@ -154,6 +154,7 @@ func (q *Query) append(ctx context.Context, rd microbatch.Ready) {
 			q.planned(rec, now, rd.AppendThrough)
 		case microbatch.Committed:
 			q.committing(rec, now, rd.AppendThrough)
+			q.stage(ctx, rec)
 		case microbatch.Checkpointed:
 			q.noteCheckpoint(rec)
 			q.waiting = append(q.waiting, durable{rd.AppendThrough, func() { q.checkpointed(rec) }})

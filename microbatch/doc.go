@@ -14,7 +14,8 @@
 //	append Planned(N)            durable before any task of N starts
 //	run the tasks of N           result depends on the plan and on state N-1 only
 //	all outputs prepared         durable and invisible
-//	append Committed(N)          the commit point; not before N-1 is revealed
+//	append Committed(N)          the commit point; not before N-1 is revealed. Sinks may
+//	                             send N meanwhile where readers cannot see it
 //	reveal N in every sink       until it succeeds, again after any restart
 //	append Checkpointed(S)       some S <= N whose state is durable and that is revealed
 //	release, truncate            what no recovery can need any more

@@ -42,6 +42,17 @@ type Writer interface {
 	Discard() error
 }
 
+// Stager is implemented by sinks that can do a part of a commit's work before the batch
+// is committed, such as to send messages in an open transaction.
+type Stager interface {
+	// Stage is told of a batch while its commit is being made durable and the one before
+	// is shown. No reader may see it before Commit, unless the sink promises no more than
+	// at least once. Commit of the same batch and parts follows, maybe at the same time,
+	// and does what Stage has not; or none does, as after a failure: then the sink gives
+	// up what it has staged at the next Commit, or when it is closed.
+	Stage(ctx context.Context, id batch.ID, term batch.Term, parts []batch.Prepared)
+}
+
 // WriterFactory is the worker's half of a sink.
 type WriterFactory interface {
 	NewWriter(ctx context.Context, a Attempt, schema *arrow.Schema, alloc memory.Allocator) (Writer, error)

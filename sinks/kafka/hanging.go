@@ -129,7 +129,7 @@ func (s *sink) decidedLocked(ctx context.Context, i int, p *producer, unsure boo
 	if unsure {
 		return false
 	}
-	h, err := s.cluster.holds(ctx, s.group, false)
+	h, err := s.cluster.holds(ctx, s.group, stable)
 	return err == nil && h.batch >= 0 && int(h.batch)%s.t.ids == i
 }
 
@@ -140,7 +140,7 @@ func (s *sink) stuckLocked(ctx context.Context) (hangs []int32, unsure bool, err
 		if hangs, err = s.unreadable(ctx); err != nil {
 			return nil, false, err
 		}
-		_, err := s.cluster.holds(ctx, s.group, false)
+		_, err := s.cluster.holds(ctx, s.group, stable)
 		if unsure = errors.Is(err, kerr.UnstableOffsetCommit); err != nil && !unsure {
 			return nil, false, kafkaclient.Classify(err)
 		}

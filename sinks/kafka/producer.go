@@ -195,9 +195,17 @@ func (c *cluster) end(ctx context.Context, p *producer, commit bool) error {
 	return nil
 }
 
-// holds reads what the group's metadata tells; stable waits for transactions that are
-// being decided, and is what every decision needs.
-func (c *cluster) holds(ctx context.Context, group string, patient bool) (held, error) {
+// reading says what becomes of a read while a transaction on the group is not decided.
+type reading int
+
+const (
+	stable  reading = iota // it fails
+	patient                // it waits for the decision, which is what every decision needs
+	decided                // it tells of what was decided before
+)
+
+// holds reads what the group's metadata tells.
+func (c *cluster) holds(ctx context.Context, group string, how reading) (held, error) {
 	h := held{batch: batch.None}
 	cl, _, err := c.client(ctx)
 	if err != nil {
@@ -209,7 +217,7 @@ func (c *cluster) holds(ctx context.Context, group string, patient bool) (held, 
 	}
 	ask := func() error {
 		req := kmsg.NewPtrOffsetFetchRequest()
-		req.RequireStable, req.Group = true, group
+		req.RequireStable, req.Group = how != decided, group
 		old := kmsg.NewOffsetFetchRequestTopic()
 		old.Topic, old.Partitions = c.t.topic, []int32{0}
 		req.Topics = append(req.Topics, old)
@@ -231,7 +239,7 @@ func (c *cluster) holds(ctx context.Context, group string, patient bool) (held, 
 		return err
 	}
 	// Of a group that nobody wrote to yet, brokers say that it is not there, or nothing.
-	if patient {
+	if how == patient {
 		err = c.patiently(ctx, ask)
 	} else {
 		err = ask()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -40,6 +41,7 @@ type sink struct {
 	term      batch.Term
 	producers []*producer // nil: they have to be taken up
 	held      held
+	staged    staged
 	verdicts  map[string]verdict // by transactional ID, until nothing is left that hangs
 	looked    bool               // for what may hang, in this life
 }
@@ -67,9 +69,9 @@ func (s *sink) Commit(ctx context.Context, id batch.ID, term batch.Term, parts [
 		return s.older(term, s.term)
 	}
 	s.term = term
-	want := held{batch: id, term: term}
-	for _, p := range parts {
-		want.digest = want.digest.Add(p.Digest)
+	want := wantOf(id, term, parts)
+	if s.staged.open && !s.staged.of(want) {
+		s.leaveLocked(ctx, false)
 	}
 	var last error
 	for range attemptsMax {
@@ -88,17 +90,23 @@ func (s *sink) Commit(ctx context.Context, id batch.ID, term batch.Term, parts [
 			s.forget(id)
 			return nil
 		}
-		all, err := s.waiting.gather(parts)
-		if err != nil {
-			return fmt.Errorf("table %q: commit batch %d: %w", s.t.spec.Table, id, err)
+		if !s.staged.of(want) {
+			all, err := s.waiting.gather(parts)
+			if err != nil {
+				return fmt.Errorf("table %q: commit batch %d: %w", s.t.spec.Table, id, err)
+			}
+			last = s.sendLocked(ctx, want, parts, all)
 		}
-		if last = s.attemptLocked(ctx, want, all); last == nil {
+		if last == nil {
+			last = s.showLocked(ctx)
+		}
+		if last == nil {
 			s.held = want
 			s.forget(id)
 			s.afterTroubleLocked(ctx)
 			return nil
 		}
-		s.leaveLocked(ctx, id)
+		s.leaveLocked(ctx, false)
 		if s.final(ctx, last) {
 			break
 		}
@@ -141,7 +149,7 @@ func (s *sink) takeLocked(ctx context.Context) error {
 	n := 1
 	if s.noted() {
 		n = s.t.ids
-		h, err := s.cluster.holds(ctx, s.group, false)
+		h, err := s.cluster.holds(ctx, s.group, stable)
 		if err != nil && !errors.Is(err, kerr.UnstableOffsetCommit) {
 			return kafkaclient.Classify(err)
 		}
@@ -154,7 +162,7 @@ func (s *sink) takeLocked(ctx context.Context) error {
 		return err
 	}
 	if s.noted() {
-		h, err := s.cluster.holds(ctx, s.group, true)
+		h, err := s.cluster.holds(ctx, s.group, patient)
 		if err != nil {
 			return kafkaclient.Classify(err)
 		}
@@ -191,45 +199,6 @@ func (s *sink) takeAllLocked(ctx context.Context, n int) ([]*producer, error) {
 	return producers, s.mendLocked(ctx, producers)
 }
 
-// attemptLocked sends a batch once.
-func (s *sink) attemptLocked(ctx context.Context, h held, all map[int32][]sealed) error {
-	if !s.t.once {
-		return s.cluster.send(ctx, s.producers[0], all)
-	}
-	p, group := s.producers[int(h.batch)%len(s.producers)], ""
-	if s.noted() {
-		group = s.group
-	} else if len(all) == 0 {
-		return nil
-	}
-	if err := s.cluster.begin(ctx, p, all, group); err != nil {
-		return err
-	}
-	if err := s.cluster.send(ctx, p, all); err != nil {
-		return err
-	}
-	if group != "" {
-		if err := s.cluster.note(ctx, p, group, h); err != nil {
-			return err
-		}
-	}
-	return s.cluster.end(ctx, p, true)
-}
-
-// leaveLocked gives up what an attempt may have left open, as far as the broker can be
-// reached: readers would wait for it until it times out. What became of the attempt is
-// found out when the IDs are taken up again.
-func (s *sink) leaveLocked(ctx context.Context, id batch.ID) {
-	p := s.producers[int(id)%len(s.producers)]
-	s.producers = nil
-	if !s.t.once || ctx.Err() == nil {
-		return // the next attempt takes the ID up at once, which ends the transaction
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveTime)
-	defer cancel()
-	_, _ = s.cluster.take(ctx, p.name) // best effort: the time-out does it else
-}
-
 // forget drops messages that will not be sent any more.
 func (s *sink) forget(id batch.ID) {
 	s.waiting.drop(func(_ string, p *prepared) bool { return p.id <= id })
@@ -240,7 +209,7 @@ func (s *sink) Abort(ctx context.Context, _ batch.ID, term batch.Term, parts []b
 	defer s.commits.Unlock()
 	newest := s.term
 	if s.noted() && term >= newest {
-		h, err := s.cluster.holds(ctx, s.group, false)
+		h, err := s.cluster.holds(ctx, s.group, stable)
 		if err != nil && !errors.Is(err, kerr.UnstableOffsetCommit) {
 			return kafkaclient.Classify(err)
 		}
@@ -252,6 +221,9 @@ func (s *sink) Abort(ctx context.Context, _ batch.ID, term batch.Term, parts []b
 	keys := map[string]bool{}
 	for _, p := range parts {
 		keys[string(p.Payload)] = true
+	}
+	if s.staged.open && slices.ContainsFunc(s.staged.keys, func(k string) bool { return keys[k] }) {
+		s.leaveLocked(ctx, true)
 	}
 	s.waiting.drop(func(key string, _ *prepared) bool { return keys[key] })
 	return nil
@@ -274,11 +246,14 @@ func (s *sink) Holds(ctx context.Context) (batch.ID, batch.Digest, error) {
 // settledLocked reads what the target holds, of which a crash may have left
 // something undecided.
 func (s *sink) settledLocked(ctx context.Context) (held, error) {
+	if s.staged.open { // it is this sink's own, and not decided until Commit or Close
+		return s.cluster.holds(ctx, s.group, decided)
+	}
 	if s.producers != nil {
-		return s.cluster.holds(ctx, s.group, true)
+		return s.cluster.holds(ctx, s.group, patient)
 	}
 	for waited := time.Duration(0); ; waited += impatience / 10 {
-		h, err := s.cluster.holds(ctx, s.group, false)
+		h, err := s.cluster.holds(ctx, s.group, stable)
 		if err != nil && !errors.Is(err, kerr.UnstableOffsetCommit) {
 			return h, err
 		}
@@ -299,10 +274,14 @@ func (s *sink) settledLocked(ctx context.Context) (held, error) {
 		return held{}, err
 	}
 	s.looked = true
-	return s.cluster.holds(ctx, s.group, true)
+	return s.cluster.holds(ctx, s.group, patient)
 }
 
+// Close gives up a transaction that waits for its batch's commit: nobody will tell of it.
 func (s *sink) Close() error {
+	s.commits.Lock()
+	defer s.commits.Unlock()
+	s.leaveLocked(context.Background(), true)
 	s.cluster.close()
 	return nil
 }
