@@ -24,6 +24,8 @@ import (
 type OperatorState struct {
 	q    *Query
 	form physical.StateForm
+	at   batch.ID // of the batch whose state it is, if past
+	past bool     // false: of the newest committed batch
 }
 
 // StateRows are rows of state as they were after a batch.
@@ -55,7 +57,7 @@ func (q *Query) State(operator string) (*OperatorState, error) {
 
 // Get looks a key up: its columns in the order of GROUP BY (of a join its keys, of a
 // window function PARTITION BY), as Go values. The rows are those after the newest
-// committed batch; there are none if the key has no state.
+// committed batch, or of AtBatch; there are none if the key has no state.
 func (o *OperatorState) Get(ctx context.Context, key ...any) (*StateRows, error) {
 	if !state.Typed(o.form) {
 		return nil, batch.UserErrorf("the state of %s has no columns (%s), so that it cannot be looked up by a key", o.form.Operator, o.form.Kind)
@@ -70,7 +72,7 @@ func (o *OperatorState) Get(ctx context.Context, key ...any) (*StateRows, error)
 	return o.collect(ctx, [][]byte{encoded})
 }
 
-// All reads all rows after the newest committed batch.
+// All reads all rows after the newest committed batch, or of AtBatch.
 func (o *OperatorState) All(ctx context.Context) (*StateRows, error) { return o.collect(ctx, nil) }
 
 func (o *OperatorState) collect(ctx context.Context, keys [][]byte) (*StateRows, error) {
@@ -83,7 +85,11 @@ func (o *OperatorState) collect(ctx context.Context, keys [][]byte) (*StateRows,
 	for _, f := range d.Schema().Fields() {
 		out.Columns = append(out.Columns, f.Name)
 	}
-	out.Batch, err = o.read(ctx, keys, func(k, v []byte) error { return d.Add("", k, v) }, func() { d.Take().Release() })
+	read := o.read
+	if o.past {
+		read = o.readAt
+	}
+	out.Batch, err = read(ctx, keys, func(k, v []byte) error { return d.Add("", k, v) }, func() { d.Take().Release() })
 	if err != nil {
 		return nil, err
 	}

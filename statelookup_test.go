@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -67,6 +68,80 @@ func TestStateLookups(t *testing.T) {
 		b.exec(s, "STOP STREAMING QUERY "+name)
 		if err := os.Remove(filepath.Join(b.dir, "in", "f002.csv")); err != nil {
 			t.Fatal(err)
+		}
+	}
+	b.close(s)
+}
+
+// TestStateAtABatch: keys are looked up as they were after a batch whose checkpoint is
+// kept, while the query goes on; any other batch is refused with those that there are.
+func TestStateAtABatch(t *testing.T) {
+	b := newStateBed(t)
+	s := b.session("checkpoint.interval=1h", "parallelism=3")
+	b.exec(s, `CREATE TABLE o1 (k STRING, v BIGINT, n BIGINT) WITH ('connector'='blackhole')`)
+	b.exec(s, "CREATE STREAMING QUERY g OUTPUT MODE update AS "+countQuery)
+	b.exec(s, `CREATE STREAMING QUERY r OUTPUT MODE changelog AS INSERT INTO o1 SELECT k, v, row_number() OVER (PARTITION BY k ORDER BY v DESC) FROM ev`)
+	states := map[string]*OperatorState{}
+	seen := map[string]map[int64]string{}
+	look := func(o *OperatorState) (int64, string) {
+		one, err := o.Get(t.Context(), "k3")
+		if err != nil {
+			t.Fatal(err)
+		}
+		all, err := o.All(t.Context())
+		if err != nil || all.Batch != one.Batch {
+			t.Fatal(one.Batch, all, err)
+		}
+		out := []string{fmt.Sprint(one.Rows)}
+		for _, row := range all.Rows {
+			out = append(out, fmt.Sprint(row))
+		}
+		slices.Sort(out[1:])
+		return one.Batch, strings.Join(out, " ")
+	}
+	for n := range 5 {
+		b.feed(n)
+		for _, name := range []string{"g", "r"} {
+			q := b.drained(s, name)
+			o, err := q.State(q.StateOperators()[0])
+			if err != nil {
+				t.Fatal(err)
+			}
+			if states[name] = o; seen[name] == nil {
+				seen[name] = map[int64]string{}
+			}
+			at, rows := look(o)
+			seen[name][at] = rows
+			if n%2 == 1 {
+				b.exec(s, "SAVE STREAMING QUERY "+name+" AS s"+fmt.Sprint(n))
+			}
+			if n == 3 {
+				b.exec(s, "ALTER STREAMING QUERY "+name+" SET PARALLELISM 2")
+			}
+		}
+	}
+	for name, o := range states {
+		kept, refused := 0, 0
+		for at, want := range seen[name] {
+			past := o.AtBatch(at)
+			if _, err := past.Get(t.Context(), "k3"); err != nil {
+				if refused++; !strings.Contains(err.Error(), fmt.Sprintf("holds no checkpoint of batch %d; it has those of batches ", at)) {
+					t.Errorf("%s at %d: %v", name, at, err)
+				}
+				continue
+			}
+			if got, rows := look(past); got != at || rows != want {
+				t.Errorf("%s at %d gives batch %d:\n%s\nwant\n%s", name, at, got, rows, want)
+			}
+			kept++
+		}
+		if kept < 3 || refused == 0 {
+			t.Errorf("%s: %d batches can be read and %d cannot", name, kept, refused)
+		}
+		for at, want := range map[int64]string{99: "batch 99 of query " + name + " is not committed; the newest that is is batch ", -3: "the first batch is 0"} {
+			if _, err := o.AtBatch(at).Get(t.Context(), "k3"); err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("batch %d: %v", at, err)
+			}
 		}
 	}
 	b.close(s)

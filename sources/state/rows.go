@@ -204,3 +204,15 @@ func Rows(ctx context.Context, fs vfsx.FS, dir string, ms []statestore.Manifest)
 		}
 	}
 }
+
+// RowsOf yields the rows of some keys, of an operator that keeps several rows of a key
+// all that begin with it.
+func RowsOf(ctx context.Context, fs vfsx.FS, dir string, ms []statestore.Manifest, keys [][]byte, prefixes bool) iter.Seq2[Row, error] {
+	return func(yield func(Row, error) bool) {
+		for row, err := range lookUp(ctx, fs, dir, ms, sortedKeys(keys), prefixes) {
+			if !yield(Row{row.key, row.value}, err) || err != nil {
+				return
+			}
+		}
+	}
+}
