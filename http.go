@@ -2,11 +2,14 @@ package sluice
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -14,12 +17,33 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/sluice-stream/sluice/batch"
+	"github.com/sluice-stream/sluice/internal/auth"
+	"github.com/sluice-stream/sluice/internal/certs"
 )
 
-// Server serves what a session does over HTTP. There is no authentication: it
-// belongs on a loopback address.
+// HTTPOptions say who may reach a session over HTTP. The zero value is for a loopback
+// address: whoever can use this machine may do everything that the routes offer.
+type HTTPOptions struct {
+	// TLSDir is a folder with ca.crt, tls.crt and tls.key; "" serves without TLS.
+	TLSDir string
+	// AuthDir is a folder with the tokens that are let in. One that holds none gets a first
+	// token, of an administrator, which is written to admin.token there; "" asks for no token.
+	AuthDir string
+	// AuditLog is the file to which is appended what was asked that changes something, and
+	// who was refused; "" is audit.jsonl in AuthDir, and none without it.
+	AuditLog string
+	// Hosts are names under which the server is reached, besides those of loopback.
+	Hosts []string
+}
+
+// Server serves what a session does over HTTP.
 type Server struct {
 	http  *http.Server
+	l     net.Listener
+	opts  HTTPOptions
+	first string
 	ended chan error
 }
 
@@ -31,16 +55,85 @@ const (
 	httpStop        = 2 * time.Second
 )
 
+// httpProtection says how a listener beyond loopback is to be protected.
+const httpProtection = "give certificates with --tls-dir (sluice certs makes them) and tokens with --auth-dir (sluice token)"
+
 // ServeHTTP serves /healthz, /metrics (Prometheus), /api/queries,
-// /api/queries/NAME and below it watermark, batches/N, savepoints and parallelism on l until Close. The listener becomes the server's.
-func (s *Session) ServeHTTP(l net.Listener) *Server {
-	srv := &Server{ended: make(chan error, 1), http: &http.Server{
-		Handler: s.Handler(), MaxHeaderBytes: httpHeaderBytes, ReadHeaderTimeout: httpTimeout, ReadTimeout: httpTimeout,
-		WriteTimeout: httpTimeout, IdleTimeout: httpIdle,
-	}}
-	go func() { srv.ended <- srv.http.Serve(l) }()
-	return srv
+// /api/queries/NAME and below it watermark, batches/N, savepoints and parallelism at addr,
+// HOST:PORT, until Close. Beyond loopback it is an error not to have TLS and tokens.
+func (s *Session) ServeHTTP(addr string, o HTTPOptions) (*Server, error) {
+	if err := auth.CheckListen("--http", addr, auth.Exposure{TLS: o.TLSDir != "", Auth: o.AuthDir != ""}, httpProtection); err != nil {
+		return nil, batch.UserErrorf("%w", err)
+	}
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("--http %s: %w", addr, err)
+	}
+	srv, err := s.serveHTTP(l, o)
+	if err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	return srv, nil
 }
+
+// serveHTTP serves on l, which becomes the server's unless there is an error.
+func (s *Session) serveHTTP(l net.Listener, o HTTPOptions) (*Server, error) {
+	if o.AuditLog == "" && o.AuthDir != "" {
+		o.AuditLog = filepath.Join(o.AuthDir, "audit.jsonl")
+	}
+	srv := &Server{ended: make(chan error, 1), opts: o, l: l}
+	guard := &auth.Guard{Hosts: auth.Hosts{Names: o.Hosts}, Log: s.opts.Logger}
+	if host, _, err := net.SplitHostPort(l.Addr().String()); err == nil {
+		guard.Hosts.Addresses = !auth.Loopback(host)
+	}
+	var err error
+	if o.AuthDir != "" {
+		tokens := filepath.Join(o.AuthDir, "tokens")
+		plain := filepath.Join(o.AuthDir, "admin.token")
+		made, err := auth.First(tokens, plain, time.Now())
+		if err != nil {
+			return nil, err
+		}
+		if made {
+			srv.first = plain
+		}
+		if guard.Tokens, err = auth.OpenTokens(tokens); err != nil {
+			return nil, err
+		}
+	}
+	if o.AuditLog != "" {
+		guard.Audit = auth.NewAudit(o.AuditLog)
+	}
+	handler, err := guard.Handler(s.routes())
+	if err != nil {
+		return nil, err
+	}
+	serving := auth.Limit(l)
+	if o.TLSDir != "" {
+		t, err := certs.Load(o.TLSDir, s.opts.Logger)
+		if err != nil {
+			return nil, err
+		}
+		serving = tls.NewListener(serving, t.ServerForTokens())
+	}
+	srv.http = &http.Server{
+		Handler: handler, MaxHeaderBytes: httpHeaderBytes, ReadHeaderTimeout: httpTimeout, ReadTimeout: httpTimeout,
+		WriteTimeout: httpTimeout, IdleTimeout: httpIdle, ErrorLog: slog.NewLogLogger(s.opts.Logger.Handler(), slog.LevelDebug),
+	}
+	go func() { srv.ended <- srv.http.Serve(serving) }()
+	return srv, nil
+}
+
+// URL is where the server is reached.
+func (srv *Server) URL() string {
+	if srv.opts.TLSDir != "" {
+		return "https://" + srv.l.Addr().String()
+	}
+	return "http://" + srv.l.Addr().String()
+}
+
+// FirstToken is the file with the first token; "" if there were tokens before this start.
+func (srv *Server) FirstToken() string { return srv.first }
 
 // Close ends the server.
 func (srv *Server) Close() error {
@@ -56,44 +149,38 @@ func (srv *Server) Close() error {
 	return err
 }
 
-// Handler answers the routes of ServeHTTP, for a server of the program's own.
+// Handler answers the routes of ServeHTTP without asking for a token, and to the names of
+// loopback alone: for a server of the program's own, which decides who gets so far.
 func (s *Session) Handler() http.Handler {
+	h, err := (&auth.Guard{Log: s.opts.Logger}).Handler(s.routes())
+	if err != nil { // TestEveryRouteHasAPolicy
+		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			auth.Refuse(w, http.StatusInternalServerError, err.Error())
+		})
+	}
+	return h
+}
+
+// routes are all ways into a session, with who may take them.
+func (s *Session) routes() []auth.Route {
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(&metrics{s: s}, collectors.NewGoCollector())
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /healthz", s.health)
-	mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))
-	mux.HandleFunc("GET /api/queries", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, s.queryStates()) })
-	mux.HandleFunc("GET /api/queries/{name}", s.oneQuery)
-	mux.HandleFunc("GET /api/queries/{name}/watermark", s.queryWatermark)
-	mux.HandleFunc("GET /api/queries/{name}/batches/{batch}", s.queryBatch)
-	mux.HandleFunc("GET /api/queries/{name}/savepoints", s.listSavepoints)
-	mux.HandleFunc("POST /api/queries/{name}/savepoints/{savepoint}", s.postSavepoint)
-	mux.HandleFunc("POST /api/queries/{name}/parallelism", s.postParallelism)
-	return loopbackHost(http.NewCrossOriginProtection().Handler(mux))
+	return []auth.Route{
+		{Pattern: "GET /healthz", Need: auth.Public, Serve: s.health},
+		{Pattern: "GET /metrics", Need: auth.Viewer, Serve: promhttp.HandlerFor(reg, promhttp.HandlerOpts{}).ServeHTTP},
+		{Pattern: "GET /api/queries", Need: auth.Viewer, Serve: func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, s.queryStates()) }},
+		{Pattern: "GET /api/queries/{name}", Need: auth.Viewer, Serve: s.oneQuery},
+		{Pattern: "GET /api/queries/{name}/watermark", Need: auth.Viewer, Serve: s.queryWatermark},
+		{Pattern: "GET /api/queries/{name}/batches/{batch}", Need: auth.Viewer, Serve: s.queryBatch},
+		{Pattern: "GET /api/queries/{name}/savepoints", Need: auth.Viewer, Serve: s.listSavepoints},
+		{Pattern: "POST /api/queries/{name}/savepoints/{savepoint}", Need: auth.Operator, Serve: s.postSavepoint},
+		{Pattern: "POST /api/queries/{name}/parallelism", Need: auth.Operator, Serve: s.postParallelism},
+	}
 }
 
-// loopbackHost refuses requests for other hosts, so that a web page cannot reach
-// a loopback listener through a name of its own (DNS rebinding).
-func loopbackHost(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		host := r.Host
-		if h, _, err := net.SplitHostPort(host); err == nil {
-			host = h
-		}
-		ip := net.ParseIP(strings.Trim(host, "[]"))
-		if !strings.EqualFold(host, "localhost") && (ip == nil || !ip.IsLoopback()) {
-			writeJSON(w, http.StatusForbidden, map[string]string{"error": fmt.Sprintf("host %q is not served here, use 127.0.0.1", host)})
-			return
-		}
-		w.Header().Set("X-Content-Type-Options", "nosniff")
-		w.Header().Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
-		next.ServeHTTP(w, r)
-	})
-}
-
-// health is 200 while every query runs or has ended well, else 503 with the names that failed.
-func (s *Session) health(w http.ResponseWriter, _ *http.Request) {
+// health is 200 while every query runs or has ended well, else 503. It is for probes,
+// which have no token; the names of those that failed are for who may read.
+func (s *Session) health(w http.ResponseWriter, r *http.Request) {
 	failed := []string{}
 	for _, q := range s.Queries() {
 		if q.Status() == "failed" {
@@ -101,7 +188,11 @@ func (s *Session) health(w http.ResponseWriter, _ *http.Request) {
 		}
 	}
 	if len(failed) > 0 {
-		writeJSON(w, http.StatusServiceUnavailable, map[string]any{"status": "failed", "queries": failed})
+		said := map[string]any{"status": "failed"}
+		if who, _ := auth.From(r.Context()); who.Role >= auth.Viewer {
+			said["queries"] = failed
+		}
+		writeJSON(w, http.StatusServiceUnavailable, said)
 		return
 	}
 	writeJSON(w, http.StatusOK, map[string]string{"status": "ok"})

@@ -149,23 +149,23 @@ func TestHealthOfAFailure(t *testing.T) {
 // TestServeHTTP ends with Close, also while a client is connected.
 func TestServeHTTP(t *testing.T) {
 	s, _ := served(t)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	srv, err := s.ServeHTTP("127.0.0.1:0", HTTPOptions{})
 	if err != nil {
 		t.Skip(err)
 	}
-	srv := s.ServeHTTP(l)
-	idle, err := net.Dial("tcp", l.Addr().String())
+	addr := srv.l.Addr().String()
+	idle, err := net.Dial("tcp", addr)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer idle.Close()
-	if code, _, _ := fetch(t, "GET", "http://"+l.Addr().String()+"/healthz", ""); code != http.StatusOK {
+	if code, _, _ := fetch(t, "GET", srv.URL()+"/healthz", ""); code != http.StatusOK {
 		t.Errorf("code %d", code)
 	}
 	if err := srv.Close(); err != nil {
 		t.Error(err)
 	}
-	if _, err := net.Dial("tcp", l.Addr().String()); err == nil {
+	if _, err := net.Dial("tcp", addr); err == nil {
 		t.Error("it still listens")
 	}
 }

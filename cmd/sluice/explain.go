@@ -24,7 +24,7 @@ func explainCommand(env *environment) *cobra.Command {
 			"watermark back and which windows wait, or where the time of one of its last batches went.",
 		Args: func(c *cobra.Command, args []string) error { return f.check(c, args) },
 		RunE: func(c *cobra.Command, args []string) error {
-			if f.http != "" {
+			if f.http.addr != "" {
 				return explainRunning(c.Context(), env, f, args[0])
 			}
 			script, err := explainScript(env, c, f.text, f.file)
@@ -47,24 +47,25 @@ func explainCommand(env *environment) *cobra.Command {
 	}
 	c.Flags().StringVarP(&f.text, "command", "c", "", "the statements to explain")
 	c.Flags().StringVarP(&f.file, "file", "f", "", "a file of statements, - for standard input")
-	c.Flags().StringVar(&f.http, "http", "", "HOST:PORT at which 'sluice run' serves the query")
+	f.http.add(c, "HOST:PORT at which 'sluice run' serves the query")
 	c.Flags().BoolVar(&f.watermark, "watermark", false, "what holds the query's watermark back, and which windows wait (the default)")
 	c.Flags().Int64Var(&f.batch, "batch", -1, "where the time of this batch went")
 	return c
 }
 
 type explainFlags struct {
-	text, file, http string
-	watermark        bool
-	batch            int64
+	text, file string
+	http       clientFlags
+	watermark  bool
+	batch      int64
 }
 
 func (f *explainFlags) check(c *cobra.Command, args []string) error {
 	batch := c.Flags().Changed("batch")
 	switch {
-	case f.http == "" && (f.watermark || batch):
+	case f.http.addr == "" && (f.watermark || batch):
 		return usageError{errors.New("--watermark and --batch are of a query that runs: say with --http HOST:PORT where")}
-	case f.http == "":
+	case f.http.addr == "":
 		return noArgs(c, args)
 	case len(args) != 1:
 		return usageError{errors.New("with --http give the name of one query")}
@@ -83,7 +84,7 @@ func explainRunning(ctx context.Context, env *environment, f explainFlags, query
 		path = fmt.Sprintf("/api/queries/%s/batches/%d?format=text", url.PathEscape(query), f.batch)
 	}
 	var said struct{ Lines []string }
-	if err := ask(ctx, http.MethodGet, f.http, path, &said); err != nil {
+	if err := f.http.ask(ctx, http.MethodGet, path, &said); err != nil {
 		return err
 	}
 	for _, line := range said.Lines {

@@ -71,19 +71,3 @@ func TestHuman(t *testing.T) {
 		}
 	}
 }
-
-func TestListenLoopback(t *testing.T) {
-	for _, addr := range []string{"", "x", ":0", "0.0.0.0:0", "[::]:0", "example.com:0", "127.0.0.1:99999", "10.1.1.1:0", "127.0.0.1:"} {
-		if l, err := listenLoopback(addr); err == nil {
-			_ = l.Close()
-			t.Errorf("%q is served", addr)
-		} else if exitCode(err) != exitUsage {
-			t.Errorf("%q: %v", addr, err)
-		}
-	}
-	l, err := listenLoopback("localhost:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = l.Close()
-}

@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
-	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -17,7 +15,7 @@ import (
 type runFlags struct {
 	once      bool
 	untilIdle time.Duration
-	http      string
+	http      httpFlags
 	format    string
 	bootstrap bool
 }
@@ -37,6 +35,9 @@ func runCommand(env *environment) *cobra.Command {
 			}
 			if !knownFormat(f.format) {
 				return usageError{fmt.Errorf("--format %s: want table, csv, json or arrow", f.format)}
+			}
+			if err := f.http.check(); err != nil {
+				return err
 			}
 			text, err := os.ReadFile(args[0])
 			if err != nil {
@@ -58,7 +59,7 @@ func runCommand(env *environment) *cobra.Command {
 	c.Flags().BoolVar(&f.bootstrap, "bootstrap", false, "of a query that has changed, rebuild the state that it lacks from input that is read again")
 	c.Flags().StringVar(&env.ckDir, "checkpoint-dir", "checkpoints", "base folder of checkpoints that are relative or not given")
 	c.Flags().DurationVar(&f.untilIdle, "until-idle", 0, "end when no query has had data for so long")
-	c.Flags().StringVar(&f.http, "http", "", "serve health, metrics and progress at this HOST:PORT, loopback only")
+	f.http.add(c)
 	c.Flags().StringVar(&f.format, "format", "table", "how rows of SELECT statements are printed: table, csv, json or arrow")
 	return c
 }
@@ -67,14 +68,12 @@ func runCommand(env *environment) *cobra.Command {
 // what statements say about themselves goes where progress goes, so that a
 // console sink's output can be read by a program.
 func pipeline(ctx context.Context, env *environment, s *sluice.Session, text string, f runFlags) (err error) {
-	if f.http != "" {
-		l, err := listenLoopback(f.http)
+	if f.http.addr != "" {
+		server, err := f.http.serve(env, s)
 		if err != nil {
 			return err
 		}
-		server := s.ServeHTTP(l)
 		defer func() { err = errors.Join(err, server.Close()) }()
-		fmt.Fprintf(env.err, "serving http://%s\n", l.Addr())
 	}
 	view := newProgressView(env.err, s)
 	defer view.close()
@@ -99,25 +98,4 @@ func pipeline(ctx context.Context, env *environment, s *sluice.Session, text str
 		view.summary()
 	}
 	return err
-}
-
-// listenLoopback refuses addresses that others could reach: there is no
-// authentication and no TLS on this listener.
-func listenLoopback(addr string) (net.Listener, error) {
-	host, port, err := net.SplitHostPort(addr)
-	if err != nil {
-		return nil, usageError{fmt.Errorf("--http %s: want HOST:PORT: %w", addr, err)}
-	}
-	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
-		return nil, usageError{fmt.Errorf("--http %s: the port is a number up to 65535; 0 takes a free one", addr)}
-	}
-	ip := net.ParseIP(host)
-	if host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-		return nil, usageError{fmt.Errorf("--http %s: only a loopback address such as 127.0.0.1 is served, since there is no authentication", addr)}
-	}
-	l, err := net.Listen("tcp", addr)
-	if err != nil {
-		return nil, fmt.Errorf("--http %s: %w", addr, err)
-	}
-	return l, nil
 }

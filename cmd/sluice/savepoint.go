@@ -2,10 +2,8 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"time"
@@ -18,7 +16,7 @@ import (
 
 // savepointCommands are those of `sluice checkpoint` that make and drop savepoints.
 func savepointCommands(env *environment) []*cobra.Command {
-	var server string
+	var server clientFlags
 	var asJSON bool
 	save := &cobra.Command{
 		Use: "save DIR|QUERY NAME", Short: "Make a savepoint: a checkpoint that stays until it is dropped",
@@ -37,7 +35,7 @@ func savepointCommands(env *environment) []*cobra.Command {
 			return nil
 		},
 	}
-	save.Flags().StringVar(&server, "http", "", "HOST:PORT of the process in which the query runs (sluice run --http)")
+	server.add(save, "HOST:PORT of the process in which the query runs (sluice run --http)")
 	list := &cobra.Command{
 		Use: "savepoints DIR", Short: "One line for each savepoint of a checkpoint", Args: oneArg("the folder of a checkpoint"),
 		RunE: func(_ *cobra.Command, args []string) error {
@@ -87,8 +85,8 @@ func notFoundIsUsage(err error) error {
 }
 
 // savepoint makes one here, or asks the process that runs the query to.
-func savepoint(ctx context.Context, server, of, name string) (sluice.Savepoint, error) {
-	if server == "" {
+func savepoint(ctx context.Context, server clientFlags, of, name string) (sluice.Savepoint, error) {
+	if server.addr == "" {
 		sp, err := sluice.SaveCheckpoint(of, name)
 		if errors.Is(err, filelog.ErrInUse) {
 			err = fmt.Errorf("%w; a running query is saved by its own process: SAVE STREAMING QUERY, or --http HOST:PORT where it serves", err)
@@ -97,37 +95,5 @@ func savepoint(ctx context.Context, server, of, name string) (sluice.Savepoint, 
 	}
 	var sp sluice.Savepoint
 	path := "/api/queries/" + url.PathEscape(of) + "/savepoints/" + url.PathEscape(name)
-	return sp, post(ctx, server, path, &sp)
-}
-
-// answerMax is how much of an answer is read.
-const answerMax = 1 << 20
-
-// post sends a request to a process of ours and reads its answer.
-func post(ctx context.Context, server, path string, into any) error {
-	return ask(ctx, http.MethodPost, server, path, into)
-}
-
-func ask(ctx context.Context, method, server, path string, into any) (err error) {
-	req, err := http.NewRequestWithContext(ctx, method, "http://"+server+path, http.NoBody)
-	if err != nil {
-		return usageError{fmt.Errorf("--http %s: %w", server, err)}
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return fmt.Errorf("ask %s: %w", server, err)
-	}
-	defer func() { err = errors.Join(err, resp.Body.Close()) }()
-	b, err := io.ReadAll(io.LimitReader(resp.Body, answerMax))
-	if err != nil {
-		return fmt.Errorf("ask %s: %w", server, err)
-	}
-	if resp.StatusCode/100 != 2 {
-		var said struct{ Error string }
-		if json.Unmarshal(b, &said) != nil || said.Error == "" {
-			said.Error = resp.Status
-		}
-		return fmt.Errorf("%s refuses: %s", server, said.Error)
-	}
-	return json.Unmarshal(b, into)
+	return sp, server.ask(ctx, http.MethodPost, path, &sp)
 }
