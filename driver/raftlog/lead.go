@@ -120,7 +120,7 @@ func (n *Node) serve(ctx context.Context, r *reign, f func(context.Context, Lead
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(r.ctx, cancel)()
-	err := n.introduce(ctx)
+	err := n.barrier(ctx) // what was committed before is applied
 	if err == nil && r.ctx.Err() == nil {
 		l := Leadership{Term: r.term}
 		n.fsm.read(func(s *state) { l.Catalog = s.catalog() })
@@ -134,8 +134,26 @@ func (n *Node) serve(ctx context.Context, r *reign, f func(context.Context, Lead
 	return err
 }
 
-// introduce waits until all that was committed before is applied, and notes who
-// leads, for those who are sent here.
+// herald notes who leads, for those who are sent here, and gives the cluster its name.
+func (n *Node) herald() {
+	for {
+		r, changed := n.reigns.current()
+		var again <-chan time.Time
+		if r != nil {
+			if err := n.introduce(r.ctx); err != nil && r.ctx.Err() == nil {
+				n.opt.Logger.Warn("the leader could not note its address", "driver", n.opt.ID, "error", err)
+				again = time.After(n.opt.HeartbeatTimeout)
+			}
+		}
+		select {
+		case <-changed:
+		case <-again:
+		case <-n.ctx.Done():
+			return
+		}
+	}
+}
+
 func (n *Node) introduce(ctx context.Context) error {
 	if err := n.barrier(ctx); err != nil {
 		return err
@@ -152,12 +170,11 @@ func (n *Node) introduce(ctx context.Context) error {
 			return err
 		}
 	}
-	if known != me.Driver {
-		if _, err := n.propose(ctx, setDriver{me.Driver}); err != nil {
-			return err
-		}
+	if known == me.Driver {
+		return nil
 	}
-	return nil
+	_, err := n.propose(ctx, setDriver{me.Driver})
+	return err
 }
 
 // await waits for a future of raft's, but not longer than for ctx or the node. What

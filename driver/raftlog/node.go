@@ -77,6 +77,7 @@ func Open(opt Options) (*Node, error) {
 	}
 	n.work.Go(n.bury)
 	n.work.Go(n.followReigns)
+	n.work.Go(n.herald)
 	n.work.Go(n.found)
 	return n, nil
 }
