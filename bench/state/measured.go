@@ -119,7 +119,7 @@ func watchHeap(name string) (end func() error) {
 			case <-over:
 				ended <- nil
 				return
-			case <-time.After(20 * time.Millisecond):
+			case <-time.After(2 * time.Millisecond): // most of it may be gone in ten
 			}
 			if now := peak(); now > most+most/50 {
 				most = now
@@ -134,11 +134,6 @@ func watchHeap(name string) (end func() error) {
 }
 
 func writeHeap(name string) error {
-	f, err := os.Create(name)
-	if err != nil {
-		return err
-	}
-	err = pprof.Lookup("heap").WriteTo(f, 0)
 	var text strings.Builder
 	var s []metrics.Sample
 	for _, d := range metrics.All() {
@@ -147,10 +142,18 @@ func writeHeap(name string) error {
 		}
 	}
 	metrics.Read(s)
+	fmt.Fprintf(&text, "%6d MB at most\n", peak())
+	if status, err := os.ReadFile("/proc/self/smaps_rollup"); err == nil {
+		text.Write(status)
+	}
 	for _, m := range s {
 		fmt.Fprintf(&text, "%6d MB %s\n", m.Value.Uint64()>>20, m.Name)
 	}
-	return errors.Join(err, f.Close(), os.WriteFile(name+".txt", []byte(text.String()), 0o644))
+	f, err := os.Create(name)
+	if err != nil {
+		return err
+	}
+	return errors.Join(pprof.Lookup("heap").WriteTo(f, 0), f.Close(), os.WriteFile(name+".txt", []byte(text.String()), 0o644))
 }
 
 // size is how many bytes the files below a folder have.

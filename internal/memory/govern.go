@@ -22,7 +22,7 @@ var governed struct {
 // collector has not found yet, and for what is not counted while it is decoded.
 const (
 	slackBytes = 40 << 20
-	slackPart  = 10
+	slackPart  = 16
 )
 
 // Govern makes Go's collector keep the process near b's limit, until release is

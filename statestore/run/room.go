@@ -51,8 +51,9 @@ const tablePerIndex = 200
 // held is what the file would like to have in the cache always.
 func (f *File) held() int64 { return f.filterBytes() + f.Table/tablePerIndex }
 
-// once is an iterator for reading the whole file front to back. What it reads does
-// not stay in the cache: a merge would push out what batches look keys up with.
+// once is an iterator for reading the file front to back, all of it or much. What it
+// reads does not stay in the cache: it would push out what single keys are looked up
+// with. It asks no filter.
 func (f *File) once() (i *Iter, err error) {
 	defer recovered(f.name, &err)
 	const buffers = 5 // blocks of rows and of the index, packed and not

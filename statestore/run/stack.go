@@ -73,7 +73,9 @@ type finder struct {
 	fresh bool // it has not been asked since keys began to come in order
 	lost  bool // the slice has to be looked for: keys went back
 	bare  bool // its filters are not asked
+	once  bool // what is read for it does not stay in the cache
 	rows  int64
+	bytes int64 // of its tables
 }
 
 // Lookup starts looking; ctx is asked now and then.
@@ -85,6 +87,7 @@ func (s Stack) Lookup(ctx context.Context) *Lookup {
 	for n, level := range s {
 		for i := range level {
 			l.levels[len(s)-1-n].rows += level[i].File.Rows
+			l.levels[len(s)-1-n].bytes += level[i].File.Table
 			l.cache = level[i].File.cache
 		}
 	}
@@ -101,26 +104,42 @@ const (
 	fewKeys   = 512
 )
 
-// Expect says that so many keys are asked for next, in order, which decides whether
-// filters are asked. Where every block has some of the keys anyway, to look for a
-// key where the last one was costs less than its filter. And a filter is one block
-// of a hundred times the size of others: where not all of them fit into the cache,
-// a few keys of each file of the oldest run, which holds most rows and has most of
-// the keys that are asked for, are better looked for without.
-func (l *Lookup) Expect(n int) error {
-	changed := false
+// Expect says that so many keys are asked for next, in order, and whether most of them
+// are thought to be there, which decides whether filters are asked. Where every block
+// has some of the keys anyway, to look for a key where the last one was costs less than
+// its filter. The oldest run holds most rows, and has most of the keys that are there:
+// its filters would say so of each. And a filter is one block of a hundred times the
+// size of others: where not all of them fit into the cache, a few keys of each file of
+// the oldest run are looked for without, whether they are there or not.
+//
+// Many keys go through runs from front to back. If those do not fit into the cache
+// they leave it as it is: it would hold nothing of theirs when the next ones come.
+func (l *Lookup) Expect(n int, there bool) error {
+	changed, size := false, int64(0)
 	crowded := l.cache == nil || l.cache.crowded()
 	for i := range l.levels {
 		f := &l.levels[i]
-		bare := n > fewKeys && int64(n)*denseRows >= f.rows || crowded && i == len(l.levels)-1 && n < denseKeys*len(f.level)
+		oldest := i == len(l.levels)-1
+		bare := n > fewKeys && int64(n)*denseRows >= f.rows || oldest && (there || crowded && n < denseKeys*len(f.level))
 		changed = changed || bare != f.bare
-		f.bare = bare
+		if f.bare = bare; bare {
+			size += f.bytes * unpacked
+		}
+	}
+	for i := range l.levels {
+		f := &l.levels[i]
+		once := f.bare && n > fewKeys && l.cache != nil && size > l.cache.Size()/2
+		changed = changed || once != f.once
+		f.once = once
 	}
 	if !changed {
 		return nil
 	}
 	return l.Close()
 }
+
+// unpacked is how many bytes of blocks in memory one of a table makes.
+const unpacked = 2
 
 // Get returns the value of a key's newest row, unless that is a deleted one. The
 // value is valid until the next call.
@@ -139,7 +158,10 @@ func (l *Lookup) Get(key []byte) (value []byte, ok bool, err error) {
 		f := &l.levels[i]
 		if f.lost || f.at < len(f.level) && f.level[f.at].below(key) {
 			if at := f.level.find(key); at != f.at {
-				f.at, f.it = at, nil
+				if err := l.leave(f); err != nil {
+					return nil, false, err
+				}
+				f.at = at
 			}
 			f.fresh, f.lost = f.fresh || f.lost, false
 		}
@@ -147,7 +169,7 @@ func (l *Lookup) Get(key []byte) (value []byte, ok bool, err error) {
 			continue
 		}
 		if f.it == nil {
-			if f.it, err = l.iter(f.level[f.at].File, f.bare); err != nil {
+			if f.it, err = l.iter(f.level[f.at].File, f); err != nil {
 				return nil, false, err
 			}
 			f.fresh = true
@@ -164,8 +186,19 @@ func (l *Lookup) Get(key []byte) (value []byte, ok bool, err error) {
 	return nil, false, nil
 }
 
-// iter returns the iterator over a file.
-func (l *Lookup) iter(f *File, bare bool) (*Iter, error) {
+// leave goes away from a level's file. What was read of it for once is let go.
+func (l *Lookup) leave(f *finder) error {
+	it := f.it
+	f.it = nil
+	if it == nil || !f.once {
+		return nil
+	}
+	delete(l.iters, it.f)
+	return it.close()
+}
+
+// iter returns the iterator over a file of a level.
+func (l *Lookup) iter(f *File, of *finder) (*Iter, error) {
 	if it := l.iters[f]; it != nil {
 		return it, nil
 	}
@@ -177,7 +210,13 @@ func (l *Lookup) iter(f *File, bare bool) (*Iter, error) {
 			return nil, err
 		}
 	}
-	it, err := f.Iter(!bare)
+	var it *Iter
+	var err error
+	if of.once {
+		it, err = f.once()
+	} else {
+		it, err = f.Iter(!of.bare)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -49,7 +49,7 @@ func (t *txn) Get(keys [][]byte, visit func(i int, value []byte) error) error {
 		f = &found{}
 	}
 	defer func() { t.found = f }()
-	if err := t.look.Expect(len(keys)); err != nil {
+	if err := t.look.Expect(len(keys), t.there); err != nil {
 		return fmt.Errorf("read state of shard %s: %w", t.shard.name, err)
 	}
 	for from := 0; from < len(keys); from += windowKeys {
@@ -98,6 +98,7 @@ func (t *txn) find(keys [][]byte, f *found, all int) error {
 			t.missed.add(keys[i])
 			continue
 		}
+		t.hits++
 		if t.scanning {
 			continue
 		}
@@ -126,7 +127,7 @@ func (t *txn) readCold(keys [][]byte, f *found, all int) error {
 		*more = append(*more, stack.Lookup(t.store.ctx))
 	}
 	for _, l := range *more {
-		if err := l.Expect(all); err != nil {
+		if err := l.Expect(all, t.there); err != nil {
 			return err
 		}
 	}

@@ -17,10 +17,15 @@ import (
 // Runs that are nothing beside the state are merged when there are a few of them:
 // a batch looks for each of its keys in every run, and rewriting them costs little.
 //
+// Batches that ask for a good part of the rows look through every run, block by block, for
+// each of their keys: that costs more than to merge runs once they are mergeNarrow.
+//
 // A merge of gigabytes takes minutes, in which small batches and their checkpoints
 // make a run every tenth of a second. So smaller merges are made beside larger ones.
 const (
 	mergeWidth  = 10
+	mergeNarrow = 4
+	densePart   = 64 // of the rows: a batch that asks for more looks through every run
 	narrowWidth = 4
 	narrowPart  = 64 // of the oldest run's bytes: what is less is nothing
 	sizeStep    = 10
@@ -42,7 +47,7 @@ func sizeOf(bytes int64) int {
 }
 
 // pick returns which runs are to be merged, as from and to; none if from is to.
-func pick(levels []*level) (from, to int) {
+func pick(levels []*level, width int) (from, to int) {
 	n := len(levels)
 	if n < 2 {
 		return 0, 0
@@ -50,14 +55,14 @@ func pick(levels []*level) (from, to int) {
 	if levels[0].bytes > sizeMin && sum(levels[1:]) >= levels[0].bytes {
 		return 0, n
 	}
-	if from, to = pickAbove(levels, 0); from > 0 && from < to && sum(levels[from:to]) > levels[0].bytes/2 {
+	if from, to = pickAbove(levels, 0, width); from > 0 && from < to && sum(levels[from:to]) > levels[0].bytes/2 {
 		return 0, n // soon all would be merged: this is once less
 	}
 	return from, to
 }
 
 // pickAbove returns which runs from one on are to be merged.
-func pickAbove(levels []*level, least int) (from, to int) {
+func pickAbove(levels []*level, least, width int) (from, to int) {
 	// A run counts as large as the largest above it: it is merged with those.
 	n, size := len(levels), 0
 	to = n
@@ -65,7 +70,7 @@ func pickAbove(levels []*level, least int) (from, to int) {
 		if c := sizeOf(levels[i].bytes); c > size {
 			size, to = c, i+1
 		}
-		if to-i >= mergeWidth || to-i >= narrowWidth && sum(levels[i:to]) < levels[0].bytes/narrowPart {
+		if to-i >= width || to-i >= narrowWidth && sum(levels[i:to]) < levels[0].bytes/narrowPart {
 			for i > least && sizeOf(levels[i-1].bytes) <= size {
 				i--
 			}
@@ -117,6 +122,10 @@ func (s *Store) mergeUpTo(most int64) {
 
 // freeLocked returns which runs are to be merged of those that nobody merges yet.
 func (sh *shard) freeLocked(levels []*level, most int64) (from, to int) {
+	width := mergeWidth
+	if v := sh.newestLocked(); v != nil && sh.mu.asked > smallKeys && sh.mu.asked > v.state.Rows/densePart {
+		width = mergeNarrow
+	}
 	if most > 0 {
 		for end := len(levels); end > 0; end-- {
 			least := end
@@ -126,14 +135,14 @@ func (sh *shard) freeLocked(levels []*level, most int64) (from, to int) {
 			if least == end {
 				continue
 			}
-			if from, to = pickAbove(levels[:end], least); from < to && sum(levels[from:to]) <= most {
+			if from, to = pickAbove(levels[:end], least, width); from < to && sum(levels[from:to]) <= most {
 				return from, to
 			}
 			end = least
 		}
 		return 0, 0
 	}
-	from, to = pick(levels)
+	from, to = pick(levels, width)
 	for i := from; i < to; i++ {
 		if sh.mu.merging[levels[i]] {
 			to = i

@@ -36,7 +36,7 @@ func TestWhichRunsAreMerged(t *testing.T) {
 		{"ten of a size", levelsOf(10_000, 40, 40, 40, 40, 40, 40, 40, 40, 40, 40), 1, 11},
 		{"a larger one above smaller ones", levelsOf(1_000_000, 40, 40, 40, 400), 1, 5},
 	} {
-		if from, to := pick(c.levels); from != c.from || to != c.to {
+		if from, to := pick(c.levels, mergeWidth); from != c.from || to != c.to {
 			t.Errorf("%s: %d to %d, want %d to %d", c.what, from, to, c.from, c.to)
 		}
 	}

@@ -93,6 +93,7 @@ type shard struct {
 		charged    int64
 		running    int    // transactions
 		asked      int64  // keys that the last transaction asked for
+		there      bool   // most of those that it looked for in runs were there
 		gone       int64  // times that rows were let go
 		cuts       uint64 // times that a node became the end of a chain
 		steps      int64  // that were taken to find ends of chains
@@ -278,6 +279,7 @@ func (s *Store) Begin(_ context.Context, name batch.Shard, id batch.ID) (statest
 	t.at = t.tree.Cursor()
 	t.checkAt = v.cost() + s.step
 	sh.mu.running++
+	t.there = sh.mu.there
 	if t.small = sh.mu.asked <= smallKeys; t.small {
 		s.pace.begin()
 	}

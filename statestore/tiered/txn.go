@@ -49,7 +49,9 @@ type txn struct {
 	scratch  []byte
 	found    *found // of Get
 	use      statestore.TxnUse
-	small    bool // merges give way to it
+	hits     int64 // keys that were found under the tree
+	there    bool  // most keys that are not in the tree are thought to be under it
+	small    bool  // merges give way to it
 }
 
 var (
@@ -271,7 +273,7 @@ func (t *txn) settle() error {
 	if t.pending.n == 0 {
 		return nil
 	}
-	if err := t.look.Expect(t.pending.n); err != nil {
+	if err := t.look.Expect(t.pending.n, t.there); err != nil {
 		return fmt.Errorf("read state of shard %s: %w", t.shard.name, err)
 	}
 	var err error
@@ -328,6 +330,9 @@ func (t *txn) Discard() {
 	sh.mu.Lock()
 	sh.mu.running--
 	sh.mu.asked = t.use.InMemory + t.use.Read
+	if t.use.Read > 0 {
+		sh.mu.there = t.hits > t.use.Read/2
+	}
 	if look != nil && !t.failed && sh.mu.look == nil && !sh.mu.closed {
 		sh.mu.look, look = look, nil
 		sh.pinLocked(sh.mu.look.base)
