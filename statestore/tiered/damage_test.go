@@ -15,6 +15,7 @@ import (
 	"github.com/sluice-stream/sluice/internal/seeds"
 	"github.com/sluice-stream/sluice/internal/vfsx"
 	"github.com/sluice-stream/sluice/statestore"
+	"github.com/sluice-stream/sluice/statestore/checkpoint"
 )
 
 // runDamages are what happens to a file of state (T6).
@@ -256,4 +257,94 @@ func TestDamagedRuns(t *testing.T) {
 		t.Errorf("%d of %d damages are noticed, over %d files", refused, cells, files)
 	}
 	t.Logf("%d of %d damages of %d files refused by name", refused, cells, files)
+}
+
+// TestNoFileOfAnotherAttempt: versions are made again, after attempts that were given up
+// and after a way back by two versions, in a folder where what those have pushed out
+// and checkpointed still lies, of the same names but for their IDs and of the same sizes. A
+// manifest names files of its own attempt only (SPARK-43404, 45419, 46796, 49770, 51717; KAFKA-20685).
+func TestNoFileOfAnotherAttempt(t *testing.T) {
+	fs := vfsx.NewMem()
+	shard := batch.Shard{Operator: "op", EndGroup: batch.KeyGroups}
+	pool := NewPool(PoolOptions{HotBytesMax: 20_000, CacheBytes: 1 << 20})
+	defer pool.Close()
+	opened := func() *Store {
+		s := open(t, Options{FS: fs, Dir: "state", Pool: pool, FileBytes: 3000, LoadBytesMax: 1})
+		s.step = 3000
+		return s
+	}
+	is := func(m statestore.Manifest, want string) {
+		t.Helper()
+		s := opened()
+		if err := s.Restore(t.Context(), shard, m.Version, []statestore.Manifest{m}); err != nil {
+			t.Fatalf("%s: %v", want, err)
+		}
+		x, err := s.Begin(t.Context(), shard, m.Version)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := 0
+		err = x.Scan(nil, nil, func(_, v []byte) (bool, error) {
+			if n++; string(v) != want {
+				t.Errorf("version %d has a row of %q, want %q", m.Version, v, want)
+			}
+			return !t.Failed(), nil
+		})
+		if n != 600 {
+			t.Errorf("version %d of %q has %d rows", m.Version, want, n)
+		}
+		x.Discard()
+		if err := errors.Join(err, s.Close()); err != nil {
+			t.Fatal(err)
+		}
+		if err := checkpoint.View(fs, "state").Verify(t.Context(), m); err != nil {
+			t.Errorf("%s: %v", want, err)
+		}
+	}
+	made := map[string]statestore.Manifest{}
+	s := opened()
+	write := func(id batch.ID, value string) {
+		t.Helper()
+		if x, err := s.Begin(t.Context(), shard, id-1); err != nil { // an attempt that is given up
+			t.Fatal(err)
+		} else {
+			for i := range 600 {
+				if err := x.Put([]byte(fmt.Sprint(string(rune('a'+i%20)), i)), []byte("given up")); err != nil {
+					t.Fatal(err)
+				}
+			}
+			x.Discard()
+		}
+		if _, err := putInto(t.Context(), s, shard, id-1, 0, 600, value); err != nil {
+			t.Fatal(err)
+		}
+		m, err := s.Checkpoint(t.Context(), shard, id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		made[value] = m
+	}
+	for id, value := range []string{"v0 once", "v1 once", "v2 once", "v3 once"} {
+		write(batch.ID(id), value)
+	}
+	for round, way := range []string{"same store", "new store"} {
+		if round > 0 {
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			s = opened()
+		}
+		if err := s.Restore(t.Context(), shard, 1, []statestore.Manifest{made["v1 once"]}); err != nil {
+			t.Fatal(err)
+		}
+		for id, value := range []string{"v2", "v3"} {
+			write(batch.ID(2+id), value+" "+way[:4])
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for value, m := range made {
+		is(m, value)
+	}
 }
