@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 
@@ -65,7 +66,13 @@ func (w *Worker) Read(key string, id batch.ID, stage, tasks int) (sources.Reader
 	return w.outputs.Tasks(exchange.Ref{Key: key, Batch: id, Stage: stage}, tasks, 0, 0)
 }
 
-// remoteTasks opens the output of one task at a time, here or elsewhere.
+// aheadMax is how many tasks' outputs are open at a time: one is read, and of the others
+// the first rows come meanwhile, as many as the network's windows hold.
+const aheadMax = 4
+
+// remoteTasks reads the outputs of tasks in their order, here or elsewhere. Its results
+// depend on nothing but the order. What is not asked for stays with the worker that made
+// it, which has spilled it if its memory is short: a reader takes no more than it reads.
 type remoteTasks struct {
 	w           *Worker
 	ref         exchange.Ref
@@ -73,55 +80,69 @@ type remoteTasks struct {
 	tasks       int
 	part, parts int
 	alloc       memory.Allocator
-	at          int
-	cur         sources.Reader
+	at          int              // the next task to open
+	open        []sources.Reader // of the tasks before at; the first one is read
 }
 
 func (r *remoteTasks) Next(ctx context.Context) (arrow.RecordBatch, error) {
 	for {
-		if r.cur == nil {
-			if r.at == r.tasks {
-				return nil, io.EOF
-			}
-			if err := r.open(ctx); err != nil {
-				return nil, err
-			}
-			r.at++
+		if err := r.openAhead(ctx); err != nil {
+			return nil, err
 		}
-		rec, err := r.cur.Next(ctx)
+		if len(r.open) == 0 {
+			return nil, io.EOF
+		}
+		rec, err := r.open[0].Next(ctx)
 		if err != io.EOF {
 			return rec, err
 		}
-		if err := r.Close(); err != nil {
+		done := r.open[0]
+		r.open = r.open[1:]
+		if err := done.Close(); err != nil {
 			return nil, err
 		}
 	}
 }
 
-func (r *remoteTasks) open(ctx context.Context) error {
-	if r.at >= len(r.where) {
-		return fmt.Errorf("nobody says where the output of task %d of stage %d lies", r.at, r.ref.Stage)
+// openAhead opens what is read next, and more unless memory is short.
+func (r *remoteTasks) openAhead(ctx context.Context) error {
+	most := aheadMax
+	if m := r.w.opt.Memory; m != nil && m.UnderPressure() {
+		most = 1
+	}
+	for r.at < r.tasks && len(r.open) < most {
+		in, err := r.openTask(ctx, r.at)
+		if err != nil {
+			return err
+		}
+		r.open = append(r.open, in)
+		r.at++
+	}
+	return nil
+}
+
+func (r *remoteTasks) openTask(ctx context.Context, task int) (sources.Reader, error) {
+	if task >= len(r.where) {
+		return nil, fmt.Errorf("nobody says where the output of task %d of stage %d lies", task, r.ref.Stage)
 	}
 	ref := r.ref
-	ref.Task = r.at
-	var err error
-	if node := r.where[r.at]; node == r.w.net.Local() {
-		r.cur, err = r.w.outputs.Reader(ref, r.part, r.parts)
-	} else {
-		part := r.part
-		if r.parts == 0 {
-			part = 0
-		}
-		r.cur, err = r.w.net.Fetch(ctx, node, transport.StreamRef{Key: ref.Key, Batch: ref.Batch, Stage: ref.Stage, Task: ref.Task, Partition: part}, r.alloc)
+	ref.Task = task
+	node := r.where[task]
+	if node == r.w.net.Local() {
+		return r.w.outputs.Reader(ref, r.part, r.parts)
 	}
-	return err
+	part := r.part
+	if r.parts == 0 {
+		part = 0
+	}
+	return r.w.net.Fetch(ctx, node, transport.StreamRef{Key: ref.Key, Batch: ref.Batch, Stage: ref.Stage, Task: ref.Task, Partition: part}, r.alloc)
 }
 
 func (r *remoteTasks) Close() error {
-	if r.cur == nil {
-		return nil
+	var errs []error
+	for _, in := range r.open {
+		errs = append(errs, in.Close())
 	}
-	c := r.cur
-	r.cur = nil
-	return c.Close()
+	r.open, r.at = nil, r.tasks
+	return errors.Join(errs...)
 }

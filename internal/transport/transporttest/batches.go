@@ -8,13 +8,15 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/memory"
 )
 
-// wide returns rows of one integer column.
-func wide(alloc memory.Allocator, rows int) arrow.RecordBatch {
+// Wide returns rows of one integer column, of eight bytes each.
+func Wide(alloc memory.Allocator, rows int) arrow.RecordBatch {
 	b := array.NewInt64Builder(alloc)
 	defer b.Release()
-	for i := range rows {
-		b.Append(int64(i))
+	values := make([]int64, rows)
+	for i := range values {
+		values[i] = int64(i)
 	}
+	b.AppendValues(values, nil)
 	return of(b.NewArray())
 }
 
@@ -39,8 +41,8 @@ func Batches(alloc memory.Allocator) []arrow.RecordBatch {
 	for _, words := range [][]string{{"a", "b"}, {"a", "b"}, {"c"}, {"a", "b", "c"}} {
 		out = append(out, dictionary(alloc, words))
 	}
-	large := wide(alloc, 3<<20/2) // 12 MiB: it goes in pieces
-	out = append(out, large, large.NewSlice(5, 10), wide(alloc, 1))
+	large := Wide(alloc, 600_000) // 4.6 MiB: it goes in pieces
+	out = append(out, large, large.NewSlice(5, 10), Wide(alloc, 1))
 	return out
 }
 

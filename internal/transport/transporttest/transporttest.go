@@ -35,7 +35,7 @@ func Run(t *testing.T, open func(t *testing.T) Bed) {
 		{"WhoSendsWaitsForWhoReads", pressure},
 		{"SendToNobody", nobody},
 		{"FetchAsksTheOtherNode", fetch},
-		{"RowsOfAllTypes", types},
+		{"RowsOfAllTypes", Rows},
 		{"ProducersWaitAndAreClosed", abandoned},
 		{"ErrorsOfTheOtherNode", failing},
 	} {
@@ -194,14 +194,17 @@ func fetch(t *testing.T, b Bed) {
 	}
 }
 
-func types(t *testing.T, b Bed) {
+// Rows sends rows that have made trouble somewhere from the second to the first.
+func Rows(t *testing.T, b Bed) {
 	alloc := memory.NewCheckedAllocator(memory.DefaultAllocator)
 	defer alloc.AssertSize(t, 0)
 	theirs := memory.NewCheckedAllocator(memory.DefaultAllocator)
 	defer theirs.AssertSize(t, 0)
 	recs := Batches(theirs)
 	defer Release(recs)
-	b.Second.Serve(func(context.Context, transport.StreamRef) (sources.Reader, error) { return NewReader(nil, recs...), nil })
+	b.Second.Serve(func(context.Context, transport.StreamRef) (sources.Reader, error) {
+		return NewReader(nil, recs...), nil
+	})
 	got, err := read(t, b.First, b.Second.Local(), transport.StreamRef{}, alloc)
 	defer Release(got)
 	if err != nil {
@@ -246,9 +249,9 @@ func Release(recs []arrow.RecordBatch) {
 // abandoned: a reader that is closed early closes what it reads from, which has not run
 // far ahead.
 func abandoned(t *testing.T, b Bed) {
-	rec := wide(memory.DefaultAllocator, 1<<17)
+	rec := Wide(memory.DefaultAllocator, 1<<15)
 	defer rec.Release()
-	recs := make([]arrow.RecordBatch, 200) // of 1 MiB
+	recs := make([]arrow.RecordBatch, 400) // of 256 KiB
 	for i := range recs {
 		recs[i] = rec
 	}
@@ -284,7 +287,7 @@ func abandoned(t *testing.T, b Bed) {
 }
 
 func failing(t *testing.T, b Bed) {
-	rec := wide(memory.DefaultAllocator, 10)
+	rec := Wide(memory.DefaultAllocator, 10)
 	defer rec.Release()
 	want := batch.ExternalError(fmt.Errorf("disk: %w", batch.ErrGivenUp), true)
 	for name, serve := range map[string]func(context.Context, transport.StreamRef) (sources.Reader, error){

@@ -10,6 +10,7 @@ import (
 
 	"github.com/sluice-stream/sluice/internal/transport"
 	"github.com/sluice-stream/sluice/internal/transport/transporttest"
+	pb "github.com/sluice-stream/sluice/internal/transport/wire/wirepb"
 	"github.com/sluice-stream/sluice/sources"
 )
 
@@ -48,22 +49,29 @@ func endpoint(t *testing.T, h *Hub, id string) *Endpoint {
 	return e
 }
 
+// bed is a driver and two workers; the second one sends its rows as told.
+func bed(t *testing.T, lz4 bool) transporttest.Bed {
+	n := newNetwork()
+	h := n.hub(t, "d:1")
+	first := n.node(t, "first", "f:1")
+	second := n.node(t, "second", "s:1", func(o *Options) { o.LZ4 = lz4 })
+	await(h, 2)
+	attached(first)
+	attached(second)
+	synctest.Wait() // each knows where the other is
+	return transporttest.Bed{Driver: endpoint(t, h, "driver"), First: first, Second: second, Close: func() { closeAll(t, first, second, h) }}
+}
+
 func TestConformance(t *testing.T) {
-	for name, lz4 := range map[string]bool{"plain": false, "lz4": true} {
-		t.Run(name, func(t *testing.T) {
-			transporttest.Run(t, func(t *testing.T) transporttest.Bed {
-				n := newNetwork()
-				h := n.hub(t, "d:1")
-				first := n.node(t, "first", "f:1")
-				second := n.node(t, "second", "s:1", func(o *Options) { o.LZ4 = lz4 })
-				await(h, 2)
-				attached(first)
-				attached(second)
-				synctest.Wait() // each knows where the other is
-				return transporttest.Bed{Driver: endpoint(t, h, "driver"), First: first, Second: second, Close: func() { closeAll(t, first, second, h) }}
-			})
-		})
-	}
+	transporttest.Run(t, func(t *testing.T) transporttest.Bed { return bed(t, false) })
+}
+
+func TestCompressedRows(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := bed(t, true)
+		defer b.Close()
+		transporttest.Rows(t, b)
+	})
 }
 
 type (
@@ -72,3 +80,7 @@ type (
 )
 
 var bidi = grpc.StreamDesc{ServerStreams: true, ClientStreams: true}
+
+func peersOf(node, addr string) *pb.Peers {
+	return &pb.Peers{Peers: []*pb.Peer{{Node: node, Address: addr}}}
+}
