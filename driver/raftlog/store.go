@@ -47,8 +47,16 @@ type store struct {
 		places []place    // of first, first+1, ..
 		segs   []*segment // oldest first; the last one is written
 		values map[string][]byte
+		// begun: raft has set its first term, 1, and nothing else. It does so before it
+		// writes a new cluster's members, and who crashes in between could never write
+		// them: it would look as if it had been a member. No promise was made in term 1
+		// that is not kept by a vote or an entry, so it is not written.
+		begun bool
 	}
 }
+
+// Raft's name for its term.
+const keyTerm = "CurrentTerm"
 
 // place is where an entry lies.
 type place struct {
@@ -238,6 +246,9 @@ func (s *store) Set(key, val []byte) error {
 	if bytes.Equal(s.value(key), val) {
 		return nil
 	}
+	if string(key) == keyTerm && s.begin1(val) {
+		return nil
+	}
 	err := s.group(groupValue, func(e *encoder) error { e.p(key); e.p(val); return nil },
 		func(*segment, int64) { s.idx.values[string(key)] = bytes.Clone(val) })
 	if err != nil {
@@ -246,10 +257,25 @@ func (s *store) Set(key, val []byte) error {
 	return nil
 }
 
+// begin1 takes in the first term of a store without anything; see begun.
+func (s *store) begin1(val []byte) bool {
+	s.idx.Lock()
+	defer s.idx.Unlock()
+	first := s.idx.first == s.idx.next && len(s.idx.values) == 0 && bytes.Equal(val, termOne)
+	s.idx.begun = s.idx.begun || first
+	return first
+}
+
+var termOne = binary.BigEndian.AppendUint64(nil, 1)
+
 func (s *store) value(key []byte) []byte {
 	s.idx.RLock()
 	defer s.idx.RUnlock()
-	return s.idx.values[string(key)]
+	v := s.idx.values[string(key)]
+	if v == nil && s.idx.begun && string(key) == keyTerm {
+		return termOne
+	}
+	return v
 }
 
 // Get returns a value, nothing if there is none.
@@ -257,6 +283,9 @@ func (s *store) Get(key []byte) ([]byte, error) { return bytes.Clone(s.value(key
 
 // SetUint64 makes a number durable.
 func (s *store) SetUint64(key []byte, v uint64) error {
+	if v == 0 && s.value(key) == nil {
+		return nil
+	}
 	return s.Set(key, binary.BigEndian.AppendUint64(nil, v))
 }
 
