@@ -43,8 +43,9 @@ type buffer struct {
 	pieces []piece
 	next   int64
 	bytes  int64
-	caught bool // there was nothing behind next when the broker was asked last
-	bad    int  // how often in turn the answer was damaged
+	caught bool  // there was nothing behind next when the broker was asked last
+	bad    int   // how often in turn the answer was damaged
+	grows  int64 // how many bytes of memory one on the way becomes, where messages are compressed
 	fault  error
 }
 
@@ -195,14 +196,15 @@ func (f *feed) wants(broker int32) (wants []want, full, caught bool, moved <-cha
 	room := max(f.t.prefetch/int64(max(1, len(f.mu.lanes))), 1<<14)
 	caught = true
 	for l, b := range f.mu.lanes {
+		free := room - b.bytes
 		switch {
 		case f.mu.leaders[l] != broker || b.fault != nil:
-		case b.bytes >= room:
+		case free < room/8: // small pieces are not worth a request each
 			full = true
 		default:
-			// A message takes more in memory than on the way, the more so the smaller it is.
 			caught = caught && b.caught
-			wants = append(wants, want{l, b.id, b.next, max((room-b.bytes)/4, 1<<13)})
+			// An answer stays in memory until all of its pieces are read, so it is a part of the room.
+			wants = append(wants, want{l, b.id, b.next, max(min(free, room/4)/max(1, b.grows), 1<<13)})
 		}
 	}
 	slices.SortFunc(wants, func(a, b want) int { return compareLanes(a.lane, b.lane) })
@@ -227,7 +229,7 @@ func (f *feed) put(wants []want, got map[lane]answer) error {
 		switch {
 		case a.to > w.at: // also of an answer that is damaged behind
 			b.pieces, b.next, b.bytes = append(b.pieces, a.piece), a.to, b.bytes+a.bytes
-			b.caught, b.bad = a.err == nil && a.to >= a.end, 0
+			b.caught, b.bad, b.grows = a.err == nil && a.to >= a.end, 0, a.bytes/max(1, a.wire)
 			news = true
 		case errors.Is(a.err, kerr.OffsetOutOfRange), errors.Is(a.err, kerr.UnknownTopicID), errors.Is(a.err, kerr.InconsistentTopicID),
 			errors.Is(a.err, kerr.TopicAuthorizationFailed):

@@ -107,8 +107,9 @@ func (t *table) request(wants []want, wait time.Duration) *kmsg.FetchRequest {
 // answer is what a broker says of one partition.
 type answer struct {
 	piece
-	end int64 // how far it can be read now
-	err error
+	end  int64 // how far it can be read now
+	wire int64 // its bytes on the way
+	err  error
 }
 
 // answers takes a response apart. Partitions that were not asked for are left out.
@@ -147,7 +148,7 @@ func (t *table) answer(rp *kmsg.FetchResponseTopicPartition, w want) answer {
 	if e := kerr.ErrorForCode(rp.ErrorCode); e != nil {
 		err = e
 	}
-	a := answer{piece: piece{from: w.at, to: max(next, w.at), runs: runs}, end: rp.HighWatermark, err: err}
+	a := answer{piece: piece{from: w.at, to: max(next, w.at), runs: runs}, end: rp.HighWatermark, wire: int64(len(rp.RecordBatches)), err: err}
 	if t.committed {
 		a.end = rp.LastStableOffset
 	}
