@@ -59,12 +59,16 @@ func (c *cluster) take(ctx context.Context, name string) (*producer, error) {
 	return p, nil
 }
 
-// patiently repeats what fails because the transaction before is being ended.
+// passing are the errors that time mends.
+var passing = []error{kerr.ConcurrentTransactions, kerr.UnstableOffsetCommit, kerr.CoordinatorLoadInProgress, kerr.CoordinatorNotAvailable}
+
+// patiently repeats what fails because the transaction before is being ended, or because
+// nobody coordinates yet, as on a cluster that has never seen a transaction.
 func (c *cluster) patiently(ctx context.Context, do func() error) error {
 	end := c.clock.Now().Add(c.t.client.Timeout)
 	for pause := pauseMin; ; pause = min(2*pause, pauseMax) {
 		err := do()
-		if !errors.Is(err, kerr.ConcurrentTransactions) && !errors.Is(err, kerr.UnstableOffsetCommit) && !errors.Is(err, kerr.CoordinatorLoadInProgress) || c.clock.Now().After(end) {
+		if !slices.ContainsFunc(passing, func(e error) bool { return errors.Is(err, e) }) || c.clock.Now().After(end) {
 			return err
 		}
 		if werr := clock.Wait(ctx, c.clock, pause); werr != nil {

@@ -356,3 +356,30 @@ func TestStagedForLong(t *testing.T) {
 	show(t, s, 1, 1, parts)
 	once(t, readAll(t, c), 510)
 }
+
+// TestNobodyCoordinates: a cluster that has never seen a transaction makes the topics
+// for them first, and says meanwhile that nobody coordinates.
+func TestNobodyCoordinates(t *testing.T) {
+	c := newBroker(t)
+	var asked atomic.Int64
+	c.ControlKey(int16(kmsg.DescribeTransactions), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		c.KeepControl()
+		if asked.Add(1) > 2*attemptsMax {
+			return nil, nil, false
+		}
+		resp := req.ResponseKind().(*kmsg.DescribeTransactionsResponse)
+		resp.Version = req.GetVersion()
+		for _, id := range req.(*kmsg.DescribeTransactionsRequest).TransactionalIDs {
+			x := kmsg.NewDescribeTransactionsResponseTransactionState()
+			x.TransactionalID, x.ErrorCode = id, kerr.CoordinatorNotAvailable.Code
+			resp.TransactionStates = append(resp.TransactionStates, x)
+		}
+		return resp, nil, true
+	})
+	s, _ := begun(t, specOf(c))
+	defer s.Close()
+	if asked.Load() <= 2*attemptsMax {
+		t.Errorf("it was asked %d times", asked.Load())
+	}
+	once(t, readAll(t, c), 10)
+}
