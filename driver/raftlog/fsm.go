@@ -3,7 +3,6 @@ package raftlog
 import (
 	"fmt"
 	"io"
-	"runtime"
 	"sync"
 
 	"github.com/hashicorp/raft"
@@ -16,6 +15,7 @@ type machine struct {
 	mu struct {
 		sync.RWMutex
 		state *state
+		dead  error // an entry could not be read: nothing is applied any more
 	}
 }
 
@@ -29,15 +29,20 @@ func newMachine(fail func(error)) *machine {
 
 // Apply carries out an entry. One that cannot be read must neither be passed over,
 // which would make this replica differ from the others, nor block the node for ever
-// without a word: the node ends by name (R4).
+// without a word: the node ends by name (R4). Until it has ended raft may go on, but
+// nothing is applied and no snapshot is taken.
 func (m *machine) Apply(l *raft.Log) any {
-	c, err := decodeCommand(l.Data)
-	if err != nil {
-		m.fail(fmt.Errorf("entry %d of term %d of the replicated log: %w: %w", l.Index, l.Term, ErrDamaged, err))
-		runtime.Goexit() // nothing may be applied after it; raft's own defers run
-	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.mu.dead != nil {
+		return outcome{err: m.mu.dead}
+	}
+	c, err := decodeCommand(l.Data)
+	if err != nil {
+		m.mu.dead = fmt.Errorf("entry %d of term %d of the replicated log: %w: %w", l.Index, l.Term, ErrDamaged, err)
+		m.fail(m.mu.dead)
+		return outcome{err: m.mu.dead}
+	}
 	return m.mu.state.apply(l.Term, c)
 }
 
@@ -45,6 +50,9 @@ func (m *machine) Apply(l *raft.Log) any {
 func (m *machine) Snapshot() (raft.FSMSnapshot, error) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
+	if m.mu.dead != nil {
+		return nil, m.mu.dead
+	}
 	return picture{m.mu.state.clone()}, nil
 }
 

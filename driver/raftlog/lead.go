@@ -158,7 +158,7 @@ func (n *Node) introduce(ctx context.Context) error {
 	if err := n.barrier(ctx); err != nil {
 		return err
 	}
-	me := n.self()
+	me := n.me()
 	var known Driver
 	n.fsm.read(func(s *state) { known = s.drivers[me.ID] })
 	if me.Cluster == "" {
@@ -210,10 +210,10 @@ func (n *Node) spawn(f func()) bool {
 // explain puts raft's errors in our words.
 func (n *Node) explain(err error) error {
 	switch {
+	case n.Err() != nil: // also for what raft calls done: nothing is applied any more
+		return n.Err()
 	case err == nil:
 		return nil
-	case n.Err() != nil:
-		return n.Err()
 	case errors.Is(err, raft.ErrRaftShutdown):
 		return ErrClosed
 	case errors.Is(err, raft.ErrNotLeader), errors.Is(err, raft.ErrLeadershipLost), errors.Is(err, raft.ErrLeadershipTransferInProgress),
@@ -278,7 +278,9 @@ func (a answered) Error() error {
 
 // stillLeads holds up who was asleep since: a majority answered after sent, and none of
 // it stands for another leader before its heartbeat timeout has passed since. Within
-// the lease that is enough; later, the majority is asked again (C17).
+// the lease that is enough; later, the majority is asked again (C17), with an entry:
+// raft's VerifyLeader also counts answers to heartbeats that were sent before it was
+// called, and such an answer may have waited in a socket for as long as we slept.
 func (n *Node) stillLeads(ctx context.Context, sent time.Time) error {
 	r, _ := n.reigns.current()
 	if r == nil {
@@ -287,7 +289,7 @@ func (n *Node) stillLeads(ctx context.Context, sent time.Time) error {
 	if time.Since(sent) < n.opt.LeaseTimeout && n.handing.Load() == 0 {
 		return nil
 	}
-	return n.await(ctx, func() raft.Future { return n.raft.VerifyLeader() })
+	return n.barrier(ctx)
 }
 
 // Leader returns who leads as far as this node knows; zero: it does not.

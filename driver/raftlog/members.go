@@ -68,7 +68,7 @@ func (n *Node) found() {
 // founding asks every peer and returns the new cluster's members if this node is to
 // found it.
 func (n *Node) founding() (*raft.Configuration, error) {
-	me := n.self()
+	me := n.me()
 	peers := n.opt.Peers
 	if len(peers) == 0 {
 		peers = map[string]string{me.ID: me.Address}
@@ -107,7 +107,7 @@ func (n *Node) AddDriver(ctx context.Context, hostPort string) (Driver, error) {
 	if err != nil {
 		return Driver{}, err
 	}
-	me := n.self()
+	me := n.me()
 	if p.Cluster != "" && p.Cluster != me.Cluster {
 		return Driver{}, refuse(fmt.Errorf("add driver %s: %w: it is in cluster %s, this one is %s", p.ID, ErrForeignDisk, p.Cluster, me.Cluster))
 	}
@@ -190,7 +190,7 @@ type Status struct {
 
 // Status returns it; nothing in it is newer than this node is.
 func (n *Node) Status() (Status, error) {
-	me := n.self()
+	me := n.me()
 	s := Status{Self: me.Driver, Cluster: me.Cluster, Leader: n.Leader(), Leads: n.raft.State() == raft.Leader, Term: n.raft.CurrentTerm(),
 		Applied: n.raft.AppliedIndex(), Newest: n.raft.LastIndex(), Waiting: n.idle.get(), Failed: n.Err()}
 	n.store.idx.RLock()

@@ -233,12 +233,17 @@ func (n *Node) start() error {
 	return err
 }
 
-// self is what this node says of itself to others.
+// me is self with where the network finds it.
+func (n *Node) me() Peer {
+	p := n.self()
+	p.Address = n.net.address()
+	return p
+}
+
+// self is what this node says of itself to others. The network that asks knows the
+// address, and asks before it is whole.
 func (n *Node) self() Peer {
 	p := Peer{Driver: Driver{ID: n.who.id, Disk: n.who.disk, Client: n.opt.Client, Engine: n.opt.Engine}}
-	if n.net != nil {
-		p.Address = n.net.address()
-	}
 	n.fsm.read(func(s *state) { p.Cluster = s.cluster })
 	last, err := n.store.LastIndex()
 	p.Member = err != nil || last > 0 || p.Cluster != "" || n.snaps.oldest() > 0

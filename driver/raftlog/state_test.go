@@ -61,179 +61,197 @@ type model struct {
 	forgotten bool
 }
 
+// both are the state machine and its model.
+type both struct {
+	s        *state
+	models   map[batch.QueryID]*model
+	raftTerm uint64
+}
+
 func TestStateMachineAgainstAModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		s := newState()
-		models := map[batch.QueryID]*model{}
-		raftTerm := uint64(1)
-		pick := func(t *rapid.T) *model {
-			if len(models) == 0 {
-				t.Skip()
-			}
-			ids := make([]string, 0, len(models))
-			for id := range models {
-				ids = append(ids, string(id))
-			}
-			slices.Sort(ids)
-			return models[batch.QueryID(rapid.SampledFrom(ids).Draw(t, "query"))]
-		}
-		check := func(t *rapid.T, what string, out outcome, want error) {
-			if !errors.Is(out.err, want) || want == nil && out.err != nil {
-				t.Fatalf("%s: %v, want %v", what, out.err, want)
-			}
-		}
+		b := &both{newState(), map[batch.QueryID]*model{}, 1}
 		t.Repeat(map[string]func(*rapid.T){
-			"create": func(t *rapid.T) {
-				q := sampleQuery(fmt.Sprintf("id-%d", rapid.IntRange(0, 3).Draw(t, "id")), rapid.SampledFrom([]string{"a", "A", "b", "c"}).Draw(t, "name"))
-				var want error
-				same := false
-				for _, m := range models {
-					nameTaken, idTaken := strings.EqualFold(m.q.Name, q.Name), m.q.ID == q.ID
-					same = same || nameTaken && idTaken
-					if nameTaken || idTaken {
-						want = ErrExists
-					}
-				}
-				if same {
-					want = nil
-				}
-				check(t, "create", send(t, s, raftTerm, createQuery{q}), want)
-				if want == nil && !same {
-					q.Revision = 1
-					models[q.ID] = &model{q: q, plans: batch.None, commits: batch.None}
-				}
-			},
-			"elect": func(*rapid.T) { raftTerm += 3 },
-			"begin": func(t *rapid.T) {
-				m := pick(t)
-				out := send(t, s, raftTerm, beginLife{m.q.ID})
-				check(t, "begin", out, nil)
-				if out.query.Term <= m.q.Term || uint64(out.query.Term) < raftTerm {
-					t.Fatalf("term %d after %d in raft's %d", out.query.Term, m.q.Term, raftTerm)
-				}
-				m.q.Term, m.q.Assigned = out.query.Term, Assignment{}
-			},
-			"append": func(t *rapid.T) {
-				m := pick(t)
-				term := m.q.Term - batch.Term(rapid.SampledFrom([]int{0, 0, 0, 0, 1}).Draw(t, "older"))
-				id := m.plans + batch.ID(rapid.IntRange(-1, 2).Draw(t, "id"))
-				rec := rapid.SampledFrom([]microbatch.Record{started(term, id), planned(term, id), committed(term, id),
-					microbatch.Checkpointed{Batch: id, Prev: batch.None, Term: term}}).Draw(t, "record")
-				if _, start := rec.(microbatch.Started); term == 0 || term > m.q.Term || id < batch.None || id < 0 && !start {
-					t.Skip() // no such record can be written
-				}
-				var want error
-				text := fmt.Sprintf("%T %d %d", rec, id, term)
-				switch {
-				case term != m.q.Term:
-					want = batch.ErrFenced
-				case text == m.last:
-				default:
-					ok := map[string]bool{"microbatch.Started": id == m.plans, "microbatch.Planned": id == m.plans+1 && m.plans == m.commits,
-						"microbatch.Committed": id == m.plans && m.commits == id-1, "microbatch.Checkpointed": id <= m.commits}[fmt.Sprintf("%T", rec)]
-					if !ok {
-						want = ErrGap
-					}
-				}
-				check(t, "append "+text, send(t, s, raftTerm, appendRecords{m.q.ID, term, group(rec)}), want)
-				if want != nil || text == m.last {
-					return
-				}
-				m.last = text
-				m.recs = append(m.recs, text)
-				switch rec.(type) {
-				case microbatch.Planned:
-					m.plans = id
-				case microbatch.Committed:
-					m.commits = id
-				}
-			},
-			"truncate": func(t *rapid.T) {
-				m := pick(t)
-				before := m.commits - batch.ID(rapid.IntRange(0, 3).Draw(t, "back"))
-				check(t, "truncate", send(t, s, raftTerm, truncateLog{m.q.ID, m.q.Term, before}), nil)
-				m.recs = slices.DeleteFunc(m.recs, func(r string) bool {
-					var kind string
-					var id, term int64
-					_, _ = fmt.Sscanf(r, "%s %d %d", &kind, &id, &term)
-					return batch.ID(id) < before
-				})
-				check(t, "truncate in an older term", send(t, s, raftTerm, truncateLog{m.q.ID, m.q.Term + 1, before}), batch.ErrFenced)
-			},
-			"alter": func(t *rapid.T) {
-				m := pick(t)
-				spec := m.q.Spec
-				spec.Parallelism++
-				spec.Wanted = rapid.SampledFrom([]Wanted{Running, Stopped, Dropped}).Draw(t, "wanted")
-				check(t, "alter an older revision", send(t, s, raftTerm, alterQuery{m.q.ID, m.q.Revision - 1, spec}), ErrRevision)
-				if m.q.Wanted == Dropped && spec.Wanted != Dropped {
-					check(t, "bring back", send(t, s, raftTerm, alterQuery{m.q.ID, m.q.Revision, spec}), ErrNotFound)
-					return
-				}
-				check(t, "alter", send(t, s, raftTerm, alterQuery{m.q.ID, m.q.Revision, spec}), nil)
-				m.q.Spec = spec
-				m.q.Revision++
-			},
-			"forget": func(t *rapid.T) {
-				m := pick(t)
-				var want error
-				if m.q.Wanted != Dropped {
-					want = ErrNotDropped
-				}
-				check(t, "forget", send(t, s, raftTerm, forgetQuery{m.q.ID, m.q.Revision}), want)
-				if want == nil {
-					delete(models, m.q.ID)
-					check(t, "append to what is forgotten", send(t, s, raftTerm, appendRecords{m.q.ID, m.q.Term, group(planned(1, 0))}), ErrNotFound)
-				}
-			},
-			"assign": func(t *rapid.T) {
-				m := pick(t)
-				a := Assignment{Life: 3, Workers: []WorkerEpoch{{"w1", 2}, {"w2", 1}}, Partitions: []int{0, 1, 1}}
-				check(t, "assign", send(t, s, raftTerm, assign{m.q.ID, m.q.Term, a}), nil)
-				check(t, "assign in an older term", send(t, s, raftTerm, assign{m.q.ID, m.q.Term - 1, a}), batch.ErrFenced)
-				m.q.Assigned = a
-			},
-			"driver": func(t *rapid.T) {
-				d := Driver{ID: rapid.SampledFrom([]string{"d1", "d2"}).Draw(t, "id"), Disk: "u", Client: "c"}
-				check(t, "driver", send(t, s, raftTerm, setDriver{d}), nil)
-				check(t, "driver", send(t, s, raftTerm, removeDriver{"d2"}), nil)
-				check(t, "cluster", send(t, s, raftTerm, setCluster{"c" + d.ID}), nil)
-			},
-			"copy": func(t *rapid.T) {
-				b := image(t, s)
-				back, err := readImage(bytes.NewReader(b))
-				if err != nil {
-					t.Fatal(err)
-				}
-				if !bytes.Equal(image(t, back), b) {
-					t.Fatal("an image of an image differs")
-				}
-				s = back
-			},
-			"": func(t *rapid.T) {
-				if len(s.queries) != len(models) || len(s.names) != len(models) {
-					t.Fatalf("%d queries, %d names, want %d", len(s.queries), len(s.names), len(models))
-				}
-				for id, m := range models {
-					q := s.queries[id]
-					if q == nil || !reflect.DeepEqual(q.query, m.q) {
-						t.Fatalf("query %s is\n%+v\nwant\n%+v", id, q.query, m.q)
-					}
-					var recs []string
-					for _, r := range q.recs {
-						rec, err := microbatch.DecodeRecord(r.b)
-						if err != nil {
-							t.Fatal(err)
-						}
-						recs = append(recs, fmt.Sprintf("%T %d %d", rec, rec.ID(), rec.LogTerm()))
-					}
-					if !slices.Equal(recs, m.recs) {
-						t.Fatalf("query %s holds %v, want %v", id, recs, m.recs)
-					}
-				}
-			},
+			"create": b.create, "elect": func(*rapid.T) { b.raftTerm += 3 }, "begin": b.begin, "append": b.append, "truncate": b.truncate,
+			"alter": b.alter, "forget": b.forget, "assign": b.assign, "driver": b.driver, "copy": b.copy, "": b.same,
 		})
 	})
+}
+
+func (b *both) pick(t *rapid.T) *model {
+	if len(b.models) == 0 {
+		t.Skip()
+	}
+	ids := make([]string, 0, len(b.models))
+	for id := range b.models {
+		ids = append(ids, string(id))
+	}
+	slices.Sort(ids)
+	return b.models[batch.QueryID(rapid.SampledFrom(ids).Draw(t, "query"))]
+}
+
+func check(t *rapid.T, what string, out outcome, want error) {
+	if !errors.Is(out.err, want) || want == nil && out.err != nil {
+		t.Fatalf("%s: %v, want %v", what, out.err, want)
+	}
+}
+
+func (b *both) create(t *rapid.T) {
+	q := sampleQuery(fmt.Sprintf("id-%d", rapid.IntRange(0, 3).Draw(t, "id")), rapid.SampledFrom([]string{"a", "A", "b", "c"}).Draw(t, "name"))
+	var want error
+	same := false
+	for _, m := range b.models {
+		nameTaken, idTaken := strings.EqualFold(m.q.Name, q.Name), m.q.ID == q.ID
+		same = same || nameTaken && idTaken
+		if nameTaken || idTaken {
+			want = ErrExists
+		}
+	}
+	if same {
+		want = nil
+	}
+	check(t, "create", send(t, b.s, b.raftTerm, createQuery{q}), want)
+	if want == nil && !same {
+		q.Revision = 1
+		b.models[q.ID] = &model{q: q, plans: batch.None, commits: batch.None}
+	}
+}
+
+func (b *both) begin(t *rapid.T) {
+	m := b.pick(t)
+	out := send(t, b.s, b.raftTerm, beginLife{m.q.ID})
+	check(t, "begin", out, nil)
+	if out.query.Term <= m.q.Term || uint64(out.query.Term) < b.raftTerm {
+		t.Fatalf("term %d after %d in raft's %d", out.query.Term, m.q.Term, b.raftTerm)
+	}
+	m.q.Term, m.q.Assigned = out.query.Term, Assignment{}
+}
+
+func (b *both) append(t *rapid.T) {
+	m := b.pick(t)
+	term := m.q.Term - batch.Term(rapid.SampledFrom([]int{0, 0, 0, 0, 1}).Draw(t, "older"))
+	id := m.plans + batch.ID(rapid.IntRange(-1, 2).Draw(t, "id"))
+	rec := rapid.SampledFrom([]microbatch.Record{started(term, id), planned(term, id), committed(term, id),
+		microbatch.Checkpointed{Batch: id, Prev: batch.None, Term: term}}).Draw(t, "record")
+	if _, start := rec.(microbatch.Started); term == 0 || term > m.q.Term || id < batch.None || id < 0 && !start {
+		t.Skip() // no such record can be written
+	}
+	var want error
+	text := fmt.Sprintf("%T %d %d", rec, id, term)
+	switch {
+	case term != m.q.Term:
+		want = batch.ErrFenced
+	case text == m.last:
+	default:
+		ok := map[string]bool{"microbatch.Started": id == m.plans, "microbatch.Planned": id == m.plans+1 && m.plans == m.commits,
+			"microbatch.Committed": id == m.plans && m.commits == id-1, "microbatch.Checkpointed": id <= m.commits}[fmt.Sprintf("%T", rec)]
+		if !ok {
+			want = ErrGap
+		}
+	}
+	check(t, "append "+text, send(t, b.s, b.raftTerm, appendRecords{m.q.ID, term, group(rec)}), want)
+	if want != nil || text == m.last {
+		return
+	}
+	m.last = text
+	m.recs = append(m.recs, text)
+	switch rec.(type) {
+	case microbatch.Planned:
+		m.plans = id
+	case microbatch.Committed:
+		m.commits = id
+	}
+}
+
+func (b *both) truncate(t *rapid.T) {
+	m := b.pick(t)
+	before := m.commits - batch.ID(rapid.IntRange(0, 3).Draw(t, "back"))
+	check(t, "truncate", send(t, b.s, b.raftTerm, truncateLog{m.q.ID, m.q.Term, before}), nil)
+	m.recs = slices.DeleteFunc(m.recs, func(r string) bool {
+		var kind string
+		var id, term int64
+		_, _ = fmt.Sscanf(r, "%s %d %d", &kind, &id, &term)
+		return batch.ID(id) < before
+	})
+	check(t, "truncate in an older term", send(t, b.s, b.raftTerm, truncateLog{m.q.ID, m.q.Term + 1, before}), batch.ErrFenced)
+}
+
+func (b *both) alter(t *rapid.T) {
+	m := b.pick(t)
+	spec := m.q.Spec
+	spec.Parallelism++
+	spec.Wanted = rapid.SampledFrom([]Wanted{Running, Stopped, Dropped}).Draw(t, "wanted")
+	check(t, "alter an older revision", send(t, b.s, b.raftTerm, alterQuery{m.q.ID, m.q.Revision - 1, spec}), ErrRevision)
+	if m.q.Wanted == Dropped && spec.Wanted != Dropped {
+		check(t, "bring back", send(t, b.s, b.raftTerm, alterQuery{m.q.ID, m.q.Revision, spec}), ErrNotFound)
+		return
+	}
+	check(t, "alter", send(t, b.s, b.raftTerm, alterQuery{m.q.ID, m.q.Revision, spec}), nil)
+	m.q.Spec = spec
+	m.q.Revision++
+}
+
+func (b *both) forget(t *rapid.T) {
+	m := b.pick(t)
+	var want error
+	if m.q.Wanted != Dropped {
+		want = ErrNotDropped
+	}
+	check(t, "forget", send(t, b.s, b.raftTerm, forgetQuery{m.q.ID, m.q.Revision}), want)
+	if want == nil {
+		delete(b.models, m.q.ID)
+		check(t, "append to what is forgotten", send(t, b.s, b.raftTerm, appendRecords{m.q.ID, m.q.Term, group(planned(1, 0))}), ErrNotFound)
+	}
+}
+
+func (b *both) assign(t *rapid.T) {
+	m := b.pick(t)
+	a := Assignment{Life: 3, Workers: []WorkerEpoch{{"w1", 2}, {"w2", 1}}, Partitions: []int{0, 1, 1}}
+	check(t, "assign", send(t, b.s, b.raftTerm, assign{m.q.ID, m.q.Term, a}), nil)
+	check(t, "assign in an older term", send(t, b.s, b.raftTerm, assign{m.q.ID, m.q.Term - 1, a}), batch.ErrFenced)
+	m.q.Assigned = a
+}
+
+func (b *both) driver(t *rapid.T) {
+	d := Driver{ID: rapid.SampledFrom([]string{"d1", "d2"}).Draw(t, "id"), Disk: "u", Client: "c"}
+	check(t, "driver", send(t, b.s, b.raftTerm, setDriver{d}), nil)
+	check(t, "driver", send(t, b.s, b.raftTerm, removeDriver{"d2"}), nil)
+	check(t, "cluster", send(t, b.s, b.raftTerm, setCluster{"c" + d.ID}), nil)
+}
+
+func (b *both) copy(t *rapid.T) {
+	was := image(t, b.s)
+	back, err := readImage(bytes.NewReader(was))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(image(t, back), was) {
+		t.Fatal("an image of an image differs")
+	}
+	b.s = back
+}
+
+func (b *both) same(t *rapid.T) {
+	if len(b.s.queries) != len(b.models) || len(b.s.names) != len(b.models) {
+		t.Fatalf("%d queries, %d names, want %d", len(b.s.queries), len(b.s.names), len(b.models))
+	}
+	for id, m := range b.models {
+		q := b.s.queries[id]
+		if q == nil || !reflect.DeepEqual(q.query, m.q) {
+			t.Fatalf("query %s is\n%+v\nwant\n%+v", id, q.query, m.q)
+		}
+		var recs []string
+		for _, r := range q.recs {
+			rec, err := microbatch.DecodeRecord(r.b)
+			if err != nil {
+				t.Fatal(err)
+			}
+			recs = append(recs, fmt.Sprintf("%T %d %d", rec, rec.ID(), rec.LogTerm()))
+		}
+		if !slices.Equal(recs, m.recs) {
+			t.Fatalf("query %s holds %v, want %v", id, recs, m.recs)
+		}
+	}
 }
 
 // What a snapshot or a reader holds does not change when the state goes on.

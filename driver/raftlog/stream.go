@@ -167,6 +167,7 @@ func (s *stream) greet(c net.Conn) error {
 		return err
 	}
 	me := s.self()
+	me.Address = s.advertise
 	if err := writeHello(c, me.encode); err != nil {
 		return err
 	}

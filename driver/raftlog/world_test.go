@@ -102,7 +102,9 @@ func (n *memNet) ask(to string, _ time.Duration) (Peer, error) {
 	if p == nil || cut {
 		return Peer{}, errors.New("no route")
 	}
-	return p.self(), nil
+	who := p.self()
+	who.Address = p.id
+	return who, nil
 }
 
 func (n *memNet) cut() {
