@@ -161,8 +161,16 @@ func (s *Session) Handler() http.Handler {
 	return h
 }
 
-// routes are all ways into a session, with who may take them.
+// routes are all ways in, with who may take them.
 func (s *Session) routes() []auth.Route {
+	if s.otherRoutes != nil {
+		return s.otherRoutes()
+	}
+	return s.sessionRoutes()
+}
+
+// sessionRoutes are those into a session.
+func (s *Session) sessionRoutes() []auth.Route {
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(&metrics{s: s}, collectors.NewGoCollector())
 	return []auth.Route{

@@ -9,7 +9,10 @@ import (
 )
 
 // metrics reads the session's queries when Prometheus asks: a batch costs nothing.
-type metrics struct{ s *Session }
+type metrics struct {
+	s       *Session
+	queries func() []*Query // nil: those of the session
+}
 
 func desc(name, help string, labels ...string) *prometheus.Desc {
 	return prometheus.NewDesc("sluice_"+name, help, labels, nil)
@@ -67,7 +70,11 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	gauge(metricMemory, float64(m.s.memory.Used()))
 	gauge(metricPeak, float64(m.s.memory.Peak()))
 	gauge(metricLimit, float64(m.s.memory.Limit()))
-	for _, q := range m.s.Queries() {
+	queries := m.queries
+	if queries == nil {
+		queries = m.s.Queries
+	}
+	for _, q := range queries() {
 		m.query(ch, q)
 	}
 }

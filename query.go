@@ -11,7 +11,7 @@ import (
 
 	"github.com/sluice-stream/sluice/driver"
 	"github.com/sluice-stream/sluice/driver/filelog"
-	"github.com/sluice-stream/sluice/internal/transport/inproc"
+	"github.com/sluice-stream/sluice/internal/transport"
 	"github.com/sluice-stream/sluice/planner"
 )
 
@@ -41,7 +41,7 @@ type Query struct {
 	dir  string
 	log  *filelog.Log
 	res  *resources
-	node *inproc.Node
+	node transport.Transport
 	drv  *driver.Query
 	// targets are the plan's sinks, for who runs the plan once more.
 	targets []target
@@ -155,6 +155,9 @@ func (q *Query) Status() string {
 		}
 		return "ended"
 	default:
+		if w := q.drv.Waiting(); w != "" {
+			return w
+		}
 		return q.drv.Status().Phase.String()
 	}
 }

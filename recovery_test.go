@@ -36,7 +36,7 @@ func (l *logged) String() string {
 func gauge(t *testing.T, s *Session, name string, labels map[string]string) (float64, bool) {
 	t.Helper()
 	reg := prometheus.NewPedanticRegistry()
-	if err := reg.Register(&metrics{s}); err != nil {
+	if err := reg.Register(&metrics{s: s}); err != nil {
 		t.Fatal(err)
 	}
 	families, err := reg.Gather()

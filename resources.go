@@ -92,22 +92,26 @@ func (s *Session) open(ctx context.Context, id batch.QueryID, q *planner.Query, 
 		}
 	}
 	for i, t := range targets {
-		schema := t.schema
-		if schema == nil {
-			schema = q.Outputs[i].Node.Schema()
-		}
-		if t.connector.Name == memoryConnector {
-			schema = nullable(schema) // several queries write to one table
-		}
-		spec := sinks.Spec{
-			Name: t.name, Table: t.table.Name, Query: id, Schema: schema, Keys: q.Plan.Sinks[i].Keys, OneRow: q.Plan.Sinks[i].OneRow, PartitionBy: t.table.Partition,
-			Mode: t.mode, Options: without(t.table.Options, "connector"), Batch: dir == "", Zone: s.zone(),
-		}
-		if err := r.openSink(ctx, t.connector, spec); err != nil {
+		if err := r.openSink(ctx, t.connector, s.sinkSpec(id, q, i, t, dir == "")); err != nil {
 			return nil, err
 		}
 	}
 	return r, nil
+}
+
+// sinkSpec describes the table of a plan's sink to its connector.
+func (s *Session) sinkSpec(id batch.QueryID, q *planner.Query, i int, t target, once bool) sinks.Spec {
+	schema := t.schema
+	if schema == nil {
+		schema = q.Outputs[i].Node.Schema()
+	}
+	if t.connector.Name == memoryConnector {
+		schema = nullable(schema) // several queries write to one table
+	}
+	return sinks.Spec{
+		Name: t.name, Table: t.table.Name, Query: id, Schema: schema, Keys: q.Plan.Sinks[i].Keys, OneRow: q.Plan.Sinks[i].OneRow, PartitionBy: t.table.Partition,
+		Mode: t.mode, Options: without(t.table.Options, "connector"), Batch: once, Zone: s.zone(),
+	}
 }
 
 // sourceSpec describes a table to its connector.

@@ -13,6 +13,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow"
 
 	"github.com/sluice-stream/sluice/batch"
+	"github.com/sluice-stream/sluice/internal/auth"
 	"github.com/sluice-stream/sluice/internal/memory"
 	"github.com/sluice-stream/sluice/internal/scratch"
 	"github.com/sluice-stream/sluice/internal/transport/inproc"
@@ -47,6 +48,8 @@ type Options struct {
 	Workers int
 	// Logger takes structured logs; default slog.Default().
 	Logger *slog.Logger
+
+	workforce *workforce // of streaming queries; nil: the session's own workers
 }
 
 func (o Options) withDefaults() Options {
@@ -73,6 +76,9 @@ type Session struct {
 	// analyses are the EXPLAIN ANALYZE under way.
 	analyses analyses
 	planHooks
+
+	// otherRoutes are the routes of HTTP in place of the session's own; nil for those.
+	otherRoutes func() []auth.Route
 
 	opts   Options
 	set    *settings

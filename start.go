@@ -252,6 +252,11 @@ func (s *Session) start(ctx context.Context, d *queryDef) (*Query, error) {
 func (s *Session) launch(ctx context.Context, q *Query, targets []target) (err error) {
 	id := q.log.Metadata().Query
 	q.targets = targets
+	if s.opts.workforce != nil {
+		if err = s.spreads(q); err != nil {
+			return err
+		}
+	}
 	if err = s.takeUp(ctx, q, targets); err != nil {
 		return err
 	}
@@ -261,9 +266,6 @@ func (s *Session) launch(ctx context.Context, q *Query, targets []target) (err e
 		}
 	}
 	s.conns.add(q.res)
-	if q.node, err = s.net.Join(transport.NodeID("driver/" + string(id))); err != nil {
-		return err
-	}
 	values := s.set.snapshot()
 	policy := microbatch.MinWatermark
 	if values.Get(setPolicy) == "max" {
@@ -273,11 +275,11 @@ func (s *Session) launch(ctx context.Context, q *Query, targets []target) (err e
 	if err != nil {
 		return batch.UserErrorf("time zone %q: %w", s.zone(), err)
 	}
-	q.drv, err = driver.Start(ctx, driver.Options{
+	opt := driver.Options{
 		Name: q.def.name, Query: id, Plan: q.plan.Plan, PlanHash: q.hash,
 		Sources: q.res.sources, Sinks: q.res.sinks, Volatile: q.res.volatile, Transactional: q.res.transactional,
 		IdleTimeout: values.Duration(setIdle), Log: q.log, StateDir: filepath.Join(q.dir, "state"),
-		Transport: q.node, Workers: s.crew.ids, Parallelism: cmp.Or(q.def.parallelism, s.parallelism()),
+		Workers: s.crew.ids, Parallelism: cmp.Or(q.def.parallelism, s.parallelism()),
 		Trim:     q.res.trim,
 		Roots:    func() ([][]byte, error) { return filelog.SavepointRefs(vfsx.Default, q.dir) },
 		Observed: func(parts []batch.Observed) map[string]any { return s.observed(q.plan.Plan, parts) },
@@ -287,7 +289,17 @@ func (s *Session) launch(ctx context.Context, q *Query, targets []target) (err e
 			CheckpointInterval: values.Duration(setCheckpoint), CheckpointsKept: int(values.Int(setRetain)),
 			CheckpointsAge: values.Duration(setRetainAge), WholeAtStart: forgetsWhole(targets, q.res.volatile),
 		},
-	})
+	}
+	if w := s.opts.workforce; w != nil {
+		err = w.enlist(ctx, s, q, &opt)
+	} else {
+		q.node, err = s.net.Join(transport.NodeID("driver/" + string(id)))
+		opt.Transport = q.node
+	}
+	if err != nil {
+		return err
+	}
+	q.drv, err = driver.Start(ctx, opt)
 	return err
 }
 
