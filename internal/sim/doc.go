@@ -10,6 +10,10 @@
 // stop, everything has to be processed within a bound, and every sink has to show
 // exactly the batch answer.
 //
+// Half the lives have a log in a file, half a replicated one: a change of leader then
+// takes what no majority held, and the old leader goes on for a while with a log that
+// nobody else has (C16, E2). How a group comes to agree is for driver/raftlog to test.
+//
 // What it never does: wall time, goroutines, global randomness. Crash points C1
-// to C23 that one machine can have are counted as they are hit; C16 is raft's.
+// to C23 are counted as they are hit.
 package sim

@@ -28,9 +28,6 @@ func (h *Hits) Add(o *Hits) {
 func (h *Hits) String() string {
 	var b strings.Builder
 	for i := 1; i < len(h); i++ {
-		if i == 16 {
-			continue // raft's
-		}
 		fmt.Fprintf(&b, "C%d=%d ", i, h[i])
 	}
 	return strings.TrimSpace(b.String())

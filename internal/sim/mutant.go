@@ -23,11 +23,12 @@ const (
 	DoubleAdopt             // both attempts at a task are adopted
 	SkipReveal              // a reveal is taken for done
 	EarlyRelease            // sources are released at the commit
+	NoQuorum                // a leader acts on a record that no majority holds yet
 	mutants
 )
 
 var mutantNames = [...]string{"none", "no-sync", "no-fence", "early-reveal", "replan", "forget-watermark", "blind-retry",
-	"nondeterministic", "skip-replay", "double-adopt", "skip-reveal", "early-release"}
+	"nondeterministic", "skip-replay", "double-adopt", "skip-reveal", "early-release", "no-quorum"}
 
 // String names the mutant as the command's -mutant does.
 func (m Mutant) String() string { return mutantNames[m] }

@@ -156,6 +156,9 @@ func (n *node) carryOut(rd microbatch.Ready) {
 func (n *node) appendNext() (microbatch.Event, bool) {
 	w, a := n.w, &n.appends[0]
 	a.phase++
+	if w.o.Raft && n.term < w.term {
+		return n.minorityAppend(a)
+	}
 	switch a.phase {
 	case 1:
 		if err := w.log.Write(n.term, a.recs); err != nil {
@@ -167,7 +170,7 @@ func (n *node) appendNext() (microbatch.Event, bool) {
 				w.tracef("driver %d writes %s", n.owner, describe(r))
 			}
 		}
-		if w.mutant == NoSync {
+		if w.mutant == NoSync || w.mutant == NoQuorum && w.o.Raft {
 			through := a.through
 			n.appends = n.appends[1:]
 			return microbatch.LogAppended{Through: through}, false
@@ -180,6 +183,30 @@ func (n *node) appendNext() (microbatch.Event, bool) {
 	through := a.through
 	n.appends = n.appends[1:]
 	return microbatch.LogAppended{Through: through}, false
+}
+
+// minorityAppend is that of a driver which still believes that it leads: its own disk
+// takes the records, nobody else does, and it hears of that some steps later. What it
+// had sent before may be in the log or not; it cannot know.
+func (n *node) minorityAppend(a *appending) (microbatch.Event, bool) {
+	w := n.w
+	if a.phase <= 2 && w.mutant != NoQuorum && w.mutant != NoFence {
+		return nil, true
+	}
+	through := a.through
+	n.appends = n.appends[1:]
+	switch w.mutant {
+	case NoQuorum:
+		return microbatch.LogAppended{Through: through}, false
+	case NoFence:
+		if a.phase == 1 {
+			w.fail(w.log.Write(n.term, a.recs))
+			w.check.durable(w.log.Sync())
+		}
+		return microbatch.LogAppended{Through: through}, false
+	default:
+		return microbatch.AppendFailed{Err: fmt.Errorf("leadership was lost: %w", batch.ErrFenced)}, false
+	}
 }
 
 func (n *node) restore(r microbatch.Restore) {

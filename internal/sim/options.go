@@ -26,6 +26,7 @@ type Options struct {
 	NoFinal    bool
 	CloseAtEnd bool
 	Idle       bool // a silent partition stops counting
+	Raft       bool // the log is replicated: what no majority holds goes with its leader
 	Faults     Faults
 }
 
@@ -86,6 +87,7 @@ func draw(r *rand.Rand, seed uint64) Options {
 	o.CkKept = 1 + r.IntN(3)
 	o.NoFinal = pick(50)
 	o.Faults = drawFaults(r, pick)
+	o.Raft = pick(50)
 	return o
 }
 
@@ -106,8 +108,8 @@ func drawFaults(r *rand.Rand, pick func(int) bool) Faults {
 func (o Options) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "seed %d: %d steps\n", o.Seed, o.Steps)
-	fmt.Fprintf(&b, "trigger %s, watermark.policy %s, window %d, disorder %d, late rows %t, idle timeout %t\n",
-		o.Trigger, o.Policy, o.Window, o.Disorder, o.Late, o.Idle)
+	fmt.Fprintf(&b, "trigger %s, watermark.policy %s, window %d, disorder %d, late rows %t, idle timeout %t, replicated log %t\n",
+		o.Trigger, o.Policy, o.Window, o.Disorder, o.Late, o.Idle, o.Raft)
 	fmt.Fprintf(&b, "sources %+v\n", o.Sources)
 	fmt.Fprintf(&b, "sinks transactional %v\n", o.Sinks)
 	fmt.Fprintf(&b, "checkpoint every %d batches, %d kept, none at the end %t\n", o.CkBatches, o.CkKept, o.NoFinal)

@@ -110,7 +110,7 @@ func (w *world) options() microbatch.Options {
 func (w *world) start() {
 	w.term++
 	w.serial++
-	w.check.durable(w.log.Sync())
+	w.elect()
 	w.fail(w.log.Write(w.term, nil))
 	m, err := microbatch.New(w.options())
 	if err != nil {
@@ -126,6 +126,23 @@ func (w *world) start() {
 	}
 	n.step(microbatch.LogEnd{})
 	n.fresh = w.unread() == 0 && len(recs) > 0
+}
+
+// elect lets go what the leader before had not made durable. A file still has it, for
+// whoever opens it; of a replicated log it is left to chance which replica leads next.
+func (w *world) elect() {
+	if !w.o.Raft {
+		w.check.durable(w.log.Sync())
+		return
+	}
+	rest := w.log.Uncommitted()
+	if rest == 0 {
+		return
+	}
+	lucky, lost := w.log.Elect(w.rng.IntN(rest + 1))
+	w.hits.At(16)
+	w.tracef("of %d records that no majority held %d are lost", rest, lost)
+	w.check.durable(lucky)
 }
 
 func (w *world) unread() int {
@@ -148,6 +165,13 @@ func (w *world) remove(n *node) {
 // crash kills the leader. The log loses what was not synced, at any byte.
 func (w *world) crash(n *node) {
 	w.hits.crash(n)
+	if w.o.Raft {
+		w.elect()
+		w.tracef("crash driver %d", n.owner)
+		w.remove(n)
+		w.corrupt()
+		return
+	}
 	loss := w.log.Unsynced()
 	keep := 0
 	if loss > 0 {

@@ -95,6 +95,23 @@ func (l *Log) Crash(keep int) (lucky []microbatch.Record, torn bool, err error) 
 	return l.Sync(), at < n, nil
 }
 
+// Elect is a change of leader in a group that replicates the log: a majority elects who
+// has all that a majority holds, and of the rest the first keep entries or fewer, as the
+// replica that wins happens to have them. It returns what was kept of the rest, which is
+// durable now, and how many entries were lost.
+func (l *Log) Elect(keep int) (lucky []microbatch.Record, lost int) {
+	rest := len(l.entries) - l.synced
+	keep = min(keep, rest)
+	if lost = rest - keep; lost > 0 {
+		l.bytes = l.bytes[:l.entries[l.synced+keep].from]
+		l.entries = l.entries[:l.synced+keep]
+	}
+	return l.Sync(), lost
+}
+
+// Uncommitted is the number of entries that a change of leader may take.
+func (l *Log) Uncommitted() int { return len(l.entries) - l.synced }
+
 // Records returns every whole record, durable or not.
 func (l *Log) Records() []microbatch.Record {
 	recs := make([]microbatch.Record, len(l.entries))
