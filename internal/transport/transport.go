@@ -37,6 +37,32 @@ type Deploy struct {
 	// Elsewhere are the shards of the query that other workers hold. Their files
 	// in StateDir are not the receiver's to delete.
 	Elsewhere []batch.Shard
+	// Homes says where tasks run unless they are tried again.
+	Homes Homes
+}
+
+// Homes is where the tasks of a plan run at first. Driver and workers both know it, so
+// that a Run need not name the node of every task before it: with n tasks a stage that
+// would be n times n names a batch.
+type Homes struct {
+	Workers []NodeID
+	Places  []int // of tasks with these numbers: a place in Workers; others go round
+}
+
+// Of returns the home of a task by its number within its stage; none without workers.
+func (h Homes) Of(task int) NodeID {
+	if len(h.Workers) == 0 {
+		return ""
+	}
+	return h.Workers[h.Place(task)]
+}
+
+// Place is the place in Workers of a task's home.
+func (h Homes) Place(task int) int {
+	if task < len(h.Places) {
+		return h.Places[task]
+	}
+	return task % len(h.Workers)
 }
 
 // PlanText is a plan as it travels between processes: what it is planned from. Both
@@ -59,8 +85,8 @@ type Undeploy struct{ Key string }
 type Run struct {
 	Spec batch.TaskSpec
 	// Where holds, for each of Spec.Inputs, the node on which each task of that
-	// stage left its output. Nil: everything lies on the receiver. The result
-	// does not depend on it.
+	// stage left its output. Nil: everything lies on the receiver. An entry that is
+	// nil: each task's output lies at its home. The result does not depend on it.
 	Where [][]NodeID
 }
 

@@ -66,7 +66,7 @@ func envelope(from, to transport.NodeID, m transport.Message) (*pb.Envelope, err
 func message(e *pb.Envelope) (transport.Message, error) {
 	switch m := e.Message.(type) {
 	case *pb.Envelope_Deploy:
-		return deployIn(m.Deploy), nil
+		return deployIn(m.Deploy)
 	case *pb.Envelope_Undeploy:
 		return transport.Undeploy{Key: m.Undeploy.GetKey()}, nil
 	case *pb.Envelope_Run:
@@ -105,6 +105,12 @@ func message(e *pb.Envelope) (transport.Message, error) {
 
 func deployOut(d transport.Deploy) (*pb.Deploy, error) {
 	out := &pb.Deploy{Key: d.Key, Query: string(d.Query), Parts: int64(d.Parts), StateDir: []byte(d.StateDir), Elsewhere: each(d.Elsewhere, shardOut)}
+	for _, n := range d.Homes.Workers {
+		out.Workers = append(out.Workers, string(n))
+	}
+	for _, p := range d.Homes.Places {
+		out.Places = append(out.Places, uint32(p))
+	}
 	switch p := d.Plan.(type) {
 	case nil:
 	case transport.PlanText:
@@ -115,14 +121,23 @@ func deployOut(d transport.Deploy) (*pb.Deploy, error) {
 	return out, nil
 }
 
-func deployIn(d *pb.Deploy) transport.Deploy {
+func deployIn(d *pb.Deploy) (transport.Deploy, error) {
 	out := transport.Deploy{
 		Key: d.GetKey(), Query: batch.QueryID(d.GetQuery()), Parts: int(d.GetParts()), StateDir: string(d.GetStateDir()), Elsewhere: each(d.GetElsewhere(), shardIn),
 	}
 	if p := d.GetPlan(); p != nil {
 		out.Plan = transport.PlanText{Key: p.GetKey(), Query: p.GetQuery(), Definitions: p.GetDefinitions(), Settings: p.GetSettings()}
 	}
-	return out
+	for _, n := range d.GetWorkers() {
+		out.Homes.Workers = append(out.Homes.Workers, transport.NodeID(n))
+	}
+	for i, p := range d.GetPlaces() {
+		if int(p) >= len(d.GetWorkers()) {
+			return transport.Deploy{}, fmt.Errorf("deploy %s: task %d at worker %d of %d: %w", out.Key, i, p, len(d.GetWorkers()), errFrame)
+		}
+		out.Homes.Places = append(out.Homes.Places, int(p))
+	}
+	return out, nil
 }
 
 // runOut writes the name of each node once, however many tasks ran there.

@@ -103,6 +103,10 @@ func TestEveryFieldOfEveryMessageTravels(t *testing.T) {
 	for _, m := range kinds {
 		v := reflect.New(reflect.TypeOf(m)).Elem()
 		f.fill(t, v, reflect.TypeOf(m).Name())
+		if d, ok := v.Interface().(transport.Deploy); ok {
+			d.Homes.Places = []int{1, 0} // places that there are
+			v.Set(reflect.ValueOf(d))
+		}
 		want := v.Interface().(transport.Message)
 		if got := travel(t, want); !reflect.DeepEqual(got, want) {
 			t.Errorf("%T\ngot  %+v\nwant %+v", m, got, want)
@@ -141,6 +145,9 @@ func TestListsThatMeanMoreThanTheirRows(t *testing.T) {
 		if got := travel(t, m); !reflect.DeepEqual(got, m) {
 			t.Errorf("got %#v, want %#v", got, m)
 		}
+	}
+	if d, err := deployIn(&pb.Deploy{Workers: []string{"a"}, Places: []uint32{1}}); err == nil {
+		t.Errorf("a place at no worker: %+v", d)
 	}
 	odd := transport.Run{Spec: batch.TaskSpec{Splits: []batch.Split{{Partition: "\xff\xfe"}}, SinkPrefix: "\xc0"}}
 	if got := travel(t, odd); !reflect.DeepEqual(got, odd) {

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"math/bits"
+	"sync"
 	"sync/atomic"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -139,9 +141,36 @@ type layout struct {
 	sum, body int // where they are
 }
 
-// lay begins a message. Its memory is gRPC's, which takes it back when it is sent.
+// frames are buffers that messages are laid out in. gRPC gives them back when they are
+// sent. Its own pool clears what it hands out, which is a tenth of all that sending costs.
+var frames framePool
+
+// framePool keeps buffers by the power of two that they hold.
+type framePool [33]sync.Pool
+
+// Get is of mem.BufferPool.
+func (p *framePool) Get(length int) *[]byte {
+	class := bits.Len(uint(max(length, 1) - 1))
+	if class < len(p) {
+		if b, ok := p[class].Get().(*[]byte); ok {
+			*b = (*b)[:length]
+			return b
+		}
+	}
+	b := make([]byte, length, max(1<<class, length))
+	return &b
+}
+
+// Put is of mem.BufferPool.
+func (p *framePool) Put(b *[]byte) {
+	if class := bits.Len(uint(cap(*b))) - 1; class >= 0 && class < len(p) && cap(*b) == 1<<class {
+		p[class].Put(b)
+	}
+}
+
+// lay begins a message.
 func lay(header []byte, body int) *layout {
-	m := &layout{buf: mem.DefaultBufferPool().Get(len(header) + sumBytes + body + 4*binary.MaxVarintLen64 + 8)}
+	m := &layout{buf: frames.Get(len(header) + sumBytes + body + 4*binary.MaxVarintLen64 + 8)}
 	b := protowire.AppendTag((*m.buf)[:0], fieldHeader, protowire.BytesType)
 	b = protowire.AppendBytes(b, header)
 	b = protowire.AppendTag(b, fieldMeta, protowire.BytesType)
@@ -165,7 +194,7 @@ func (m *layout) done(header []byte) *outgoing {
 	sum := crc32.Update(crc32.Checksum(header, castagnoli), castagnoli, m.b[m.body:])
 	binary.LittleEndian.PutUint32(m.b[m.sum+1:], sum)
 	*m.buf = m.b
-	return &outgoing{mem.BufferSlice{mem.NewBuffer(m.buf, mem.DefaultBufferPool())}}
+	return &outgoing{mem.BufferSlice{mem.NewBuffer(m.buf, &frames)}}
 }
 
 // sizeOf estimates the bytes of an array's values, as far as the array goes.

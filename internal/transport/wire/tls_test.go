@@ -99,22 +99,20 @@ func TestTLSBetweenAllNodes(t *testing.T) {
 	ours, others := newAuthority(t), newAuthority(t)
 	d, w, stranger := ours.holder(t, "driver"), ours.holder(t, "worker"), others.holder(t, "worker")
 	names := make(chan string, 16)
-	h, err := Listen(t.Context(), Options{
-		ID: "d", Listen: "127.0.0.1:0", ServerTLS: d.config, ClientTLS: d.config,
-		Authorize: func(c Caller) error {
-			if c.TLS == nil || c.TLS.Version != tls.VersionTLS13 {
-				return errors.New("who are you")
-			}
-			names <- c.TLS.PeerCertificates[0].Subject.CommonName
-			return nil
-		},
-	})
+	authorize := func(c Caller) error {
+		if c.TLS == nil || c.TLS.Version != tls.VersionTLS13 {
+			return errors.New("who are you")
+		}
+		names <- c.TLS.PeerCertificates[0].Subject.CommonName
+		return nil
+	}
+	h, err := Listen(t.Context(), Options{ID: "d", Listen: "127.0.0.1:0", ServerTLS: d.config, ClientTLS: d.config, Authorize: authorize})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer closeAll(t, h)
 	join := func(o *holder) *Node {
-		n, err := Join(t.Context(), Options{ID: "w", Listen: "127.0.0.1:0", Join: []string{h.Addr()}, ServerTLS: o.config, ClientTLS: o.config, RetryMax: 40 * time.Millisecond})
+		n, err := Join(t.Context(), Options{ID: "w", Listen: "127.0.0.1:0", Join: []string{h.Addr()}, ServerTLS: o.config, ClientTLS: o.config, Authorize: authorize})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -134,15 +132,13 @@ func TestTLSBetweenAllNodes(t *testing.T) {
 		t.Fatalf("%q has joined", got)
 	}
 	// A certificate that is renewed is used from the next connection on.
-	w.renew(t, ours, "renewed")
+	d.renew(t, ours, "renewed")
 	rec := transporttest.Wide(memory.DefaultAllocator, 10)
 	defer rec.Release()
-	e := endpoint(t, h, "q")
-	e.Serve(func(context.Context, transport.StreamRef) (sources.Reader, error) {
+	n.Serve(func(context.Context, transport.StreamRef) (sources.Reader, error) {
 		return transporttest.NewReader(nil, rec), nil
 	})
-	n.rows.update(peersOf("q", h.Addr()))
-	r, err := n.Fetch(t.Context(), "q", transport.StreamRef{}, nil)
+	r, err := endpoint(t, h, "q").Fetch(t.Context(), "w", transport.StreamRef{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

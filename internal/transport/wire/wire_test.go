@@ -10,7 +10,6 @@ import (
 
 	"github.com/sluice-stream/sluice/internal/transport"
 	"github.com/sluice-stream/sluice/internal/transport/transporttest"
-	pb "github.com/sluice-stream/sluice/internal/transport/wire/wirepb"
 	"github.com/sluice-stream/sluice/sources"
 )
 
@@ -80,7 +79,3 @@ type (
 )
 
 var bidi = grpc.StreamDesc{ServerStreams: true, ClientStreams: true}
-
-func peersOf(node, addr string) *pb.Peers {
-	return &pb.Peers{Peers: []*pb.Peer{{Node: node, Address: addr}}}
-}

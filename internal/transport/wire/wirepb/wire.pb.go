@@ -1137,13 +1137,16 @@ func (x *PlanText) GetSettings() map[string]string {
 }
 
 type Deploy struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Key           string                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
-	Query         string                 `protobuf:"bytes,2,opt,name=query,proto3" json:"query,omitempty"`
-	Plan          *PlanText              `protobuf:"bytes,3,opt,name=plan,proto3" json:"plan,omitempty"`
-	Parts         int64                  `protobuf:"varint,4,opt,name=parts,proto3" json:"parts,omitempty"`
-	StateDir      []byte                 `protobuf:"bytes,5,opt,name=state_dir,json=stateDir,proto3" json:"state_dir,omitempty"`
-	Elsewhere     []*Shard               `protobuf:"bytes,6,rep,name=elsewhere,proto3" json:"elsewhere,omitempty"`
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Key       string                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	Query     string                 `protobuf:"bytes,2,opt,name=query,proto3" json:"query,omitempty"`
+	Plan      *PlanText              `protobuf:"bytes,3,opt,name=plan,proto3" json:"plan,omitempty"`
+	Parts     int64                  `protobuf:"varint,4,opt,name=parts,proto3" json:"parts,omitempty"`
+	StateDir  []byte                 `protobuf:"bytes,5,opt,name=state_dir,json=stateDir,proto3" json:"state_dir,omitempty"`
+	Elsewhere []*Shard               `protobuf:"bytes,6,rep,name=elsewhere,proto3" json:"elsewhere,omitempty"`
+	// The workers, and of the first tasks of a stage their places among them.
+	Workers       []string `protobuf:"bytes,7,rep,name=workers,proto3" json:"workers,omitempty"`
+	Places        []uint32 `protobuf:"varint,8,rep,packed,name=places,proto3" json:"places,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1216,6 +1219,20 @@ func (x *Deploy) GetStateDir() []byte {
 func (x *Deploy) GetElsewhere() []*Shard {
 	if x != nil {
 		return x.Elsewhere
+	}
+	return nil
+}
+
+func (x *Deploy) GetWorkers() []string {
+	if x != nil {
+		return x.Workers
+	}
+	return nil
+}
+
+func (x *Deploy) GetPlaces() []uint32 {
+	if x != nil {
+		return x.Places
 	}
 	return nil
 }
@@ -3783,14 +3800,16 @@ const file_wire_proto_rawDesc = "" +
 	"\bsettings\x18\x04 \x03(\v2&.sluice.wire.v1.PlanText.SettingsEntryR\bsettings\x1a;\n" +
 	"\rSettingsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xc6\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xf8\x01\n" +
 	"\x06Deploy\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05query\x18\x02 \x01(\tR\x05query\x12,\n" +
 	"\x04plan\x18\x03 \x01(\v2\x18.sluice.wire.v1.PlanTextR\x04plan\x12\x14\n" +
 	"\x05parts\x18\x04 \x01(\x03R\x05parts\x12\x1b\n" +
 	"\tstate_dir\x18\x05 \x01(\fR\bstateDir\x123\n" +
-	"\telsewhere\x18\x06 \x03(\v2\x15.sluice.wire.v1.ShardR\telsewhere\"\x1c\n" +
+	"\telsewhere\x18\x06 \x03(\v2\x15.sluice.wire.v1.ShardR\telsewhere\x12\x18\n" +
+	"\aworkers\x18\a \x03(\tR\aworkers\x12\x16\n" +
+	"\x06places\x18\b \x03(\rR\x06places\"\x1c\n" +
 	"\bUndeploy\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\"\x8f\x01\n" +
 	"\x03Run\x12,\n" +
