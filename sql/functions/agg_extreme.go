@@ -198,13 +198,11 @@ func (v *values) array(first, end int) (arrow.Array, error) {
 
 func (v *values) Bytes() int64 { return v.bytes + int64(cap(v.val))*24 }
 
+// Reset forgets the values. What lies beyond them is empty already: a batch of ten rows
+// does not pay for the room that a larger one has left.
 func (v *values) Reset() {
-	for i := range v.val {
-		v.val[i] = v.val[i][:0]
-	}
-	v.val = v.val[:0]
-	clear(v.val[:cap(v.val)])
-	v.bytes = 0
+	clear(v.val)
+	v.val, v.bytes = v.val[:0], 0
 }
 
 func (v *values) Release() { v.val, v.bytes = nil, 0 }
