@@ -24,7 +24,7 @@ type deployment struct {
 	tr      transport.Transport
 	workers []transport.NodeID
 	runs    map[transport.NodeID]string // which process of each worker; nil if they stay
-	places  []int                       // of each partition of a Hash stage: its worker
+	homes   transport.Homes
 	parts   int
 	clock   clock.Clock
 	opt     Options
@@ -64,13 +64,13 @@ func newDeployment(opt Options, listen *announcer) *deployment {
 		workers: opt.Workers, parts: opt.Parallelism, clock: opt.Clock, opt: opt, listen: listen,
 	}
 	d.mu.waits, d.mu.held, d.mu.lost = map[waitKey]*wait{}, map[transport.NodeID]transport.Holding{}, map[transport.NodeID]bool{}
-	d.places = spread(d.workers, d.parts)
+	d.homes = transport.Homes{Workers: d.workers, Places: spread(d.workers, d.parts)}
 	return d
 }
 
 // deploy hands every worker the plan.
 func (d *deployment) deploy(ctx context.Context) error {
-	m := transport.Deploy{Key: d.key, Query: d.query, Plan: d.plan, Parts: d.parts, StateDir: d.opt.StateDir}
+	m := transport.Deploy{Key: d.key, Query: d.query, Plan: d.plan, Parts: d.parts, StateDir: d.opt.StateDir, Homes: d.homes}
 	if d.opt.Deployed != nil {
 		m.Plan = d.opt.Deployed
 	}
@@ -284,15 +284,7 @@ func (d *deployment) await(ctx context.Context, k waitKey, w *wait) ([][]byte, e
 
 // worker returns where a partition of a stage runs. It never depends on the
 // stage, so that a partition's state and its inputs tend to lie together.
-func (d *deployment) worker(partition int) transport.NodeID { return d.workers[d.home(partition)] }
-
-// home is the index of a partition's worker.
-func (d *deployment) home(partition int) int {
-	if partition < len(d.places) {
-		return d.places[partition]
-	}
-	return partition % len(d.workers)
-}
+func (d *deployment) worker(partition int) transport.NodeID { return d.homes.Of(partition) }
 
 // shards lists the state that each worker keeps.
 func (d *deployment) shards() map[transport.NodeID][]batch.Shard {

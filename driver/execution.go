@@ -69,6 +69,7 @@ type stageRun struct {
 	splits [][]batch.Split    // of each task
 	rows   int64              // written to the exchange
 	nodes  []transport.NodeID // where each task's output lies
+	away   bool               // some of it not at home
 	// hold, if holds is set, is the event time that its tasks hold for the stages above.
 	hold     batch.EventTime
 	holds    bool
@@ -103,7 +104,7 @@ func newExecution(d *deployment, spec batch.TaskSpec, w work, first int, reveal 
 		r := &m.stages[i]
 		r.plan = s
 		if k, ok := w.reuse[i]; ok {
-			r.begun, r.input, r.nodes = true, k.input, k.nodes
+			r.begun, r.input, r.nodes, r.away = true, k.input, k.nodes, true
 			r.rows = 1 // whatever it is, it is not known to be nothing
 			continue
 		}
@@ -355,7 +356,7 @@ func (x *execution) nodeLocked(t taskRef) transport.NodeID {
 	if len(x.d.workers) == 1 || len(x.mu.stages[t.stage].plan.Stateful) > 0 {
 		return x.d.worker(t.partition)
 	}
-	at := x.d.home(t.partition) + x.mu.tries[t]
+	at := x.d.homes.Place(t.partition) + x.mu.tries[t]
 	return x.d.workers[at%len(x.d.workers)]
 }
 
@@ -387,7 +388,11 @@ func (x *execution) messageLocked(t taskRef, number int) transport.Run {
 		up := &x.mu.stages[in]
 		spec.Inputs = append(spec.Inputs, up.input)
 		if len(x.d.workers) > 1 {
-			msg.Where = append(msg.Where, slices.Clone(up.nodes))
+			var nodes []transport.NodeID
+			if up.away {
+				nodes = slices.Clone(up.nodes)
+			}
+			msg.Where = append(msg.Where, nodes)
 		}
 	}
 	msg.Spec = spec
@@ -461,6 +466,7 @@ func (x *execution) countLocked(t taskRef, a attempt, res batch.TaskResult) {
 	r := &x.mu.stages[t.stage]
 	r.left--
 	r.nodes[t.partition] = a.node
+	r.away = r.away || a.node != x.d.worker(t.partition)
 	for _, n := range res.OutRows {
 		r.rows += n
 	}

@@ -262,6 +262,7 @@ type fakeWorker struct {
 	plan  *physical.Plan
 	key   string
 	parts int
+	homes transport.Homes
 	held  map[batch.TaskID]batch.Term
 	rows  map[exchangeKey][]int64
 	came  chan struct{}    // closed when rows were added
@@ -308,7 +309,7 @@ func (w *fakeWorker) loop() {
 		answer := func(m transport.Message) { _ = w.node.Send(ctx, env.From, m) }
 		switch m := env.Message.(type) {
 		case transport.Deploy:
-			w.plan, w.key, w.parts = m.Plan.(*physical.Plan), m.Key, m.Parts
+			w.plan, w.key, w.parts, w.homes = m.Plan.(*physical.Plan), m.Key, m.Parts, m.Homes
 		case transport.Undeploy:
 			w.plan = nil
 		case transport.Run:
@@ -402,6 +403,9 @@ func (w *fakeWorker) count(ctx context.Context, run transport.Run, res batch.Tas
 		for task := range in.Tasks {
 			node := w.node.Local()
 			if run.Where != nil {
+				node = w.homes.Of(task)
+			}
+			if run.Where != nil && run.Where[i] != nil {
 				node = run.Where[i][task]
 			}
 			r, err := w.node.Fetch(ctx, node, transport.StreamRef{Batch: in.Batch, Stage: in.Stage, Task: task}, nil)

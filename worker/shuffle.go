@@ -18,17 +18,24 @@ import (
 
 // fetch reads an upstream stage for a task: what lies here directly, the rest
 // from where Run.Where says, always in task order.
-func (w *Worker) fetch(ctx context.Context, run transport.Run, in batch.Input, part, parts int, alloc memory.Allocator) (sources.Reader, error) {
+func (w *Worker) fetch(ctx context.Context, run transport.Run, homes transport.Homes, in batch.Input, part, parts int, alloc memory.Allocator) (sources.Reader, error) {
 	ref := exchange.Ref{Key: run.Spec.Plan, Batch: in.Batch, Stage: in.Stage}
-	var where []transport.NodeID
+	where := func(int) transport.NodeID { return w.net.Local() }
 	for i, x := range run.Spec.Inputs {
-		if x.Stage == in.Stage && i < len(run.Where) {
-			where = run.Where[i]
+		if x.Stage != in.Stage || i >= len(run.Where) {
+			continue
+		}
+		if nodes := run.Where[i]; nodes == nil {
+			where = homes.Of
+		} else if len(nodes) >= in.Tasks {
+			where = func(task int) transport.NodeID { return nodes[task] }
+		} else {
+			return nil, fmt.Errorf("stage %d has %d tasks, and it is said of %d where their outputs lie", in.Stage, in.Tasks, len(nodes))
 		}
 	}
 	local := true
-	for _, n := range where {
-		local = local && n == w.net.Local()
+	for task := range in.Tasks {
+		local = local && where(task) == w.net.Local()
 	}
 	if local {
 		return w.outputs.Tasks(ref, in.Tasks, part, parts)
@@ -76,7 +83,7 @@ const aheadMax = 4
 type remoteTasks struct {
 	w           *Worker
 	ref         exchange.Ref
-	where       []transport.NodeID
+	where       func(task int) transport.NodeID
 	tasks       int
 	part, parts int
 	alloc       memory.Allocator
@@ -122,12 +129,9 @@ func (r *remoteTasks) openAhead(ctx context.Context) error {
 }
 
 func (r *remoteTasks) openTask(ctx context.Context, task int) (sources.Reader, error) {
-	if task >= len(r.where) {
-		return nil, fmt.Errorf("nobody says where the output of task %d of stage %d lies", task, r.ref.Stage)
-	}
 	ref := r.ref
 	ref.Task = task
-	node := r.where[task]
+	node := r.where(task)
 	if node == r.w.net.Local() {
 		return r.w.outputs.Reader(ref, r.part, r.parts)
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/memory"
 
+	"github.com/sluice-stream/sluice/batch"
 	"github.com/sluice-stream/sluice/executor/exchange"
 	limits "github.com/sluice-stream/sluice/internal/memory"
 	"github.com/sluice-stream/sluice/internal/transport"
@@ -89,10 +90,8 @@ func TestRemoteOutputsAreReadInOrderAndOpenedAhead(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			r := &remoteTasks{w: w, ref: exchange.Ref{Key: "p", Stage: 1}, tasks: 10, part: 1, parts: 2, alloc: alloc}
-			for i := range r.tasks {
-				r.where = append(r.where, transport.NodeID(fmt.Sprint("w", i%3)))
-			}
+			homes := transport.Homes{Workers: []transport.NodeID{"w0", "w1", "w2"}}
+			r := &remoteTasks{w: w, ref: exchange.Ref{Key: "p", Stage: 1}, where: homes.Of, tasks: 10, part: 1, parts: 2, alloc: alloc}
 			read := 0
 			var err error
 			for ; read < c.take; read++ {
@@ -119,5 +118,35 @@ func TestRemoteOutputsAreReadInOrderAndOpenedAhead(t *testing.T) {
 				t.Fatalf("behind Close: %v", err)
 			}
 		})
+	}
+}
+
+// What a task reads lies where its Run says, and at home where it says nothing.
+func TestInputsAreFoundAtHome(t *testing.T) {
+	homes := transport.Homes{Workers: []transport.NodeID{"a", "here", "b"}, Places: []int{2, 0}}
+	for _, c := range []struct {
+		where [][]transport.NodeID
+		want  string
+	}{
+		{[][]transport.NodeID{nil}, "[b a b a]"}, // tasks 2 and 3 go round
+		{[][]transport.NodeID{{"a", "b", "a", "here"}}, "[a b a here]"},
+	} {
+		w := &Worker{net: &elsewhere{fails: -1}}
+		run := transport.Run{Spec: batch.TaskSpec{Plan: "p", Inputs: []batch.Input{{Stage: 1, Tasks: 4}}}, Where: c.where}
+		r, err := w.fetch(t.Context(), run, homes, run.Spec.Inputs[0], 0, 2, memory.DefaultAllocator)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []transport.NodeID
+		for task := range 4 {
+			got = append(got, r.(*remoteTasks).where(task))
+		}
+		if fmt.Sprint(got) != c.want {
+			t.Errorf("%v: %v, want %s", c.where, got, c.want)
+		}
+	}
+	run := transport.Run{Spec: batch.TaskSpec{Inputs: []batch.Input{{Stage: 1, Tasks: 4}}}, Where: [][]transport.NodeID{{"a"}}}
+	if _, err := (&Worker{net: &elsewhere{}}).fetch(t.Context(), run, homes, run.Spec.Inputs[0], 0, 2, nil); err == nil {
+		t.Error("three tasks lie nowhere")
 	}
 }

@@ -171,7 +171,7 @@ func (w *Worker) env(p *plan, t *tree, j *job) executor.Env {
 		Opener:  func(source string) (sources.Opener, error) { return w.conn.Opener(key, source) },
 		Writers: func(sink string) (sinks.WriterFactory, error) { return w.conn.Writers(key, sink) },
 		Fetch: func(ctx context.Context, spec *batch.TaskSpec, in batch.Input, part, parts int) (sources.Reader, error) {
-			return w.fetch(ctx, j.run, in, part, parts, t.alloc)
+			return w.fetch(ctx, j.run, p.d.Homes, in, part, parts, t.alloc)
 		},
 		Begin: func(ctx context.Context, shard batch.Shard, base batch.ID) (statestore.Txn, error) {
 			if p.store == nil {
