@@ -40,10 +40,10 @@ type compiler struct {
 func (d *Decoder) compile(writer *Schema) (*plan, error) {
 	p := &plan{writer: writer}
 	k := &compiler{d: d}
-	fields := d.schema.Fields()
+	fields := d.Schema().Fields()
 	bs := make([]array.Builder, len(fields))
 	for i := range bs {
-		bs[i] = d.b.Field(i)
+		bs[i] = d.Field(i)
 	}
 	if w, _ := writer.Nullable(); w.Kind != Record {
 		return p, k.bare(p, fields, bs)

@@ -4,8 +4,9 @@ import (
 	"fmt"
 
 	"github.com/apache/arrow-go/v18/arrow"
-	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/memory"
+
+	"github.com/sluice-stream/sluice/formats/builders"
 )
 
 // DecoderOptions are what a Decoder has to know besides its columns.
@@ -22,13 +23,11 @@ type DecoderOptions struct {
 
 // Decoder turns values of Avro into rows. It is used by one goroutine.
 type Decoder struct {
-	schema  *arrow.Schema
-	b       *array.RecordBuilder
+	builders.Batch
 	alloc   memory.Allocator
 	reader  *Schema
 	whole   string
 	lenient bool
-	rows    int
 	wrong   error // of the row in hand
 	plans   map[*Schema]compiled
 	last    *Schema
@@ -49,7 +48,7 @@ func NewDecoder(schema *arrow.Schema, o DecoderOptions) *Decoder {
 	if o.Alloc == nil {
 		o.Alloc = memory.DefaultAllocator
 	}
-	d := &Decoder{schema: schema, b: array.NewRecordBuilder(o.Alloc, schema), alloc: o.Alloc, whole: o.Whole, lenient: o.Lenient, plans: map[*Schema]compiled{}}
+	d := &Decoder{Batch: builders.NewBatch(o.Alloc, schema), alloc: o.Alloc, whole: o.Whole, lenient: o.Lenient, plans: map[*Schema]compiled{}}
 	d.SetReader(o.Reader)
 	return d
 }
@@ -109,34 +108,10 @@ func (d *Decoder) Append(writer *Schema, b []byte) (rest []byte, rows int, err e
 	for _, fill := range d.plan.absent {
 		fill()
 	}
-	d.rows++
+	d.Appended()
 	return b[c.at:], 1, d.wrong
 }
 
 func (d *Decoder) unreadable(c *cursor) error {
 	return fmt.Errorf("it cannot be read by the schema that it is said to be of: %w", c.err)
 }
-
-// AppendNull appends a row of NULLs.
-func (d *Decoder) AppendNull() {
-	for i := range d.schema.NumFields() {
-		d.b.Field(i).AppendNull()
-	}
-	d.rows++
-}
-
-// Rows returns the number of rows since the last Flush.
-func (d *Decoder) Rows() int { return d.rows }
-
-// Flush returns the rows so far; the caller owns the batch.
-func (d *Decoder) Flush() arrow.RecordBatch {
-	n := d.rows
-	d.rows = 0
-	if d.schema.NumFields() == 0 {
-		return array.NewRecordBatch(d.schema, nil, int64(n))
-	}
-	return d.b.NewRecordBatch()
-}
-
-// Release throws away what was not flushed.
-func (d *Decoder) Release() { d.b.Release() }

@@ -22,19 +22,15 @@ type avroCodec struct {
 	version int              // of the reader's schema; 0 is none
 	whole   string           // the only column
 
-	mu struct {
+	parsed schemas[*avro.Schema]
+	mu     struct {
 		sync.Mutex
-		parsed map[int32]*avro.Schema // by ID
 		reader *avro.Schema
 	}
 }
 
-// maxParsed bounds the schemas that are kept parsed.
-const maxParsed = 1000
-
 func openAvro(s Spec) (Codec, error) {
 	c := &avroCodec{s: s, version: int(s.Options.Int(avro.OptReader))}
-	c.mu.parsed = map[int32]*avro.Schema{}
 	opt := avro.OptSchema
 	if s.Key {
 		opt, c.version = avro.OptKeySchema, 0
@@ -71,26 +67,7 @@ func openRegistry(s Spec) (*registry.Client, error) {
 
 // schema returns the schema with an ID.
 func (c *avroCodec) schema(ctx context.Context, id int32) (*avro.Schema, error) {
-	c.mu.Lock()
-	s, ok := c.mu.parsed[id]
-	c.mu.Unlock()
-	if ok {
-		return s, nil
-	}
-	got, err := c.client.ByID(ctx, id)
-	if err != nil {
-		return nil, err
-	}
-	if s, err = c.parse(ctx, got); err != nil {
-		return nil, err
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if len(c.mu.parsed) >= maxParsed {
-		clear(c.mu.parsed)
-	}
-	c.mu.parsed[id] = s
-	return s, nil
+	return c.parsed.get(ctx, c.client, id, c.parse)
 }
 
 func (c *avroCodec) parse(ctx context.Context, got *registry.Schema) (*avro.Schema, error) {

@@ -104,7 +104,7 @@ func Finds(name string, o options.Map) bool {
 		return registry.Set(o) || o.Get(avro.OptSchema) != ""
 	case "protobuf":
 		return true
-	case EnvelopeName:
+	case envelopeName:
 		return registry.Set(o)
 	}
 	return false

@@ -12,31 +12,31 @@ import (
 
 	"github.com/sluice-stream/sluice/batch"
 	"github.com/sluice-stream/sluice/formats/avro"
+	"github.com/sluice-stream/sluice/formats/builders"
 	"github.com/sluice-stream/sluice/formats/debezium"
 	"github.com/sluice-stream/sluice/formats/registry"
 )
 
-// EnvelopeName is the format of Debezium's events in Avro, by a registry's schemas.
-const EnvelopeName = "debezium-avro"
+// envelopeName is the format of Debezium's events in Avro, by a registry's schemas.
+const envelopeName = "debezium-avro"
 
-// Envelope reads the changes of a table as Debezium tells them in Avro. It is made once
+// envelope reads the changes of a table as Debezium tells them in Avro. It is made once
 // for a table and used by many goroutines.
-type Envelope struct{ c *avroCodec }
+type envelope struct{ c *avroCodec }
 
-// OpenEnvelope checks a table's options.
-func OpenEnvelope(s Spec) (*Envelope, error) {
+func openEnvelope(s Spec) (Changes, error) {
 	if !registry.Set(s.Options) {
-		return nil, batch.UserErrorf("%s: 'format' = '%s' needs 'schema-registry.url'", s.What, EnvelopeName)
+		return nil, batch.UserErrorf("%s: 'format' = '%s' needs 'schema-registry.url'", s.What, envelopeName)
 	}
 	c, err := openAvro(s)
 	if err != nil {
 		return nil, err
 	}
-	return &Envelope{c.(*avroCodec)}, nil
+	return &envelope{c.(*avroCodec)}, nil
 }
 
 // Infer returns the columns of the table's rows, by the newest schema of the subject.
-func (e *Envelope) Infer(ctx context.Context) (*arrow.Schema, error) {
+func (e *envelope) Infer(ctx context.Context) (*arrow.Schema, error) {
 	s, err := e.c.atVersion(ctx, e.c.version)
 	if err != nil {
 		return nil, err
@@ -51,10 +51,8 @@ func (e *Envelope) Infer(ctx context.Context) (*arrow.Schema, error) {
 	return nil, batch.UserErrorf("%s: its schema is %s, which is no event of Debezium: it has no \"after\"", e.c.s.What, s)
 }
 
-// NewDecoder makes a decoder of the columns of a schema, of which the last may be
-// batch.OpColumn; meta are those that tell of the event, with debezium.Meta's keys.
-func (e *Envelope) NewDecoder(schema *arrow.Schema, meta map[int]string, upsert bool, alloc memory.Allocator) *EnvelopeDecoder {
-	d := &EnvelopeDecoder{c: e.c, schema: schema, upsert: upsert, opAt: -1, ops: array.NewInt8Builder(alloc), kinds: map[*avro.Schema]*eventKind{}}
+func (e *envelope) NewDecoder(schema *arrow.Schema, meta map[int]string, upsert bool, alloc memory.Allocator) (ChangesDecoder, error) {
+	d := &envelopeDecoder{c: e.c, schema: schema, upsert: upsert, opAt: -1, ops: array.NewInt8Builder(alloc), kinds: map[*avro.Schema]*eventKind{}}
 	var fields []arrow.Field
 	for i, f := range schema.Fields() {
 		d.from = append(d.from, -1)
@@ -70,11 +68,11 @@ func (e *Envelope) NewDecoder(schema *arrow.Schema, meta map[int]string, upsert 
 		}
 	}
 	d.rows = avro.NewDecoder(arrow.NewSchema(fields, nil), avro.DecoderOptions{Reader: e.c.own, Lenient: e.c.s.lenient(), Alloc: alloc})
-	return d
+	return d, nil
 }
 
-// EnvelopeDecoder makes changes of events. It is used by one goroutine.
-type EnvelopeDecoder struct {
+// envelopeDecoder makes changes of events. It is used by one goroutine.
+type envelopeDecoder struct {
 	c      *avroCodec
 	schema *arrow.Schema
 	rows   *avro.Decoder
@@ -118,7 +116,7 @@ var errNoEvent = errors.New("it is no event of Debezium: its schema has no \"op\
 
 // Decode appends the changes of an event. A message without a value is a tombstone, and
 // does nothing.
-func (d *EnvelopeDecoder) Decode(ctx context.Context, key, value []byte) (rows int, err error) {
+func (d *envelopeDecoder) Decode(ctx context.Context, key, value []byte) (rows int, err error) {
 	if len(value) == 0 {
 		return 0, nil
 	}
@@ -136,7 +134,7 @@ func (d *EnvelopeDecoder) Decode(ctx context.Context, key, value []byte) (rows i
 	return rows, err
 }
 
-func (d *EnvelopeDecoder) event(ctx context.Context, s *avro.Schema, key, b []byte) (rows int, err error) {
+func (d *envelopeDecoder) event(ctx context.Context, s *avro.Schema, key, b []byte) (rows int, err error) {
 	k := d.kinds[s]
 	if k == nil {
 		if len(d.kinds) >= maxParsed {
@@ -196,7 +194,7 @@ func (d *EnvelopeDecoder) event(ctx context.Context, s *avro.Schema, key, b []by
 }
 
 // row appends a row with its kind of change and what the event tells besides.
-func (d *EnvelopeDecoder) row(k *eventKind, op batch.Op, s *avro.Schema, b []byte) (rows int, err error) {
+func (d *envelopeDecoder) row(k *eventKind, op batch.Op, s *avro.Schema, b []byte) (rows int, err error) {
 	_, rows, err = d.rows.Append(s, b)
 	if rows == 1 && d.c.s.nulls() {
 		err = nil
@@ -222,7 +220,7 @@ type eventMeta struct {
 // metaSource are the fields of an event's source that are columns of their own.
 var metaSource = map[string]string{"value.source.timestamp": "ts_ms", "value.source.database": "db", "value.source.schema": "schema", "value.source.table": "table"}
 
-func (m *eventMeta) append(d *EnvelopeDecoder, k *eventKind) error {
+func (m *eventMeta) append(d *envelopeDecoder, k *eventKind) error {
 	var text string
 	var ok bool
 	switch name := metaSource[m.key]; {
@@ -260,7 +258,7 @@ func (m *eventMeta) append(d *EnvelopeDecoder, k *eventKind) error {
 }
 
 // eachSource visits the fields of an event's source as texts.
-func (d *EnvelopeDecoder) eachSource(k *eventKind, visit func(field, value string, some bool)) {
+func (d *envelopeDecoder) eachSource(k *eventKind, visit func(field, value string, some bool)) {
 	if k.source < 0 {
 		return
 	}
@@ -278,7 +276,7 @@ func (d *EnvelopeDecoder) eachSource(k *eventKind, visit func(field, value strin
 	}
 }
 
-func (m *eventMeta) properties(d *EnvelopeDecoder, k *eventKind) error {
+func (m *eventMeta) properties(d *envelopeDecoder, k *eventKind) error {
 	b, ok := m.b.(*array.MapBuilder)
 	if !ok || k.source < 0 {
 		m.b.AppendNull()
@@ -297,33 +295,19 @@ func (m *eventMeta) properties(d *EnvelopeDecoder, k *eventKind) error {
 }
 
 // Rows returns the number of rows since the last Flush.
-func (d *EnvelopeDecoder) Rows() int { return d.rows.Rows() }
+func (d *envelopeDecoder) Rows() int { return d.rows.Rows() }
 
 // Flush returns the rows so far; the caller owns the batch.
-func (d *EnvelopeDecoder) Flush() arrow.RecordBatch {
-	n := int64(d.Rows())
-	rec := d.rows.Flush()
-	defer rec.Release()
-	ops := d.ops.NewArray()
-	defer ops.Release()
-	cols := make([]arrow.Array, len(d.from))
-	for i, at := range d.from {
-		if at >= 0 {
-			cols[i] = rec.Column(at)
-		} else if i == d.opAt {
-			cols[i] = ops
-		}
-	}
+func (d *envelopeDecoder) Flush() arrow.RecordBatch {
+	beside := []builders.Beside{{At: d.opAt, B: d.ops}}
 	for i := range d.meta {
-		a := d.meta[i].b.NewArray()
-		defer a.Release()
-		cols[d.meta[i].at] = a
+		beside = append(beside, builders.Beside{At: d.meta[i].at, B: d.meta[i].b})
 	}
-	return array.NewRecordBatch(d.schema, cols, n)
+	return builders.Join(d.schema, d.from, d.rows.Flush(), beside...)
 }
 
 // Release throws away what was not flushed.
-func (d *EnvelopeDecoder) Release() {
+func (d *envelopeDecoder) Release() {
 	d.rows.Release()
 	d.ops.Release()
 	for i := range d.meta {

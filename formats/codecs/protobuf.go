@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"sync"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/memory"
@@ -37,16 +36,11 @@ type protoCodec struct {
 	own    *protobuf.Type   // of the options; nil if there is none
 	text   string           // of own, if it was given as text
 	name   string           // of the message
-
-	mu struct {
-		sync.Mutex
-		files map[int32]*protobuf.File // by ID
-	}
+	files  schemas[*protobuf.File]
 }
 
 func openProtobuf(s Spec) (Codec, error) {
 	c := &protoCodec{s: s, name: s.Options.Get(optMessage)}
-	c.mu.files = map[int32]*protobuf.File{}
 	var err error
 	if c.client, err = openRegistry(s); err != nil {
 		return nil, err
@@ -102,29 +96,6 @@ func (c *protoCodec) made() (*protobuf.Type, string, error) {
 	}
 	t, err := f.Message("")
 	return t, text, err
-}
-
-func (c *protoCodec) file(ctx context.Context, id int32) (*protobuf.File, error) {
-	c.mu.Lock()
-	f, ok := c.mu.files[id]
-	c.mu.Unlock()
-	if ok {
-		return f, nil
-	}
-	got, err := c.client.ByID(ctx, id)
-	if err != nil {
-		return nil, err
-	}
-	if f, err = c.compile(ctx, got); err != nil {
-		return nil, err
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if len(c.mu.files) >= maxParsed {
-		clear(c.mu.files)
-	}
-	c.mu.files[id] = f
-	return f, nil
 }
 
 func (c *protoCodec) compile(ctx context.Context, got *registry.Schema) (*protobuf.File, error) {
@@ -227,7 +198,7 @@ func (d *protoDecoder) decode(ctx context.Context, b []byte) (rows int, err erro
 		return 0, err
 	}
 	if d.last.t == nil || d.last.id != id || !slices.Equal(d.last.place, d.place) {
-		f, err := d.c.file(ctx, id)
+		f, err := d.c.files.get(ctx, d.c.client, id, d.c.compile)
 		if err != nil {
 			return 0, err
 		}

@@ -5,10 +5,10 @@ import (
 	"fmt"
 
 	"github.com/apache/arrow-go/v18/arrow"
-	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/memory"
 
 	"github.com/sluice-stream/sluice/batch"
+	"github.com/sluice-stream/sluice/formats/builders"
 	"github.com/sluice-stream/sluice/formats/text"
 )
 
@@ -16,7 +16,7 @@ import (
 type rawCodec struct{ s Spec }
 
 func openRaw(s Spec) (Codec, error) {
-	if s.Schema != nil && s.Schema.NumFields() != 1 {
+	if s.Schema != nil && s.Schema.NumFields() > 1 {
 		return nil, batch.UserErrorf("%s: the format raw is for one column, not for %d", s.What, s.Schema.NumFields())
 	}
 	return rawCodec{s}, nil
@@ -29,10 +29,10 @@ func (c rawCodec) NewDecoder(columns *arrow.Schema, alloc memory.Allocator) (Dec
 	if err != nil {
 		return nil, err
 	}
-	d := &rawDecoder{b: array.NewRecordBuilder(alloc, columns), nulls: c.s.nulls(), lenient: c.s.lenient()}
+	d := &rawDecoder{Batch: builders.NewBatch(alloc, columns), nulls: c.s.nulls(), lenient: c.s.lenient()}
 	for i, f := range columns.Fields() {
-		if d.add, err = text.NewAppender(d.b.Field(i), times, false); err != nil {
-			d.b.Release()
+		if d.add, err = text.NewAppender(d.Field(i), times, false); err != nil {
+			d.Release()
 			return nil, batch.UserErrorf("%s: column %q in the format raw: %w", c.s.What, f.Name, err)
 		}
 	}
@@ -40,9 +40,8 @@ func (c rawCodec) NewDecoder(columns *arrow.Schema, alloc memory.Allocator) (Dec
 }
 
 type rawDecoder struct {
-	b              *array.RecordBuilder
+	builders.Batch
 	add            text.Appender // nil: nobody asks
-	rows           int
 	nulls, lenient bool
 }
 
@@ -50,40 +49,25 @@ func (d *rawDecoder) Decode(_ context.Context, b []byte) (int, error) {
 	if d.add != nil {
 		if err := d.add(b); err != nil {
 			if !d.lenient {
-				return 0, fmt.Errorf("cannot read %s as %s: %w", text.Quote(b), d.b.Field(0).Type(), err)
+				return 0, fmt.Errorf("cannot read %s as %s: %w", text.Quote(b), d.Field(0).Type(), err)
 			}
 			d.AppendNull()
 			if d.nulls {
 				return 1, nil
 			}
-			return 1, fmt.Errorf("cannot read %s as %s: %w", text.Quote(b), d.b.Field(0).Type(), err)
+			return 1, fmt.Errorf("cannot read %s as %s: %w", text.Quote(b), d.Field(0).Type(), err)
 		}
 	}
-	d.rows++
+	d.Appended()
 	return 1, nil
 }
 
-func (d *rawDecoder) AppendNull() {
-	if d.add != nil {
-		d.b.Field(0).AppendNull()
+func (c rawCodec) NewEncoder() (Encoder, error) {
+	if c.s.Schema.NumFields() != 1 {
+		return nil, batch.UserErrorf("%s: the format raw is for one column, and there is none", c.s.What)
 	}
-	d.rows++
+	return rawEncoder(c), nil
 }
-
-func (d *rawDecoder) Rows() int { return d.rows }
-
-func (d *rawDecoder) Flush() arrow.RecordBatch {
-	n := int64(d.rows)
-	d.rows = 0
-	if d.add == nil {
-		return array.NewRecordBatch(d.b.Schema(), nil, n)
-	}
-	return d.b.NewRecordBatch()
-}
-
-func (d *rawDecoder) Release() { d.b.Release() }
-
-func (c rawCodec) NewEncoder() (Encoder, error) { return rawEncoder(c), nil }
 
 type rawEncoder struct{ s Spec }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/sluice-stream/sluice/batch"
 	"github.com/sluice-stream/sluice/formats"
+	"github.com/sluice-stream/sluice/formats/builders"
 	"github.com/sluice-stream/sluice/formats/json"
 )
 
@@ -221,25 +222,11 @@ func (d *Decoder) Rows() int { return d.rows.Rows() }
 
 // Flush returns the rows so far; the caller owns the batch.
 func (d *Decoder) Flush() arrow.RecordBatch {
-	n := int64(d.Rows())
-	rec := d.rows.Flush()
-	defer rec.Release()
-	cols := make([]arrow.Array, len(d.from))
-	ops := d.ops.NewArray()
-	defer ops.Release()
-	for i, at := range d.from {
-		if at >= 0 {
-			cols[i] = rec.Column(at)
-		} else if i == d.opAt {
-			cols[i] = ops
-		}
-	}
+	beside := []builders.Beside{{At: d.opAt, B: d.ops}}
 	for i := range d.meta {
-		a := d.meta[i].b.NewArray()
-		defer a.Release()
-		cols[d.meta[i].at] = a
+		beside = append(beside, builders.Beside{At: d.meta[i].at, B: d.meta[i].b})
 	}
-	return array.NewRecordBatch(d.schema, cols, n)
+	return builders.Join(d.schema, d.from, d.rows.Flush(), beside...)
 }
 
 // Release throws away what was not flushed.

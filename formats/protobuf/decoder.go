@@ -9,6 +9,8 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/memory"
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/sluice-stream/sluice/formats/builders"
 )
 
 // DecoderOptions are what a Decoder has to know besides its columns.
@@ -25,12 +27,10 @@ type DecoderOptions struct {
 
 // Decoder turns messages into rows. It is used by one goroutine.
 type Decoder struct {
-	schema *arrow.Schema
-	b      *array.RecordBuilder
-	o      DecoderOptions
-	rows   int
-	wrong  error // of the row in hand
-	plans  map[protoreflect.MessageDescriptor]planned
+	builders.Batch
+	o     DecoderOptions
+	wrong error // of the row in hand
+	plans map[protoreflect.MessageDescriptor]planned
 }
 
 type planned struct {
@@ -46,7 +46,7 @@ func NewDecoder(schema *arrow.Schema, o DecoderOptions) *Decoder {
 	if o.Alloc == nil {
 		o.Alloc = memory.DefaultAllocator
 	}
-	return &Decoder{schema: schema, b: array.NewRecordBuilder(o.Alloc, schema), o: o, plans: map[protoreflect.MessageDescriptor]planned{}}
+	return &Decoder{Batch: builders.NewBatch(o.Alloc, schema), o: o, plans: map[protoreflect.MessageDescriptor]planned{}}
 }
 
 // Check reports whether messages of a type can be read into the columns.
@@ -61,11 +61,11 @@ func (d *Decoder) plan(t *Type) (*object, error) {
 		if len(d.plans) >= maxPlans {
 			clear(d.plans)
 		}
-		bs := make([]array.Builder, d.schema.NumFields())
+		bs := make([]array.Builder, d.Schema().NumFields())
 		for i := range bs {
-			bs[i] = d.b.Field(i)
+			bs[i] = d.Field(i)
 		}
-		p.root, p.err = d.object(t.desc, d.schema.Fields(), bs, "", 0)
+		p.root, p.err = d.object(t.desc, d.Schema().Fields(), bs, "", 0)
 		d.plans[t.desc] = p
 	}
 	return p.root, p.err
@@ -88,35 +88,11 @@ func (d *Decoder) Append(t *Type, b []byte) (rows int, err error) {
 	if err := d.fill(root, b); err != nil {
 		return 0, err
 	}
-	d.rows++
+	d.Appended()
 	return 1, d.wrong
 }
 
 func unreadable(err error) error { return fmt.Errorf("it is no message of its type: %w", err) }
-
-// AppendNull appends a row of NULLs.
-func (d *Decoder) AppendNull() {
-	for i := range d.schema.NumFields() {
-		d.b.Field(i).AppendNull()
-	}
-	d.rows++
-}
-
-// Rows returns the number of rows since the last Flush.
-func (d *Decoder) Rows() int { return d.rows }
-
-// Flush returns the rows so far; the caller owns the batch.
-func (d *Decoder) Flush() arrow.RecordBatch {
-	n := d.rows
-	d.rows = 0
-	if d.schema.NumFields() == 0 {
-		return array.NewRecordBatch(d.schema, nil, int64(n))
-	}
-	return d.b.NewRecordBatch()
-}
-
-// Release throws away what was not flushed.
-func (d *Decoder) Release() { d.b.Release() }
 
 // value is one of a field's as it lies in the message.
 type value struct {

@@ -11,8 +11,8 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/memory"
 
 	"github.com/sluice-stream/sluice/batch"
+	"github.com/sluice-stream/sluice/formats/builders"
 	"github.com/sluice-stream/sluice/formats/codecs"
-	"github.com/sluice-stream/sluice/formats/debezium"
 	"github.com/sluice-stream/sluice/internal/options"
 )
 
@@ -21,24 +21,20 @@ var (
 	optKeyColumns = options.Option{Key: "key-columns", Kind: options.Text, Doc: "Columns that make the message's key, separated by commas; a sink takes those of the PRIMARY KEY by default."}
 )
 
-// parseCodecs makes the codecs of values and keys. Plain JSON and raw bytes have decoders
-// of their own.
+// parseCodecs makes the codecs of values and keys.
 func (t *table) parseCodecs() (err error) {
 	keyFormat, names := t.spec.Options.Get(optKeyFormat), t.spec.Options.Get(optKeyColumns)
 	keyed := keyFormat != "" && names != ""
 	if keyed && (t.format == "raw" || !slices.Contains(codecs.Names(), t.format)) {
 		return t.userError("'key-format' does not go with 'format' = '%s'", t.format)
 	}
-	if t.format == codecs.EnvelopeName {
-		t.envelope, err = codecs.OpenEnvelope(t.codecSpec())
+	spec := t.codecSpec()
+	if codecs.TellsChanges(t.format) {
+		t.events, err = codecs.OpenChanges(t.format, spec)
 		return err
 	}
-	if !keyed && (t.format == "json" || !slices.Contains(codecs.Names(), t.format)) {
-		return nil
-	}
-	spec := t.codecSpec()
 	key := spec
-	if t.schema != nil && !t.noColumns() {
+	if t.schema != nil {
 		if spec.Schema, key.Schema, err = t.split(names, keyed); err != nil {
 			return err
 		}
@@ -58,19 +54,6 @@ func (t *table) codecSpec() codecs.Spec {
 	}
 	return spec
 }
-
-// isEnvelope reports whether a format tells of changes.
-func isEnvelope(format string) bool { return format == debezium.Name || format == codecs.EnvelopeName }
-
-// envelopeValues are the changes of events in Avro.
-type envelopeValues struct{ *codecs.EnvelopeDecoder }
-
-func (v envelopeValues) decode(ctx context.Context, m *message) (int, error) {
-	return v.Decode(ctx, m.key, m.value)
-}
-
-// noColumns reports whether the columns are still to be found.
-func (t *table) noColumns() bool { return t.spec.Schema == nil }
 
 // split parts the columns of the value from those of the key.
 func (t *table) split(names string, keyed bool) (value, key *arrow.Schema, err error) {
@@ -98,8 +81,8 @@ func (t *table) split(names string, keyed bool) (value, key *arrow.Schema, err e
 // find asks the codecs for the columns of a table that declares none: those of the key
 // come first.
 func (t *table) find(ctx context.Context) (*arrow.Schema, error) {
-	if t.envelope != nil {
-		return t.envelope.Infer(ctx)
+	if t.events != nil {
+		return t.events.Infer(ctx)
 	}
 	value, err := t.valueCodec.Infer(ctx)
 	if err != nil || t.keyCodec == nil {
@@ -126,20 +109,22 @@ type codecValues struct {
 	key    codecs.Decoder // nil if the key has no columns
 	from   []int          // of each column: its place in the value, behind that in the key, or -1 for the kind of change
 	upsert bool
+	op     int // column of the kind of change, -1 if nobody asks
 	ops    *array.Int8Builder
 }
 
 func newCodecValues(t *table, schema *arrow.Schema, alloc memory.Allocator) (values, error) {
-	v := &codecValues{schema: schema, upsert: t.changes == batch.Upserts}
+	v := &codecValues{schema: schema, upsert: t.changes == batch.Upserts, op: -1}
 	var own, keys []arrow.Field
 	for _, f := range schema.Fields() {
 		if !t.keyed[f.Name] && f.Name != batch.OpColumn {
 			own = append(own, f)
 		}
 	}
-	for _, f := range schema.Fields() {
+	for i, f := range schema.Fields() {
 		switch {
 		case f.Name == batch.OpColumn:
+			v.op = i
 			v.from = append(v.from, -1)
 		case t.keyed[f.Name]:
 			v.from = append(v.from, len(own)+len(keys))
@@ -181,7 +166,9 @@ func (v *codecValues) decode(ctx context.Context, m *message) (rows int, err err
 		rows, err = v.decodeKey(ctx, m.key, rows, err)
 	}
 	for range rows {
-		v.ops.Append(int8(op))
+		if v.op >= 0 {
+			v.ops.Append(int8(op))
+		}
 	}
 	return rows, err
 }
@@ -213,24 +200,16 @@ func (v *codecValues) decodeKey(ctx context.Context, key []byte, rows int, faile
 func (v *codecValues) Rows() int { return v.value.Rows() }
 
 func (v *codecValues) Flush() arrow.RecordBatch {
-	n := int64(v.Rows())
-	rec := v.value.Flush()
+	beside := []builders.Beside{{At: v.op, B: v.ops}}
+	if v.key == nil {
+		return builders.Join(v.schema, v.from, v.value.Flush(), beside...)
+	}
+	rec, keys := v.value.Flush(), v.key.Flush()
 	defer rec.Release()
-	all := slices.Clone(rec.Columns())
-	if v.key != nil {
-		keys := v.key.Flush()
-		defer keys.Release()
-		all = append(all, keys.Columns()...)
-	}
-	ops := v.ops.NewArray()
-	defer ops.Release()
-	cols := make([]arrow.Array, len(v.from))
-	for i, at := range v.from {
-		if cols[i] = ops; at >= 0 {
-			cols[i] = all[at]
-		}
-	}
-	return array.NewRecordBatch(v.schema, cols, n)
+	defer keys.Release()
+	fields := slices.Concat(rec.Schema().Fields(), keys.Schema().Fields())
+	all := array.NewRecordBatch(arrow.NewSchema(fields, nil), slices.Concat(rec.Columns(), keys.Columns()), rec.NumRows())
+	return builders.Join(v.schema, v.from, all, beside...)
 }
 
 func (v *codecValues) Release() {

@@ -67,12 +67,12 @@ func (t *table) parseColumns() error {
 	for _, m := range t.spec.Meta {
 		f := t.schema.Field(m.Column)
 		want, ok := metaTypes[m.Key]
-		if dt, is := debezium.Meta[m.Key]; !ok && is && isEnvelope(t.format) {
+		if dt, is := debezium.Meta[m.Key]; !ok && is && codecs.TellsChanges(t.format) {
 			want, ok = []arrow.DataType{dt}, true
 		}
 		if !ok {
 			keys := slices.Sorted(maps.Keys(metaTypes))
-			if isEnvelope(t.format) {
+			if codecs.TellsChanges(t.format) {
 				keys = append(keys, slices.Sorted(maps.Keys(debezium.Meta))...)
 			}
 			return t.userError("METADATA FROM '%s' is unknown%s: want one of %s", m.Key, options.Suggest(m.Key, keys), strings.Join(keys, ", "))

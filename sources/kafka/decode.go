@@ -11,9 +11,8 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/memory"
 
 	"github.com/sluice-stream/sluice/batch"
-	"github.com/sluice-stream/sluice/formats"
-	"github.com/sluice-stream/sluice/formats/debezium"
-	"github.com/sluice-stream/sluice/formats/json"
+	"github.com/sluice-stream/sluice/formats/builders"
+	"github.com/sluice-stream/sluice/formats/codecs"
 )
 
 // values decodes messages into the columns that are not the connector's metadata. Of a
@@ -76,23 +75,21 @@ func newDecoder(t *table, columns []int, alloc memory.Allocator) (*decoder, erro
 }
 
 func newValues(t *table, schema *arrow.Schema, envelope map[int]string, alloc memory.Allocator) (values, error) {
-	switch t.format {
-	case "raw":
-		return newRawValues(schema, t.config, alloc), nil
-	case debezium.Name:
-		d, err := debezium.NewDecoder(formats.ReadSpec{Config: t.config, Schema: schema, Alloc: alloc, Meta: envelope})
-		if err != nil {
-			return nil, err
-		}
-		return debeziumValues{d}, nil
-	}
-	if t.envelope != nil {
-		return envelopeValues{t.envelope.NewDecoder(schema, envelope, t.changes == batch.Upserts, alloc)}, nil
-	}
-	if t.valueCodec != nil {
+	if t.events == nil {
 		return newCodecValues(t, schema, alloc)
 	}
-	return newJSONValues(t, schema, alloc)
+	d, err := t.events.NewDecoder(schema, envelope, t.changes == batch.Upserts, alloc)
+	if err != nil {
+		return nil, err
+	}
+	return eventValues{d}, nil
+}
+
+// eventValues are the rows of messages that tell of changes.
+type eventValues struct{ codecs.ChangesDecoder }
+
+func (v eventValues) decode(ctx context.Context, m *message) (int, error) {
+	return v.Decode(ctx, m.key, m.value)
 }
 
 // add appends the rows of a message.
@@ -112,21 +109,11 @@ func (d *decoder) Rows() int { return d.values.Rows() }
 
 // Flush returns the rows so far; the caller owns the batch.
 func (d *decoder) Flush() arrow.RecordBatch {
-	n := int64(d.Rows())
-	rec := d.values.Flush()
-	defer rec.Release()
-	cols := make([]arrow.Array, len(d.from))
-	for i, at := range d.from {
-		if at >= 0 {
-			cols[i] = rec.Column(at)
-		}
-	}
+	var beside []builders.Beside
 	for i := range d.meta {
-		a := d.meta[i].b.NewArray()
-		defer a.Release()
-		cols[d.meta[i].at] = a
+		beside = append(beside, builders.Beside{At: d.meta[i].at, B: d.meta[i].b})
 	}
-	return array.NewRecordBatch(d.schema, cols, n)
+	return builders.Join(d.schema, d.from, d.values.Flush(), beside...)
 }
 
 // Release throws away what was not flushed.
@@ -139,108 +126,6 @@ func (d *decoder) releaseMeta() {
 	for i := range d.meta {
 		d.meta[i].b.Release()
 	}
-}
-
-type debeziumValues struct{ *debezium.Decoder }
-
-func (v debeziumValues) decode(_ context.Context, m *message) (int, error) {
-	return v.DecodeKeyed(m.key, m.value)
-}
-
-// jsonValues are objects; of upserts a message without a value deletes the row of its key.
-type jsonValues struct {
-	*json.Decoder
-	schema *arrow.Schema
-	upsert bool
-	op     int // column of the kind of change, -1 if nobody asks
-	ops    *array.Int8Builder
-}
-
-func newJSONValues(t *table, schema *arrow.Schema, alloc memory.Allocator) (values, error) {
-	v := &jsonValues{schema: schema, upsert: t.changes == batch.Upserts, op: -1}
-	var fields []arrow.Field
-	for i, f := range schema.Fields() {
-		if f.Name == batch.OpColumn && v.upsert {
-			v.op = i
-			continue
-		}
-		fields = append(fields, f)
-	}
-	var err error
-	if v.Decoder, err = json.NewDecoder(arrow.NewSchema(fields, nil), t.config, alloc); err != nil {
-		return nil, err
-	}
-	v.ops = array.NewInt8Builder(alloc)
-	return v, nil
-}
-
-// noObject is read for a message without a value: all columns are NULL.
-var noObject = []byte("{}")
-
-func (v *jsonValues) decode(_ context.Context, m *message) (int, error) {
-	text, op := m.value, batch.UpdateAfter
-	if text == nil {
-		text = noObject
-		if v.upsert {
-			if text, op = m.key, batch.Delete; text == nil {
-				return 0, fmt.Errorf("a message without key and value deletes nothing")
-			}
-		}
-	}
-	n, err := v.Decode(text)
-	if v.op >= 0 {
-		for range n {
-			v.ops.Append(int8(op))
-		}
-	}
-	return n, err
-}
-
-func (v *jsonValues) Flush() arrow.RecordBatch {
-	if v.op < 0 {
-		return v.Decoder.Flush()
-	}
-	n := int64(v.Rows())
-	rec := v.Decoder.Flush()
-	defer rec.Release()
-	ops := v.ops.NewArray()
-	defer ops.Release()
-	cols := append(append(append([]arrow.Array{}, rec.Columns()[:v.op]...), ops), rec.Columns()[v.op:]...)
-	return array.NewRecordBatch(v.schema, cols, n)
-}
-
-func (v *jsonValues) Release() {
-	v.Decoder.Release()
-	v.ops.Release()
-}
-
-// rawValues are the bytes of messages as they are.
-type rawValues struct {
-	schema *arrow.Schema
-	b      []array.Builder // none, if nobody asks for the value
-	text   bool
-	null   bool // text that is no UTF-8 is NULL and not an error
-	n      int
-}
-
-func newRawValues(schema *arrow.Schema, c formats.Config, alloc memory.Allocator) values {
-	v := &rawValues{schema: schema, null: c.Options.Get(formats.BadRows) == "null"}
-	for _, f := range schema.Fields() {
-		v.text = f.Type.ID() == arrow.STRING
-		v.b = append(v.b, array.NewBuilder(alloc, f.Type))
-	}
-	return v
-}
-
-func (v *rawValues) decode(_ context.Context, m *message) (int, error) {
-	var err error
-	for _, b := range v.b {
-		if e := appendText(b, m.value); e != nil && !v.null {
-			err = e
-		}
-	}
-	v.n++
-	return 1, err
 }
 
 // appendText appends bytes, or a text; NULL for none and for what is no text.
@@ -262,25 +147,6 @@ func appendText(b array.Builder, v []byte) error {
 		b.AppendNull()
 	}
 	return nil
-}
-
-func (v *rawValues) Rows() int { return v.n }
-
-func (v *rawValues) Flush() arrow.RecordBatch {
-	cols := make([]arrow.Array, len(v.b))
-	for i, b := range v.b {
-		cols[i] = b.NewArray()
-		defer cols[i].Release()
-	}
-	n := v.n
-	v.n = 0
-	return array.NewRecordBatch(v.schema, cols, int64(n))
-}
-
-func (v *rawValues) Release() {
-	for _, b := range v.b {
-		b.Release()
-	}
 }
 
 // metaColumn is a column of the connector's metadata.

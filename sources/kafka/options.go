@@ -27,7 +27,7 @@ var (
 	optTopic     = options.Option{Key: "topic", Kind: options.Text, Doc: "The topics to read, separated by commas; or set 'topic-pattern' or 'assign'."}
 	optPattern   = options.Option{Key: "topic-pattern", Kind: options.Text, Doc: "A regular expression for the whole names of the topics to read; new ones are found while a query runs."}
 	optAssign    = options.Option{Key: "assign", Kind: options.Text, Doc: `Partitions to read and no others, as JSON: {"orders":[0,1]}.`}
-	optFormat    = options.Option{Key: "format", Kind: options.Enum, Default: "json", Values: append(codecs.Names(), debezium.Name, codecs.EnvelopeName), Doc: "What a message's value is: " + codecs.Doc() + "; debezium-json and debezium-avro, a change of a table as Debezium tells it, in JSON or in Avro with a registry."}
+	optFormat    = options.Option{Key: "format", Kind: options.Enum, Default: "json", Values: append(codecs.Names(), codecs.ChangesNames()...), Doc: "What a message's value is: " + codecs.Doc() + "; debezium-json and debezium-avro, a change of a table as Debezium tells it, in JSON or in Avro with a registry."}
 	optStart     = options.Option{Key: "starting-offsets", Kind: options.Text, Default: "earliest", Doc: `Where a query begins at its first start: earliest, latest, timestamp, or JSON such as {"orders":{"0":23,"1":-2}}, where -2 is the earliest and -1 the latest. Partitions that are not named, and those that are new while it runs, are read from their beginning.`}
 	optStartTime = options.Option{Key: "starting-timestamp", Kind: options.Text, Doc: "With 'starting-offsets' = 'timestamp': the first message of each partition with this time or a later one, as milliseconds since 1970 or as RFC 3339."}
 	optEnd       = options.Option{Key: "ending-offsets", Kind: options.Text, Doc: `Where reading ends: latest (of a query over what is there now, the default), timestamp, or JSON as in 'starting-offsets'. A stream ends there.`}
@@ -107,10 +107,10 @@ type table struct {
 	format     string
 	config     formats.Config
 	changes    batch.Changes
-	valueCodec codecs.Codec     // nil for formats with decoders of their own
-	envelope   *codecs.Envelope // of debezium-avro
-	keyCodec   codecs.Codec     // nil if no columns come from keys
-	keyed      map[string]bool  // columns that do
+	events     codecs.Changes  // nil for formats that tell of no changes
+	valueCodec codecs.Codec    // of the others
+	keyCodec   codecs.Codec    // nil if no columns come from keys
+	keyed      map[string]bool // columns that do
 
 	topics  []string
 	pattern *regexp.Regexp
@@ -291,7 +291,7 @@ func (t *table) place(o, when options.Option) (place, error) {
 }
 
 func (t *table) parseChanges() error {
-	envelope := isEnvelope(t.format)
+	envelope := codecs.TellsChanges(t.format)
 	switch mode := strings.ToLower(t.spec.Options.Get(optChangelog)); {
 	case mode == "none" && envelope:
 		return t.userError("'changelog' = 'none' does not go with a format that tells of changes; use retract or upsert")
