@@ -36,13 +36,18 @@ func of(cols ...arrow.Array) arrow.RecordBatch {
 // Batches returns batches that have made trouble somewhere: nested, sliced, without rows,
 // without columns' values, with dictionaries that change, of several schemas and large.
 func Batches(alloc memory.Allocator) []arrow.RecordBatch {
+	large := Wide(alloc, 600_000) // 4.6 MiB: it goes in pieces
+	return append(Small(alloc), large, large.NewSlice(5, 10), Wide(alloc, 1))
+}
+
+// Small returns the small ones of Batches: first three of one schema, then four with
+// dictionaries.
+func Small(alloc memory.Allocator) []arrow.RecordBatch {
 	nested := nestedRows(alloc, 100)
 	out := []arrow.RecordBatch{nested, nested.NewSlice(7, 53), nested.NewSlice(99, 100)}
 	for _, words := range [][]string{{"a", "b"}, {"a", "b"}, {"c"}, {"a", "b", "c"}} {
 		out = append(out, dictionary(alloc, words))
 	}
-	large := Wide(alloc, 600_000) // 4.6 MiB: it goes in pieces
-	out = append(out, large, large.NewSlice(5, 10), Wide(alloc, 1))
 	return out
 }
 

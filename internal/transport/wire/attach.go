@@ -108,7 +108,7 @@ func (o *Options) connect(addr string) (*grpc.ClientConn, error) {
 		grpc.WithContextDialer(func(ctx context.Context, addr string) (net.Conn, error) { return o.dial(ctx, addr) }),
 		grpc.WithDefaultCallOptions(grpc.ForceCodecV2(codec{}), grpc.MaxCallRecvMsgSize(int(o.BatchBytesMax)+frameBytes)),
 		grpc.WithInitialWindowSize(windowBytes), grpc.WithInitialConnWindowSize(connWindowBytes),
-		grpc.WithWriteBufferSize(ioBytes), grpc.WithReadBufferSize(ioBytes), grpc.WithSharedWriteBuffer(true),
+		grpc.WithWriteBufferSize(ioBytes), grpc.WithReadBufferSize(ioBytes),
 		grpc.WithKeepaliveParams(keepaliveOf(o)),
 		grpc.WithConnectParams(connectParams(o)),
 		grpc.WithDisableRetry(), grpc.WithDisableServiceConfig(), grpc.WithNoProxy(),

@@ -37,7 +37,7 @@ func newServer(o *Options, r *rows, control func(grpc.ServerStream) error) *grpc
 		grpc.MaxConcurrentStreams(o.StreamsMax),
 		grpc.MaxRecvMsgSize(o.MessageBytesMax+frameBytes),
 		grpc.InitialWindowSize(windowBytes), grpc.InitialConnWindowSize(connWindowBytes),
-		grpc.WriteBufferSize(ioBytes), grpc.ReadBufferSize(ioBytes), grpc.SharedWriteBuffer(true),
+		grpc.WriteBufferSize(ioBytes), grpc.ReadBufferSize(ioBytes),
 		// A peer that does not answer is gone, whatever it holds open here.
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: max(o.Lease, minKeepalive), Timeout: max(o.Lease, minKeepalive)}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minKeepalive / 2, PermitWithoutStream: true}),
@@ -64,8 +64,14 @@ func newServer(o *Options, r *rows, control func(grpc.ServerStream) error) *grpc
 	return s
 }
 
+// channel is either end of a stream.
+type channel interface {
+	SendMsg(m any) error
+	RecvMsg(m any) error
+}
+
 // recv reads one frame of a control stream and its size.
-func recv(stream grpc.Stream) (*pb.Frame, int, error) {
+func recv(stream channel) (*pb.Frame, int, error) {
 	var m raw
 	if err := stream.RecvMsg(&m); err != nil {
 		return nil, 0, err
@@ -77,7 +83,7 @@ func recv(stream grpc.Stream) (*pb.Frame, int, error) {
 	return f, len(m.body), nil
 }
 
-func sendFrame(stream grpc.Stream, f *pb.Frame) error {
+func sendFrame(stream channel, f *pb.Frame) error {
 	b, err := proto.Marshal(f)
 	if err != nil {
 		return fmt.Errorf("encode a message: %w", err)

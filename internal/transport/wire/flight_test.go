@@ -25,7 +25,7 @@ import (
 
 // Any Flight client can read the rows: what is sent is Flight, not something like it.
 func TestAForeignFlightClientReadsTheRows(t *testing.T) {
-	recs := transporttest.Batches(memory.DefaultAllocator)[:3] // one schema: the library's reader takes no more
+	recs := transporttest.Small(memory.DefaultAllocator)[:3] // one schema: the library's reader takes no more
 	defer transporttest.Release(recs)
 	h, err := Listen(t.Context(), Options{ID: "d", Listen: "127.0.0.1:0"})
 	if err != nil {
@@ -143,7 +143,7 @@ func play(all [][]byte, alloc memory.Allocator, most int64) ([]arrow.RecordBatch
 func TestDamagedRowsAreFound(t *testing.T) {
 	alloc := memory.NewCheckedAllocator(memory.DefaultAllocator)
 	defer alloc.AssertSize(t, 0)
-	all := transporttest.Batches(memory.DefaultAllocator)
+	all := transporttest.Small(memory.DefaultAllocator)
 	defer transporttest.Release(all)
 	for _, lz4 := range []bool{false, true} {
 		sent := record(t, lz4, all[1], all[3])
@@ -221,7 +221,7 @@ func (*small) Free([]byte) {}
 // than the limit allows. (What the library has begun of a batch that it cannot read it leaves
 // to the garbage collector; a task's tracker gives that back when the task is closed.)
 func FuzzRows(f *testing.F) {
-	all := transporttest.Batches(memory.DefaultAllocator)
+	all := transporttest.Small(memory.DefaultAllocator)
 	for _, lz4 := range []bool{false, true} {
 		sent := record(f, lz4, all[2], all[3])
 		for i := range sent {

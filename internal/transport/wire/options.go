@@ -61,9 +61,10 @@ type Options struct {
 	// worker, a *Redirect sends it elsewhere.
 	Admit func(Member) error
 
-	// Heartbeat is how often each end says that it is there, default 500 ms, and Lease how
-	// long it counts as there without a word, default 3 s. Both are the driver's to say. A
-	// shorter lease finds a partition sooner and takes a long pause for one.
+	// Lease is how long an end counts as there without a word, default 3 s, and Heartbeat
+	// how often each says that it is, default a sixth of that and at most 500 ms. Both are
+	// the driver's to say. A shorter lease finds a partition sooner and takes a long pause
+	// for one.
 	Heartbeat, Lease time.Duration
 	// Handshake is how long opening a connection or a stream may take; default 5 s.
 	Handshake time.Duration
@@ -112,8 +113,8 @@ func (r *Redirect) Error() string {
 }
 
 func (o Options) withDefaults() Options {
-	setDuration(&o.Heartbeat, 500*time.Millisecond)
 	setDuration(&o.Lease, 3*time.Second)
+	setDuration(&o.Heartbeat, min(500*time.Millisecond, o.Lease/6))
 	setDuration(&o.Handshake, 5*time.Second)
 	setDuration(&o.RetryMax, time.Second)
 	setInt(&o.InboxMax, 1024)

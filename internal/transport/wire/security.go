@@ -125,7 +125,7 @@ func (r *rotating) ServerHandshake(c net.Conn) (net.Conn, credentials.AuthInfo, 
 }
 
 func (r *rotating) Info() credentials.ProtocolInfo {
-	return credentials.ProtocolInfo{SecurityProtocol: "tls", SecurityVersion: "1.3"}
+	return credentials.ProtocolInfo{SecurityProtocol: "tls"}
 }
 
 func (r *rotating) Clone() credentials.TransportCredentials { return &rotating{config: r.config} }
