@@ -87,3 +87,36 @@ func TestAnswerOlderThanAPush(t *testing.T) {
 		}
 	}
 }
+
+// TestPushesBeforeThePlan: what comes while a batch runs, or is shown, goes into the next
+// one under LATENCY, too, also when something is known to come already.
+func TestPushesBeforeThePlan(t *testing.T) {
+	for _, early := range []bool{false, true} { // the second push comes before the answer to the first
+		opt := testOptions()
+		opt.Trigger = Trigger{Kind: Latency, Interval: 1_000_000}
+		m, err := New(opt)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all := take(t, m, Tick{At: 1}, LogEnd{})
+		all = take(t, m, SourceAvailable{Source: "a", Ask: askOf(t, all).Seq, To: "1"}) // batch 0 is planned
+		all = take(t, m, SourceAvailable{Source: "a", Ask: askOf(t, all).Seq, From: "1", To: "1"})
+		all = append(all, take(t, m, SourceAvailable{Source: "a", From: "1", To: "2"})...)
+		first := askOf(t, all)
+		if early {
+			take(t, m, SourceAvailable{Source: "a", From: "1", To: "3"})
+		}
+		all = take(t, m, SourceAvailable{Source: "a", Ask: first.Seq, From: "1", To: "2"})
+		if !early {
+			all = take(t, m, SourceAvailable{Source: "a", From: "1", To: "3"})
+		}
+		take(t, m, SourceAvailable{Source: "a", Ask: askOf(t, all).Seq, From: "1", To: "3"})
+		all = take(t, m, BatchDone{Batch: 0, Attempt: 1, Result: Result{NextDue: batch.EndOfTime}})
+		if p, ok := planOf(all); !ok || p.Batch != 1 || p.Ranges[0].End != "3" {
+			t.Errorf("early %t: planned %+v, %t", early, p, ok)
+		}
+		if all := take(t, m, SourceAvailable{Source: "a", From: "3", To: "3"}); len(all) > 0 && len(all[0].Ask) > 0 {
+			t.Error("a push without anything new is asked about")
+		}
+	}
+}

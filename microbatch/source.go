@@ -15,6 +15,7 @@ type sourceState struct {
 	to    batch.Offset
 	more  bool
 	hint  bool // a push came while an ask was under way
+	grown bool // a push came after the answer: to may be further
 	// Of a source that is looked up: a batch is about to be planned and waits for its
 	// version, or has it.
 	wanted, fresh bool
@@ -41,7 +42,7 @@ func newSources(n int) []sourceState {
 // forget makes what is known of a source void.
 func (s *sourceState) forget() {
 	s.known, s.more, s.hint, s.ask, s.askAt, s.tries, s.stuck = false, false, false, 0, batch.NoTime, 0, 0
-	s.wanted, s.fresh = false, false
+	s.wanted, s.fresh, s.grown = false, false, false
 }
 
 // staticPoll is how often the version of a table that is read whole is asked for
@@ -84,7 +85,7 @@ func (m *Machine) wants(i int) (Ask, bool) {
 	a.Rows = m.sizer.limit()
 	switch m.opt.Trigger.Kind {
 	case Immediate, Latency: // a source that does not push is polled, also while a batch runs
-		return a, !s.known || !s.more && !spec.Pushes
+		return a, !s.known || s.grown || !s.more && !spec.Pushes
 	case Every:
 		return a, m.trig.fired && !s.known
 	case AvailableNow, Once, Cron:
@@ -97,7 +98,7 @@ func (m *Machine) decideAsk() {
 		s := &m.sources[i]
 		if a, ok := m.wants(i); ok && m.now >= s.askAt {
 			m.asks++
-			s.ask, a.Seq = m.asks, m.asks
+			s.ask, a.Seq, s.grown = m.asks, m.asks, false
 			m.out.Ask = append(m.out.Ask, a)
 			m.has = true
 		}
@@ -143,8 +144,20 @@ func (m *Machine) sourceAvailable(ev SourceAvailable) error {
 	if s.hint && s.to == s.pos { // the answer may be older than the push
 		s.known, s.askAt = false, batch.NoTime
 	}
+	if s.hint && s.to != s.pos {
+		m.further(s)
+	}
 	s.hint = false
 	return nil
+}
+
+// further asks again how far a source can be read that has something already, while no
+// plan can be made yet: what came since goes into the same batch. Other triggers take a
+// push as it is.
+func (m *Machine) further(s *sourceState) {
+	if m.opt.Trigger.Kind == Latency && !s.more {
+		s.grown, s.askAt = true, batch.NoTime
+	}
 }
 
 // endsAt reports whether every stream has ended at the position that at gives:
@@ -224,6 +237,9 @@ func (m *Machine) pushed(s *sourceState, ev SourceAvailable) {
 	// A push from another position, or one that knows no row limit, says only
 	// that there is more. It must not be dropped: the source may not push again.
 	if ev.From != s.pos || m.opt.Trigger.Kind == Latency {
+		if s.ask == 0 && s.known && s.to != s.pos {
+			m.further(s)
+		}
 		s.changed()
 		return
 	}
