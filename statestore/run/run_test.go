@@ -65,13 +65,17 @@ func open(t testing.TB, b []byte, c *Cache) *File {
 	return f
 }
 
-// TestStackAgainstMaps: lookups in order and out of it, and scans, of a stack of
-// runs that are cut into files and shared by key groups, against plain maps.
+// TestStackAgainstMaps: lookups in order and out of it, of few keys and of many, which
+// fit into the cache or not, and scans, of a stack of runs that are cut into files and
+// shared by key groups, against plain maps.
 func TestStackAgainstMaps(t *testing.T) {
-	cache := NewCache(1 << 20)
-	defer cache.Close()
-	for seed := range uint64(20) {
+	small, large := NewCache(64<<10), NewCache(8<<20)
+	defer small.Close()
+	defer large.Close()
+	past := 0
+	for seed := range uint64(12) {
 		r := rand.New(rand.NewPCG(seed, 3))
+		cache := []*Cache{small, large}[seed%2]
 		key := func() string {
 			n := r.IntN(3000)
 			return fmt.Sprintf("%c/%04d/%s", byte(n%7)*30, n, bytes.Repeat([]byte{'k'}, n%50))
@@ -91,7 +95,10 @@ func TestStackAgainstMaps(t *testing.T) {
 			stack = append(stack, cut(t, r, level, cache))
 		}
 		maps.DeleteFunc(want, func(_ string, v []byte) bool { return v == nil })
-		check(t, r, stack, want, key)
+		past += check(t, r, stack, want, key)
+	}
+	if past < 3 {
+		t.Errorf("%d times only was a run read past the cache", past)
 	}
 }
 
@@ -117,14 +124,25 @@ func cut(t *testing.T, r *rand.Rand, rows map[string][]byte, cache *Cache) Level
 	return out
 }
 
-func check(t *testing.T, r *rand.Rand, stack Stack, want map[string][]byte, key func() string) {
+// check reports how many runs were read past the cache.
+func check(t *testing.T, r *rand.Rand, stack Stack, want map[string][]byte, key func() string) (past int) {
 	t.Helper()
 	look := stack.Lookup(t.Context())
 	asked := make([]string, 2000)
 	for i := range asked {
 		asked[i] = key()
 	}
-	for round := range 2 {
+	for round := range 4 {
+		if round != 1 {
+			if err := look.Expect([]int{1, 100, 1000, 1 << 20}[r.IntN(4)], r.IntN(2) == 0); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for i := range look.levels {
+			if look.levels[i].once {
+				past++
+			}
+		}
 		for _, k := range asked {
 			v, ok, err := look.Get([]byte(k))
 			if err != nil {
@@ -146,6 +164,7 @@ func check(t *testing.T, r *rand.Rand, stack Stack, want map[string][]byte, key 
 	for _, rows := range []*Rows{stack.Rows(), stack.All()} {
 		scan(t, rows, want, start)
 	}
+	return past
 }
 
 // scan compares what rows give from start on.

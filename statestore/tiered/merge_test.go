@@ -76,6 +76,28 @@ func TestSmallMergesBesideALargeOne(t *testing.T) {
 	}
 }
 
+// TestBatchesOfMostRows: after batches that ask for a good part of the rows four runs
+// are enough to merge, after others ten of a size.
+func TestBatchesOfMostRows(t *testing.T) {
+	sh := &shard{}
+	sh.mu.merging = map[*level]bool{}
+	sh.mu.versions = []*version{{state: statestore.Version{Rows: 1_000_000}}}
+	levels := levelsOf(100_000, 7000, 7000, 7000, 7000)
+	for _, c := range []struct {
+		asked    int64
+		from, to int
+	}{{100, 0, 0}, {15_000, 0, 0}, {16_000, 1, 5}, {smallKeys, 0, 0}} {
+		sh.mu.asked = c.asked
+		if from, to := sh.freeLocked(levels, 0); from != c.from || to != c.to {
+			t.Errorf("%d keys of a million: %d to %d, want %d to %d", c.asked, from, to, c.from, c.to)
+		}
+	}
+	sh.mu.asked, sh.mu.versions[0].state.Rows = smallKeys, 1000
+	if from, to := sh.freeLocked(levels, 0); from != to {
+		t.Errorf("a small batch: %d to %d are merged", from, to)
+	}
+}
+
 // TestMergesSideBySide: small merges are made while a large one is under way, and
 // neither loses a row of the other's.
 func TestMergesSideBySide(t *testing.T) {
