@@ -30,7 +30,7 @@ type Guard struct {
 }
 
 // BodyMax is how long the body of a request may be; a route may want less.
-const BodyMax = 1 << 20
+const BodyMax = 4 << 20
 
 // Handler serves the routes behind the guard: first the host's name, then the browser's
 // cross-origin rule, then the token, then the audit log. A route that declares no need,

@@ -14,8 +14,8 @@ const (
 	Undeclared Role = iota
 	Public          // of a route alone: no token is asked for
 	Viewer          // reads: states, progress, metrics, plans
-	Operator        // changes how what is there runs: savepoints, parallelism, stop and start
-	Admin           // submits queries, that is code, and changes the cluster
+	Operator        // changes what runs: pipelines, savepoints, parallelism
+	Admin           // whatever there is
 )
 
 var roleNames = [...]string{Undeclared: "undeclared", Public: "public", Viewer: "viewer", Operator: "operator", Admin: "admin"}

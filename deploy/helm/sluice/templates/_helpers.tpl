@@ -1,0 +1,99 @@
+{{- define "sluice.name" -}}
+{{ .Release.Name }}-sluice
+{{- end }}
+
+{{- define "sluice.labels" -}}
+app.kubernetes.io/name: sluice
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "sluice.pod" -}}
+serviceAccountName: {{ include "sluice.name" . }}
+automountServiceAccountToken: false
+terminationGracePeriodSeconds: {{ .Values.gracePeriodSeconds }}
+securityContext:
+  runAsNonRoot: true
+  runAsUser: 65532
+  runAsGroup: 65532
+  fsGroup: 65532
+  fsGroupChangePolicy: OnRootMismatch
+  seccompProfile:
+    type: RuntimeDefault
+{{- end }}
+
+{{- define "sluice.container" -}}
+image: {{ printf "%s:%s" .Values.image.repository .Values.image.tag | quote }}
+imagePullPolicy: {{ .Values.image.pullPolicy }}
+securityContext:
+  allowPrivilegeEscalation: false
+  readOnlyRootFilesystem: true
+  capabilities:
+    drop: [ALL]
+env:
+  - name: POD_NAME
+    valueFrom:
+      fieldRef:
+        fieldPath: metadata.name
+{{- if .Values.env }}
+{{ toYaml .Values.env | indent 2 }}
+{{- end }}
+{{- end }}
+
+{{- define "sluice.settings" -}}
+{{- range $key, $value := .Values.settings }}
+- {{ printf "--set=%s=%v" $key $value | quote }}
+{{- end }}
+{{- end }}
+
+{{- define "sluice.serving" -}}
+- --http=0.0.0.0:8443
+- --http-host={{ include "sluice.name" . }}
+- --http-host={{ include "sluice.name" . }}.{{ .Release.Namespace }}.svc
+{{- range .Values.hosts }}
+- {{ printf "--http-host=%s" . | quote }}
+{{- end }}
+- --tls-dir=/tls
+- --auth-dir=/auth
+- --audit-log=/data/audit.jsonl
+{{- end }}
+
+{{- define "sluice.checkpointDir" -}}
+{{- if .Values.checkpoints.url }}{{ .Values.checkpoints.url }}{{ else if .Values.checkpoints.claim }}/checkpoints{{ else }}/data/checkpoints{{ end }}
+{{- end }}
+
+{{- define "sluice.mounts" -}}
+- name: data
+  mountPath: /data
+- name: tmp
+  mountPath: /tmp
+- name: tls
+  mountPath: /tls
+  readOnly: true
+{{- if .Values.checkpoints.claim }}
+- name: checkpoints
+  mountPath: /checkpoints
+{{- end }}
+{{- end }}
+
+{{- define "sluice.volumes" -}}
+- name: tmp
+  emptyDir: {}
+{{- if .Values.checkpoints.claim }}
+- name: checkpoints
+  persistentVolumeClaim:
+    claimName: {{ .Values.checkpoints.claim }}
+{{- end }}
+{{- end }}
+
+{{- define "sluice.storage" -}}
+- metadata:
+    name: data
+  spec:
+    accessModes: [ReadWriteOnce]
+{{- if .className }}
+    storageClassName: {{ .className }}
+{{- end }}
+    resources:
+      requests:
+        storage: {{ .size }}
+{{- end }}
