@@ -66,7 +66,9 @@ func BenchmarkFetchSmall(b *testing.B) {
 	e, n := pair(b)
 	rec := transporttest.Wide(memory.DefaultAllocator, 10)
 	defer rec.Release()
-	n.Serve(func(context.Context, transport.StreamRef) (sources.Reader, error) { return transporttest.NewReader(nil, rec), nil })
+	n.Serve(func(context.Context, transport.StreamRef) (sources.Reader, error) {
+		return transporttest.NewReader(nil, rec), nil
+	})
 	b.ReportAllocs()
 	for b.Loop() {
 		r, err := e.Fetch(b.Context(), "w", transport.StreamRef{}, nil)

@@ -24,11 +24,12 @@ import (
 	"github.com/sluice-stream/sluice/sources"
 )
 
-// What connections are tuned with. A stream's window is what lies with its receiver unread:
-// it has to cover what the network holds, and is memory for each stream that is open ahead.
-// The connection's own bounds nothing: gRPC opens it as data arrives.
+// What connections are tuned with. A stream's window is what may lie with its receiver
+// unread, outside of anybody's memory limit, times the streams that it has open ahead: as
+// much as a fast network has on its way, and no more (a larger one is no faster). The
+// connection's own window bounds nothing: gRPC opens it as data arrives.
 const (
-	windowBytes     = 4 << 20
+	windowBytes     = 1 << 20
 	connWindowBytes = 64 << 20
 	ioBytes         = 128 << 10
 	frameBytes      = 1 << 20 // of metadata beside a batch or a message
