@@ -18,7 +18,7 @@ import (
 	"github.com/sluice-stream/sluice/microbatch"
 )
 
-var chaosSeeds = flag.Int("chaos", 8, "seeds of TestChaos and TestCatalogIsLinearizable")
+var chaosSeeds = flag.Int("chaos", 4, "seeds of TestChaos and TestCatalogIsLinearizable")
 
 // ledger is what the drivers of a chaotic group were told, as an outside world that
 // acts on it would remember it.

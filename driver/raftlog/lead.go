@@ -196,14 +196,15 @@ func (n *Node) await(ctx context.Context, begin func() raft.Future) error {
 	}
 }
 
-// spawn runs f on a goroutine that Close waits for, unless it has begun to wait.
+// spawn runs f on a goroutine that Close waits for, unless it has begun to wait. It waits
+// before it ends raft, which leaves some of its futures without an answer when it ends.
 func (n *Node) spawn(f func()) bool {
 	n.spawning.Lock()
 	defer n.spawning.Unlock()
 	if n.ctx.Err() != nil {
 		return false
 	}
-	n.work.Go(f)
+	n.asks.Go(f)
 	return true
 }
 

@@ -38,7 +38,8 @@ type Node struct {
 	ctx    context.Context // of the node's life: its goroutines end with it
 	cancel context.CancelFunc
 	work   sync.WaitGroup
-	// spawning keeps goroutines from being added to work while Close waits for it.
+	asks   sync.WaitGroup // futures of raft's that are waited for
+	// spawning keeps goroutines from being added to asks while Close waits for them.
 	spawning sync.Mutex
 	closed   sync.Once
 	handing  atomic.Int32 // handovers under way
@@ -305,7 +306,9 @@ func (n *Node) resign(ctx context.Context) {
 	}
 	n.reigns.end()
 	done := make(chan error, 1)
-	n.work.Go(func() { done <- n.raft.LeadershipTransfer().Error() })
+	if !n.spawn(func() { done <- n.raft.LeadershipTransfer().Error() }) {
+		return
+	}
 	select {
 	case err := <-done:
 		if err != nil {
@@ -337,9 +340,26 @@ func (n *Node) tearDown() error {
 	}
 }
 
+// answerAsks waits until raft has answered all that was asked. A leader without a
+// majority gives up within its lease; only a node that has failed may answer nothing.
+func (n *Node) answerAsks() {
+	done := make(chan struct{})
+	go func() {
+		n.asks.Wait()
+		close(done)
+	}()
+	timer := time.NewTimer(closeWait)
+	defer timer.Stop()
+	select {
+	case <-done:
+	case <-timer.C:
+	}
+}
+
 func (n *Node) release() error {
 	var err error
 	if n.raft != nil {
+		n.answerAsks()
 		err = n.raft.Shutdown().Error()
 	}
 	if n.net != nil {
