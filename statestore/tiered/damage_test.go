@@ -224,7 +224,11 @@ func TestDamagedRuns(t *testing.T) {
 		if err := d.read(t, 1); err != nil {
 			t.Fatalf("seed %d: whole files: %v", seed, err)
 		}
-		for range 4 {
+		victims := 3
+		if testing.Short() {
+			victims = 1
+		}
+		for range victims {
 			at := r.IntN(len(d.parts))
 			victim := d.parts[at]
 			whole, other := readAll(t, d.fs, victim), readAll(t, d.fs, d.parts[(at+1)%len(d.parts)])
