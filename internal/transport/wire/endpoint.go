@@ -70,18 +70,18 @@ func (e *Endpoint) put(env transport.Envelope, stop <-chan struct{}) bool {
 }
 
 // deliver hands a message of a worker to the endpoint that it is for. One that is not
-// there any more has no use for it.
-func (h *Hub) deliver(p *pb.Envelope, stop <-chan struct{}) bool {
+// there any more has no use for it. Who it is from is not the message's to say.
+func (h *Hub) deliver(from transport.NodeID, p *pb.Envelope, stop <-chan struct{}) bool {
 	e := h.end(transport.NodeID(p.GetTo()))
 	if e == nil {
 		return true
 	}
 	m, err := message(p)
 	if err != nil {
-		h.opt.Logger.Error("a message is dropped", "worker", p.GetFrom(), "error", err)
+		h.opt.Logger.Error("a message is dropped", "worker", string(from), "error", err)
 		return true
 	}
-	return e.put(transport.Envelope{From: transport.NodeID(p.GetFrom()), Message: m}, stop)
+	return e.put(transport.Envelope{From: from, Message: m}, stop)
 }
 
 // Send queues m for a worker, or hands it to another endpoint of the hub. It waits while

@@ -218,7 +218,7 @@ func (h *Hub) joinLocked(info Member) *member {
 	h.mu.sessions++
 	info.Session = h.mu.sessions
 	m := &member{}
-	m.session = newSession(info.Session, &h.opt, h.deliver)
+	m.session = newSession(info.Session, &h.opt, func(e *pb.Envelope, stop <-chan struct{}) bool { return h.deliver(info.ID, e, stop) })
 	m.mu.info, m.mu.heard = info, h.opt.Clock.Now()
 	all := &pb.Peers{All: true}
 	for _, o := range h.membersLocked() {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/sluice-stream/sluice/batch"
 	"github.com/sluice-stream/sluice/internal/transport"
+	pb "github.com/sluice-stream/sluice/internal/transport/wire/wirepb"
 )
 
 // pause lets virtual time go by in a bubble.
@@ -335,6 +336,52 @@ func TestSilentStreamsAreClosed(t *testing.T) {
 		}
 		if f, _, err := recv(hello); err != nil || !f.GetRefused().GetFinal() {
 			t.Fatalf("a worker of another protocol: %v, %v", f, err)
+		}
+	})
+}
+
+// A worker that speaks for another one is taken for itself, and one that repeats, leaves
+// out or confirms what it may not loses its stream.
+func TestWhatAWorkerClaimsIsChecked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNetwork()
+		h := n.hub(t, "d:1")
+		defer closeAll(t, h)
+		e := endpoint(t, h, "q")
+		o := Options{ID: "x", Dial: n.dial}.withDefaults()
+		conn, err := o.connect("d:1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer closeAll(t, conn)
+		for i, last := range []*pb.Frame{
+			{Seq: 3, Body: &pb.Frame_Envelope{Envelope: &pb.Envelope{}}}, // 2 is missing
+			{Seq: 2, Ack: 99},
+		} {
+			s, err := conn.NewStream(t.Context(), &bidi, "/"+controlService+"/"+controlMethod)
+			if err != nil {
+				t.Fatal(err)
+			}
+			w := &Node{opt: Options{ID: "w", Incarnation: uint64(i)}, addr: "w:1"}
+			forged := &pb.Envelope{From: "another", To: "q", Message: &pb.Envelope_Undeploy{Undeploy: &pb.Undeploy{Key: "k"}}}
+			first := &pb.Frame{Seq: 1, Body: &pb.Frame_Envelope{Envelope: forged}}
+			for _, f := range []*pb.Frame{w.hello(), first, first, last} {
+				if err := sendFrame(s, f); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if env := <-e.Inbox(); env != (transport.Envelope{From: "w", Message: transport.Undeploy{Key: "k"}}) {
+				t.Fatalf("%#v", env)
+			}
+			for err == nil {
+				_, _, err = recv(s)
+			}
+			if err == io.EOF {
+				t.Fatal("the stream ended in good order")
+			}
+			if env := <-e.Inbox(); reflect.TypeOf(env.Message) != reflect.TypeFor[transport.Lost]() {
+				t.Fatalf("%#v", env) // by the lease or because nobody listens; a message once more would be here
+			}
 		}
 	})
 }
