@@ -33,7 +33,7 @@ SLTPKGS = $(or $(shell git grep --untracked -lE 'internal/slt"' -- 'test/*_test.
 
 BENCHPKGS = $(shell git grep --untracked -lE '^func Benchmark' -- '*_test.go' | xargs -r -n1 dirname | sort -u | sed 's,^,./,')
 
-.PHONY: help build demo kafka-up kafka-down test-kafka soak-kafka chaos postgres-up postgres-down test-postgres test fmt vet lint staticcheck exhaustive unit short race foreign slt rewrite proto sim fuzz fuzz-sql fuzz-stream tpcds nexmark bench ci clean
+.PHONY: help build demo kafka-up kafka-down test-kafka soak-kafka chaos postgres-up postgres-down test-postgres test-chart test fmt vet lint staticcheck exhaustive unit short race foreign slt rewrite proto sim fuzz fuzz-sql fuzz-stream tpcds nexmark bench ci clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -120,6 +120,9 @@ postgres-down: ## Stop the server of make postgres-up; its files stay
 
 test-postgres: ## Run the tests with a real PostgreSQL, which they start (installed, or Debian's package); POSTGRES=off leaves them out
 	@bin=$$(tools/postgres/server install); [ -z "$$bin" ] || SLUICE_POSTGRES="$$bin" go test -count=1 -timeout $(TIMEOUT) $(ARGS) ./test/postgres
+
+test-chart: ## Render the Helm chart with Helm itself and hold it against the types of Kubernetes (builds Helm: minutes)
+	go -C tools/chart test -count=1 $(ARGS) ./...
 
 slt: ## Run the SQL logic tests; F=test/slt/x.slt:12 runs one record
 	@python=$$(tools/foreign); SLUICE_DUCKDB_PYTHON="$$python" go test -tags invariants -timeout $(TIMEOUT) $(SLTPKGS) -run 'SLT|Oracle' $(ARGS) $(if $(F),-slt=$(F))
