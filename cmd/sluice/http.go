@@ -26,7 +26,7 @@ type httpFlags struct {
 }
 
 func (f *httpFlags) add(c *cobra.Command) {
-	c.Flags().StringVar(&f.addr, "http", "", "serve health, metrics and progress at this HOST:PORT; beyond loopback only with --tls-dir and --auth-dir")
+	c.Flags().StringVar(&f.addr, "http", f.addr, "serve health, metrics and progress at this HOST:PORT; beyond loopback only with --tls-dir and --auth-dir")
 	c.Flags().StringVar(&f.opts.TLSDir, "tls-dir", "", "a folder with ca.crt, tls.crt and tls.key; sluice certs makes one")
 	c.Flags().StringVar(&f.opts.AuthDir, "auth-dir", "", "a folder with the tokens that are let in; a first one is made there")
 	c.Flags().StringVar(&f.opts.AuditLog, "audit-log", "", "the file for what was changed by whom; with --auth-dir its audit.jsonl is the default")
@@ -41,8 +41,13 @@ func (f *httpFlags) check() error {
 	return nil
 }
 
+// servesHTTP is a session, or the driver of a cluster.
+type servesHTTP interface {
+	ServeHTTP(addr string, o sluice.HTTPOptions) (*sluice.Server, error)
+}
+
 // serve serves a session and says where.
-func (f *httpFlags) serve(env *environment, s *sluice.Session) (*sluice.Server, error) {
+func (f *httpFlags) serve(env *environment, s servesHTTP) (*sluice.Server, error) {
 	server, err := s.ServeHTTP(f.addr, f.opts)
 	if err != nil {
 		if k, _ := batch.KindOf(err); k == batch.User {
@@ -84,8 +89,13 @@ func (f *clientFlags) token() (string, error) {
 // answerMax is how much of an answer is read.
 const answerMax = 1 << 20
 
-// ask sends a request to a process of ours and reads its answer.
-func (f *clientFlags) ask(ctx context.Context, method, path string, into any) (err error) {
+// ask sends a request without a body to a process of ours and reads its answer.
+func (f *clientFlags) ask(ctx context.Context, method, path string, into any) error {
+	return f.send(ctx, method, path, http.NoBody, into)
+}
+
+// send sends a request to a process of ours and reads its answer.
+func (f *clientFlags) send(ctx context.Context, method, path string, body io.Reader, into any) (err error) {
 	scheme, client := "http", &http.Client{}
 	if f.tlsDir != "" {
 		t, err := certs.LoadClient(f.tlsDir, nil)
@@ -95,7 +105,7 @@ func (f *clientFlags) ask(ctx context.Context, method, path string, into any) (e
 		scheme = "https"
 		client.Transport = &http.Transport{TLSClientConfig: f.config(t), DisableKeepAlives: true}
 	}
-	req, err := http.NewRequestWithContext(ctx, method, scheme+"://"+f.addr+path, http.NoBody)
+	req, err := http.NewRequestWithContext(ctx, method, scheme+"://"+f.addr+path, body)
 	if err != nil {
 		return usageError{fmt.Errorf("--http %s: %w", f.addr, err)}
 	}

@@ -123,7 +123,8 @@ func command(env *environment) *cobra.Command {
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(sqlCommand(env), runCommand(env), explainCommand(env), checkpointCommand(env),
-		stateCommand(env), planDiffCommand(env), replayCommand(env), versionCommand(env), doctorCommand(env), certsCommand(env), tokenCommand(env))
+		stateCommand(env), planDiffCommand(env), replayCommand(env), versionCommand(env), doctorCommand(env), certsCommand(env), tokenCommand(env),
+		driverCommand(env), workerCommand(env), submitCommand(env), queriesCommand(env))
 	return root
 }
 
