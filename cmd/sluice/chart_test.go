@@ -151,6 +151,8 @@ func merge(into, over map[string]any) {
 	}
 }
 
+const clusterValues = `{mode: cluster, tls: {driverSecret: d, workerSecret: w}, auth: {tokensSecret: tokens}, checkpoints: {claim: shared}}`
+
 const singleValues = `{pipeline: "SELECT 1;", tls: {driverSecret: certificates}, auth: {tokensSecret: tokens}}`
 
 func TestChart(t *testing.T) {
@@ -164,6 +166,9 @@ func TestChart(t *testing.T) {
 			monitoring: {enabled: true, tokenSecret: viewer}}`, "ConfigMap NetworkPolicy PodDisruptionBudget PrometheusRule Service ServiceAccount ServiceMonitor StatefulSet"},
 		"bucket": {singleValues[:len(singleValues)-1] + `, checkpoints: {url: "s3://lake/checkpoints"}, networkPolicy: {enabled: false}}`,
 			"ConfigMap PodDisruptionBudget Service ServiceAccount StatefulSet"},
+		"cluster": {clusterValues, "NetworkPolicy PodDisruptionBudget Service ServiceAccount StatefulSet"},
+		"cluster, everything": {clusterValues[:len(clusterValues)-1] + `, worker: {replicas: 8, storage: {className: local}}, monitoring: {enabled: true, tokenSecret: viewer}}`,
+			"NetworkPolicy PodDisruptionBudget PrometheusRule Service ServiceAccount ServiceMonitor StatefulSet"},
 	} {
 		all, err := renderChart(t, c.over)
 		if err != nil {
@@ -187,6 +192,7 @@ func TestChart(t *testing.T) {
 	}
 	for missing, over := range map[string]string{
 		"pipeline": `{tls: {driverSecret: c}, auth: {tokensSecret: t}}`, "tls": `{pipeline: x, auth: {tokensSecret: t}}`, "auth": `{pipeline: x, tls: {driverSecret: c}}`,
+		"a claim": `{mode: cluster, tls: {driverSecret: d, workerSecret: w}, auth: {tokensSecret: t}}`, "workers' certificates": `{mode: cluster, tls: {driverSecret: d}, auth: {tokensSecret: t}, checkpoints: {claim: c}}`,
 	} {
 		if _, err := renderChart(t, over); err == nil {
 			t.Errorf("rendered without %s", missing)

@@ -61,6 +61,10 @@ env:
 {{- if .Values.checkpoints.url }}{{ .Values.checkpoints.url }}{{ else if .Values.checkpoints.claim }}/checkpoints{{ else }}/data/checkpoints{{ end }}
 {{- end }}
 
+{{- define "sluice.claim" -}}
+{{- if eq .Values.mode "cluster" }}{{ required "checkpoints.claim: a volume that driver and workers can write" .Values.checkpoints.claim }}{{ else }}{{ .Values.checkpoints.claim }}{{ end }}
+{{- end }}
+
 {{- define "sluice.mounts" -}}
 - name: data
   mountPath: /data
@@ -78,10 +82,10 @@ env:
 {{- define "sluice.volumes" -}}
 - name: tmp
   emptyDir: {}
-{{- if .Values.checkpoints.claim }}
+{{- if include "sluice.claim" . }}
 - name: checkpoints
   persistentVolumeClaim:
-    claimName: {{ .Values.checkpoints.claim }}
+    claimName: {{ include "sluice.claim" . }}
 {{- end }}
 {{- end }}
 
