@@ -53,12 +53,11 @@ func sampleQuery(id, name string) Query {
 // model is the state machine once more, as simple as can be: for each query what was
 // appended, and the rules of R2 and R3 in their own words.
 type model struct {
-	q         Query
-	recs      []string
-	last      string // newest group
-	plans     batch.ID
-	commits   batch.ID
-	forgotten bool
+	q       Query
+	recs    []string
+	last    string // newest group
+	plans   batch.ID
+	commits batch.ID
 }
 
 // both are the state machine and its model.
