@@ -92,7 +92,7 @@ func (s *source) firstLocked(ctx context.Context, next *position, fresh []lane, 
 		}
 	}
 	for _, l := range fresh {
-		next.at[l] = span{s.mu.first[l], s.mu.first[l]}
+		next.at[l] = span{first: s.mu.first[l], next: s.mu.first[l]}
 	}
 	return nil
 }

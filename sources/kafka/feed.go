@@ -42,6 +42,7 @@ type buffer struct {
 	id     kadm.TopicID
 	pieces []piece
 	next   int64
+	era    int32 // of the message in front of next
 	bytes  int64
 	caught bool  // there was nothing behind next when the broker was asked last
 	bad    int   // how often in turn the answer was damaged
@@ -204,7 +205,7 @@ func (f *feed) wants(broker int32) (wants []want, full, caught bool, moved <-cha
 		default:
 			caught = caught && b.caught
 			// An answer stays in memory until all of its pieces are read, so it is a part of the room.
-			wants = append(wants, want{l, b.id, b.next, max(min(free, room/4)/max(1, b.grows), 1<<13)})
+			wants = append(wants, want{l, b.id, b.next, max(min(free, room/4)/max(1, b.grows), 1<<13), b.era})
 		}
 	}
 	slices.SortFunc(wants, func(a, b want) int { return compareLanes(a.lane, b.lane) })
@@ -228,11 +229,11 @@ func (f *feed) put(wants []want, got map[lane]answer) error {
 		}
 		switch {
 		case a.to > w.at: // also of an answer that is damaged behind
-			b.pieces, b.next, b.bytes = append(b.pieces, a.piece), a.to, b.bytes+a.bytes
+			b.pieces, b.next, b.bytes, b.era = append(b.pieces, a.piece), a.to, b.bytes+a.bytes, a.era
 			b.caught, b.bad, b.grows = a.err == nil && a.to >= a.end, 0, a.bytes/max(1, a.wire)
 			news = true
 		case errors.Is(a.err, kerr.OffsetOutOfRange), errors.Is(a.err, kerr.UnknownTopicID), errors.Is(a.err, kerr.InconsistentTopicID),
-			errors.Is(a.err, kerr.TopicAuthorizationFailed):
+			errors.Is(a.err, kerr.TopicAuthorizationFailed), isCutOff(a.err):
 			b.fault, news = a.err, true
 		case errors.Is(a.err, errBatch) && b.bad == badMax:
 			b.fault, news = a.err, true
@@ -269,7 +270,7 @@ func (f *feed) track(p position) map[lane]state {
 		id := p.ids[l.topic]
 		b := f.mu.lanes[l]
 		if b == nil || b.id != id {
-			b = &buffer{id: id, next: s.next}
+			b = &buffer{id: id, next: s.next, era: s.era}
 			f.mu.lanes[l] = b
 			added = true
 		}
@@ -295,11 +296,29 @@ func (f *feed) track(p position) map[lane]state {
 	return out
 }
 
-// reset makes a partition be fetched from another place.
-func (f *feed) reset(l lane, id kadm.TopicID, at int64) {
+// eras notes in a position what is known of the messages in front of it.
+func (f *feed) eras(p *position) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.mu.lanes[l] = &buffer{id: id, next: at}
+	for l, s := range p.at {
+		b := f.mu.lanes[l]
+		if b == nil || b.id != p.ids[l.topic] || s.era > 0 {
+			continue
+		}
+		for _, piece := range b.pieces {
+			if piece.from < s.next && s.next <= piece.to {
+				s.era = piece.eraBefore(s.next)
+			}
+		}
+		p.at[l] = s
+	}
+}
+
+// reset makes a partition be fetched from another place.
+func (f *feed) reset(l lane, id kadm.TopicID, at span) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.mu.lanes[l] = &buffer{id: id, next: at.next, era: at.era}
 	f.movedLocked()
 	poke(f.regroup)
 }
@@ -315,7 +334,7 @@ func (f *feed) release(p position) {
 		}
 		b.dropTo(s.next)
 		if b.next < s.next {
-			f.mu.lanes[l] = &buffer{id: b.id, next: s.next}
+			f.mu.lanes[l] = &buffer{id: b.id, next: s.next, era: s.era}
 			poke(f.regroup)
 		}
 	}

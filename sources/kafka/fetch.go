@@ -29,22 +29,23 @@ type piece struct {
 	from, to int64
 	runs     []run
 	bytes    int64
+	era      int32 // of the message in front of to
 }
 
 // until cuts the piece in front of an offset. A run that the offset lies within is in both.
 func (p piece) until(to int64) (head, tail piece) {
 	if to >= p.to {
-		return p, piece{from: p.to, to: p.to}
+		return p, piece{from: p.to, to: p.to, era: p.era}
 	}
 	n := len(p.runs)
 	for n > 0 && p.runs[n-1].first >= to {
 		n--
 	}
-	head = piece{from: p.from, to: to, runs: p.runs[:n:n]}
+	head = piece{from: p.from, to: to, runs: p.runs[:n:n], era: p.eraBefore(to)}
 	for i := range head.runs {
 		head.bytes += head.runs[i].size()
 	}
-	tail = piece{from: to, to: p.to, runs: p.runs[n:], bytes: p.bytes - head.bytes}
+	tail = piece{from: to, to: p.to, runs: p.runs[n:], bytes: p.bytes - head.bytes, era: p.era}
 	if n > 0 && p.runs[n-1].end > to {
 		tail.runs = p.runs[n-1:]
 		tail.bytes += p.runs[n-1].size()
@@ -76,6 +77,7 @@ type want struct {
 	id   kadm.TopicID
 	at   int64
 	room int64 // bytes that the answer may have; 0 is partitionBytes
+	era  int32 // of the message in front of at
 }
 
 // request asks one broker for several partitions.
@@ -97,7 +99,7 @@ func (t *table) request(wants []want, wait time.Duration) *kmsg.FetchRequest {
 		if w.room > 0 {
 			p.PartitionMaxBytes = int32(min(w.room, partitionBytes))
 		}
-		p.CurrentLeaderEpoch, p.LastFetchedEpoch, p.LogStartOffset = -1, -1, -1
+		p.CurrentLeaderEpoch, p.LastFetchedEpoch, p.LogStartOffset = -1, w.era-1, -1
 		topic := &req.Topics[len(req.Topics)-1]
 		topic.Partitions = append(topic.Partitions, p)
 	}
@@ -144,11 +146,17 @@ func (t *table) answers(resp *kmsg.FetchResponse, wants []want) map[lane]answer 
 }
 
 func (t *table) answer(rp *kmsg.FetchResponseTopicPartition, w want) answer {
-	runs, next, err := t.runs(rp, w.at)
+	if cut := rp.DivergingEpoch; cut.EndOffset >= 0 && rp.ErrorCode == 0 {
+		return answer{piece: piece{from: w.at, to: w.at, era: w.era}, end: rp.HighWatermark, err: &cutOff{cut.EndOffset}}
+	}
+	runs, next, era, err := t.runs(rp, w.at)
+	if next <= w.at {
+		era = w.era
+	}
 	if e := kerr.ErrorForCode(rp.ErrorCode); e != nil {
 		err = e
 	}
-	a := answer{piece: piece{from: w.at, to: max(next, w.at), runs: runs}, end: rp.HighWatermark, wire: int64(len(rp.RecordBatches)), err: err}
+	a := answer{piece: piece{from: w.at, to: max(next, w.at), runs: runs, era: era}, end: rp.HighWatermark, wire: int64(len(rp.RecordBatches)), err: err}
 	if t.committed {
 		a.end = rp.LastStableOffset
 	}
@@ -207,8 +215,9 @@ const (
 
 // fetch returns the next piece before to. What is there cannot be long in coming: a
 // broker that has less than was planned once has lost it.
-func (d *direct) fetch(ctx context.Context, at, to int64) (piece, error) {
-	d.want.at = at
+func (d *direct) fetch(ctx context.Context, from want, to int64) (piece, error) {
+	at := from.at
+	d.want.at, d.want.era = at, from.era
 	end := d.clock.Now().Add(d.t.client.Timeout)
 	for pause := retryMin; ; pause = min(2*pause, retryMax) {
 		a, err := d.once(ctx)
@@ -218,7 +227,7 @@ func (d *direct) fetch(ctx context.Context, at, to int64) (piece, error) {
 		case err == nil && a.to > at:
 			head, _ := a.until(to)
 			return head, nil
-		case errors.Is(err, kerr.OffsetOutOfRange):
+		case errors.Is(err, kerr.OffsetOutOfRange), isCutOff(err):
 			return piece{}, err
 		case errors.Is(err, kerr.UnknownTopicID), errors.Is(err, kerr.InconsistentTopicID):
 			return piece{}, err

@@ -4,6 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/sluice-stream/sluice/internal/kafkaclient"
 )
 
 // errAnotherTopic says that what seemed to be gone is a topic that was created again:
@@ -63,10 +67,77 @@ func (s *source) checkLoss(next *position, l lane, start, end int64) error {
 		return s.t.lost(g, start, end)
 	}
 	next.lost = append(next.lost, g)
-	at.next, at.first = to, min(at.first, to)
-	next.at[l] = at
-	s.feed.reset(l, next.ids[l.topic], to)
+	next.at[l] = span{first: min(at.first, to), next: to}
+	s.feed.reset(l, next.ids[l.topic], next.at[l])
 	return nil
+}
+
+// askCut asks the brokers whether what was read last is in their logs: nothing has been
+// fetched behind it yet, which would have told.
+func (s *source) askCut(ctx context.Context, next position, faulty map[lane]error) error {
+	byLeader := map[int32]*kmsg.OffsetForLeaderEpochRequest{}
+	for _, l := range next.lanes() {
+		at := next.at[l]
+		if at.era == 0 || faulty[l] != nil || s.mu.topology == nil {
+			continue
+		}
+		leader := s.mu.topology.leaders[l]
+		req := byLeader[leader]
+		if req == nil {
+			req = kmsg.NewPtrOffsetForLeaderEpochRequest()
+			req.ReplicaID, byLeader[leader] = -1, req
+		}
+		if n := len(req.Topics); n == 0 || req.Topics[n-1].Topic != l.topic {
+			t := kmsg.NewOffsetForLeaderEpochRequestTopic()
+			t.Topic = l.topic
+			req.Topics = append(req.Topics, t)
+		}
+		p := kmsg.NewOffsetForLeaderEpochRequestTopicPartition()
+		p.Partition, p.CurrentLeaderEpoch, p.LeaderEpoch = l.part, -1, at.era-1
+		t := &req.Topics[len(req.Topics)-1]
+		t.Partitions = append(t.Partitions, p)
+	}
+	for leader, req := range byLeader {
+		resp, err := req.RequestWith(ctx, s.cl.Broker(int(leader)))
+		if err != nil {
+			return kafkaclient.Classify(fmt.Errorf("%s: ask where leader epochs end: %w", s.t.spec, err))
+		}
+		for _, t := range resp.Topics {
+			for _, p := range t.Partitions {
+				l := lane{t.Topic, p.Partition}
+				if p.ErrorCode == 0 && p.EndOffset >= 0 && p.EndOffset < next.at[l].next {
+					faulty[l] = &cutOff{p.EndOffset}
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// checkCut judges partitions of which a broker says that their log is another one from
+// some place on. What was fetched and not read yet is fetched anew; of what was read
+// nobody can take anything back.
+func (s *source) checkCut(next *position, faulty map[lane]error, starts, ends map[lane]int64) error {
+	for _, l := range next.lanes() {
+		at := next.at[l]
+		var cut *cutOff
+		if !errors.As(faulty[l], &cut) || cut.end >= at.next {
+			continue
+		}
+		g := gap{l.topic, l.part, max(cut.end, starts[l]), at.next}
+		if s.t.failOnLoss {
+			return s.t.replaced(g)
+		}
+		next.lost = append(next.lost, g)
+		next.at[l] = span{first: min(at.first, g.From), next: g.From}
+	}
+	return nil
+}
+
+// replaced is the error for messages that were read, and in whose place others are.
+func (t *table) replaced(g gap) error {
+	return t.userError("topic %q, partition %d: offsets %d to %d were read and are gone: the log was cut off there, and other messages were written in their place. To read those, set 'fail-on-data-loss' = 'false'",
+		g.Topic, g.Partition, g.From, g.To-1)
 }
 
 // lost is the error for a gap.

@@ -26,6 +26,7 @@ type payload struct {
 	Partition int32  `json:"partition"`
 	From      int64  `json:"from"`
 	To        int64  `json:"to"`
+	Era       int32  `json:"era,omitempty"` // of the message in front of From
 }
 
 func (p payload) bytes() []byte {
@@ -58,7 +59,7 @@ func (o *opener) Open(_ context.Context, s batch.Split, columns []int, alloc mem
 	}
 	return &reader{
 		t: o.t, clock: o.clock, feed: o.hub.find(o.t.key()), d: d, alloc: alloc, end: p.To,
-		want: want{lane: lane{p.Topic, p.Partition}, id: id, at: p.From},
+		want: want{lane: lane{p.Topic, p.Partition}, id: id, at: p.From, era: max(0, p.Era)},
 	}, nil
 }
 
@@ -192,7 +193,7 @@ func (r *reader) pull(ctx context.Context) error {
 			return err
 		}
 		if ok {
-			r.in, r.want.at = newCursor(r.want.lane, p), p.to
+			r.in, r.want.at, r.want.era = newCursor(r.want.lane, p), p.to, p.era
 			return nil
 		}
 		r.feed = nil
@@ -203,14 +204,14 @@ func (r *reader) pull(ctx context.Context) error {
 			return err
 		}
 	}
-	p, err := r.direct.fetch(ctx, r.want.at, r.end)
-	if errors.Is(err, kerr.OffsetOutOfRange) || errors.Is(err, kerr.UnknownTopicID) || errors.Is(err, kerr.InconsistentTopicID) {
+	p, err := r.direct.fetch(ctx, r.want, r.end)
+	if errors.Is(err, kerr.OffsetOutOfRange) || errors.Is(err, kerr.UnknownTopicID) || errors.Is(err, kerr.InconsistentTopicID) || isCutOff(err) {
 		return r.gone(ctx, err)
 	}
 	if err != nil {
 		return err
 	}
-	r.in, r.want.at = newCursor(r.want.lane, p), p.to
+	r.in, r.want.at, r.want.era = newCursor(r.want.lane, p), p.to, p.era
 	return nil
 }
 
@@ -218,6 +219,14 @@ func (r *reader) pull(ctx context.Context) error {
 // on with what is left of the split.
 func (r *reader) gone(ctx context.Context, cause error) error {
 	l := r.want.lane
+	var cut *cutOff
+	if errors.As(cause, &cut) {
+		if r.t.failOnLoss {
+			return r.t.replaced(gap{l.topic, l.part, cut.end, r.want.at})
+		}
+		r.want.era = 0
+		return nil // what is there now is read
+	}
 	if !errors.Is(cause, kerr.OffsetOutOfRange) {
 		if r.t.failOnLoss {
 			return r.t.userError("topic %q was deleted, or deleted and created again: offsets %d to %d of partition %d are gone before they were read. To go on without them, set 'fail-on-data-loss' = 'false'",

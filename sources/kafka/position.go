@@ -34,7 +34,10 @@ func compareLanes(a, b lane) int {
 }
 
 // span is what of a partition was taken: from where the query's reading began to where it goes on.
-type span struct{ first, next int64 }
+type span struct {
+	first, next int64
+	era         int32 // of the message in front of next
+}
 
 // gap is what of a partition was gone before it was read. To is -1 if nobody knows
 // where it would have ended, as of a topic that was deleted.
@@ -62,6 +65,8 @@ type positionText struct {
 type topicText struct {
 	ID []byte             `json:"id,omitempty"` // empty where brokers have no IDs
 	At map[int32][2]int64 `json:"at"`
+	// Eras are absent where nobody knows.
+	Eras map[int32]int32 `json:"eras,omitempty"`
 }
 
 const positionVersion = 1
@@ -91,6 +96,12 @@ func (p position) offset() batch.Offset {
 			}
 		}
 		topic.At[l.part] = [2]int64{s.first, s.next}
+		if s.era > 0 {
+			if topic.Eras == nil {
+				topic.Eras = map[int32]int32{}
+			}
+			topic.Eras[l.part] = s.era
+		}
 		t.Topics[l.topic] = topic
 	}
 	b, _ := json.Marshal(t) // texts and numbers always can be; maps are written in order
@@ -128,7 +139,7 @@ func parsePosition(o batch.Offset) (position, error) {
 			if part < 0 || s[0] < 0 || s[1] < s[0] {
 				return p, fmt.Errorf("offset %q: partition %d of topic %q reads from %d to %d", o, part, name, s[0], s[1])
 			}
-			p.at[lane{name, part}] = span{s[0], s[1]}
+			p.at[lane{name, part}] = span{s[0], s[1], max(0, topic.Eras[part])}
 		}
 	}
 	return p, nil
@@ -168,7 +179,9 @@ func (p position) limited(ends map[lane]int64, rows int64) position {
 		more := min(rest, left[i]-take[i])
 		rest -= more
 		s := p.at[l]
-		s.next += take[i] + more
+		if s.next += take[i] + more; take[i]+more > 0 {
+			s.era = 0
+		}
 		out.at[l] = s
 	}
 	return out

@@ -17,6 +17,7 @@ import (
 // write.
 const (
 	atLength     = 8
+	atEpoch      = 12
 	atMagic      = 16
 	atCRC        = 17
 	atAttributes = 21
@@ -46,6 +47,7 @@ type run struct {
 	first, end int64 // offsets [first, end), of which some may have no message
 	millis     int64 // the time from which messages' times count, or that of all
 	appended   bool  // millis is when the broker got them
+	era        int32
 	count      int
 	raw        []byte
 }
@@ -197,9 +199,9 @@ func (m *message) eachHeader(visit func(key string, value []byte)) error {
 var errBatch = errors.New("a record batch is damaged")
 
 // runs takes the record batches of an answer apart, from an offset on. next is behind
-// the last whole one; a part of one at the end, as brokers send it, is left out. Of a
+// the last whole one, and era is that of it; a part of one at the end, as brokers send it, is left out. Of a
 // damaged one on err tells, and what is before it is good.
-func (t *table) runs(rp *kmsg.FetchResponseTopicPartition, at int64) (runs []run, next int64, err error) {
+func (t *table) runs(rp *kmsg.FetchResponseTopicPartition, at int64) (runs []run, next int64, era int32, err error) {
 	in, next := rp.RecordBatches, at
 	aborted := abortedOf(rp, t.committed)
 	for len(in) > atMagic {
@@ -209,16 +211,16 @@ func (t *table) runs(rp *kmsg.FetchResponseTopicPartition, at int64) (runs []run
 		}
 		if in[atMagic] != 2 {
 			older, after, err := t.older(rp, in, next)
-			return append(runs, older...), after, err
+			return append(runs, older...), after, 0, err
 		}
 		b := in[:size:size]
 		in = in[size:]
 		if size < headBytes || crc32.Checksum(b[atAttributes:], castagnoli) != binary.BigEndian.Uint32(b[atCRC:]) {
-			return runs, next, fmt.Errorf("%w: its checksum does not match, behind offset %d", errBatch, next)
+			return runs, next, era, fmt.Errorf("%w: its checksum does not match, behind offset %d", errBatch, next)
 		}
 		r, attributes := runOf(b)
 		if r.end <= r.first || r.count < 0 {
-			return runs, next, fmt.Errorf("%w: the one at offset %d ends at %d and has %d messages", errBatch, r.first, r.end, r.count)
+			return runs, next, era, fmt.Errorf("%w: the one at offset %d ends at %d and has %d messages", errBatch, r.first, r.end, r.count)
 		}
 		if r.end <= next {
 			continue
@@ -227,18 +229,18 @@ func (t *table) runs(rp *kmsg.FetchResponseTopicPartition, at int64) (runs []run
 		keep := aborted.keep(attributes, producer, r.first, b[headBytes:])
 		if kind := attributes & compressed; kind != 0 && keep {
 			if r.raw, err = t.inflate.Decompress(r.raw, kgo.CompressionCodecType(kind)); err != nil {
-				return runs, next, fmt.Errorf("%w: decompress the one at offset %d: %w", errBatch, r.first, err)
+				return runs, next, era, fmt.Errorf("%w: decompress the one at offset %d: %w", errBatch, r.first, err)
 			}
 		}
 		if keep && r.count > len(r.raw) {
-			return runs, next, fmt.Errorf("%w: the one at offset %d has %d messages in %d bytes", errBatch, r.first, r.count, len(r.raw))
+			return runs, next, era, fmt.Errorf("%w: the one at offset %d has %d messages in %d bytes", errBatch, r.first, r.count, len(r.raw))
 		}
 		if keep && r.count > 0 {
 			runs = append(runs, r)
 		}
-		next = r.end
+		next, era = r.end, r.era
 	}
-	return runs, next, nil
+	return runs, next, era, nil
 }
 
 // runOf reads the head of a record batch.
@@ -246,8 +248,10 @@ func runOf(b []byte) (r run, attributes uint16) {
 	attributes = binary.BigEndian.Uint16(b[atAttributes:])
 	r.first = int64(binary.BigEndian.Uint64(b))
 	r.end = r.first + int64(int32(binary.BigEndian.Uint32(b[atLastDelta:]))) + 1
+	r.era = eraOf(int32(binary.BigEndian.Uint32(b[atEpoch:])))
 	r.millis = int64(binary.BigEndian.Uint64(b[atFirstTime:]))
 	if r.appended = attributes&logAppendTime != 0; r.appended {
+		r.era = eraOf(int32(binary.BigEndian.Uint32(b[atEpoch:])))
 		r.millis = int64(binary.BigEndian.Uint64(b[atMaxTime:]))
 	}
 	r.count, r.raw = int(int32(binary.BigEndian.Uint32(b[atCount:]))), b[headBytes:]

@@ -113,7 +113,7 @@ func TestRecords(t *testing.T) {
 		tab.committed = round%2 == 0
 		from := rng.Int64N(last)
 		to := from + 1 + rng.Int64N(last-from)
-		runs, next, err := tab.runs(rp, from)
+		runs, next, _, err := tab.runs(rp, from)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -151,7 +151,7 @@ func TestRecordsDamaged(t *testing.T) {
 		b[at] ^= 1 << rng.IntN(8)
 		seal(b, at)
 		rp.RecordBatches = b[:len(b)-rng.IntN(2)*rng.IntN(100)]
-		runs, next, err := tab.runs(rp, 0)
+		runs, next, _, err := tab.runs(rp, 0)
 		if err != nil && !errors.Is(err, errBatch) {
 			t.Fatal(err)
 		}
@@ -159,7 +159,7 @@ func TestRecordsDamaged(t *testing.T) {
 	}
 	rp.RecordBatches = bytes.Clone(good)
 	rp.RecordBatches[headBytes] ^= 1
-	if _, next, err := tab.runs(rp, 0); next != 0 || !errors.Is(err, errBatch) {
+	if _, next, _, err := tab.runs(rp, 0); next != 0 || !errors.Is(err, errBatch) {
 		t.Errorf("a wrong checksum gives %v, and offset %d", err, next)
 	}
 }

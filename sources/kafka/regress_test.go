@@ -269,7 +269,7 @@ func TestLogCutOff(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := newPosition()
-	p.ids["in"], p.at[lane{"in", 0}] = details["in"].ID, span{0, 9} // as if there had been nine
+	p.ids["in"], p.at[lane{"in", 0}] = details["in"].ID, span{0, 9, 0} // as if there had been nine
 	strict := b.read(t, b.specOf())
 	strict.at = p.offset()
 	_, err = strict.try(t.Context())
@@ -283,4 +283,79 @@ func TestLogCutOff(t *testing.T) {
 	}
 	b.produce(t, b.cl, "in", 0, 50, 6)
 	same(t, "what came instead", ids(lax.rows(6)), "50", "51", "52", "53", "54", "55")
+}
+
+// TestCutOffAndLonger: the log was cut off behind what was read, and has become longer
+// than it was before anybody looked. Only the leader epoch of what was read last tells of
+// it: the broker, who is sent it, says where the log went another way (E9).
+func TestCutOffAndLonger(t *testing.T) {
+	for _, loss := range []string{"true", "false"} {
+		b := newBroker(t, 1, "in")
+		b.produce(t, b.cl, "in", 0, 0, 5)
+		r := b.read(t, b.specOf("fail-on-data-loss", loss))
+		n := len(r.rows(5))
+		for ; !strings.Contains(string(r.at), `"eras"`); n++ { // what is planned before it is fetched has none
+			b.produce(t, b.cl, "in", 0, n, 1)
+			same(t, "before the cut", ids(r.rows(1)), fmt.Sprint(n))
+			if n > 40 {
+				t.Fatalf("the epoch is not kept: %s", r.at)
+			}
+		}
+		cut := int64(n - 2)
+		b.ControlKey(int16(kmsg.OffsetForLeaderEpoch), func(req kmsg.Request) (kmsg.Response, error, bool) {
+			b.KeepControl()
+			f := req.(*kmsg.OffsetForLeaderEpochRequest)
+			p := kmsg.NewOffsetForLeaderEpochResponseTopicPartition()
+			p.EndOffset = cut
+			topic := kmsg.NewOffsetForLeaderEpochResponseTopic()
+			topic.Topic, topic.Partitions = f.Topics[0].Topic, append(topic.Partitions, p)
+			resp := f.ResponseKind().(*kmsg.OffsetForLeaderEpochResponse)
+			resp.Topics = append(resp.Topics, topic)
+			return resp, nil, true
+		})
+		b.ControlKey(int16(kmsg.Fetch), func(req kmsg.Request) (kmsg.Response, error, bool) {
+			b.KeepControl()
+			f := req.(*kmsg.FetchRequest)
+			if len(f.Topics) != 1 || f.Topics[0].Partitions[0].LastFetchedEpoch < 0 || f.Topics[0].Partitions[0].FetchOffset <= cut {
+				return nil, nil, false
+			}
+			p := kmsg.NewFetchResponseTopicPartition()
+			p.DivergingEpoch.Epoch, p.DivergingEpoch.EndOffset = 0, cut
+			topic := kmsg.NewFetchResponseTopic()
+			topic.Topic, topic.TopicID, topic.Partitions = f.Topics[0].Topic, f.Topics[0].TopicID, append(topic.Partitions, p)
+			resp := f.ResponseKind().(*kmsg.FetchResponse)
+			resp.Topics = append(resp.Topics, topic)
+			return resp, nil, true
+		})
+		b.produce(t, b.cl, "in", 0, n, 4)
+		again := b.read(t, b.specOf("fail-on-data-loss", loss))
+		again.at = r.at
+		var rows []string
+		var err error
+		for range 10_000 {
+			if len(rows) >= 6 || err != nil {
+				break
+			}
+			var more []string
+			more, err = again.try(t.Context())
+			rows = append(rows, more...)
+		}
+		if loss == "true" {
+			if kind, retry := batch.KindOf(err); err == nil || kind != batch.User || retry || !strings.Contains(err.Error(), fmt.Sprintf("offsets %d to %d were read and are gone: the log was cut off there", cut, n-1)) {
+				t.Fatalf("got %v", err)
+			}
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		var want []string
+		for i := n - 2; i < n+4; i++ {
+			want = append(want, fmt.Sprint(i))
+		}
+		same(t, "from where it was cut", ids(rows), want...)
+		if !strings.Contains(string(again.at), fmt.Sprintf(`"from":%d,"to":%d`, cut, n)) && !strings.Contains(string(again.at), `"eras"`) {
+			t.Errorf("the gap is not in %s", again.at)
+		}
+	}
 }

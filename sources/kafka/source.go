@@ -222,9 +222,28 @@ func (s *source) Latest(ctx context.Context, from batch.Offset, limit sources.Li
 	if s.tooFewLocked(next, to, rows) || total(next, to) == 0 && len(to.lost) == 0 {
 		return from, nil
 	}
+	if text, ok := s.told(to); ok {
+		return text, nil
+	}
+	s.feed.eras(&to)
 	text := to.offset()
 	s.keep(text, to)
 	return text, nil
+}
+
+// told returns the text by which a position was told before: what is known of the
+// messages in front of it may be forgotten meanwhile, or have come.
+func (s *source) told(p position) (batch.Offset, bool) {
+	c := &s.parsed
+	c.Lock()
+	defer c.Unlock()
+	for i, o := range c.at {
+		if c.texts[i] != "" && maps.Equal(o.ids, p.ids) && slices.Equal(o.lost, p.lost) &&
+			maps.EqualFunc(o.at, p.at, func(a, b span) bool { return a.first == b.first && a.next == b.next }) {
+			return c.texts[i], true
+		}
+	}
+	return "", false
 }
 
 // rows is how many offsets a batch may take; 0 is no limit.
@@ -306,7 +325,7 @@ func (s *source) readable(ctx context.Context, next *position) (ends map[lane]in
 	ends = map[lane]int64{}
 	var rows, bytes int64
 	caught, known := true, true
-	var faulty []lane
+	faulty := map[lane]error{}
 	for l, st := range s.feed.track(*next) {
 		ends[l] = st.end
 		rows, bytes = rows+st.rows, bytes+st.bytes
@@ -315,7 +334,7 @@ func (s *source) readable(ctx context.Context, next *position) (ends map[lane]in
 			return nil, 0, batch.ExternalError(fmt.Errorf("%s: %s: %w", s.t.spec, l, st.fault), false)
 		}
 		if st.fault != nil {
-			faulty = append(faulty, l)
+			faulty[l] = st.fault
 		}
 	}
 	if rows > 0 {
@@ -331,11 +350,21 @@ func (s *source) readable(ctx context.Context, next *position) (ends map[lane]in
 	if err != nil {
 		return nil, 0, err
 	}
+	if err := s.askCut(ctx, *next, faulty); err != nil {
+		return nil, 0, err
+	}
+	if err := s.checkCut(next, faulty, starts, ends); err != nil {
+		return nil, 0, err
+	}
 	if err := s.checkLossLocked(ctx, next, starts, ends); err != nil {
 		return nil, 0, err
 	}
-	for _, l := range faulty { // whatever it was, it is judged again from here
-		s.feed.reset(l, next.ids[l.topic], next.at[l].next)
+	for l, fault := range faulty { // whatever it was, it is judged again from here
+		at := next.at[l]
+		if !isCutOff(fault) {
+			at.era = 0 // a broker that does not know of it would say so for ever
+		}
+		s.feed.reset(l, next.ids[l.topic], at)
 	}
 	return ends, perRow, nil
 }
@@ -401,23 +430,31 @@ func (s *source) Plan(_ context.Context, r batch.Range) ([]batch.Split, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", s.t.spec, err)
 	}
-	gone := map[lane]int64{}
+	gone := map[lane]gap{}
 	for _, g := range to.lost {
-		gone[lane{g.Topic, g.Partition}] = g.To
+		gone[lane{g.Topic, g.Partition}] = g
 	}
 	var splits []batch.Split
 	for _, l := range to.lanes() {
 		end := to.at[l]
-		start := end.first
+		start, era := end.first, int32(0)
 		if was, ok := from.at[l]; ok && from.same(l.topic, to.ids[l.topic]) {
-			start = max(was.next, min(gone[l], end.next))
+			g, lost := gone[l]
+			switch {
+			case lost && g.To >= 0 && g.From < was.next: // what was read there is another message now
+				start = g.From
+			case lost:
+				start = max(was.next, min(g.To, end.next))
+			default:
+				start, era = was.next, was.era
+			}
 		}
 		if start >= end.next {
 			continue
 		}
 		id := to.ids[l.topic]
 		splits = append(splits, batch.Split{
-			Source: r.Source, Index: len(splits), Payload: payload{l.topic, id[:], l.part, start, end.next}.bytes(),
+			Source: r.Source, Index: len(splits), Payload: payload{l.topic, id[:], l.part, start, end.next, era}.bytes(),
 			Rows: end.next - start, Partition: l.String(),
 		})
 	}

@@ -372,7 +372,7 @@ func TestLost(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			p.ids["in"], p.at[lane{"in", 0}] = details["in"].ID, span{0, 10}
+			p.ids["in"], p.at[lane{"in", 0}] = details["in"].ID, span{0, 10, 0}
 			splits, err := r.src.Plan(t.Context(), batch.Range{End: p.offset()})
 			if err != nil {
 				t.Fatal(err)
