@@ -79,7 +79,7 @@ func TestDriversOverTLS(t *testing.T) {
 	must(t, n.Close(t.Context()))
 	now := <-leads
 	qs, err := now.Catalog(t.Context())
-	for ; errors.Is(err, ErrNotLeader); qs, err = now.Catalog(t.Context()) {
+	for ; errors.Is(err, ErrNotLeader) || errors.Is(err, ErrClosed); qs, err = now.Catalog(t.Context()) {
 		now = <-leads
 	}
 	if err != nil || len(qs) != 1 || qs[0].Name != q.Name {
