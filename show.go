@@ -244,11 +244,14 @@ func (s *Session) versionRows(ctx context.Context, n *ast.Name) ([][]string, err
 	var rows [][]string
 	for _, sink := range q.plan.Plan.Sinks {
 		id, _, err := q.res.sinks[sink.Name].Holds(ctx)
-		if err != nil {
-			return nil, fmt.Errorf("ask sink %s which batch it holds: %w", sink.Name, err)
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
 		}
 		text := fmt.Sprint(id)
-		if id == batch.None {
+		switch {
+		case err != nil: // the others may answer
+			text = "unknown: " + err.Error()
+		case id == batch.None:
 			text = "none"
 		}
 		rows = append(rows, []string{sink.Table, text})
