@@ -332,8 +332,9 @@ func (d *Decoder) text(v found) []byte {
 	case escapedText:
 		d.tmp = unquote(d.tmp[:0], raw)
 		return d.tmp
+	default: // what is no string says what is written
+		return raw
 	}
-	return raw
 }
 
 func listDecode(b *array.ListBuilder, o config, path string) (decode, error) {

@@ -84,9 +84,6 @@ func newCursor(l lane, p piece) cursor {
 	return c
 }
 
-// done reports whether there are no more. The next may be outside of the offsets all the same.
-func (c *cursor) done() bool { return len(c.runs) == 0 }
-
 // next reads the next message into m; ok is false if there is none.
 func (c *cursor) next(m *message) (ok bool, err error) {
 	for len(c.runs) > 0 {
