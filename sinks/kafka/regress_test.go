@@ -12,9 +12,9 @@ import (
 )
 
 // What went wrong in others, by the name of its issue. Broken answers to each request
-// (KAFKA-9274, KAFKA-16699, KAFKA-14278) are TestAnswerLost and TestBrokerErrors; what a
-// transaction's time-out loses (FLINK-7784, FLIP-319) and ends that come late (KAFKA-9144)
-// need a real broker: test/kafka.
+// (KAFKA-9274) are TestAnswerLost and TestBrokerErrors, and what is about transactional IDs
+// (KAFKA-16699, KAFKA-9144, iceberg #17551) is in ids_test.go; what a transaction's
+// time-out loses (FLINK-7784, FLIP-319) needs a real broker: test/kafka.
 
 // TestFLINK35749 (and 33545): the broker refuses half of what is sent. The batch must not
 // be taken for sent, and is there whole and once when the broker takes it.

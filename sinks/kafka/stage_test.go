@@ -54,36 +54,41 @@ func count(c *kfake.Cluster, key kmsg.Key) *atomic.Int64 {
 // refuse answers the next request of a kind with an error, after next more.
 func refuse(c *kfake.Cluster, key kmsg.Key, e *kerr.Error) {
 	c.ControlKey(int16(key), func(req kmsg.Request) (kmsg.Response, error, bool) {
-		resp := req.ResponseKind()
-		resp.SetVersion(req.GetVersion())
-		switch req := req.(type) {
-		case *kmsg.ProduceRequest:
-			for _, t := range req.Topics {
-				rt := kmsg.NewProduceResponseTopic()
-				rt.Topic, rt.TopicID = t.Topic, t.TopicID
-				for _, p := range t.Partitions {
-					rp := kmsg.NewProduceResponseTopicPartition()
-					rp.Partition, rp.ErrorCode = p.Partition, e.Code
-					rt.Partitions = append(rt.Partitions, rp)
-				}
-				resp.(*kmsg.ProduceResponse).Topics = append(resp.(*kmsg.ProduceResponse).Topics, rt)
-			}
-		case *kmsg.TxnOffsetCommitRequest:
-			for _, t := range req.Topics {
-				rt := kmsg.NewTxnOffsetCommitResponseTopic()
-				rt.Topic, rt.TopicID = t.Topic, t.TopicID
-				for _, p := range t.Partitions {
-					rp := kmsg.NewTxnOffsetCommitResponseTopicPartition()
-					rp.Partition, rp.ErrorCode = p.Partition, e.Code
-					rt.Partitions = append(rt.Partitions, rp)
-				}
-				resp.(*kmsg.TxnOffsetCommitResponse).Topics = append(resp.(*kmsg.TxnOffsetCommitResponse).Topics, rt)
-			}
-		case *kmsg.EndTxnRequest:
-			resp.(*kmsg.EndTxnResponse).ErrorCode = e.Code
-		}
-		return resp, nil, true
+		return refusal(req, e), nil, true
 	})
+}
+
+// refusal is the answer to a request of a transaction that is not done.
+func refusal(req kmsg.Request, e *kerr.Error) kmsg.Response {
+	resp := req.ResponseKind()
+	resp.SetVersion(req.GetVersion())
+	switch req := req.(type) {
+	case *kmsg.ProduceRequest:
+		for _, t := range req.Topics {
+			rt := kmsg.NewProduceResponseTopic()
+			rt.Topic, rt.TopicID = t.Topic, t.TopicID
+			for _, p := range t.Partitions {
+				rp := kmsg.NewProduceResponseTopicPartition()
+				rp.Partition, rp.ErrorCode = p.Partition, e.Code
+				rt.Partitions = append(rt.Partitions, rp)
+			}
+			resp.(*kmsg.ProduceResponse).Topics = append(resp.(*kmsg.ProduceResponse).Topics, rt)
+		}
+	case *kmsg.TxnOffsetCommitRequest:
+		for _, t := range req.Topics {
+			rt := kmsg.NewTxnOffsetCommitResponseTopic()
+			rt.Topic, rt.TopicID = t.Topic, t.TopicID
+			for _, p := range t.Partitions {
+				rp := kmsg.NewTxnOffsetCommitResponseTopicPartition()
+				rp.Partition, rp.ErrorCode = p.Partition, e.Code
+				rt.Partitions = append(rt.Partitions, rp)
+			}
+			resp.(*kmsg.TxnOffsetCommitResponse).Topics = append(resp.(*kmsg.TxnOffsetCommitResponse).Topics, rt)
+		}
+	case *kmsg.EndTxnRequest:
+		resp.(*kmsg.EndTxnResponse).ErrorCode = e.Code
+	}
+	return resp
 }
 
 // TestStaged: nobody sees what is staged, the commit only ends its transaction, and the

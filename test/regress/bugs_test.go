@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -36,8 +37,26 @@ func TestBugsHaveTests(t *testing.T) {
 			t.Errorf("%s has no test", strings.TrimSpace(cells[1]))
 		}
 	}
-	if rows < 20 {
+	if rows < 35 {
 		t.Errorf("bugs.md has %d rows: it is read wrongly", rows)
+	}
+}
+
+// TestFranzGoIsNewEnough holds that the client of Kafka is not one that had the bugs of
+// 1.21.3 and before; bugs.md says which.
+func TestFranzGoIsNewEnough(t *testing.T) {
+	mod, err := os.ReadFile(filepath.Join("..", "..", "go.mod"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := regexp.MustCompile(`github\.com/twmb/franz-go v1\.(\d+)\.(\d+)\b`).FindStringSubmatch(string(mod))
+	if m == nil {
+		t.Fatal("go.mod names no franz-go of version 1")
+	}
+	minor, err1 := strconv.Atoi(m[1])
+	patch, err2 := strconv.Atoi(m[2])
+	if err1 != nil || err2 != nil || minor < 21 || minor == 21 && patch < 4 {
+		t.Errorf("go.mod asks for %s, which is older than v1.21.4", m[0])
 	}
 }
 
