@@ -42,7 +42,7 @@ func (s *server) pipeline(t testing.TB, schema string) (script string) {
 		fmt.Sprintf("CREATE TABLE files (id BIGINT, k BIGINT) WITH ('connector'='filesystem', 'path'='%s', 'format'='json');\n", filepath.Join(dir, "files")) +
 		"CREATE STREAMING QUERY q OUTPUT MODE update AS BEGIN\n" +
 		"INSERT INTO copies SELECT id, k FROM src;\nINSERT INTO counts SELECT k, count(*) AS n FROM src GROUP BY k;\n" +
-		"INSERT INTO files SELECT id, k FROM src WHERE k < 20;\nEND;\n"
+		"INSERT INTO files " + filed() + ";\nEND;\n"
 	script = filepath.Join(dir, "p.sql")
 	if err := os.WriteFile(script, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
@@ -50,8 +50,15 @@ func (s *server) pipeline(t testing.TB, schema string) (script string) {
 	return script
 }
 
-// check holds what the tables and files hold against the batch answer.
-func check(t testing.TB, conn *pgx.Conn, schema, script string) {
+// filed is what goes to the files. A table of files says which batch with rows was its
+// last: the last row of all is one of them, so that it is that of the others.
+func filed() string {
+	return fmt.Sprintf("SELECT id, k FROM src WHERE k < 20 OR id = %d", inputRows-1)
+}
+
+// check holds what the tables and files hold against the batch answer, and what the
+// engine that came to the end says of each of them.
+func check(t testing.TB, conn *pgx.Conn, schema, script string, e *engine) {
 	t.Helper()
 	if got := rowsOf(t, conn, "SELECT count(*), count(DISTINCT id), min(id), max(id) FROM "+schema+".copies"); got[0] != fmt.Sprintf("%d|%d|0|%d", inputRows, inputRows, inputRows-1) {
 		t.Errorf("the copies are %s", got[0])
@@ -86,22 +93,38 @@ func check(t testing.TB, conn *pgx.Conn, schema, script string) {
 		for _, r := range rows {
 			out = append(out, strings.ReplaceAll(strings.Trim(fmt.Sprint(r), "[]"), " ", "|"))
 		}
-		slices.Sort(out)
 		return out
 	}
 	// Rows come slowly when they are read as a stream alone.
 	want := answer("SELECT k, count(*) FROM src GROUP BY k")
+	if got, want := rowsOf(t, conn, "SELECT id, k FROM "+schema+".copies"), answer("SELECT id, k FROM src"); !equalBags(got, want) {
+		t.Errorf("the copies hold %d rows, and should the %d that a batch query has", len(got), len(want))
+	}
 	got := rowsOf(t, conn, "SELECT k, n FROM "+schema+".counts")
-	if slices.Sort(got); !slices.Equal(got, want) {
+	if !equalBags(got, want) {
 		t.Errorf("the counts are\n%q\nand should be\n%q", got, want)
 	}
-	if got, want := answer("SELECT id, k FROM files"), answer("SELECT id, k FROM src WHERE k < 20"); !slices.Equal(got, want) {
+	if got, want := answer("SELECT id, k FROM files"), answer(filed()); !equalBags(got, want) {
 		t.Errorf("the files hold %d rows, and should %d", len(got), len(want))
 	}
 	held := rowsOf(t, conn, "SELECT DISTINCT batch FROM "+schema+".sluice_batches")
 	if len(held) != 1 {
-		t.Errorf("the sinks hold the batches %q", held)
+		t.Fatalf("the sinks hold the batches %q", held)
 	}
+	want = nil
+	for _, table := range []string{"copies", "counts", "files"} {
+		want = append(want, table+" "+held[0])
+	}
+	if got := strings.Split(strings.TrimSpace(e.versions.String()), "\n"); !equalBags(got, want) {
+		t.Errorf("SHOW VERSIONS says %q, and the database holds batch %s", got, held[0])
+	}
+}
+
+// equalBags compares rows whose order says nothing, and sorts them.
+func equalBags(a, b []string) bool {
+	slices.Sort(a)
+	slices.Sort(b)
+	return slices.Equal(a, b)
 }
 
 // progressed waits until the copies have grown, or the engine has ended.
@@ -139,7 +162,7 @@ func TestEngineIsKilled(t *testing.T) {
 	}
 	e := startEngine(t, script)
 	until(t, "the engine has ended", e.over)
-	check(t, conn, schema, script)
+	check(t, conn, schema, script, e)
 }
 
 // An engine that stands still while another one takes over, and wakes.
@@ -172,7 +195,7 @@ func TestStoppedEngineWakes(t *testing.T) {
 	if text := first.errors.String(); first.cmd.ProcessState.Success() || !strings.Contains(text, "fenced by a newer term") && !strings.Contains(text, "is ahead of the") {
 		t.Errorf("the engine that woke went on: %s", text)
 	}
-	check(t, conn, schema, script)
+	check(t, conn, schema, script, second)
 }
 
 // copyAll copies a folder. What its files name stays where it is.
@@ -200,7 +223,7 @@ func TestServerIsKilled(t *testing.T) {
 		conn = s.connect(t)
 	}
 	until(t, "the engine has ended", e.over)
-	check(t, conn, schema, script)
+	check(t, conn, schema, script, e)
 }
 
 // A table that is looked up changes all the time. What batches were answered has to be

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -53,15 +54,37 @@ func runScript(ctx context.Context, script, dir string) (err error) {
 	if err := s.Run(ctx, string(text), func(*sluice.Result) error { return nil }); err != nil {
 		return err
 	}
-	return s.AwaitAll(ctx)
+	if err := s.AwaitAll(ctx); err != nil {
+		return err
+	}
+	return s.Run(ctx, "SHOW VERSIONS FOR q", func(r *sluice.Result) error { return printRows(ctx, r) })
 }
 
-// engine is a process that runs a script.
+// printRows prints an answer of texts, a line for each row.
+func printRows(ctx context.Context, r *sluice.Result) error {
+	defer r.Rows.Close()
+	for {
+		rec, err := r.Rows.Next(ctx)
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		for i := range int(rec.NumRows()) {
+			fmt.Println(rec.Column(0).ValueStr(i), rec.Column(1).ValueStr(i))
+		}
+		rec.Release()
+	}
+}
+
+// engine is a process that runs a script. At its end it says what SHOW VERSIONS does.
 type engine struct {
-	t      testing.TB
-	cmd    *exec.Cmd
-	errors *lines
-	ended  chan struct{}
+	t        testing.TB
+	cmd      *exec.Cmd
+	versions *lines
+	errors   *lines
+	ended    chan struct{}
 }
 
 // lines keeps what a process says.
@@ -85,9 +108,9 @@ func (l *lines) String() string {
 
 func startEngine(t testing.TB, script string) *engine {
 	t.Helper()
-	e := &engine{t: t, cmd: exec.Command(os.Args[0]), errors: &lines{}, ended: make(chan struct{})}
+	e := &engine{t: t, cmd: exec.Command(os.Args[0]), versions: &lines{}, errors: &lines{}, ended: make(chan struct{})}
 	e.cmd.Env = append(os.Environ(), engineVar+"="+script)
-	e.cmd.Stderr = e.errors
+	e.cmd.Stdout, e.cmd.Stderr = e.versions, e.errors
 	if err := e.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -51,11 +51,11 @@ func theServer(t testing.TB) *server {
 	return sharedServer
 }
 
-// ownServer is one that a test may kill.
-func ownServer(t *testing.T) *server {
+// ownServer is one that a test may kill, and may set up before it starts.
+func ownServer(t *testing.T, prepare ...func(*server)) *server {
 	t.Helper()
 	needs(t)
-	s := newServer(t)
+	s := newServer(t, prepare...)
 	t.Cleanup(func() {
 		if err := s.remove(); err != nil {
 			t.Error(err)
@@ -64,7 +64,7 @@ func ownServer(t *testing.T) *server {
 	return s
 }
 
-func newServer(t testing.TB) *server {
+func newServer(t testing.TB, prepare ...func(*server)) *server {
 	dir, err := os.MkdirTemp("", "sluice-postgres-*")
 	if err != nil {
 		t.Fatal(err)
@@ -75,6 +75,9 @@ func newServer(t testing.TB) *server {
 		t.Fatal(err)
 	}
 	s.port = freePort(t)
+	for _, p := range prepare {
+		p(s)
+	}
 	s.up(t)
 	return s
 }
