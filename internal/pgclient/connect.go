@@ -2,6 +2,8 @@ package pgclient
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -100,7 +102,7 @@ func Classify(err error) error {
 	}
 	pe := (*pgconn.PgError)(nil)
 	if !errors.As(err, &pe) {
-		if pc := (*pgconn.ParseConfigError)(nil); errors.As(err, &pc) {
+		if pc := (*pgconn.ParseConfigError)(nil); errors.As(err, &pc) || mistrusted(err) {
 			return &batch.Error{Kind: batch.User, Err: err}
 		}
 		return batch.ExternalError(err, true)
@@ -116,6 +118,16 @@ func Classify(err error) error {
 		}
 	}
 	return &batch.Error{Kind: batch.User, Err: err}
+}
+
+// mistrusted reports whether the database's certificate was not taken: it says so again
+// however often it is asked. What sslmode=verify-ca finds comes as it is.
+func mistrusted(err error) bool {
+	verified := (*tls.CertificateVerificationError)(nil)
+	var authority x509.UnknownAuthorityError
+	var name x509.HostnameError
+	var invalid x509.CertificateInvalidError
+	return errors.As(err, &verified) || errors.As(err, &authority) || errors.As(err, &name) || errors.As(err, &invalid)
 }
 
 // unacknowledged sets TCP_USER_TIMEOUT where there is such a thing.

@@ -53,7 +53,11 @@ func Parse(what, table string, m options.Map) (Config, error) {
 	if err != nil || u.Scheme != "postgres" && u.Scheme != "postgresql" || u.Host == "" {
 		return fault("option 'url' is to be postgres://host:port/database") // the value may hold a secret
 	}
-	if _, has := u.User.Password(); has || u.Query().Has("password") {
+	params, err := url.ParseQuery(u.RawQuery)
+	if err != nil { // what is wrong with it may hold a secret, too
+		return fault("option 'url' is to be postgres://host:port/database?parameter=value&parameter=value")
+	}
+	if _, has := u.User.Password(); has || params.Has("password") || params.Has("sslpassword") {
 		return fault("option 'url' holds a password: leave it out and set 'password' to where it is, '${env:NAME}' or '${file:PATH}'")
 	}
 	if strings.Trim(u.Path, "/") == "" {

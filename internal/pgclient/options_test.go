@@ -2,6 +2,8 @@ package pgclient
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"strings"
@@ -36,6 +38,8 @@ func TestNames(t *testing.T) {
 func TestOptionsThatAreRefused(t *testing.T) {
 	for _, c := range []struct{ key, value, want string }{
 		{"url", "postgres://u:hunter2@h/d", "holds a password"}, {"url", "postgres://h/d?password=hunter2", "holds a password"},
+		{"url", "postgres://h/d?sslmode=require&sslpassword=hunter2", "holds a password"}, {"url", "postgres://h/d?pass%77ord=hunter2", "holds a password"},
+		{"url", "postgres://h/d?sslmode=disable;password=hunter2", "'url'"},
 		{"url", "postgres://h", "names no database"}, {"url", "hunter2", "is to be postgres://"}, {"url", "postgres://h/d?sslmode=hm", "'url'"},
 		{"password", "hunter2", "does not hold the secret"}, {"table", "a.b.c", "more parts"}, {"connect-timeout", "0s", "more than nothing"}, {"request-timeout", "0s", "more than nothing"},
 	} {
@@ -63,6 +67,11 @@ func TestClassify(t *testing.T) {
 	}
 	if k, retry := batch.KindOf(Classify(errors.New("connection reset"))); k != batch.External || !retry {
 		t.Errorf("a broken connection is %v, %v", k, retry)
+	}
+	for _, cause := range []error{&tls.CertificateVerificationError{Err: errors.New("m")}, x509.UnknownAuthorityError{}, x509.CertificateInvalidError{Reason: x509.Expired}} {
+		if k, again := batch.KindOf(Classify(fmt.Errorf("connect: %w", cause))); k != batch.User || again {
+			t.Errorf("%T is %v, again %v", cause, k, again)
+		}
 	}
 	if err := Classify(context.Canceled); !errors.Is(err, context.Canceled) || Classify(nil) != nil {
 		t.Error("an end that was asked for is no error of the database")
