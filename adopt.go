@@ -33,7 +33,8 @@ func (s *Session) takeUp(ctx context.Context, q *Query, targets []target) error 
 	if err != nil {
 		return err
 	}
-	if q.def.boot == nil || q.def.boot.prepared == nil { // what a crash has left
+	// What a crash has left; but not what the start that this one is a part of has prepared.
+	if q.def.finishing == nil && (q.def.boot == nil || q.def.boot.prepared == nil) {
 		if err := vfsx.Default.RemoveAll(s.buckets.work(q.dir)); err != nil {
 			return err
 		}
