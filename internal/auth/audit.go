@@ -17,8 +17,9 @@ type Entry struct {
 	Remote  string    `json:"remote"`
 	Action  string    `json:"action"`           // the route, or the method of a call
 	Target  string    `json:"target,omitempty"` // the path, without what follows a question mark
-	Outcome string    `json:"outcome"`          // begin, done, failed, unauthenticated or forbidden
+	Outcome string    `json:"outcome"`          // begin, done, failed, unauthenticated, forbidden or limited
 	Status  int       `json:"status,omitempty"` // HTTP's
+	Reason  string    `json:"reason,omitempty"` // of a connection that was refused
 	// Missed counts refusals that were not written since the last line, because there were too many.
 	Missed int `json:"missed,omitempty"`
 }
@@ -30,30 +31,42 @@ const (
 	Failed          = "failed"
 	Unauthenticated = "unauthenticated"
 	Forbidden       = "forbidden"
+	Limited         = "limited" // it asks too often
 )
 
-// Refusals are what anybody can cause, so only so many a second are written: the disk
-// is not theirs to fill.
-const refusalsPerSecond = 10
+// Refusals are what anybody can cause, so only so many are written, at once and then a
+// second: the disk is not theirs to fill.
+const (
+	refusalsBurst     = 200
+	refusalsPerSecond = 10
+)
 
-// targetMax bounds what a path adds to the log.
-const targetMax = 512
+// textMax bounds what a path or a reason adds to the log.
+const textMax = 512
+
+func shortened(s string) string {
+	if len(s) > textMax {
+		return s[:textMax] + ".."
+	}
+	return s
+}
 
 // Audit is a log that is only appended to, a JSON object a line. It may be used by
 // several goroutines, and a file that is moved away is begun anew.
 type Audit struct {
-	name string
-	now  func() time.Time
-	mu   struct {
+	name     string
+	now      func() time.Time
+	refusals *rates
+	mu       struct {
 		sync.Mutex
-		second  time.Time // in which refusals are counted
-		written int
-		missed  int
+		missed int
 	}
 }
 
 // NewAudit writes to the file name.
-func NewAudit(name string) *Audit { return &Audit{name: name, now: time.Now} }
+func NewAudit(name string) *Audit {
+	return &Audit{name: name, now: time.Now, refusals: newRates(refusalsPerSecond, refusalsBurst)}
+}
 
 // Write appends an entry. A nil Audit keeps none.
 func (a *Audit) Write(e Entry) error {
@@ -61,20 +74,13 @@ func (a *Audit) Write(e Entry) error {
 		return nil
 	}
 	e.At = a.now().UTC()
-	if len(e.Target) > targetMax {
-		e.Target = e.Target[:targetMax] + ".."
-	}
+	e.Target, e.Reason = shortened(e.Target), shortened(e.Reason)
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if e.Outcome == Unauthenticated || e.Outcome == Forbidden {
-		if s := e.At.Truncate(time.Second); !s.Equal(a.mu.second) {
-			a.mu.second, a.mu.written = s, 0
-		}
-		if a.mu.written == refusalsPerSecond {
-			a.mu.missed++
-			return nil
-		}
-		a.mu.written++
+	refused := e.Outcome == Unauthenticated || e.Outcome == Forbidden || e.Outcome == Limited
+	if refused && !a.refusals.take("", e.At) {
+		a.mu.missed++
+		return nil
 	}
 	e.Missed = a.mu.missed
 	b, err := json.Marshal(e)
@@ -94,4 +100,10 @@ func (a *Audit) Write(e Entry) error {
 	}
 	a.mu.missed = 0
 	return nil
+}
+
+// Connection appends that a connection to a listener, named by its flag, was refused
+// before anything was asked on it.
+func (a *Audit) Connection(listener, remote string, reason error) error {
+	return a.Write(Entry{Remote: remote, Action: "connect " + listener, Outcome: Unauthenticated, Reason: reason.Error()})
 }

@@ -203,7 +203,8 @@ func guarded(t *testing.T, routes []Route) (ask func(method, path, token string)
 	audit = filepath.Join(dir, "audit.jsonl")
 	log, now := NewAudit(audit), at
 	log.now = func() time.Time { now = now.Add(time.Second); return now } // no refusal is one too many
-	h, err := (&Guard{Tokens: store, Audit: log, Log: slog.New(slog.DiscardHandler), Hosts: Hosts{Names: []string{"sluice.example"}}}).Handler(routes)
+	g := &Guard{Tokens: store, Audit: log, Log: slog.New(slog.DiscardHandler), Hosts: Hosts{Names: []string{"sluice.example"}}, now: log.now}
+	h, err := g.Handler(routes)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -360,7 +361,7 @@ func TestAuditOfAFlood(t *testing.T) {
 		t.Fatal(err)
 	}
 	lines := strings.Split(strings.TrimSpace(string(b)), "\n")
-	if len(lines) != refusalsPerSecond+1 || len(b) > 11*1000 || !strings.Contains(lines[10], `"missed":990`) {
+	if len(lines) != refusalsBurst+1 || len(b) > (refusalsBurst+1)*1000 || !strings.Contains(lines[refusalsBurst], `"missed":800`) {
 		t.Errorf("%d lines, %d bytes, the last %s", len(lines), len(b), lines[len(lines)-1])
 	}
 }

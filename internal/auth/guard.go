@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Route is a way into a server with what it asks of who comes.
@@ -27,6 +28,9 @@ type Guard struct {
 	Hosts Hosts
 	// Log takes what keeps the guard from its work; nil is slog.Default.
 	Log *slog.Logger
+
+	now             func() time.Time // of tests; nil is time.Now
+	asked, mistaken *rates           // by token's name, and by address
 }
 
 // BodyMax is how long the body of a request may be; a route may want less.
@@ -36,6 +40,10 @@ const BodyMax = 4 << 20
 // cross-origin rule, then the token, then the audit log. A route that declares no need,
 // or changes something without a need of its own, is an error.
 func (g *Guard) Handler(routes []Route) (http.Handler, error) {
+	g.asked, g.mistaken = newRates(requestsPerSecond, requestsBurst), newRates(failuresPerSecond, failuresBurst)
+	if g.now == nil {
+		g.now = time.Now
+	}
 	mux, needs := http.NewServeMux(), map[string]Role{}
 	for _, r := range routes {
 		method, _, ok := strings.Cut(r.Pattern, " ")
@@ -73,9 +81,11 @@ func (g *Guard) serve(w http.ResponseWriter, r *http.Request, next http.Handler,
 			Refuse(w, http.StatusServiceUnavailable, "the server cannot read its tokens")
 			return
 		}
-		g.note(Principal{}, r, pattern, Unauthenticated, http.StatusUnauthorized)
-		w.Header().Set("WWW-Authenticate", `Bearer realm="sluice"`)
-		Refuse(w, http.StatusUnauthorized, ErrNoToken.Error())
+		g.unknown(w, r, pattern)
+		return
+	}
+	if g.Tokens != nil && err == nil && !g.asked.take(who.Name, g.now()) {
+		g.limited(w, who, r, pattern, fmt.Sprintf("%q asks more than %d times a second", who.Name, requestsPerSecond))
 		return
 	}
 	if need > Public && who.Role < need {
@@ -106,6 +116,27 @@ func (g *Guard) serve(w http.ResponseWriter, r *http.Request, next http.Handler,
 	}()
 	next.ServeHTTP(watched, r)
 	ended = true
+}
+
+// unknown answers who shows no token that there is. An address that does so again and again
+// is told to wait, on a connection that ends with the answer. Its good tokens pass all the
+// same: none can be guessed, and who shares an address with others is not theirs to shut out.
+func (g *Guard) unknown(w http.ResponseWriter, r *http.Request, pattern string) {
+	if !g.mistaken.take(origin(r.RemoteAddr), g.now()) {
+		g.limited(w, Principal{}, r, pattern, "too many requests without a token from this address")
+		return
+	}
+	g.note(Principal{}, r, pattern, Unauthenticated, http.StatusUnauthorized)
+	w.Header().Set("WWW-Authenticate", `Bearer realm="sluice"`)
+	Refuse(w, http.StatusUnauthorized, ErrNoToken.Error())
+}
+
+// limited answers who asks too often.
+func (g *Guard) limited(w http.ResponseWriter, who Principal, r *http.Request, pattern, why string) {
+	g.note(who, r, pattern, Limited, http.StatusTooManyRequests)
+	w.Header().Set("Retry-After", "1")
+	w.Header().Set("Connection", "close")
+	Refuse(w, http.StatusTooManyRequests, why)
 }
 
 // local is whoever reaches a server without tokens.

@@ -18,6 +18,9 @@ type Exposure struct {
 const (
 	ConnectionsMax    = 1024
 	ConnectionsOfHost = 128 // of one address
+	// Nodes of a cluster keep connections open to one another: two or three for each pair.
+	NodeConnectionsMax    = 8192
+	NodeConnectionsOfHost = 512
 )
 
 // CheckListen says whether a listener may be open at addr: HOST:PORT, beyond loopback only
@@ -51,28 +54,24 @@ func Loopback(host string) bool {
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-// Listen opens a TCP listener that CheckListen allows, with bounded connections.
-func Listen(flag, addr string, e Exposure, how string) (net.Listener, error) {
-	if err := CheckListen(flag, addr, e, how); err != nil {
-		return nil, err
-	}
-	l, err := net.Listen("tcp", addr)
-	if err != nil {
-		return nil, fmt.Errorf("%s %s: %w", flag, addr, err)
-	}
-	return Limit(l), nil
+// Limit bounds the connections of a listener for clients, in all and of one address.
+func Limit(l net.Listener) net.Listener { return limit(l, ConnectionsMax, ConnectionsOfHost) }
+
+// LimitNodes is Limit of a listener for the nodes of a cluster.
+func LimitNodes(l net.Listener) net.Listener {
+	return limit(l, NodeConnectionsMax, NodeConnectionsOfHost)
 }
 
-// Limit bounds the connections of a listener, in all and of one address.
-func Limit(l net.Listener) net.Listener {
-	limited := &limiter{Listener: l}
+func limit(l net.Listener, all, ofHost int) net.Listener {
+	limited := &limiter{Listener: l, all: all, ofHost: ofHost}
 	limited.open.of = map[string]int{}
 	return limited
 }
 
 type limiter struct {
 	net.Listener
-	open struct {
+	all, ofHost int // the limits
+	open        struct {
 		sync.Mutex
 		all int
 		of  map[string]int
@@ -96,7 +95,7 @@ func (l *limiter) Accept() (net.Conn, error) {
 func (l *limiter) enter(host string) bool {
 	l.open.Lock()
 	defer l.open.Unlock()
-	if l.open.all >= ConnectionsMax || l.open.of[host] >= ConnectionsOfHost {
+	if l.open.all >= l.all || l.open.of[host] >= l.ofHost {
 		return false
 	}
 	l.open.all++

@@ -22,7 +22,7 @@ type system struct{}
 
 var _ Clock = system{}
 
-func (system) Now() time.Time { return time.Now() }
+func (system) Now() time.Time { return now() }
 
 func (system) AfterFunc(d time.Duration, f func()) (stop func() bool) {
 	return time.AfterFunc(d, f).Stop

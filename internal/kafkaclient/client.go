@@ -26,6 +26,13 @@ import (
 // dialTimeout bounds one attempt at a connection.
 const dialTimeout = 10 * time.Second
 
+// With returns the configuration of clients that have these options too, such as another
+// way to dial. They come behind its own and take their place.
+func (c Config) With(more ...kgo.Opt) Config {
+	c.more = slices.Concat(c.more, more)
+	return c
+}
+
 // Open makes a client, which connects when it is first asked something.
 func (c Config) Open(more ...kgo.Opt) (*kgo.Client, error) {
 	opts := []kgo.Opt{
@@ -48,7 +55,7 @@ func (c Config) Open(more ...kgo.Opt) (*kgo.Client, error) {
 	if c.sasl {
 		opts = append(opts, kgo.SASL(c.authenticate()))
 	}
-	cl, err := kgo.NewClient(append(opts, more...)...)
+	cl, err := kgo.NewClient(slices.Concat(opts, c.more, more)...)
 	if err != nil {
 		return nil, batch.UserErrorf("%s: %w", c.what, err)
 	}

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kgo"
+
 	"github.com/sluice-stream/sluice/batch"
 	"github.com/sluice-stream/sluice/internal/options"
 	"github.com/sluice-stream/sluice/internal/secret"
@@ -42,6 +44,7 @@ type Config struct {
 	mechanism, user         string
 	password, token         secret.Ref
 	ca, cert, key, hostname string
+	more                    []kgo.Opt
 }
 
 // Parse checks the options of the table that what names. It opens nothing.

@@ -11,6 +11,9 @@ import (
 // record batch each.
 const pressurePercent = 80
 
+// processName names the whole in errors.
+const processName = "process"
+
 // spillRounds bounds how often a request asks others to spill before it is refused.
 const spillRounds = 3
 
@@ -22,7 +25,7 @@ type Budget struct {
 // NewBudget returns a budget of limitBytes; zero or less means no limit.
 func NewBudget(limitBytes int64) *Budget {
 	b := &Budget{}
-	b.name = "process"
+	b.name = processName
 	b.limit.Store(max(limitBytes, 0))
 	return b
 }

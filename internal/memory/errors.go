@@ -6,8 +6,12 @@ import (
 	"github.com/sluice-stream/sluice/batch"
 )
 
-// LimitOption is the option that sets the process's limit, as users write it.
-const LimitOption = "memory_limit"
+// LimitOption is the option that sets the process's limit, as users write it, and
+// QueryLimitOption that of a query.
+const (
+	LimitOption      = "memory_limit"
+	QueryLimitOption = "query.memory-limit"
+)
 
 // LimitError is a request for memory that was refused. Its kind is batch.User:
 // the limit, the query or the size of a batch has to change.
@@ -21,8 +25,12 @@ type LimitError struct {
 
 // Error says whose limit was reached by whom, and what to do.
 func (e *LimitError) Error() string {
+	option := LimitOption
+	if e.Scope != processName {
+		option = QueryLimitOption
+	}
 	return fmt.Sprintf("memory limit %s of %s exceeded: %s asked for %s with %s in use; raise %s or lower the parallelism or the rows per batch",
-		FormatBytes(e.Limit), e.Scope, e.By, FormatBytes(e.Asked), FormatBytes(e.InUse), LimitOption)
+		FormatBytes(e.Limit), e.Scope, e.By, FormatBytes(e.Asked), FormatBytes(e.InUse), option)
 }
 
 // As lets errors.As see the error as a *batch.Error of kind User wherever it

@@ -41,7 +41,7 @@ func TestReserveCountsAtEveryLevelAndRefusesAtTheFullOne(t *testing.T) {
 	if kind, retry := batch.KindOf(fmt.Errorf("task 1: %w", err)); kind != batch.User || retry {
 		t.Fatalf("kind %v, retry %v", kind, retry)
 	}
-	for _, want := range []string{"600 B", "101 B", "500 B", "aggregate#2", "raise memory_limit"} {
+	for _, want := range []string{"600 B", "101 B", "500 B", "aggregate#2", "raise query.memory-limit"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%q does not say %q", err, want)
 		}

@@ -35,6 +35,7 @@ type Option struct {
 	Kind     Kind
 	Default  string   // as it would be written; "" if there is none
 	Values   []string // for Enum
+	Auto     bool     // for Int: may be written auto, which is 0
 	Required bool
 	Doc      string // one sentence, with the unit
 }
@@ -78,6 +79,9 @@ func (o Option) check(v string) error {
 	switch o.Kind {
 	case Text:
 	case Int:
+		if o.Auto && strings.EqualFold(v, "auto") {
+			return nil
+		}
 		_, err = strconv.ParseInt(strings.ReplaceAll(v, "_", ""), 10, 64)
 	case Float:
 		_, err = strconv.ParseFloat(v, 64)
@@ -93,7 +97,11 @@ func (o Option) check(v string) error {
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("option '%s' = '%s': want %s", o.Key, v, kindNames[o.Kind])
+		want := kindNames[o.Kind]
+		if o.Auto {
+			want += ", or auto"
+		}
+		return fmt.Errorf("option '%s' = '%s': want %s", o.Key, v, want)
 	}
 	return nil
 }
@@ -111,7 +119,7 @@ func (m Map) Get(o Option) string {
 	return o.Default
 }
 
-// Int returns a checked whole number, 0 if unset.
+// Int returns a checked whole number, 0 if unset or auto.
 func (m Map) Int(o Option) int64 {
 	n, _ := strconv.ParseInt(strings.ReplaceAll(m.Get(o), "_", ""), 10, 64)
 	return n

@@ -16,8 +16,21 @@ const longestName = 256
 // Nearest returns the name closest to a mistyped one, or "" if none is near
 // enough to be meant: within one edit for up to four letters, two for up to
 // eight, else three. A swap of neighbours is one edit, case does not count. Ties
-// go to the first.
+// go to the first. The end of one name alone, behind a dot, is meant at once.
 func Nearest(name string, names []string) string {
+	end, of := "."+strings.ToLower(name), ""
+	for _, n := range names {
+		if strings.HasSuffix(strings.ToLower(n), end) {
+			if of != "" { // one of several
+				of = ""
+				break
+			}
+			of = n
+		}
+	}
+	if of != "" && name != "" {
+		return of
+	}
 	limit := 1
 	switch {
 	case len(name) > 8:

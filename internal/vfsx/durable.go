@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+
+	"github.com/sluice-stream/sluice/internal/mutant"
 )
 
 // TempSuffix ends the name of a file that is being written by ReplaceFile. Who
@@ -60,6 +62,9 @@ func writeSynced(fs FS, path string, write func(w io.Writer) error) (err error) 
 	if err := write(f); err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
+	if mutant.On(mutant.FileUnsynced) {
+		return nil
+	}
 	if err := f.Sync(); err != nil {
 		return fmt.Errorf("sync %s: %w", path, err)
 	}
@@ -69,6 +74,9 @@ func writeSynced(fs FS, path string, write func(w io.Writer) error) (err error) 
 // SyncDir makes the entries of a directory durable: files created, renamed or
 // removed in it.
 func SyncDir(fs FS, dir string) (err error) {
+	if mutant.On(mutant.FolderUnsynced) {
+		return nil
+	}
 	d, err := fs.OpenDir(dir)
 	if err != nil {
 		return fmt.Errorf("open directory %s: %w", dir, err)

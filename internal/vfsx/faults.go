@@ -85,16 +85,32 @@ func FailWhen(preds ...Predicate) Injector {
 // FailOnce returns an Injector that fails one operation: the nth, counted from
 // 0, of those that all of preds select. Run a scenario with n = 0, 1, 2, ...
 // until nothing fails any more, and every fault point has been tried.
-func FailOnce(n int64, preds ...Predicate) Injector {
-	all := errorfs.And(preds...)
-	var seen atomic.Int64
-	return InjectorFunc(func(op Op) error {
-		if !all.Evaluate(op) || seen.Add(1)-1 != n {
-			return nil
-		}
-		return fault(op)
-	})
+func FailOnce(n int64, preds ...Predicate) *Once {
+	return &Once{n: n, all: errorfs.And(preds...)}
 }
+
+// Once is the Injector of FailOnce.
+type Once struct {
+	n      int64
+	all    Predicate
+	seen   atomic.Int64
+	failed atomic.Bool
+}
+
+// MaybeError implements Injector.
+func (o *Once) MaybeError(op Op) error {
+	if !o.all.Evaluate(op) || o.seen.Add(1)-1 != o.n {
+		return nil
+	}
+	o.failed.Store(true)
+	return fault(op)
+}
+
+// Failed reports whether the operation has come, and failed.
+func (o *Once) Failed() bool { return o.failed.Load() }
+
+// String implements Injector.
+func (o *Once) String() string { return fmt.Sprintf("(fail operation %d)", o.n) }
 
 // FullDisk returns an Injector that refuses every write with err (for instance
 // syscall.ENOSPC) while full is set. Removing files works, as it does on a real

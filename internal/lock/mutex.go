@@ -1,0 +1,8 @@
+//go:build !synctests
+
+package lock
+
+import "sync"
+
+// Mutex is a mutex that may be held while its holder waits.
+type Mutex = sync.Mutex
