@@ -20,3 +20,20 @@ type ColumnStats struct {
 	Distinct float64 // an estimate of how many values differ; 0 if unknown
 	Width    float64 // bytes of a value, on average; 0 if unknown
 }
+
+// BoundLess reports whether a bound of ColumnStats lies below another. One that is unknown
+// lies below none, and none below it.
+func BoundLess(a, b any) bool {
+	switch a := a.(type) {
+	case int64:
+		b, ok := b.(int64)
+		return ok && a < b
+	case float64:
+		b, ok := b.(float64)
+		return ok && a < b
+	case string:
+		b, ok := b.(string)
+		return ok && a < b
+	}
+	return false
+}

@@ -17,6 +17,9 @@ type TaskSpec struct {
 	Reveal     bool      `json:"reveal"` // false on replay: output is computed, digested and thrown away
 	SinkPrefix string    `json:"sink_prefix,omitempty"`
 	Quarantine []string  `json:"quarantine,omitempty"` // sinks of bad and late rows that prepare output; the others only digest
+	// Reads is a hash of all that the batch's tasks read of sources: equal ones read the
+	// same. 0 is not known.
+	Reads uint64 `json:"reads,omitempty"`
 }
 
 // Input tells a task where the output of an upstream stage lies.
@@ -103,6 +106,8 @@ type TaskResult struct {
 	// have: what the stages above close by event time stays open up to it.
 	Holds bool      `json:"holds,omitempty"`
 	Hold  EventTime `json:"hold,omitempty"`
+	// Adopted says that the task was begun for a driver before: the answer is of that run.
+	Adopted bool `json:"adopted,omitempty"`
 }
 
 // Observed is what an operator that observes rows has seen of them in one task: partial

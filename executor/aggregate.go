@@ -96,10 +96,7 @@ func (a *aggregator) contents() int64 {
 // assign numbers the groups of n rows and makes room for the new ones. The groups
 // are right even if the error is that the budget has no room for them.
 func (a *aggregator) assign(keys []arrow.Array, n int) ([]uint32, error) {
-	if cap(a.groups) < n {
-		a.groups = make([]uint32, n, n+n/4)
-	}
-	a.groups = a.groups[:n]
+	a.groups = resized(a.groups, n)
 	a.table.Map(keys, n, a.groups)
 	a.resize(a.table.Len())
 	return a.groups, a.mem.set(a.bytes())

@@ -265,12 +265,9 @@ func (s *aggSpill) rows(tc *TaskContext, schema *arrow.Schema, cols []arrow.Arra
 // cut sorts rows by part. The low byte of the hash is the same all over a
 // partition of an exchange.
 func (s *aggSpill) cut(keys []arrow.Array, n, level int) (starts [aggFan + 1]int32) {
-	s.hashes = growWords(s.hashes, n)
+	s.hashes = resized(s.hashes, n)
 	s.hasher.Hash(keys, s.hashes)
-	if cap(s.order) < n {
-		s.order, s.part = make([]int32, n), make([]uint8, n)
-	}
-	s.order, s.part = s.order[:n], s.part[:n]
+	s.order, s.part = resized(s.order, n), resized(s.part, n)
 	shift := 8 + 4*level
 	for i, h := range s.hashes {
 		s.part[i] = uint8(h>>shift) & (aggFan - 1)

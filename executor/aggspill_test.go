@@ -71,7 +71,7 @@ func spilledAggregate(t *testing.T, seed uint64, n, domain int, budget int64, st
 		}
 	}()
 	for id := range 2 {
-		if rows, err = e.tryRun(batch.ID(id)); err != nil {
+		if rows, err = e.tryRun(batch.ID(id), batch.NoTime, batch.NoTime); err != nil {
 			return nil, 0, err
 		}
 		for _, s := range e.tasks[len(e.tasks)-1].Stats() {
@@ -79,26 +79,6 @@ func spilledAggregate(t *testing.T, seed uint64, n, domain int, budget int64, st
 		}
 	}
 	return rows, spilled, nil
-}
-
-// tryRun is run for one batch that may fail.
-func (e *engine) tryRun(id batch.ID) (rows []string, err error) {
-	for _, s := range e.plan.Stages {
-		n := e.parts
-		if s.ID == 0 {
-			n = len(e.sources["src"].splits)
-		}
-		for p := range n {
-			if _, err := e.runTask(s, p, id, batch.NoTime, batch.NoTime); err != nil {
-				return nil, err
-			}
-		}
-		if s.ID == len(e.plan.Stages)-1 {
-			rows = e.client(s, id, n)
-		}
-	}
-	e.outputs.Prune("test", id)
-	return rows, nil
 }
 
 func TestASpilledAggregateEqualsOneInMemory(t *testing.T) {

@@ -193,10 +193,7 @@ func (c *completeAggregate) distinct(i int, cols []arrow.Array, args []int, grou
 		defer gather.Release(taken)
 		key, n = taken, len(rows)
 	}
-	if cap(c.ids) < n {
-		c.ids = make([]uint32, n)
-	}
-	c.ids = c.ids[:n]
+	c.ids = resized(c.ids, n)
 	next := uint32(c.seen[i].Len())
 	c.seen[i].Map(key, n, c.ids)
 	fresh := make([]int32, 0, c.seen[i].Len()-int(next))

@@ -10,19 +10,65 @@ import (
 	"github.com/sluice-stream/sluice/statestore"
 )
 
-// countedTxn counts the changes of an operator's state.
+// countedTxn counts the changes of an operator's state, and lets others have the task's
+// slot between them: an operator may have a million keys to look up and to write behind one
+// record batch.
 type countedTxn struct {
 	statestore.Txn
 	updated, removed int64
+	task             *Task
+	since            int // keys that were touched since it was looked at the clock
 }
 
+const (
+	// keysPerLook is after how many keys it is looked whether others wait. Small batches
+	// have fewer, and pay for nothing.
+	keysPerLook = 512
+	// keysPerGet bounds how many keys are looked up without that.
+	keysPerGet = 4096
+)
+
+// touched counts keys; it may return much later, when others have run.
+func (c *countedTxn) touched(keys int) error {
+	if c.since += keys; c.since < keysPerLook {
+		return nil
+	}
+	c.since = 0
+	return c.task.turnIfDue()
+}
+
+// Get implements statestore.Txn.
+func (c *countedTxn) Get(keys [][]byte, visit func(i int, value []byte) error) error {
+	for from := 0; from < len(keys); from += keysPerGet {
+		some, at := keys[from:min(from+keysPerGet, len(keys))], visit
+		if from > 0 {
+			at = func(i int, value []byte) error { return visit(from+i, value) }
+		}
+		if err := c.Txn.Get(some, at); err != nil {
+			return err
+		}
+		if err := c.touched(len(some)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Put implements statestore.Txn.
 func (c *countedTxn) Put(key, value []byte) error {
 	c.updated++
+	if err := c.touched(1); err != nil {
+		return err
+	}
 	return c.Txn.Put(key, value)
 }
 
+// Delete implements statestore.Txn.
 func (c *countedTxn) Delete(key []byte) error {
 	c.removed++
+	if err := c.touched(1); err != nil {
+		return err
+	}
 	return c.Txn.Delete(key)
 }
 

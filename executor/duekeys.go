@@ -2,7 +2,11 @@ package executor
 
 import (
 	"encoding/binary"
+	"fmt"
+	"math"
 
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/zeebo/xxh3"
 
 	"github.com/sluice-stream/sluice/batch"
@@ -36,6 +40,16 @@ func dueKey(group []byte, s openSpan) []byte {
 	return timeWord(append(key, group[1:]...), s.start)
 }
 
+// dueSession takes an entry of the index of sessions apart, which it changes.
+func dueSession(entry []byte) (group []byte, s openSpan, err error) {
+	if len(entry) < 18 {
+		return nil, s, rowkey.ErrDamaged
+	}
+	cut := len(entry) - 8
+	s = openSpan{start: wordTime(entry[cut:]), end: wordTime(entry[2:])}
+	return dueGroup(entry[:cut:cut]), s, nil
+}
+
 func rowKey(group []byte, t int64, row []byte) []byte {
 	sum := xxh3.Hash128(row).Bytes()
 	return append(timeWord(tagged(group, sessionRow), t), sum[:]...)
@@ -47,6 +61,49 @@ func dueTime(key []byte) (batch.EventTime, error) {
 		return 0, rowkey.ErrDamaged
 	}
 	return batch.EventTime(wordTime(key[2:])), nil
+}
+
+// dueGroup is the group's key of an entry of the index, made where the entry is.
+func dueGroup(entry []byte) []byte {
+	entry[9] = entry[0]
+	return entry[9:]
+}
+
+// dueRow is the key that an entry of the index is of, in another part of the state,
+// made where the entry is.
+func dueRow(entry []byte, tag byte) []byte {
+	entry[8], entry[9] = entry[0], tag
+	return entry[8:]
+}
+
+// timesIn is the last of an operator's columns, a time.
+func timesIn(what fmt.Stringer, cols []arrow.Array) (*array.Timestamp, error) {
+	last := cols[len(cols)-1]
+	times, ok := last.(*array.Timestamp)
+	if !ok {
+		return nil, fmt.Errorf("%s: the time is %s, not a timestamp", what, last.DataType())
+	}
+	return times, nil
+}
+
+// timeOf is the time of a row, math.MinInt64 for none.
+func timeOf(times *array.Timestamp, i int) (int64, error) {
+	if times.IsNull(i) {
+		return math.MinInt64, nil
+	}
+	t := int64(times.Value(i))
+	return t, checkTime(t)
+}
+
+// oneMore is how often a row has come, with this time.
+func oneMore(txn statestore.Txn, key []byte) (int64, error) {
+	count := int64(1)
+	err := txn.Get([][]byte{key}, func(_ int, stored []byte) error {
+		have, _, err := countOf(stored)
+		count += have
+		return err
+	})
+	return count, err
 }
 
 // limitOf is up to when what ends by event time or by the clock is over.

@@ -1,6 +1,9 @@
 package executor
 
 import (
+	"bytes"
+	"iter"
+
 	"github.com/sluice-stream/sluice/batch"
 	"github.com/sluice-stream/sluice/statestore"
 )
@@ -17,10 +20,7 @@ type dues struct {
 
 // load starts from what is remembered, or reads the first row of each key group.
 func (d *dues) load(tc *TaskContext, keys *stateKeys, txn statestore.Txn) error {
-	end := func(key []byte) (batch.EventTime, error) {
-		at, _, err := keys.end(key)
-		return at, err
-	}
+	end := keys.endOf
 	if keys.endKey < 0 {
 		end = nil
 	}
@@ -91,4 +91,65 @@ func (d *dues) next() batch.EventTime {
 	}
 	d.open.close(next)
 	return next
+}
+
+// due lists the key groups in which something is due at a limit.
+func (d *dues) due(limit batch.EventTime) iter.Seq[int] {
+	return func(yield func(g int) bool) {
+		for g := d.first; g < d.end && limit != batch.NoTime; g++ {
+			if d.at[g] <= limit && !yield(g) {
+				return
+			}
+		}
+	}
+}
+
+// windows visits the rows of a key group whose windows are over. The visitor must not
+// change the shard.
+func (d *dues) windows(txn statestore.Txn, keys *stateKeys, g int, limit batch.EventTime, visit func(key, stored []byte) error) error {
+	return d.pass(txn, g, keys.endOf, groupStart(g), groupStart(g+1), limit, visit)
+}
+
+// pass visits what is due in a part of a key group, and remembers when the next of it is.
+func (d *dues) pass(txn statestore.Txn, g int, due func(key []byte) (batch.EventTime, error), from, to []byte, limit batch.EventTime, visit func(key, stored []byte) error) error {
+	d.at[g] = batch.EndOfTime
+	return txn.Scan(from, to, func(key, stored []byte) (bool, error) {
+		at, err := due(key)
+		if err != nil {
+			return false, err
+		}
+		if limit == batch.NoTime || at > limit {
+			d.at[g] = at
+			return false, nil
+		}
+		return true, visit(key, stored)
+	})
+}
+
+// over takes what is due off an index by time, and hands visit the entries of each key
+// group in their order: they are its own, and it may change the shard.
+func (d *dues) over(txn statestore.Txn, tag byte, limit batch.EventTime, visit func(entries [][]byte) error) error {
+	for g := range d.due(limit) {
+		if d.at[g] == batch.EndOfTime {
+			continue // of the end of all input nothing waits
+		}
+		var entries [][]byte
+		err := d.pass(txn, g, dueTime, []byte{byte(g), tag}, []byte{byte(g), tag + 1}, limit, func(key, _ []byte) error {
+			entries = append(entries, bytes.Clone(key))
+			return nil
+		})
+		for _, key := range entries {
+			if err != nil {
+				return err
+			}
+			err = txn.Delete(key)
+		}
+		if err == nil {
+			err = visit(entries)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }

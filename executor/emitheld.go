@@ -323,41 +323,17 @@ func (s *emitHeld) fires(end batch.EventTime) bool {
 
 // due puts out what is held of the keys whose time has come by an index.
 func (s *emitHeld) due(d *dues, tag byte, limit batch.EventTime) error {
-	for g := d.first; g < d.end; g++ {
-		if limit == batch.NoTime || d.at[g] > limit || d.at[g] == batch.EndOfTime {
-			continue
-		}
-		d.at[g] = batch.EndOfTime
-		var over [][]byte
-		err := s.txn.Scan([]byte{byte(g), tag}, []byte{byte(g), tag + 1}, func(key, _ []byte) (bool, error) {
-			at, err := dueTime(key)
-			if err != nil {
-				return false, err
-			}
-			if at > limit {
-				d.at[g] = at
-				return false, nil
-			}
-			over = append(over, bytes.Clone(key))
-			return true, nil
-		})
-		if err != nil {
-			return err
-		}
-		for _, key := range over {
-			if err := s.txn.Delete(key); err != nil {
-				return err
-			}
-			group := append([]byte{byte(g), heldRow}, key[10:]...)
-			if _, err := s.load(group, nil); err != nil {
+	return d.over(s.txn, tag, limit, func(entries [][]byte) error {
+		for _, entry := range entries {
+			if _, err := s.load(dueRow(entry, heldRow), nil); err != nil {
 				return err
 			}
 			if err := s.emit(); err != nil {
 				return err
 			}
 		}
-	}
-	return nil
+		return nil
+	})
 }
 
 // emit puts out what is in hand of a key, first what is taken back.

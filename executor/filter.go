@@ -301,9 +301,9 @@ func (f *lateFilter) apply(ctx context.Context, rec arrow.RecordBatch) (arrow.Re
 		return nil, err
 	}
 	defer gather.Release(cols)
-	ends, ok := cols[0].(*array.Timestamp)
-	if !ok {
-		return nil, fmt.Errorf("%s: the time is %s, not a timestamp", f, cols[0].DataType())
+	ends, err := timesIn(f, cols)
+	if err != nil {
+		return nil, err
 	}
 	f.keep, f.late = f.keep[:0], f.late[:0]
 	for i, v := range ends.TimestampValues() {

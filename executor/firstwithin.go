@@ -1,16 +1,13 @@
 package executor
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 
 	"github.com/apache/arrow-go/v18/arrow"
-	"github.com/apache/arrow-go/v18/arrow/array"
 
 	"github.com/sluice-stream/sluice/batch"
 	"github.com/sluice-stream/sluice/executor/gather"
-	"github.com/sluice-stream/sluice/executor/rowkey"
 	"github.com/sluice-stream/sluice/planner/expr"
 	"github.com/sluice-stream/sluice/planner/physical"
 	"github.com/sluice-stream/sluice/statestore"
@@ -91,9 +88,9 @@ func (f *firstWithin) first(rec arrow.RecordBatch) (arrow.RecordBatch, error) {
 		return nil, err
 	}
 	defer gather.Release(cols)
-	times, ok := cols[len(cols)-1].(*array.Timestamp)
-	if !ok {
-		return nil, fmt.Errorf("%s: the time is %s, not a timestamp", f, cols[len(cols)-1].DataType())
+	times, err := timesIn(f, cols)
+	if err != nil {
+		return nil, err
 	}
 	if err := f.keys.encodeRows(cols[:len(cols)-1], n); err != nil {
 		return nil, err
@@ -131,39 +128,16 @@ func (f *firstWithin) first(rec arrow.RecordBatch) (arrow.RecordBatch, error) {
 
 // forget takes the keys out of the store whose time is over.
 func (f *firstWithin) forget() error {
-	limit := f.tc.Spec.Close
-	for g := f.dues.first; g < f.dues.end; g++ {
-		if limit == batch.NoTime || f.dues.at[g] > limit {
-			continue
-		}
-		f.dues.at[g] = batch.EndOfTime
-		var gone [][]byte
-		err := f.txn.Scan([]byte{byte(g), 0}, []byte{byte(g), 1}, func(key, _ []byte) (bool, error) {
-			at, err := dueTime(key)
-			if err != nil {
-				return false, err
-			}
-			if at > limit {
-				f.dues.at[g] = at
-				return false, nil
-			}
-			gone = append(gone, bytes.Clone(key))
-			return true, nil
-		})
-		if err != nil {
-			return err
-		}
-		for _, due := range gone {
-			if len(due) < 10 {
-				return rowkey.ErrDamaged
-			}
-			if err := f.txn.Delete(due); err != nil {
-				return err
-			}
-			if err := f.txn.Delete(append([]byte{due[0], 1}, due[10:]...)); err != nil {
+	err := f.dues.over(f.txn, 0, f.tc.Spec.Close, func(entries [][]byte) error {
+		for _, entry := range entries {
+			if err := f.txn.Delete(dueRow(entry, 1)); err != nil {
 				return err
 			}
 		}
+		return nil
+	})
+	if err != nil {
+		return err
 	}
 	f.tc.Result.NextDue = min(f.tc.Result.NextDue, f.dues.next())
 	return nil

@@ -240,9 +240,10 @@ func (g *groupTable) addNullWord() {
 	g.used = g.n
 }
 
-func growWords(s []uint64, n int) []uint64 {
+// resized returns a slice of n elements whose values mean nothing.
+func resized[T any](s []T, n int) []T {
 	if cap(s) < n {
-		return make([]uint64, n, n+n/4)
+		return make([]T, n, n+n/4)
 	}
 	return s[:n]
 }

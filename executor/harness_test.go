@@ -148,7 +148,15 @@ func (e *engine) close() {
 // run runs one micro-batch and returns the client's rows as text, in order.
 func (e *engine) run(id batch.ID, watermark, closing batch.EventTime) []string {
 	e.t.Helper()
-	var rows []string
+	rows, err := e.tryRun(id, watermark, closing)
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	return rows
+}
+
+// tryRun is run for one batch that may fail.
+func (e *engine) tryRun(id batch.ID, watermark, closing batch.EventTime) (rows []string, err error) {
 	for _, s := range e.plan.Stages {
 		n := 1
 		switch s.Kind {
@@ -158,19 +166,35 @@ func (e *engine) run(id batch.ID, watermark, closing batch.EventTime) []string {
 			n = e.parts
 		case physical.Single:
 		}
+		_, toClient := s.Output.(physical.ToClient)
 		for p := range n {
+			var read func(failed bool) []string
+			if toClient && !e.plan.Stream {
+				read = e.follow(s, p, id)
+			}
 			res, err := e.runTask(s, p, id, watermark, closing)
+			if read != nil {
+				rows = append(rows, read(err != nil)...)
+			}
 			if err != nil {
-				e.t.Fatal(err)
+				return nil, err
 			}
 			e.results = append(e.results, res)
 		}
-		if _, ok := s.Output.(physical.ToClient); ok {
-			rows = append(rows, e.client(s, id, n)...)
+		if toClient && e.plan.Stream {
+			r, err := e.outputs.Tasks(exchange.Ref{Key: "test", Batch: id, Stage: s.ID}, n, 0, 0)
+			if err != nil {
+				e.t.Fatal(err)
+			}
+			got, err := rowTexts(context.Background(), r)
+			if err != io.EOF {
+				e.t.Fatal(err)
+			}
+			rows = append(rows, got...)
 		}
 	}
 	e.outputs.Prune("test", id)
-	return rows
+	return rows, nil
 }
 
 func (e *engine) runTask(s *physical.Stage, p int, id batch.ID, watermark, closing batch.EventTime) (batch.TaskResult, error) {
@@ -213,20 +237,38 @@ func (e *engine) runTask(s *physical.Stage, p int, id batch.ID, watermark, closi
 	return e.tasks[s.ID].Run(context.Background(), env, spec)
 }
 
-func (e *engine) client(s *physical.Stage, id batch.ID, n int) []string {
-	r, err := e.outputs.Tasks(exchange.Ref{Key: "test", Batch: id, Stage: s.ID}, n, 0, 0)
+// follow reads a task's rows for the client while they are made, as a budget bounds what
+// lies there unread. What it returns waits for their end, or for nothing when the task failed.
+func (e *engine) follow(s *physical.Stage, p int, id batch.ID) (read func(failed bool) []string) {
+	r, err := e.outputs.Follow(exchange.Ref{Key: "test", Batch: id, Stage: s.ID, Task: p}, 0)
 	if err != nil {
 		e.t.Fatal(err)
 	}
-	defer r.Close()
-	var rows []string
-	for {
-		rec, err := r.Next(context.Background())
-		if err == io.EOF {
-			return rows
+	ctx, cancel := context.WithCancel(context.Background())
+	rows := make(chan []string, 1)
+	go func() {
+		got, err := rowTexts(ctx, r)
+		if err != io.EOF && ctx.Err() == nil && !errors.Is(err, batch.ErrGivenUp) {
+			e.t.Error(err)
 		}
+		rows <- got
+	}()
+	return func(failed bool) []string {
+		if failed {
+			cancel()
+		}
+		defer cancel()
+		return <-rows
+	}
+}
+
+// rowTexts reads to the end, which is io.EOF if all went well.
+func rowTexts(ctx context.Context, r sources.Reader) (rows []string, err error) {
+	defer r.Close()
+	for {
+		rec, err := r.Next(ctx)
 		if err != nil {
-			e.t.Fatal(err)
+			return rows, err
 		}
 		for i := range int(rec.NumRows()) {
 			rows = append(rows, rowText(rec.Columns(), i))

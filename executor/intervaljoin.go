@@ -3,7 +3,6 @@ package executor
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"math"
 	"slices"
 
@@ -218,16 +217,16 @@ func (j *intervalJoin) take(side int, rec arrow.RecordBatch) error {
 	}
 	defer gather.Release(cols)
 	var own *array.Boolean
-	timeCol := cols[len(cols)-1]
-	keys := cols[:len(cols)-1]
+	timed := cols
 	if j.n.Own[side] != nil {
 		own, _ = cols[len(cols)-1].(*array.Boolean)
-		timeCol, keys = cols[len(cols)-2], cols[:len(cols)-2]
+		timed = cols[:len(cols)-1]
 	}
-	times, ok := timeCol.(*array.Timestamp)
-	if !ok {
-		return fmt.Errorf("%s: the time is %s, not a timestamp", j, timeCol.DataType())
+	times, err := timesIn(j, timed)
+	if err != nil {
+		return err
 	}
+	keys := timed[:len(timed)-1]
 	if err := s.keys.encodeRows(keys, n); err != nil {
 		return err
 	}
@@ -235,12 +234,9 @@ func (j *intervalJoin) take(side int, rec arrow.RecordBatch) error {
 		return err
 	}
 	for i := range n {
-		r := pairNew{group: len(j.arena), side: byte(side), time: math.MinInt64}
-		if r.null = times.IsNull(i); !r.null {
-			r.time = int64(times.Value(i))
-			if err := checkTime(r.time); err != nil {
-				return err
-			}
+		r := pairNew{group: len(j.arena), side: byte(side), null: times.IsNull(i)}
+		if r.time, err = timeOf(times, i); err != nil {
+			return err
 		}
 		for k, col := range keys {
 			r.null = r.null || col.IsNull(i) && (j.n.NullSafe == nil || !j.n.NullSafe[k])

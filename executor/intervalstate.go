@@ -97,12 +97,7 @@ func (j *intervalJoin) settleNew(side int, p *pooled) error {
 			return err
 		}
 	}
-	count := int64(1)
-	err := j.txn.Get([][]byte{p.key}, func(_ int, stored []byte) error {
-		have, _, _, err := pairOf(stored)
-		count += have
-		return err
-	})
+	count, err := oneMore(j.txn, p.key)
 	if err != nil {
 		return err
 	}
@@ -155,56 +150,21 @@ func (j *intervalJoin) remove(side int, key []byte, t int64) error {
 
 // leave takes the rows out of the store that nothing can meet any more.
 func (j *intervalJoin) leave() error {
-	limit := j.tc.Spec.Close
-	for g := j.dues.first; g < j.dues.end; g++ {
-		if limit == batch.NoTime || j.dues.at[g] > limit {
-			continue
-		}
-		j.dues.at[g] = batch.EndOfTime
-		var gone [][]byte
-		err := j.txn.Scan([]byte{byte(g), pairDue}, []byte{byte(g), pairDue + 1}, func(key, _ []byte) (bool, error) {
-			at, err := dueTime(key)
-			if err != nil {
-				return false, err
+	return j.dues.over(j.txn, pairDue, j.tc.Spec.Close, func(entries [][]byte) error {
+		for i, entry := range entries {
+			var err error
+			if entries[i], err = j.leaveOne(entry); err != nil {
+				return err
 			}
-			if at > limit {
-				j.dues.at[g] = at
-				return false, nil
+		}
+		slices.SortFunc(entries, bytes.Compare)
+		for _, key := range entries {
+			if err := j.txn.Delete(key); err != nil {
+				return err
 			}
-			gone = append(gone, bytes.Clone(key))
-			return true, nil
-		})
-		if err != nil {
-			return err
 		}
-		if err := j.leaveAll(gone); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// leaveAll takes rows out of the store and the index, those of each together.
-func (j *intervalJoin) leaveAll(gone [][]byte) error {
-	rows := make([][]byte, len(gone))
-	for i, due := range gone {
-		var err error
-		if rows[i], err = j.leaveOne(due); err != nil {
-			return err
-		}
-	}
-	for _, due := range gone {
-		if err := j.txn.Delete(due); err != nil {
-			return err
-		}
-	}
-	slices.SortFunc(rows, bytes.Compare)
-	for _, key := range rows {
-		if err := j.txn.Delete(key); err != nil {
-			return err
-		}
-	}
-	return nil
+		return nil
+	})
 }
 
 // leaveOne returns the key of the row that an entry of the index is of, and puts out
@@ -218,7 +178,7 @@ func (j *intervalJoin) leaveOne(due []byte) ([]byte, error) {
 	if side >= len(j.sides) {
 		return nil, rowkey.ErrDamaged
 	}
-	key := append([]byte{due[0], pairRow}, due[10:]...)
+	key := dueRow(due, pairRow)
 	if !j.sides[side].lone || !j.n.Final {
 		return key, nil
 	}

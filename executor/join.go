@@ -339,12 +339,9 @@ func (j *hashJoin) advance(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	j.words = growWords(j.words, n*j.keys.stride)
+	j.words = resized(j.words, n*j.keys.stride)
 	j.keys.words(cols, n, j.words)
-	if cap(j.lo) < n {
-		j.lo, j.hi = make([]uint32, n, n+n/4), make([]uint32, n, n+n/4)
-	}
-	j.lo, j.hi = j.lo[:n], j.hi[:n]
+	j.lo, j.hi = resized(j.lo, n), resized(j.hi, n)
 	j.build.table.index.lookup(j.words, j.lo, j.hi)
 	for _, c := range j.keys.nullable(cols) {
 		for i := range n {

@@ -58,8 +58,9 @@ func (h *helpers) publish(s *shares) {
 	h.mu.changed = make(chan struct{})
 }
 
-// help takes part until made is closed or ctx ends.
-func (h *helpers) help(ctx context.Context, made <-chan struct{}) error {
+// help takes part until made is closed or ctx ends. While there is nothing to do it
+// has lent its slot: whoever makes the thing may need one.
+func (h *helpers) help(ctx context.Context, lend func() (resume func()), made <-chan struct{}) error {
 	for {
 		h.mu.Lock()
 		s, changed := h.mu.work, h.mu.changed
@@ -67,13 +68,29 @@ func (h *helpers) help(ctx context.Context, made <-chan struct{}) error {
 		if s != nil {
 			s.take()
 		}
-		select {
-		case <-made:
-			return nil
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-changed:
+		if over, err := await(ctx, lend, made, changed); over || err != nil {
+			return err
 		}
+	}
+}
+
+// await waits for one of two; over says that it is the first.
+func await(ctx context.Context, lend func() (resume func()), made, changed <-chan struct{}) (over bool, err error) {
+	select {
+	case <-made:
+		return true, nil
+	default:
+	}
+	if lend != nil {
+		defer lend()()
+	}
+	select {
+	case <-made:
+		return true, nil
+	case <-ctx.Done():
+		return false, ctx.Err()
+	case <-changed:
+		return false, nil
 	}
 }
 

@@ -81,7 +81,7 @@ func (k *joinKeys) words(cols []arrow.Array, n int, out []uint64) {
 		return
 	}
 	clear(out)
-	k.column = growWords(k.column, n)
+	k.column = resized(k.column, n)
 	for c, col := range cols {
 		p := k.place[c]
 		fixedWords(col, k.column)

@@ -94,7 +94,7 @@ func (j *hashJoin) mark() {
 // once pairs the rows of rec with build rows of which no two have the same key.
 func (j *hashJoin) once() {
 	n := len(j.lo)
-	j.pi, j.bi = grow32(j.pi, n), grow32(j.bi, n)
+	j.pi, j.bi = resized(j.pi, n), resized(j.bi, n)
 	pi, bi, lo, hi := j.pi, j.bi, j.lo, j.hi[:n]
 	rows := j.build.table.index.rows
 	k := 0
@@ -387,13 +387,6 @@ func isRun(rows []int32) bool {
 	return true
 }
 
-func grow32(s []int32, n int) []int32 {
-	if cap(s) < n {
-		return make([]int32, n, n+n/4)
-	}
-	return s[:n]
-}
-
 // nulls returns n positions of no row.
 func nulls(n int) []int32 {
 	out := make([]int32, n)
@@ -404,10 +397,7 @@ func nulls(n int) []int32 {
 }
 
 func growBools(s []bool, n int) []bool {
-	if cap(s) < n {
-		return make([]bool, n, n+n/4)
-	}
-	s = s[:n]
+	s = resized(s, n)
 	clear(s)
 	return s
 }

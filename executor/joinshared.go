@@ -134,7 +134,7 @@ func (t *Tables) take(ctx context.Context, tc *TaskContext, key tableKey, keep b
 			}
 			return l, nil
 		}
-		if err := s.help(ctx, s.made); err != nil {
+		if err := s.help(ctx, tc.Lend, s.made); err != nil {
 			l.end(false)
 			return nil, err
 		}

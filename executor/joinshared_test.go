@@ -44,6 +44,38 @@ func TestTasksMakeASharedTableTogether(t *testing.T) {
 	}
 }
 
+// TestOneSlotIsEnoughForASharedTable: whoever waits for a table holds no slot, so that
+// the one who makes it gets its own back when it has made room for others.
+func TestOneSlotIsEnoughForASharedTable(t *testing.T) {
+	const tasks, parts = 4, 20
+	tables := NewTables()
+	key := tableKey{&physical.HashJoin{}, "1 of batch 0"}
+	slot := make(chan struct{}, 1)
+	take, leave := func() { slot <- struct{}{} }, func() { <-slot }
+	lend := func() func() { leave(); return take }
+	var wg sync.WaitGroup
+	for p := range tasks {
+		wg.Go(func() {
+			take()
+			defer leave()
+			tc := &TaskContext{Spec: batch.TaskSpec{Task: batch.TaskID{Partition: p}, Parts: tasks}, Lend: lend}
+			l, err := tables.take(t.Context(), tc, key, false, func(h *helpers) (*joinTable, error) {
+				for range 3 {
+					lend()() // another query's turn
+					h.do(parts, func(int) {})
+				}
+				return &joinTable{}, nil
+			})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			l.end(true)
+		})
+	}
+	wg.Wait()
+}
+
 func TestWaitingForASharedTableEndsWithItsTask(t *testing.T) {
 	tables := NewTables()
 	key := tableKey{&physical.HashJoin{}, "v1"}

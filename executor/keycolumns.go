@@ -24,9 +24,9 @@ func (g *groupTable) load(cols []arrow.Array, n int) {
 		}
 	}
 	stride := g.stride()
-	g.words = growWords(g.words, n*stride)
+	g.words = resized(g.words, n*stride)
 	if len(g.texts) > 0 {
-		g.sums = growWords(g.sums, n)
+		g.sums = resized(g.sums, n)
 		for i := range g.sums {
 			g.sums[i] = hashSeed
 		}
@@ -52,7 +52,7 @@ func (g *groupTable) load(cols []arrow.Array, n int) {
 				g.words[i*stride+g.at[c]], g.words[i*stride+g.at[c]+1] = v.LowBits(), uint64(v.HighBits())
 			}
 		default:
-			g.column = growWords(g.column, n)
+			g.column = resized(g.column, n)
 			g.fixedWords(col, g.column)
 			for i, w := range g.column {
 				g.words[i*stride+g.at[c]] = w
@@ -128,7 +128,7 @@ func (g *groupTable) fixedWords(col arrow.Array, out []uint64) {
 // loadText fills a column's two words and adds it to the rows' hashes.
 func (g *groupTable) loadText(t *textKey, col arrow.Array, n, stride int) {
 	dst := g.words[t.at:]
-	g.column = growWords(g.column, n)
+	g.column = resized(g.column, n)
 	hashes := g.column
 	if stride == 2 {
 		hashes = g.sums // of the only column
@@ -227,7 +227,7 @@ func (d *dictGroups) load(col *array.Dictionary, dst, hashes []uint64, stride in
 			return loadTexts(plain, dst, hashes, stride)
 		}
 	}
-	d.words, d.hashes = growWords(d.words, 2*m), growWords(d.hashes, m)
+	d.words, d.hashes = resized(d.words, 2*m), resized(d.hashes, m)
 	src := loadTexts(values, d.words, d.hashes, 2)
 	for i := range hashes {
 		dst[i*stride], dst[i*stride+1], hashes[i] = nullText, 0, hashOther
@@ -254,10 +254,7 @@ func (g *groupTable) mapDictionary(col arrow.Array, out []uint32) bool {
 	}
 	if !known {
 		g.dict.of = d.Dictionary().Data()
-		if cap(g.dict.groups) < m {
-			g.dict.groups = make([]uint32, m)
-		}
-		g.dict.groups = g.dict.groups[:m]
+		g.dict.groups = resized(g.dict.groups, m)
 		fill(g.dict.groups, noGroup)
 	}
 	var values []arrow.Array

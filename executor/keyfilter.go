@@ -174,7 +174,7 @@ func (f *keyFilter) Keep(cols []arrow.Array, n int, dst []int32) []int32 {
 }
 
 func (f *keyFilter) keep(cols []arrow.Array, n int, dst []int32) []int32 {
-	f.words = growWords(f.words, n*f.keys.stride)
+	f.words = resized(f.words, n*f.keys.stride)
 	f.keys.words(cols, n, f.words)
 	first := len(dst)
 	dst = f.index.may(f.words, n, dst)

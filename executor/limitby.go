@@ -66,10 +66,7 @@ func (l *limitBy) apply(rec arrow.RecordBatch) (arrow.RecordBatch, error) {
 	}
 	defer gather.Release(cols)
 	n := int(rec.NumRows())
-	if cap(l.groups) < n {
-		l.groups = make([]uint32, n)
-	}
-	l.groups = l.groups[:n]
+	l.groups = resized(l.groups, n)
 	l.table.Map(cols, n, l.groups)
 	for len(l.seen) < l.table.Len() {
 		l.seen = append(l.seen, 0)

@@ -1,50 +1,32 @@
 package executor
 
 import (
-	"bytes"
 	"context"
 	"encoding/binary"
-	"fmt"
-	"io"
 	"math/bits"
 	"slices"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
-	"github.com/zeebo/xxh3"
 
 	"github.com/sluice-stream/sluice/batch"
-	"github.com/sluice-stream/sluice/executor/gather"
 	"github.com/sluice-stream/sluice/executor/rowkey"
 	"github.com/sluice-stream/sluice/planner/expr"
 	"github.com/sluice-stream/sluice/planner/physical"
-	"github.com/sluice-stream/sluice/statestore"
 )
 
 // markFirst remembers which arguments each group has had: [key group][group's
 // key][set][arguments] -> which marks of the set have been given, a bit for each.
 // Marks with the same arguments, and different filters, are a set.
 type markFirst struct {
-	base
+	chunked
 	n    *physical.MarkFirst
-	ev   *computed // keys, then the arguments of each set and the filter of each mark
-	keys *stateKeys
 	sets []markSet
-	txn  statestore.Txn
-	dues dues
 
-	rows    rowkey.Rows // a set's arguments
-	chunk   []marked
-	firsts  [][]bool // by mark: of the rows of the chunk
-	arena   []byte
-	slots   slots
-	seen    []sighting
-	claims  []claim
-	list    [][]byte
-	sorter  keySorter
-	ready   []arrow.RecordBatch
-	mem     account
-	drained bool
+	vals   rowkey.Rows // a set's arguments
+	firsts [][]bool    // by mark: of the rows of the chunk
+	seen   []sighting
+	claims []claim
 }
 
 // markSet says where the columns of marks with the same arguments are among those computed.
@@ -55,17 +37,9 @@ type markSet struct {
 	enc         *rowkey.Encoder
 }
 
-// marked is a batch in hand and where its rows begin among those of the chunk.
-type marked struct {
-	rec  arrow.RecordBatch
-	cols []arrow.Array
-	from int
-}
-
 // sighting is arguments of a group that rows of the chunk have: the marks that they
 // ask for and, once the store was asked, those given before.
 type sighting struct {
-	key, end    int // in the arena
 	asked, have uint64
 }
 
@@ -78,12 +52,9 @@ type claim struct {
 // marksMost is the number of bits for the marks of a set.
 const marksMost = 64
 
-// chunkRows is how many rows are looked up together: the more, the closer to one
-// another lie the rows of the store that they meet.
-const chunkRows = 128 << 10
-
 func newMarkFirst(n *physical.MarkFirst, in Operator) (*markFirst, error) {
-	m := &markFirst{base: base{node: n, in: []Operator{in}}, n: n, firsts: make([][]bool, len(n.Marks))}
+	m := &markFirst{n: n, firsts: make([][]bool, len(n.Marks))}
+	m.base, m.operator = base{node: n, in: []Operator{in}}, n.Operator
 	es := slices.Clone(n.Keys)
 	same := func(s markSet, args []expr.Expr) bool {
 		return len(s.marks) < marksMost && slices.EqualFunc(n.Marks[s.marks[0]].Args, args, expr.Equal)
@@ -115,89 +86,14 @@ func newMarkFirst(n *physical.MarkFirst, in Operator) (*markFirst, error) {
 	return m, err
 }
 
-func (m *markFirst) Open(ctx context.Context, tc *TaskContext) error {
-	m.ev.open(tc)
-	m.reset()
-	m.mem.open(tc)
-	if err := m.base.Open(ctx, tc); err != nil {
-		return err
-	}
-	var err error
-	if m.txn, err = tc.State(ctx, m.n.Operator); err != nil {
-		return err
-	}
-	return m.dues.load(tc, m.keys, m.txn)
-}
-
-func (m *markFirst) reset() {
-	m.release()
-	m.ready = release(m.ready)
-	m.drained = false
-}
-
-// release lets go of the chunk in hand.
-func (m *markFirst) release() {
-	for _, c := range m.chunk {
-		c.rec.Release()
-		gather.Release(c.cols)
-	}
-	clear(m.chunk)
-	m.chunk = m.chunk[:0]
-}
-
-func (m *markFirst) Close() error {
-	m.reset()
-	_ = m.mem.set(0) // giving back cannot be refused
-	return m.base.Close()
-}
-
 func (m *markFirst) Next(ctx context.Context) (arrow.RecordBatch, error) {
-	for len(m.ready) == 0 && !m.drained {
-		if err := m.fill(ctx); err != nil {
-			return nil, err
-		}
-		err := m.markAll()
-		if err == nil && m.drained {
-			err = m.close()
-		}
-		if err != nil {
-			return nil, fmt.Errorf("state of %s: %w", m.n.Operator, err)
-		}
-	}
-	return popBatch(&m.ready)
-}
-
-// fill takes the next chunk in hand.
-func (m *markFirst) fill(ctx context.Context) error {
-	for rows := 0; rows < chunkRows; {
-		rec, err := m.in[0].Next(ctx)
-		if err == io.EOF {
-			m.drained = true
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		cols, err := m.ev.run(rec)
-		if err != nil {
-			rec.Release()
-			return err
-		}
-		m.chunk = append(m.chunk, marked{rec: rec, cols: cols, from: rows})
-		rows += int(rec.NumRows())
-	}
-	return nil
+	return m.next(ctx, m.markAll, m.close)
 }
 
 // markAll marks the rows of the chunk and makes them ready.
 func (m *markFirst) markAll() error {
-	defer m.release()
-	rows := 0
-	for _, c := range m.chunk {
-		rows += int(c.rec.NumRows())
-	}
 	for i := range m.firsts {
-		m.firsts[i] = slices.Grow(m.firsts[i][:0], rows)[:rows]
+		m.firsts[i] = resized(m.firsts[i], m.rows)
 		clear(m.firsts[i])
 	}
 	for i := range m.sets {
@@ -220,24 +116,20 @@ func (m *markFirst) markAll() error {
 		}
 		m.ready = append(m.ready, newBatch(m.n.Out, out, n))
 	}
-	return m.mem.set(int64(cap(m.arena)) + 32*int64(cap(m.seen)) + 16*int64(cap(m.claims)) + m.slots.bytes())
+	return m.mem.set(m.found.bytes() + 16*int64(cap(m.seen)+cap(m.claims)))
 }
 
 // one gives the marks of a set to the rows that are the first with their arguments.
 func (m *markFirst) one(tag byte, set *markSet) error {
-	m.arena, m.seen, m.claims = m.arena[:0], m.seen[:0], m.claims[:0]
-	m.slots.reset()
+	m.found.reset()
+	m.found.arena, m.seen, m.claims = m.found.arena[:0], m.seen[:0], m.claims[:0]
 	for i := range m.chunk {
 		if err := m.look(tag, set, &m.chunk[i]); err != nil {
 			return err
 		}
 	}
-	order := m.sorter.order(len(m.seen), func(i int32) []byte { return m.key(&m.seen[i]) })
-	m.list = m.list[:0]
-	for _, o := range order {
-		m.list = append(m.list, m.key(&m.seen[o.i]))
-	}
-	err := m.txn.Get(m.list, func(i int, value []byte) error {
+	list, order := m.found.ordered()
+	err := m.txn.Get(list, func(i int, value []byte) error {
 		have, n := binary.Uvarint(value)
 		if n <= 0 {
 			return rowkey.ErrDamaged
@@ -256,7 +148,7 @@ func (m *markFirst) one(tag byte, set *markSet) error {
 	var value [binary.MaxVarintLen64]byte
 	for i, o := range order {
 		if s := &m.seen[o.i]; s.asked&^s.have != 0 {
-			if err := m.txn.Put(m.list[i], value[:binary.PutUvarint(value[:], s.asked|s.have)]); err != nil {
+			if err := m.txn.Put(list[i], value[:binary.PutUvarint(value[:], s.asked|s.have)]); err != nil {
 				return err
 			}
 		}
@@ -264,10 +156,8 @@ func (m *markFirst) one(tag byte, set *markSet) error {
 	return nil
 }
 
-func (m *markFirst) key(s *sighting) []byte { return m.arena[s.key:s.end:s.end] }
-
 // look notes which arguments the rows of a batch have and which marks they ask for.
-func (m *markFirst) look(tag byte, set *markSet, c *marked) error {
+func (m *markFirst) look(tag byte, set *markSet, c *inHand) error {
 	n := int(c.rec.NumRows())
 	if err := m.keys.encodeRows(c.cols[:len(m.n.Keys)], n); err != nil {
 		return err
@@ -282,18 +172,20 @@ func (m *markFirst) look(tag byte, set *markSet, c *marked) error {
 		}
 	}
 	args := c.cols[set.first : set.first+set.args]
-	if err := set.enc.Encode(args, n, &m.rows); err != nil {
+	if err := set.enc.Encode(args, n, &m.vals); err != nil {
 		return err
 	}
-	m.slots.reserve(n)
-	m.arena = roomFor(m.arena, len(m.keys.rows.Data)+len(m.rows.Data)+n)
+	m.found.room(n, len(m.keys.rows.Data)+len(m.vals.Data))
 	m.seen, m.claims = roomFor(m.seen, n), roomFor(m.claims, n)
 	for i := range n {
 		asked := set.asked(c.cols, i)
 		if asked == 0 || slices.ContainsFunc(args, func(a arrow.Array) bool { return a.IsNull(i) }) {
 			continue
 		}
-		at := m.find(m.keys.rows.Row(i), tag, m.rows.Row(i))
+		at := m.found.find(m.keys.rows.Row(i), tag, m.vals.Row(i))
+		if int(at) == len(m.seen) {
+			m.seen = append(m.seen, sighting{})
+		}
 		s := &m.seen[at]
 		if fresh := asked &^ s.asked; fresh != 0 {
 			s.asked |= fresh
@@ -313,30 +205,6 @@ func (s *markSet) asked(cols []arrow.Array, i int) (asked uint64) {
 	return asked
 }
 
-// find returns the sighting of a group's arguments, which may be new.
-func (m *markFirst) find(group []byte, tag byte, args []byte) int32 {
-	from := len(m.arena)
-	m.arena = append(append(append(m.arena, group...), tag), args...)
-	key := m.arena[from:]
-	hash := uint32(xxh3.Hash(key))
-	for at := hash & m.slots.mask; ; at = (at + 1) & m.slots.mask {
-		slot := m.slots.table[at]
-		if slot == 0 {
-			m.seen = append(m.seen, sighting{key: from, end: len(m.arena)})
-			m.slots.table[at] = uint64(hash)<<32 | uint64(len(m.seen))
-			m.slots.used++
-			return int32(len(m.seen) - 1)
-		}
-		if uint32(slot>>32) != hash {
-			continue
-		}
-		if i := int32(uint32(slot)) - 1; bytes.Equal(m.key(&m.seen[i]), key) {
-			m.arena = m.arena[:from]
-			return i
-		}
-	}
-}
-
 func isTrue(arr arrow.Array, i int) bool {
 	b, ok := arr.(*array.Boolean)
 	return ok && b.IsValid(i) && b.Value(i)
@@ -345,33 +213,11 @@ func isTrue(arr arrow.Array, i int) bool {
 // close forgets the groups whose window is over.
 func (m *markFirst) close() error {
 	limit := limitOf(m.tc, m.n.Clock)
-	for g := m.dues.first; g < m.dues.end && m.n.EndKey >= 0; g++ {
-		if limit == batch.NoTime || m.dues.at[g] > limit {
-			continue
-		}
-		m.dues.at[g] = batch.EndOfTime
-		m.arena, m.seen = m.arena[:0], m.seen[:0]
-		err := m.txn.Scan(groupStart(g), groupStart(g+1), func(k, _ []byte) (bool, error) {
-			end, _, err := m.keys.end(k)
-			if err != nil {
-				return false, err
-			}
-			if end > limit {
-				m.dues.at[g] = end
-				return false, nil
-			}
-			from := len(m.arena)
-			m.arena = append(m.arena, k...)
-			m.seen = append(m.seen, sighting{key: from, end: len(m.arena)})
-			return true, nil
-		})
-		for _, s := range m.seen {
-			if err != nil {
-				break
-			}
-			err = m.txn.Delete(m.arena[s.key:s.end])
-		}
-		if err != nil {
+	if m.n.EndKey < 0 {
+		limit = batch.NoTime
+	}
+	for g := range m.dues.due(limit) {
+		if err := m.forget(g, limit); err != nil {
 			return err
 		}
 	}

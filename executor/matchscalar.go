@@ -191,32 +191,13 @@ func callScalar(e *expr.Call) scalar {
 		return nil
 	}
 	kind := cellKindOf(e.Args[0].Type())
-	if holds := comparison(e.Func.Name); holds != nil && e.DT.ID() == arrow.BOOL {
+	if holds := expr.Outcome(e.Func.Name); holds != nil && e.DT.ID() == arrow.BOOL {
 		return compareScalar(args[0], args[1], kind, holds)
 	}
 	if e.DT.ID() != e.Args[0].Type().ID() || kind != floatCell && e.DT.ID() != arrow.INT64 {
 		return nil
 	}
 	return sumScalar(e.Func.Name, args[0], args[1], kind)
-}
-
-// comparison says of the outcome of a comparison whether an operator holds.
-func comparison(name string) func(c int) bool {
-	switch name {
-	case "=":
-		return func(c int) bool { return c == 0 }
-	case "<>", "!=":
-		return func(c int) bool { return c != 0 }
-	case "<":
-		return func(c int) bool { return c < 0 }
-	case "<=":
-		return func(c int) bool { return c <= 0 }
-	case ">":
-		return func(c int) bool { return c > 0 }
-	case ">=":
-		return func(c int) bool { return c >= 0 }
-	}
-	return nil
 }
 
 func compareScalar(a, b scalar, kind cellKind, holds func(c int) bool) scalar {

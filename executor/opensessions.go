@@ -265,12 +265,7 @@ func (s *openSessions) grow(group []byte, parts []openSpan, all openSpan) error 
 func (s *openSessions) put(group []byte, e *sessionEntry) error {
 	value := s.value(e)
 	key := rowKey(group, e.time, value)
-	count := int64(1)
-	err := s.txn.Get([][]byte{key}, func(_ int, stored []byte) error {
-		have, _, err := countOf(stored)
-		count += have
-		return err
-	})
+	count, err := oneMore(s.txn, key)
 	if err != nil {
 		return err
 	}
@@ -312,51 +307,26 @@ func (s *openSessions) forget(group []byte, p openSpan) error {
 	return s.txn.Delete(dueKey(group, p))
 }
 
-// closed is a session that is over.
-type closed struct {
-	group []byte
-	openSpan
-}
-
 // close takes the sessions out of the store that are over; the rows of final ones
 // come out now.
 func (s *openSessions) close() error {
-	limit := s.limit
-	for g := s.dues.first; g < s.dues.end; g++ {
-		if limit == batch.NoTime || s.dues.at[g] > limit {
-			continue
-		}
-		s.dues.at[g] = batch.EndOfTime
-		var over []closed
-		from := []byte{byte(g), sessionDue}
-		err := s.txn.Scan(from, []byte{byte(g), sessionDue + 1}, func(key, _ []byte) (bool, error) {
-			end, err := dueTime(key)
+	return s.dues.over(s.txn, sessionDue, s.limit, func(entries [][]byte) error {
+		for _, entry := range entries {
+			group, span, err := dueSession(entry)
+			if err == nil {
+				err = s.closeOne(group, span)
+			}
 			if err != nil {
-				return false, err
-			}
-			if end > limit {
-				s.dues.at[g] = end
-				return false, nil
-			}
-			group := append([]byte{byte(g)}, key[10:len(key)-8]...)
-			over = append(over, closed{group, openSpan{start: wordTime(key[len(key)-8:]), end: int64(end)}})
-			return true, nil
-		})
-		if err != nil {
-			return err
-		}
-		for _, c := range over {
-			if err := s.closeOne(c); err != nil {
 				return err
 			}
 		}
-	}
-	return nil
+		return nil
+	})
 }
 
-func (s *openSessions) closeOne(c closed) error {
+func (s *openSessions) closeOne(group []byte, span openSpan) error {
 	var gone [][]byte
-	err := s.scanRows(c.group, c.openSpan, func(key, stored []byte) error {
+	err := s.scanRows(group, span, func(key, stored []byte) error {
 		gone = append(gone, bytes.Clone(key))
 		if !s.n.Final {
 			return nil
@@ -365,7 +335,7 @@ func (s *openSessions) closeOne(c closed) error {
 		if err != nil {
 			return err
 		}
-		return s.out.add(value, count, c.openSpan, batch.Insert)
+		return s.out.add(value, count, span, batch.Insert)
 	})
 	if err != nil {
 		return err
@@ -375,7 +345,7 @@ func (s *openSessions) closeOne(c closed) error {
 			return err
 		}
 	}
-	return s.forget(c.group, c.openSpan)
+	return s.txn.Delete(spanKey(group, span.start))
 }
 
 // sessionOutput collects rows with their windows.

@@ -52,6 +52,9 @@ type TaskContext struct {
 	// Tables are the join tables that tasks of the plan share on this worker; nil
 	// shares none.
 	Tables *Tables
+	// Lend is called by a task that waits for another one of the plan: it may run in its
+	// place until what Lend returned is called. Nil: it waits where it is.
+	Lend func() (resume func())
 	// Result collects what the task reports: counters, times, next due.
 	Result *batch.TaskResult
 	// bad takes rows that cannot be decoded or computed; nil takes none. unfit is what

@@ -124,12 +124,9 @@ func (o *toHash) spread(rec arrow.RecordBatch) error {
 		return err
 	}
 	defer gather.Release(cols)
-	o.hashes = growWords(o.hashes, n)
+	o.hashes = resized(o.hashes, n)
 	o.hasher.Hash(cols, o.hashes)
-	if cap(o.groups) < n {
-		o.groups, o.order = make([]uint8, n, n+n/4), make([]int32, n, n+n/4)
-	}
-	o.groups, o.order = o.groups[:n], o.order[:n]
+	o.groups, o.order = resized(o.groups, n), resized(o.order, n)
 	rowkey.Groups(o.hashes, o.groups)
 	starts := new([batch.KeyGroups + 1]int32)
 	for _, g := range o.groups {

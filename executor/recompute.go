@@ -514,25 +514,13 @@ func (r *recompute) close(ctx context.Context, txn statestore.Txn) error {
 		return nil
 	}
 	limit := limitOf(r.tc, r.n.Clock)
-	for g := r.dues.first; g < r.dues.end; g++ {
-		if limit == batch.NoTime || r.dues.at[g] > limit {
-			continue
-		}
-		r.dues.at[g] = batch.EndOfTime
-		err := txn.Scan(groupStart(g), groupStart(g+1), func(key, stored []byte) (bool, error) {
-			end, _, err := r.groups.end(key)
-			if err != nil {
-				return false, err
-			}
-			if end > limit {
-				r.dues.at[g] = end
-				return false, nil
-			}
+	for g := range r.dues.due(limit) {
+		err := r.dues.windows(txn, r.groups, g, limit, func(key, stored []byte) error {
 			r.note(key, nil, 0)
 			if !r.n.Final {
-				return true, nil
+				return nil
 			}
-			return true, r.load(r.now, key, stored)
+			return r.load(r.now, key, stored)
 		})
 		for _, w := range r.writes {
 			err = errors.Join(err, txn.Delete(w.key))

@@ -147,10 +147,7 @@ func (r *recursive) fresh(rec arrow.RecordBatch) (arrow.RecordBatch, error) {
 	if r.seen == nil {
 		return relabel(rec, r.n.Out), nil
 	}
-	if cap(r.groups) < n {
-		r.groups = make([]uint32, n)
-	}
-	r.groups = r.groups[:n]
+	r.groups = resized(r.groups, n)
 	known := uint32(r.seen.Len())
 	r.seen.Map(rec.Columns(), n, r.groups)
 	if err := r.mem.set(r.seen.Bytes()); err != nil {

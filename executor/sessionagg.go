@@ -280,30 +280,18 @@ func (s *sessionAggregate) forget(group []byte, p openSpan) error {
 // close takes the sessions out of the store that are over.
 func (s *sessionAggregate) close() error {
 	first := len(s.sessions)
-	for g := s.dues.first; g < s.dues.end; g++ {
-		if s.dues.at[g] == batch.EndOfTime || !s.due(int64(s.dues.at[g])) {
-			continue
-		}
-		s.dues.at[g] = batch.EndOfTime
-		err := s.txn.Scan([]byte{byte(g), sessionDue}, []byte{byte(g), sessionDue + 1}, func(key, _ []byte) (bool, error) {
-			end, err := dueTime(key)
+	err := s.dues.over(s.txn, sessionDue, s.tc.Spec.Close, func(entries [][]byte) error {
+		for _, entry := range entries {
+			group, span, err := dueSession(entry)
 			if err != nil {
-				return false, err
+				return err
 			}
-			if !s.due(int64(end)) {
-				s.dues.at[g] = end
-				return false, nil
-			}
-			if len(key) < 18 {
-				return false, rowkey.ErrDamaged
-			}
-			group := append([]byte{byte(g)}, key[10:len(key)-8]...)
-			s.sessions = append(s.sessions, aggSession{group: group, start: wordTime(key[len(key)-8:]), end: int64(end)})
-			return true, nil
-		})
-		if err != nil {
-			return err
+			s.sessions = append(s.sessions, aggSession{group: group, start: span.start, end: span.end})
 		}
+		return nil
+	})
+	if err != nil {
+		return err
 	}
 	return s.takeOut(first)
 }
@@ -327,7 +315,7 @@ func (s *sessionAggregate) takeOut(first int) error {
 			err = rowkey.ErrDamaged
 		}
 		if err == nil {
-			err = s.forget(c.group, openSpan{start: c.start, end: c.end})
+			err = s.txn.Delete(spanKey(c.group, c.start))
 		}
 		if err != nil {
 			return err

@@ -153,14 +153,6 @@ func (p *partialSessions) add(rec arrow.RecordBatch) error {
 	return nil
 }
 
-// resized returns a slice of n elements whose values mean nothing.
-func resized(s []uint32, n int) []uint32 {
-	if cap(s) < n {
-		return make([]uint32, n, n+n/4)
-	}
-	return s[:n]
-}
-
 // flush hands on all spans, after which they are forgotten.
 func (p *partialSessions) flush() error {
 	defer p.forget()

@@ -268,23 +268,18 @@ func (s *statefulAggregate) keep(key, value []byte) [2][]byte {
 // this batch. In key order the window's end comes first within a key group, so
 // that only due rows and one more are read.
 func (s *statefulAggregate) closeDue(p *pass) error {
-	for g := s.dues.first; g < s.dues.end; g++ {
-		if !p.all && (s.n.EndKey < 0 || !s.closes(s.dues.at[g])) {
-			continue
-		}
+	limit := limitOf(s.tc, s.n.Clock)
+	if s.n.EndKey < 0 {
+		limit = batch.NoTime
+	}
+	if p.all {
+		limit = batch.EndOfTime
+	}
+	for g := range s.dues.due(limit) {
 		from := len(p.scanned)
-		s.dues.at[g] = batch.EndOfTime
-		err := p.txn.Scan(groupStart(g), groupStart(g+1), func(key, value []byte) (bool, error) {
-			end, windowed, err := s.keys.end(key)
-			if err != nil {
-				return false, err
-			}
-			if !p.all && windowed && !s.closes(end) {
-				s.dues.at[g] = end
-				return false, nil
-			}
+		err := s.dues.windows(p.txn, s.keys, g, limit, func(key, value []byte) error {
 			p.scanned = append(p.scanned, s.keep(key, value))
-			return true, nil
+			return nil
 		})
 		if err != nil {
 			return err

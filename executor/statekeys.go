@@ -76,12 +76,9 @@ func (k *stateKeys) encode(cols []arrow.Array, n int) error {
 // encodeRows makes the keys of n rows. The key group is the hash of the columns
 // in the order of GROUP BY, which is the exchange's order too (Y2).
 func (k *stateKeys) encodeRows(cols []arrow.Array, n int) error {
-	k.hashes = growWords(k.hashes, n)
+	k.hashes = resized(k.hashes, n)
 	k.hasher.Hash(cols, k.hashes)
-	if cap(k.groups) < n {
-		k.groups = make([]uint8, n)
-	}
-	k.groups = k.groups[:n]
+	k.groups = resized(k.groups, n)
 	rowkey.Groups(k.hashes, k.groups)
 	permuted := make([]arrow.Array, len(cols))
 	for at, c := range k.perm {
@@ -148,6 +145,12 @@ func (k *stateKeys) end(key []byte) (end batch.EventTime, windowed bool, err err
 		return batch.NoTime, true, err
 	}
 	return shifted(int64(w^1<<63), k.shift), true, nil
+}
+
+// endOf is end of a group that has a window.
+func (k *stateKeys) endOf(key []byte) (batch.EventTime, error) {
+	end, _, err := k.end(key)
+	return end, err
 }
 
 // shifted adds a shift to a time without leaving its range.

@@ -4,20 +4,16 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
-	"fmt"
-	"io"
 	"slices"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
-	"github.com/zeebo/xxh3"
 
 	"github.com/sluice-stream/sluice/batch"
 	"github.com/sluice-stream/sluice/executor/gather"
 	"github.com/sluice-stream/sluice/executor/rowkey"
 	"github.com/sluice-stream/sluice/planner/expr"
 	"github.com/sluice-stream/sluice/planner/physical"
-	"github.com/sluice-stream/sluice/statestore"
 )
 
 // tally counts values by group: [key group][group's key][set][value] -> how often.
@@ -25,24 +21,13 @@ import (
 // for first, so that it is the first row of its group and set. A count may be below
 // zero for a while: what takes a value back may come before what puts it out.
 type tally struct {
-	base
+	chunked
 	n    *physical.Tally
-	ev   *computed // keys, then the arguments and the filter of each set
-	keys *stateKeys
 	sets []tallySet
-	txn  statestore.Txn
-	dues dues
 
-	chunk   []tallied
-	arena   []byte
-	slots   slots
-	seen    []counting
-	list    [][]byte
-	sorter  keySorter
-	extras  [][]extra // by batch of the chunk
-	ready   []arrow.RecordBatch
-	mem     account
-	drained bool
+	signs  [][]int32 // by batch of the chunk
+	seen   []counting
+	extras [][]extra // by batch of the chunk
 	// touched are the key groups whose rows have changed: what is due next is what the
 	// first of them says, whatever has come and gone.
 	touched [batch.KeyGroups]bool
@@ -60,19 +45,10 @@ type tallySet struct {
 	marks       []bool // of the rows of the chunk
 }
 
-// tallied is a batch in hand, and where its rows begin among those of the chunk.
-type tallied struct {
-	rec   arrow.RecordBatch
-	cols  []arrow.Array
-	signs []int32
-	from  int
-}
-
 // counting is a value of a group that rows of the chunk have.
 type counting struct {
-	key, group, end int // in the arena: key:group names the group and the set
-	change, have    int64
-	plus, minus     int32 // a row that brings it and one that takes it, -1 for none
+	change, have int64
+	plus, minus  int32 // a row that brings it and one that takes it, -1 for none
 }
 
 // extra is a row that tells the extreme of its group.
@@ -82,7 +58,8 @@ type extra struct {
 }
 
 func newTally(n *physical.Tally, in Operator) (*tally, error) {
-	t := &tally{base: base{node: n, in: []Operator{in}}, n: n}
+	t := &tally{n: n}
+	t.base, t.operator = base{node: n, in: []Operator{in}}, n.Operator
 	es := slices.Clone(n.Keys)
 	out := in.Schema().NumFields() // less the kind of change, and the column row
 	for _, s := range n.Sets {
@@ -111,125 +88,52 @@ func newTally(n *physical.Tally, in Operator) (*tally, error) {
 }
 
 func (t *tally) Open(ctx context.Context, tc *TaskContext) error {
-	t.ev.open(tc)
-	t.reset()
-	t.mem.open(tc)
-	if err := t.base.Open(ctx, tc); err != nil {
-		return err
-	}
-	var err error
-	if t.txn, err = tc.State(ctx, t.n.Operator); err != nil {
-		return err
-	}
-	return t.dues.load(tc, t.keys, t.txn)
-}
-
-func (t *tally) reset() {
-	t.release()
-	t.ready = release(t.ready)
-	t.drained = false
 	clear(t.touched[:])
-}
-
-// release lets go of the chunk in hand.
-func (t *tally) release() {
-	for _, c := range t.chunk {
-		c.rec.Release()
-		gather.Release(c.cols)
-	}
-	clear(t.chunk)
-	t.chunk = t.chunk[:0]
-}
-
-func (t *tally) Close() error {
-	t.reset()
-	_ = t.mem.set(0) // giving back cannot be refused
-	return t.base.Close()
+	return t.chunked.Open(ctx, tc)
 }
 
 func (t *tally) Next(ctx context.Context) (arrow.RecordBatch, error) {
-	for len(t.ready) == 0 && !t.drained {
-		if err := t.fill(ctx); err != nil {
-			return nil, err
-		}
-		err := t.count()
-		if err == nil && t.drained {
-			err = t.close()
-		}
-		if err != nil {
-			return nil, fmt.Errorf("state of %s: %w", t.n.Operator, err)
-		}
-	}
-	return popBatch(&t.ready)
-}
-
-// fill takes the next chunk in hand.
-func (t *tally) fill(ctx context.Context) error {
-	for rows := 0; rows < chunkRows; {
-		rec, err := t.in[0].Next(ctx)
-		if err == io.EOF {
-			t.drained = true
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		c := tallied{rec: rec, from: rows}
-		if c.cols, err = t.ev.run(rec); err == nil {
-			_, c.signs, err = signs(rec, nil)
-		}
-		t.chunk = append(t.chunk, c)
-		if err != nil {
-			return err
-		}
-		rows += int(rec.NumRows())
-	}
-	return nil
+	return t.next(ctx, t.count, t.close)
 }
 
 // count takes the values of the chunk into the state and makes its rows ready.
 func (t *tally) count() error {
-	defer t.release()
-	t.arena = t.arena[:0]
-	t.extras = slices.Grow(t.extras[:0], len(t.chunk))[:len(t.chunk)]
-	for i := range t.extras {
-		t.extras[i] = t.extras[i][:0]
-	}
-	rows := 0
+	t.found.arena = t.found.arena[:0]
+	t.extras, t.signs = resized(t.extras, len(t.chunk)), resized(t.signs, len(t.chunk))
 	for i := range t.chunk {
-		rows += int(t.chunk[i].rec.NumRows())
+		var err error
+		if _, t.signs[i], err = signs(t.chunk[i].rec, t.signs[i]); err != nil {
+			return err
+		}
+		t.extras[i] = t.extras[i][:0]
 	}
 	for i := range t.sets {
 		s := &t.sets[i]
-		s.marks = slices.Grow(s.marks[:0], rows)[:rows]
+		s.marks = resized(s.marks, t.rows)
 		clear(s.marks)
 		if err := t.one(i, s); err != nil {
 			return err
 		}
 	}
 	for i := range t.chunk {
-		if err := t.emit(&t.chunk[i], t.extras[i]); err != nil {
+		if err := t.emit(&t.chunk[i], t.signs[i], t.extras[i]); err != nil {
 			return err
 		}
 	}
-	return t.mem.set(int64(cap(t.arena)) + 56*int64(cap(t.seen)) + 24*int64(cap(t.list)) + t.slots.bytes())
+	return t.mem.set(t.found.bytes() + 24*int64(cap(t.seen)))
 }
 
 // one counts the values of a set.
 func (t *tally) one(tag int, s *tallySet) error {
+	t.found.reset()
 	t.seen = t.seen[:0]
-	t.slots.reset()
 	for i := range t.chunk {
-		if err := t.look(byte(tag), s, &t.chunk[i]); err != nil {
+		if err := t.look(byte(tag), s, &t.chunk[i], t.signs[i]); err != nil {
 			return err
 		}
 	}
-	order := t.sorter.order(len(t.seen), func(i int32) []byte { return t.key(&t.seen[i]) })
-	t.list = t.list[:0]
-	for _, o := range order {
-		t.list = append(t.list, t.key(&t.seen[o.i]))
-	}
-	err := t.txn.Get(t.list, func(i int, value []byte) error {
+	list, order := t.found.ordered()
+	err := t.txn.Get(list, func(i int, value []byte) error {
 		have, n := binary.Varint(value)
 		if n <= 0 {
 			return rowkey.ErrDamaged
@@ -248,14 +152,14 @@ func (t *tally) one(tag int, s *tallySet) error {
 		case c.change == 0:
 			continue
 		case now == 0:
-			err = t.txn.Delete(t.list[i])
+			err = t.txn.Delete(list[i])
 		default:
-			err = t.txn.Put(t.list[i], value[:binary.PutVarint(value[:], now)])
+			err = t.txn.Put(list[i], value[:binary.PutVarint(value[:], now)])
 		}
 		if err != nil {
 			return err
 		}
-		t.touched[t.list[i][0]] = true
+		t.touched[list[i][0]] = true
 		if !s.extreme && (c.have > 0) != (now > 0) {
 			if row := c.plus; now > 0 {
 				s.marks[row] = true
@@ -270,7 +174,7 @@ func (t *tally) one(tag int, s *tallySet) error {
 	var group []byte
 	for _, o := range order {
 		c := &t.seen[o.i]
-		if g := t.arena[c.key:c.group:c.group]; group == nil || !bytes.Equal(g, group) {
+		if g := t.found.head(o.i); group == nil || !bytes.Equal(g, group) {
 			group = g
 			if err := t.extreme(int32(tag), s, group, max(c.plus, c.minus)); err != nil {
 				return err
@@ -280,10 +184,8 @@ func (t *tally) one(tag int, s *tallySet) error {
 	return nil
 }
 
-func (t *tally) key(c *counting) []byte { return t.arena[c.key:c.end:c.end] }
-
 // look notes which values the rows of a batch bring and take.
-func (t *tally) look(tag byte, s *tallySet, c *tallied) error {
+func (t *tally) look(tag byte, s *tallySet, c *inHand, signs []int32) error {
 	n := int(c.rec.NumRows())
 	if err := t.keys.encodeRows(c.cols[:len(t.n.Keys)], n); err != nil {
 		return err
@@ -295,46 +197,25 @@ func (t *tally) look(tag byte, s *tallySet, c *tallied) error {
 	if s.desc {
 		orient(expr.SortKey{Desc: true}, &s.rows)
 	}
-	t.slots.reserve(n)
-	t.arena = roomFor(t.arena, len(t.keys.rows.Data)+len(s.rows.Data)+n)
+	t.found.room(n, len(t.keys.rows.Data)+len(s.rows.Data))
 	t.seen = roomFor(t.seen, n)
 	for i := range n {
 		if s.filter >= 0 && !isTrue(c.cols[s.filter], i) || slices.ContainsFunc(args, func(a arrow.Array) bool { return a.IsNull(i) }) {
 			continue
 		}
-		at := &t.seen[t.find(t.keys.rows.Row(i), tag, s.rows.Row(i))]
-		at.change += int64(c.signs[i])
-		if row := int32(c.from + i); c.signs[i] > 0 {
+		number := int(t.found.find(t.keys.rows.Row(i), tag, s.rows.Row(i)))
+		if number == len(t.seen) {
+			t.seen = append(t.seen, counting{plus: -1, minus: -1})
+		}
+		at := &t.seen[number]
+		at.change += int64(signs[i])
+		if row := int32(c.from + i); signs[i] > 0 {
 			at.plus = row
 		} else {
 			at.minus = row
 		}
 	}
 	return nil
-}
-
-// find returns the counting of a group's value, which may be new.
-func (t *tally) find(group []byte, tag byte, value []byte) int32 {
-	from := len(t.arena)
-	t.arena = append(append(append(t.arena, group...), tag), value...)
-	key := t.arena[from:]
-	hash := uint32(xxh3.Hash(key))
-	for at := hash & t.slots.mask; ; at = (at + 1) & t.slots.mask {
-		slot := t.slots.table[at]
-		if slot == 0 {
-			t.seen = append(t.seen, counting{key: from, group: from + len(group) + 1, end: len(t.arena), plus: -1, minus: -1})
-			t.slots.table[at] = uint64(hash)<<32 | uint64(len(t.seen))
-			t.slots.used++
-			return int32(len(t.seen) - 1)
-		}
-		if uint32(slot>>32) != hash {
-			continue
-		}
-		if i := int32(uint32(slot)) - 1; bytes.Equal(t.key(&t.seen[i]), key) {
-			t.arena = t.arena[:from]
-			return i
-		}
-	}
 }
 
 // extreme reads the first value of a group that is there, and lets a row tell it.
@@ -347,9 +228,9 @@ func (t *tally) extreme(set int32, s *tallySet, group []byte, row int32) error {
 		} else if count < 0 {
 			return true, nil
 		}
-		e.value = len(t.arena)
-		t.arena = append(t.arena, k[len(group):]...)
-		e.end = len(t.arena)
+		e.value = len(t.found.arena)
+		t.found.arena = append(t.found.arena, k[len(group):]...)
+		e.end = len(t.found.arena)
 		return false, nil
 	})
 	if err != nil {
@@ -357,17 +238,17 @@ func (t *tally) extreme(set int32, s *tallySet, group []byte, row int32) error {
 	}
 	if s.desc {
 		for i := e.value + 1; i < e.end; i++ { // as orient has it
-			t.arena[i] = ^t.arena[i]
+			t.found.arena[i] = ^t.found.arena[i]
 		}
 	}
-	at, _ := slices.BinarySearchFunc(t.chunk, row+1, func(c tallied, row int32) int { return c.from - int(row) })
+	at, _ := slices.BinarySearchFunc(t.chunk, row+1, func(c inHand, row int32) int { return c.from - int(row) })
 	e.row = row - int32(t.chunk[at-1].from)
 	t.extras[at-1] = append(t.extras[at-1], e)
 	return nil
 }
 
 // emit makes a batch ready: its rows with their marks, then what they tell of extremes.
-func (t *tally) emit(c *tallied, extras []extra) error {
+func (t *tally) emit(c *inHand, signs []int32, extras []extra) error {
 	n, width := int(c.rec.NumRows()), len(c.rec.Columns())-1
 	idx := seq(0, n)
 	for _, e := range extras {
@@ -393,7 +274,7 @@ func (t *tally) emit(c *tallied, extras []extra) error {
 	defer ops.Release()
 	for i := range idx {
 		op := batch.Insert
-		if i < n && c.signs[i] < 0 {
+		if i < n && signs[i] < 0 {
 			op = batch.Delete
 		}
 		ops.Append(int8(op))
@@ -403,7 +284,7 @@ func (t *tally) emit(c *tallied, extras []extra) error {
 }
 
 // told appends the columns of a set.
-func (t *tally) told(out []arrow.Array, set int, c *tallied, n int, extras []extra) ([]arrow.Array, error) {
+func (t *tally) told(out []arrow.Array, set int, c *inHand, n int, extras []extra) ([]arrow.Array, error) {
 	s := &t.sets[set]
 	marks := array.NewBooleanBuilder(t.tc.Alloc)
 	defer marks.Release()
@@ -421,7 +302,7 @@ func (t *tally) told(out []arrow.Array, set int, c *tallied, n int, extras []ext
 	for _, e := range extras {
 		if int(e.set) != set || e.end == 0 {
 			values[0].AppendNull()
-		} else if err := s.enc.Decode(t.arena[e.value:e.end], values); err != nil {
+		} else if err := s.enc.Decode(t.found.arena[e.value:e.end], values); err != nil {
 			return out, err
 		}
 	}
@@ -435,30 +316,11 @@ func (t *tally) close() error {
 		if due := limit != batch.NoTime && t.dues.at[g] <= limit; !due && !t.touched[g] {
 			continue
 		}
-		t.dues.at[g], t.touched[g] = batch.EndOfTime, false
-		var over [][]byte
-		err := t.txn.Scan(groupStart(g), groupStart(g+1), func(k, _ []byte) (bool, error) {
-			end, _, err := t.keys.end(k)
-			if err != nil {
-				return false, err
-			}
-			if limit == batch.NoTime || end > limit {
-				t.dues.at[g] = end
-				t.dues.open.add(end)
-				return false, nil
-			}
-			over = append(over, bytes.Clone(k))
-			return true, nil
-		})
-		for _, k := range over {
-			if err != nil {
-				break
-			}
-			err = t.txn.Delete(k)
-		}
-		if err != nil {
+		t.touched[g] = false
+		if err := t.forget(g, limit); err != nil {
 			return err
 		}
+		t.dues.open.add(t.dues.at[g])
 	}
 	noteDue(t.tc, t.n.Clock, t.dues.next())
 	return nil

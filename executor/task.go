@@ -54,9 +54,17 @@ type Env struct {
 	// Yield says that the task waits for who reads its rows, until it calls what
 	// Yield returned: another may run in its place. Nil: none does.
 	Yield func() (resume func())
+	// Lend is Yield for a task that waits for another one of its plan.
+	Lend func() (resume func())
+	// Turn is called between two record batches now and then: it may return much later,
+	// when others have run in the task's place. It needs Nanos. Nil never makes room.
+	Turn func() error
 	// Nanos is a monotonic clock for the times of operators; nil measures none.
 	Nanos func() int64
 }
+
+// turnEvery is how often Turn is called, in nanoseconds.
+const turnEvery = 1e6
 
 // Task is one stage's tree of operators. It is used by one goroutine and runs
 // any number of TaskSpecs of its stage, one after the other: building a tree
@@ -75,6 +83,8 @@ type Task struct {
 
 	active *watched
 	nanos  func() int64
+	turn   func() error // nil: no turns
+	turnAt int64        // when it is called next
 }
 
 // Build makes the operators of a stage.
@@ -155,10 +165,13 @@ type openShard struct {
 // decoder becomes an error that names task and operator.
 func (t *Task) Run(ctx context.Context, env Env, spec batch.TaskSpec) (batch.TaskResult, error) {
 	a := &attempt{t: t, env: &env}
-	t.nanos, t.active = env.Nanos, nil
+	t.nanos, t.active, t.turn = env.Nanos, nil, nil
+	if env.Nanos != nil && env.Turn != nil {
+		t.turn, t.turnAt = env.Turn, env.Nanos()+turnEvery
+	}
 	a.tc = &TaskContext{
 		Spec: spec, Alloc: env.Alloc, Zone: t.plan.Zone, Opener: env.Opener, Fetch: a.fetch, FetchPart: a.fetchPart, State: a.state,
-		Writer: a.writer, Spill: env.Spill, Tables: env.Tables, Charge: env.Charge, Budget: env.Budget, Pressure: env.Pressure, Result: &a.res, Seed: seedOf(spec.Task),
+		Writer: a.writer, Spill: env.Spill, Tables: env.Tables, Lend: env.Lend, Charge: env.Charge, Budget: env.Budget, Pressure: env.Pressure, Result: &a.res, Seed: seedOf(spec.Task),
 	}
 	a.res = batch.TaskResult{Task: spec.Task, Term: spec.Term, NextDue: batch.EndOfTime}
 	a.tc.opened = &openedState{dues: map[string]*dues{}}
@@ -264,7 +277,7 @@ func (a *attempt) newOutput(ctx context.Context) (output, error) {
 	switch to := a.t.stage.Output.(type) {
 	case physical.ToHash:
 		a.t.router.keys.open(a.tc)
-		return &toHash{router: a.t.router, tc: a.tc, parts: max(a.env.Parts, 1), w: a.env.Outputs.Writer(ref, a.t.stage.Static)}, nil
+		return &toHash{router: a.t.router, tc: a.tc, parts: max(a.env.Parts, 1), w: a.env.Outputs.Writer(ref, a.t.stage.Static).Within(a.env.Pressure, a.env.Budget)}, nil
 	case physical.ToSink:
 		o := &toSink{tc: a.tc, sink: to.Sink, hasher: &a.t.hasher}
 		if !spec.Reveal {
@@ -275,11 +288,11 @@ func (a *attempt) newOutput(ctx context.Context) (output, error) {
 		return o, err
 	case physical.ToClient:
 		if !a.t.plan.Stream {
-			return &toClient{tc: a.tc, w: a.env.Outputs.LiveWriter(ref, spec.Task.Attempt, a.env.Yield)}, nil
+			return &toClient{tc: a.tc, w: a.env.Outputs.LiveWriter(ref, spec.Task.Attempt, a.env.Yield).Within(a.env.Pressure, a.env.Budget)}, nil
 		}
-		return &toExchange{tc: a.tc, w: a.env.Outputs.Writer(ref, a.t.stage.Static)}, nil
+		return &toExchange{tc: a.tc, w: a.env.Outputs.Writer(ref, a.t.stage.Static).Within(a.env.Pressure, a.env.Budget)}, nil
 	case physical.ToOne, physical.ToAll:
-		return &toExchange{tc: a.tc, w: a.env.Outputs.Writer(ref, a.t.stage.Static)}, nil
+		return &toExchange{tc: a.tc, w: a.env.Outputs.Writer(ref, a.t.stage.Static).Within(a.env.Pressure, a.env.Budget)}, nil
 	}
 	return nil, fmt.Errorf("stage %d has no output", a.t.stage.ID)
 }
@@ -291,6 +304,9 @@ func (a *attempt) seal(ctx context.Context) error {
 		var txn statestore.Txn = s.txn
 		if s.ttl != nil {
 			txn = s.ttl
+		}
+		if err := a.t.turnIfDue(); err != nil {
+			return err
 		}
 		v, err := txn.Seal(ctx)
 		if err != nil {
@@ -369,7 +385,7 @@ func (a *attempt) state(ctx context.Context, operator string) (statestore.Txn, e
 	if a.tc.opened != nil {
 		a.tc.opened.operator = operator
 	}
-	counted := &countedTxn{Txn: txn}
+	counted := &countedTxn{Txn: txn, task: a.t}
 	a.txns = append(a.txns, openShard{shard: shard, txn: counted})
 	if ttl, ok := a.t.stage.TTL[operator]; ok {
 		return a.expiring(ctx, len(a.txns)-1, operator, ttl)

@@ -71,7 +71,12 @@ func (w *watched) Next(ctx context.Context) (arrow.RecordBatch, error) {
 	var start int64
 	nanos := w.task.nanos
 	if nanos != nil {
-		start = nanos()
+		if start = nanos(); w.task.turn != nil && start >= w.task.turnAt {
+			if err := w.task.takeTurn(); err != nil {
+				return nil, err
+			}
+			start = nanos()
+		}
 	}
 	rec, err := w.op.Next(ctx)
 	if nanos != nil {
@@ -87,4 +92,21 @@ func (w *watched) Next(ctx context.Context) (arrow.RecordBatch, error) {
 		w.stats.Bytes += gather.BatchBytes(rec)
 	}
 	return rec, nil
+}
+
+// turnIfDue is called in the middle of an operator that has much to do.
+func (t *Task) turnIfDue() error {
+	if t.turn == nil || t.nanos() < t.turnAt {
+		return nil
+	}
+	return t.takeTurn()
+}
+
+// takeTurn lets others run that have waited for longer than they should.
+func (t *Task) takeTurn() error {
+	if err := t.turn(); err != nil {
+		return err
+	}
+	t.turnAt = t.nanos() + turnEvery
+	return nil
 }

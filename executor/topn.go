@@ -245,7 +245,7 @@ func (t *topN) follow(l lead, key arrow.Array, rows, ahead []int32) (equal, befo
 	if l.text != nil || rowkey.Width(key.DataType()) == 0 {
 		return rows, ahead
 	}
-	t.words = growWords(t.words, key.Len())
+	t.words = resized(t.words, key.Len())
 	rowkey.Words(key, t.words)
 	flip := uint64(0)
 	if l.desc {

@@ -2,7 +2,6 @@ package executor
 
 import (
 	"context"
-	"fmt"
 	"math"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -72,9 +71,9 @@ func (w *window) apply(rec arrow.RecordBatch) (arrow.RecordBatch, error) {
 		return nil, err
 	}
 	defer gather.Release(cols)
-	times, ok := cols[0].(*array.Timestamp)
-	if !ok {
-		return nil, fmt.Errorf("%s: the time is %s, not a timestamp", w, cols[0].DataType())
+	times, err := timesIn(w, cols)
+	if err != nil {
+		return nil, err
 	}
 	w.starts, w.ends, w.rows = w.starts[:0], w.ends[:0], w.rows[:0]
 	if w.n.Kind == logical.Tumble {

@@ -37,6 +37,15 @@ type LiveWriter struct {
 	ref     attempt
 	out     *live
 	yield   func() (resume func())
+	own     own
+}
+
+// Within makes the writer wait for its reader when the query is short of memory of its
+// own, as short reports, or its output takes an eighth of budget; nil and 0 never do. It
+// returns w.
+func (w *LiveWriter) Within(short func() bool, budget int64) *LiveWriter {
+	w.own = own{short, budget}
+	return w
 }
 
 // LiveWriter starts an output that is followed. While Append waits for the reader
@@ -133,7 +142,7 @@ func (w *LiveWriter) Append(ctx context.Context, rec arrow.RecordBatch) error {
 // put adds a batch, or returns what is closed when there may be room for it.
 func (w *LiveWriter) put(rec arrow.RecordBatch, size int64) (room <-chan struct{}, err error) {
 	o, l := w.outputs, w.out
-	short := o.opt.Pressure != nil && o.opt.Pressure()
+	short := o.opt.Pressure != nil && o.opt.Pressure() || w.own.isShort()
 	limit := o.opt.limit() / 2
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -141,7 +150,7 @@ func (w *LiveWriter) put(rec arrow.RecordBatch, size int64) (room <-chan struct{
 	case l.gone:
 		return nil, fmt.Errorf("output of task %d of stage %d: %w", w.ref.Task, w.ref.Stage, batch.ErrGivenUp)
 	case l.followed && len(l.queue) == 0:
-	case short || o.mu.liveBytes+size > limit:
+	case short || o.mu.liveBytes+size > limit || w.own.budget > 0 && o.mu.byKey[w.ref.Key].live+size > w.own.budget/8:
 		if o.mu.room == nil {
 			o.mu.room = make(chan struct{})
 		}
@@ -149,8 +158,7 @@ func (w *LiveWriter) put(rec arrow.RecordBatch, size int64) (room <-chan struct{
 	}
 	rec.Retain()
 	l.queue, l.sizes = append(l.queue, rec), append(l.sizes, size)
-	o.mu.liveBytes += size
-	o.mu.bytes += size
+	o.countLocked(w.ref.Key, size, size)
 	l.wake()
 	return nil, nil
 }
@@ -189,18 +197,17 @@ func (o *Outputs) giveUpLocked(ref attempt, l *live) {
 		delete(o.mu.live, ref)
 	}
 	for len(l.queue) > 0 {
-		o.popLocked(l).Release()
+		o.popLocked(ref.Key, l).Release()
 	}
 	l.wake()
 	o.roomLocked()
 }
 
-func (o *Outputs) popLocked(l *live) arrow.RecordBatch {
+func (o *Outputs) popLocked(key string, l *live) arrow.RecordBatch {
 	rec, size := l.queue[0], l.sizes[0]
 	l.queue[0] = nil
 	l.queue, l.sizes = l.queue[1:], l.sizes[1:]
-	o.mu.liveBytes -= size
-	o.mu.bytes -= size
+	o.countLocked(key, -size, -size)
 	o.roomLocked()
 	return rec
 }
@@ -236,7 +243,7 @@ func (f *follower) pop() (arrow.RecordBatch, error) {
 	defer o.mu.Unlock()
 	switch {
 	case len(l.queue) > 0:
-		return o.popLocked(l), nil
+		return o.popLocked(f.ref.Key, l), nil
 	case l.gone:
 		return nil, fmt.Errorf("read the rows of task %d of stage %d: %w", f.ref.Task, f.ref.Stage, batch.ErrGivenUp)
 	case l.done:

@@ -60,8 +60,9 @@ type Outputs struct {
 		static    map[stageKey]bool
 		live      map[attempt]*live
 		bytes     int64
-		liveBytes int64         // of live outputs, part of bytes
-		room      chan struct{} // closed when a live output may take more; nil if nobody waits
+		byKey     map[string]held // the same by plan
+		liveBytes int64           // of live outputs, part of bytes
+		room      chan struct{}   // closed when a live output may take more; nil if nobody waits
 		closed    bool
 	}
 }
@@ -73,6 +74,7 @@ type stageKey struct {
 
 // output is the committed output of one task. It is immutable; readers retain it.
 type output struct {
+	key      string
 	segments []segment
 	file     *File
 	bytes    int64
@@ -92,6 +94,7 @@ func New(opt Options) *Outputs {
 	o := &Outputs{opt: opt.withDefaults()}
 	o.mu.done = map[Ref]*output{}
 	o.mu.static = map[stageKey]bool{}
+	o.mu.byKey = map[string]held{}
 	o.mu.live = map[attempt]*live{}
 	return o
 }
@@ -137,6 +140,13 @@ func (o *Outputs) Tasks(ref Ref, n, p, parts int) (sources.Reader, error) {
 		c.readers = append(c.readers, r)
 	}
 	return c, nil
+}
+
+// Has reports whether the output of a task is here.
+func (o *Outputs) Has(task Ref) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.mu.done[task] != nil
 }
 
 // Prune forgets the outputs of batches before oldest, but for those that H3 keeps.
@@ -195,7 +205,7 @@ func (o *Outputs) releaseLocked(out *output) {
 	if out.refs--; out.refs > 0 {
 		return
 	}
-	o.mu.bytes -= out.bytes
+	o.countLocked(out.key, -out.bytes, 0)
 	for _, s := range out.segments {
 		if s.rec != nil {
 			s.rec.Release()
@@ -289,11 +299,42 @@ type Writer struct {
 	ref     Ref
 	static  bool
 	out     *output
+	own     own
+}
+
+// own is what a query has of memory, besides what all have together.
+type own struct {
+	short  func() bool
+	budget int64
+}
+
+// Within makes the output go to disk when the query is short of memory of its own, as
+// short reports, or its output takes a quarter of budget; nil and 0 never do. It returns w.
+func (w *Writer) Within(short func() bool, budget int64) *Writer {
+	w.own = own{short, budget}
+	return w
+}
+
+// isShort reports whether the query is short of memory.
+func (o own) isShort() bool { return o.short != nil && o.short() }
+
+// held is the memory that output takes: all of it, and what of it is followed.
+type held struct{ all, live int64 }
+
+func (o *Outputs) countLocked(key string, all, live int64) {
+	o.mu.bytes += all
+	o.mu.liveBytes += live
+	h := o.mu.byKey[key]
+	if h.all, h.live = h.all+all, h.live+live; h == (held{}) {
+		delete(o.mu.byKey, key)
+		return
+	}
+	o.mu.byKey[key] = h
 }
 
 // Writer starts the output of a task.
 func (o *Outputs) Writer(ref Ref, static bool) *Writer {
-	return &Writer{outputs: o, ref: ref, static: static, out: &output{refs: 1}}
+	return &Writer{outputs: o, ref: ref, static: static, out: &output{key: ref.Key, refs: 1}}
 }
 
 // Append adds a batch, borrowed. For a hash exchange its rows are sorted by key
@@ -326,14 +367,14 @@ func (w *Writer) Append(rec arrow.RecordBatch, starts *[batch.KeyGroups + 1]int3
 // takeMemory reports whether a batch may stay in memory, and counts it.
 func (w *Writer) takeMemory(size int64) bool {
 	o := w.outputs
-	short := o.opt.Dir != "" && o.opt.Pressure != nil && o.opt.Pressure()
+	short := o.opt.Dir != "" && (o.opt.Pressure != nil && o.opt.Pressure() || w.own.isShort())
 	limit := o.opt.limit()
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if short || o.opt.Dir != "" && o.mu.bytes+size > limit {
+	if short || o.opt.Dir != "" && (o.mu.bytes+size > limit || w.own.budget > 0 && o.mu.byKey[w.ref.Key].all+size > w.own.budget/4) {
 		return false
 	}
-	o.mu.bytes += size
+	o.countLocked(w.ref.Key, size, 0)
 	w.out.bytes += size
 	return true
 }

@@ -213,3 +213,39 @@ func TestADamagedSpillFileIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// TestAQuerysOutputKeepsToItsQuota: what is beyond a quarter of it goes to disk; another
+// query's stays in memory, and nothing is counted any more when all is gone.
+func TestAQuerysOutputKeepsToItsQuota(t *testing.T) {
+	o := New(Options{Dir: t.TempDir()})
+	defer o.Close()
+	rec := rows(memory.DefaultAllocator, make([]int64, 1000)...)
+	defer rec.Release()
+	spilled := map[string]int{}
+	for _, key := range []string{"small", "large"} {
+		quota := map[string]int64{"small": 4 * 20_000}[key]
+		w := o.Writer(Ref{Key: key}, false).Within(nil, quota)
+		for range 10 {
+			if err := w.Append(rec, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, s := range w.out.segments {
+			if s.rec == nil {
+				spilled[key]++
+			}
+		}
+		if err := w.Commit(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if spilled["small"] != 8 || spilled["large"] != 0 {
+		t.Errorf("of ten batches of 8 KB the query with room for 20 KB has spilled %d, the one without a quota %d", spilled["small"], spilled["large"])
+	}
+	for _, key := range []string{"small", "large"} {
+		o.Drop(key)
+	}
+	if o.Bytes() != 0 || len(o.mu.byKey) > 0 {
+		t.Errorf("%d bytes of %d plans are left", o.Bytes(), len(o.mu.byKey))
+	}
+}

@@ -106,7 +106,7 @@ func TestErrors(t *testing.T) {
 		{"a,b\n3000000000,2\n", `cannot read "3000000000" as int32: out of range`},
 		{"a,b\n1,\"x\n", `line 2: a quoted field is not closed`},
 		{"a,b\n1,\"x\"y\n", `line 2: text behind the closing quote`},
-		{"aa,b\n1,2\n", `has no column "a", did you mean "aa"?; its header is aa, b`},
+		{"aa,b\n1,2\n", `has no column "a", did you mean "aa"?; its header is aa, b (without one, set 'csv.header' = 'false')`},
 	} {
 		f := memFile("d/x.csv", []byte(c.in))
 		_, err := read(f, s, nil)

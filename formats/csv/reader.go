@@ -153,7 +153,7 @@ func (r *reader) start(s formats.ReadSpec, c config) error {
 			at = missing
 		}
 		if !ok && !r.done && !s.NullMissing(optMissing) {
-			return batch.UserErrorf("file %q has no column %q%s; its header is %s", r.f.Name, want.Name, suggest(want.Name, names), shown(names))
+			return batch.UserErrorf("file %q has no column %q%s; its header is %s (without one, set 'csv.header' = 'false')", r.f.Name, want.Name, suggest(want.Name, names), shown(names))
 		}
 		add, err := text.NewAppender(r.b.Field(i), c.times, false)
 		if err != nil {

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/sluice-stream/sluice/batch"
+	"github.com/sluice-stream/sluice/internal/mutant"
 	"github.com/sluice-stream/sluice/internal/vfsx"
 )
 
@@ -123,7 +124,7 @@ func Decode(b []byte) (Manifest, error) {
 	if n, err := fmt.Sscanf(string(line)+"\n", header, &version, &sum, &size); !ok || n != 3 || err != nil {
 		return m, fmt.Errorf("%w: no header that this version knows", ErrDamaged)
 	}
-	if len(body) != size || crc32.Checksum(body, table) != sum {
+	if (len(body) != size || crc32.Checksum(body, table) != sum) && !mutant.On(mutant.ManifestUnchecked) {
 		return m, fmt.Errorf("%w: the checksum differs", ErrDamaged)
 	}
 	if err := json.Unmarshal(body, &m); err != nil {

@@ -136,11 +136,11 @@ func (b *bounds) add(lo, hi any) {
 		b.lo, b.hi = lo, hi
 		return
 	}
-	b.sorted = b.sorted && !less(lo, b.hi)
-	if less(lo, b.lo) {
+	b.sorted = b.sorted && !batch.BoundLess(lo, b.hi)
+	if batch.BoundLess(lo, b.lo) {
 		b.lo = lo
 	}
-	if less(b.hi, hi) {
+	if batch.BoundLess(b.hi, hi) {
 		b.hi = hi
 	}
 }
@@ -148,21 +148,6 @@ func (b *bounds) add(lo, hi any) {
 func (b *bounds) whole() bool {
 	_, ok := b.lo.(int64)
 	return ok && !b.unknown
-}
-
-func less(a, b any) bool {
-	switch a := a.(type) {
-	case int64:
-		b, ok := b.(int64)
-		return ok && a < b
-	case float64:
-		b, ok := b.(float64)
-		return ok && a < b
-	case string:
-		b, ok := b.(string)
-		return ok && a < b
-	}
-	return false
 }
 
 // boundsOf is statsOf with decimals, rounded.

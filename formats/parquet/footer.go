@@ -116,6 +116,11 @@ func (w *thriftWalk) value(t byte, depth int) error {
 }
 
 func (w *thriftWalk) list(depth int) error {
+	return w.each(func(t byte) error { return w.value(t, depth+1) })
+}
+
+// each visits the elements of a list.
+func (w *thriftWalk) each(visit func(t byte) error) error {
 	if len(w.b) == 0 {
 		return errFooter
 	}
@@ -133,7 +138,7 @@ func (w *thriftWalk) list(depth int) error {
 		return fmt.Errorf("%w: it declares a list of %d in %d bytes", errFooter, n, len(w.b))
 	}
 	for range n {
-		if err := w.value(h&15, depth+1); err != nil {
+		if err := visit(h & 15); err != nil {
 			return err
 		}
 	}

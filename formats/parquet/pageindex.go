@@ -165,31 +165,6 @@ func (w *thriftWalk) columnIndex() (x columnIndex, err error) {
 	return x, err
 }
 
-// each visits the elements of a list.
-func (w *thriftWalk) each(visit func(t byte) error) error {
-	if len(w.b) == 0 {
-		return errFooter
-	}
-	h := w.b[0]
-	w.b = w.b[1:]
-	n := uint64(h >> 4)
-	if n == 15 {
-		var err error
-		if n, err = w.varint(); err != nil {
-			return err
-		}
-	}
-	if n > uint64(len(w.b)) {
-		return errFooter
-	}
-	for range n {
-		if err := visit(h & 15); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // without takes the ranges of out away from in; both ascend.
 func without(in []rowRange, out rowRange) []rowRange {
 	kept := make([]rowRange, 0, len(in)+1)

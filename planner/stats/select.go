@@ -118,7 +118,7 @@ func comparison(e expr.Expr) (col int, op string, v float64, ok bool) {
 	}
 	if i, isCol := columnOf(r); isCol {
 		v, ok = value(l)
-		return i, flipped(op), v, ok
+		return i, expr.Flipped(op), v, ok
 	}
 	return 0, "", 0, false
 }
@@ -129,20 +129,6 @@ func compares(op string) bool {
 		return true
 	}
 	return false
-}
-
-func flipped(op string) string {
-	switch op {
-	case "<":
-		return ">"
-	case "<=":
-		return ">="
-	case ">":
-		return "<"
-	case ">=":
-		return "<="
-	}
-	return op
 }
 
 // columnOf looks through casts, which keep the order of values.

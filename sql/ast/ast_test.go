@@ -73,10 +73,10 @@ func TestIntervalRanges(t *testing.T) {
 }
 
 func TestNearest(t *testing.T) {
-	words := []string{"price", "bidder", "auction", "ts", "dateTime", "SELECT"}
+	words := []string{"price", "bidder", "auction", "ts", "dateTime", "SELECT", "csv.header", "csv.quote", "json.quote"}
 	for name, want := range map[string]string{
 		"prise": "price", "pirce": "price", "biddr": "bidder", "AUCTOIN": "auction", "tss": "ts",
-		"date_time": "dateTime", "selct": "SELECT", "zzz": "", "x": "", "pr": "", "": "",
+		"date_time": "dateTime", "selct": "SELECT", "zzz": "", "x": "", "pr": "", "": "", "Header": "csv.header", "quote": "", ".header": "",
 	} {
 		if got := Nearest(name, words); got != want {
 			t.Errorf("%q: %q, want %q", name, got, want)

@@ -124,21 +124,6 @@ type ordered interface {
 	int8 | int16 | int32 | int64 | float32 | float64 | string
 }
 
-// flip turns an operator around, for a constant on the left.
-func flip(op string) string {
-	switch op {
-	case "<":
-		return ">"
-	case "<=":
-		return ">="
-	case ">":
-		return "<"
-	case ">=":
-		return "<="
-	}
-	return op
-}
-
 func orderedKernel[T integer](op string) expr.Kernel {
 	return func(kc *expr.KernelContext, args []expr.Vec, n int) (arrow.Array, error) {
 		a, b := vec.Values[T](args[0].Arr), vec.Values[T](args[1].Arr)
@@ -146,7 +131,7 @@ func orderedKernel[T integer](op string) expr.Kernel {
 		case args[1].Const && len(b) == 1:
 			return words(kc, args, n, func(i, n int) uint64 { return compareConst(op, a[i:i+n], b[0]) })
 		case args[0].Const && len(a) == 1:
-			return words(kc, args, n, func(i, n int) uint64 { return compareConst(flip(op), b[i:i+n], a[0]) })
+			return words(kc, args, n, func(i, n int) uint64 { return compareConst(expr.Flipped(op), b[i:i+n], a[0]) })
 		}
 		return words(kc, args, n, func(i, n int) uint64 { return compareCols(op, a[i:i+n], b[i:i+n]) })
 	}
@@ -226,7 +211,7 @@ func floatKernel[T floating](op string) expr.Kernel {
 				return compareConst(op, a.Vals[i:i+n], c)
 			})
 		}
-		test := test(op)
+		test := expr.Outcome(op)
 		return words(kc, args, n, func(i, n int) (w uint64) {
 			for j := range n {
 				w |= b2u(test(vec.CompareFloat(float64(a.At(i+j)), float64(b.At(i+j))))) << j
@@ -237,30 +222,13 @@ func floatKernel[T floating](op string) expr.Kernel {
 }
 
 // test turns the outcome of a three-way comparison into the operator's.
-func test(op string) func(c int) bool {
-	switch op {
-	case "=":
-		return func(c int) bool { return c == 0 }
-	case "<>":
-		return func(c int) bool { return c != 0 }
-	case "<":
-		return func(c int) bool { return c < 0 }
-	case "<=":
-		return func(c int) bool { return c <= 0 }
-	case ">":
-		return func(c int) bool { return c > 0 }
-	default:
-		return func(c int) bool { return c >= 0 }
-	}
-}
-
 func stringKernel(op string) expr.Kernel {
 	return func(kc *expr.KernelContext, args []expr.Vec, n int) (arrow.Array, error) {
 		switch a, b := args[0], args[1]; {
 		case areTexts(a, b) && b.Const && !a.Const:
 			return textsAndOne(kc, args, n, op, vec.StringsOf(a.Arr), vec.StringsOf(b.Arr).Str(0))
 		case areTexts(a, b) && a.Const && !b.Const:
-			return textsAndOne(kc, args, n, flip(op), vec.StringsOf(b.Arr), vec.StringsOf(a.Arr).Str(0))
+			return textsAndOne(kc, args, n, expr.Flipped(op), vec.StringsOf(b.Arr), vec.StringsOf(a.Arr).Str(0))
 		}
 		a, b := vec.Load[string](args[0]), vec.Load[string](args[1])
 		defer a.Release()
@@ -269,7 +237,7 @@ func stringKernel(op string) expr.Kernel {
 		case args[1].Const && !args[0].Const && len(b.Vals) == 1:
 			return words(kc, args, n, func(i, n int) uint64 { return compareConst(op, a.Vals[i:i+n], b.Vals[0]) })
 		case args[0].Const && len(a.Vals) == 1:
-			return words(kc, args, n, func(i, n int) uint64 { return compareConst(flip(op), b.Vals[i:i+n], a.Vals[0]) })
+			return words(kc, args, n, func(i, n int) uint64 { return compareConst(expr.Flipped(op), b.Vals[i:i+n], a.Vals[0]) })
 		}
 		return words(kc, args, n, func(i, n int) uint64 { return compareCols(op, a.Vals[i:i+n], b.Vals[i:i+n]) })
 	}
@@ -304,7 +272,7 @@ func textsAndOne(kc *expr.KernelContext, args []expr.Vec, n int, op string, s ve
 	case "<>":
 		return words(kc, args, n, func(i, n int) uint64 { return ^equal(i, n) & (1<<n - 1) })
 	}
-	test := test(op)
+	test := expr.Outcome(op)
 	return words(kc, args, n, func(i, n int) (w uint64) {
 		for j := range n {
 			w |= b2u(test(strings.Compare(s.Str(i+j), c))) << (j & 63)
@@ -329,7 +297,7 @@ func compareDecimals(op string, as, bs int32) expr.Kernel {
 
 // anyKernel compares values of the remaining types one by one.
 func anyKernel(op string) expr.Kernel {
-	test := test(op)
+	test := expr.Outcome(op)
 	return func(kc *expr.KernelContext, args []expr.Vec, n int) (arrow.Array, error) {
 		a, b := args[0], args[1]
 		return words(kc, args, n, func(i, n int) (w uint64) {

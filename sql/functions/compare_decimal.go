@@ -17,7 +17,7 @@ func decimalWords(kc *expr.KernelContext, args []expr.Vec, n int, as, bs int32, 
 	if args[0].Const != args[1].Const {
 		column, constant, from, to, op := a.Vals, b.Vals[0], bs, as, op
 		if args[0].Const {
-			column, constant, from, to, op = b.Vals, a.Vals[0], as, bs, flip(op)
+			column, constant, from, to, op = b.Vals, a.Vals[0], as, bs, expr.Flipped(op)
 		}
 		if to >= from {
 			if c, ok := dec.Rescale(constant, from, to, dec.MaxPrecision); ok {
@@ -25,7 +25,7 @@ func decimalWords(kc *expr.KernelContext, args []expr.Vec, n int, as, bs int32, 
 			}
 		}
 	}
-	test := test(op)
+	test := expr.Outcome(op)
 	return words(kc, args, n, func(i, n int) (w uint64) {
 		for j := range n {
 			w |= b2u(test(dec.Cmp(a.At(i+j), as, b.At(i+j), bs))) << j

@@ -48,7 +48,7 @@ func TestTextsCompareWithAConstant(t *testing.T) {
 					if args[0].Const {
 						order = -order
 					}
-					if got.IsNull(i) != null[from+i] || !null[from+i] && got.(*array.Boolean).Value(i) != test(op)(order) {
+					if got.IsNull(i) != null[from+i] || !null[from+i] && got.(*array.Boolean).Value(i) != expr.Outcome(op)(order) {
 						t.Fatalf("%q %s %q, constant first %t: %s", rows[from+i], op, c, args[0].Const, got.ValueStr(i))
 					}
 				}
