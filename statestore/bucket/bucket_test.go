@@ -386,7 +386,21 @@ func TestModel(t *testing.T) {
 			path := filepath.Join(p.Dir(), n)
 			data := fmt.Sprintf("%d-%d", step, rng.IntN(1000))
 			var err error
-			switch rng.IntN(4) {
+			switch rng.IntN(5) {
+			case 4: // as a claim is made: the first one stays
+				tmp := path + vfsx.TempSuffix
+				if err = vfsx.MkdirAll(vfsx.Default, filepath.Dir(path), 0o700); err == nil {
+					err = vfsx.WriteFileAtomic(vfsx.Default, tmp, []byte(data))
+				}
+				if err == nil {
+					err = vfsx.Default.Link(tmp, path)
+				}
+				if _, ok := model[n]; ok == errors.Is(err, os.ErrExist) && ok {
+					err = nil
+				} else if err == nil {
+					model[n] = data
+				}
+				err = errors.Join(err, vfsx.Default.Remove(tmp), vfsx.SyncDir(vfsx.Default, filepath.Dir(path)))
 			case 0:
 				if err = vfsx.MkdirAll(vfsx.Default, filepath.Dir(path), 0o700); err == nil {
 					err = vfsx.WriteFileAtomic(vfsx.Default, path, []byte(data))

@@ -77,16 +77,33 @@ func (p *Place) Create(name string, c vfs.DiskWriteCategory) (vfsx.File, error) 
 	return &file{File: f, p: p, path: at[1:], journaled: !temporary(at)}, nil
 }
 
-// Link implements vfsx.FS, within the cache.
+// Link implements vfsx.FS. A small file must be a temporary one that nobody writes into
+// any more: it gets a name of its own, and becomes part of the checkpoint by it.
 func (p *Place) Link(oldname, newname string) error {
-	_, small, err := p.small(newname)
+	to, ok, err := p.small(newname)
 	if err != nil {
 		return err
 	}
-	if small {
+	if !ok {
+		return p.opt.Disk.Link(oldname, newname)
+	}
+	from, ok, err := p.small(oldname)
+	if err != nil {
+		return err
+	}
+	if !ok || !temporary(from) || temporary(to) {
 		return &os.LinkError{Op: "link", Old: oldname, New: newname, Err: syscall.ENOTSUP}
 	}
-	return p.opt.Disk.Link(oldname, newname)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	data, err := vfsx.ReadFile(p.mu.mem, from, objectMax)
+	if err == nil {
+		err = p.mu.mem.Link(from, to)
+	}
+	if err == nil {
+		p.noteLocked(change{kind: opFile, path: to[1:], data: data})
+	}
+	return err
 }
 
 // Open implements vfsx.FS. A run that the cache has not is read from the store.
@@ -378,8 +395,13 @@ func (p *Place) Lock(name string) (io.Closer, error) {
 // lock is what Lock returns.
 type lock struct{ p *Place }
 
-// Close gives the checkpoint up; filelog has removed the owner's file by then.
+// Close gives the checkpoint up, and takes the owner's file away if that has not been done.
 func (l *lock) Close() error {
+	l.p.mu.Lock()
+	if l.p.mu.owned && l.p.mu.broken == nil && l.p.mu.mem.Remove("/"+ownerFile) == nil {
+		l.p.noteLocked(change{kind: opRemove, path: ownerFile})
+	}
+	l.p.mu.Unlock()
 	err := l.p.flush()
 	l.p.mu.Lock()
 	defer l.p.mu.Unlock()

@@ -15,6 +15,7 @@ import (
 	"github.com/cespare/xxhash/v2"
 
 	"github.com/sluice-stream/sluice/batch"
+	"github.com/sluice-stream/sluice/internal/mutant"
 	"github.com/sluice-stream/sluice/internal/vfsx"
 	"github.com/sluice-stream/sluice/statestore"
 	"github.com/sluice-stream/sluice/statestore/run"
@@ -116,7 +117,7 @@ func (w *RunWriter) finish() error {
 	if err == nil {
 		err = c.buf.Flush()
 	}
-	if err == nil {
+	if err == nil && !mutant.On(mutant.RunUnsynced) {
 		err = c.f.Sync()
 	}
 	if e := c.f.Close(); err == nil {

@@ -33,6 +33,7 @@ func run(t *testing.T, open Open, lazy bool) {
 	t.Run("checkpoint", func(t *testing.T) { testCheckpoint(t, open) })
 	t.Run("recut", func(t *testing.T) { testRecut(t, open) })
 	t.Run("collect", func(t *testing.T) { testCollect(t, open) })
+	t.Run("kept", func(t *testing.T) { testKept(t, open) })
 	t.Run("crash", func(t *testing.T) { testCrash(t, open) })
 	t.Run("damage", func(t *testing.T) { testDamage(t, open, lazy) })
 }

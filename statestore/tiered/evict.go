@@ -24,7 +24,7 @@ func (s *Store) evictSome() {
 	var all []victim
 	for _, sh := range s.shards() {
 		sh.mu.Lock()
-		if v := sh.newestLocked(); v != nil && v.cost() >= min(evictBytesMin, s.pool.hotMax()/8) && !sh.mu.evict {
+		if v := sh.newestLocked(); v != nil && v.cost() >= min(evictBytesMin, s.pool.hotMax()/8) && !sh.mu.evict && !sh.mu.copy {
 			all = append(all, victim{sh, v.cost()})
 		}
 		sh.mu.Unlock()
@@ -46,7 +46,7 @@ func (s *Store) evictSome() {
 func (s *Store) makeRoom(sh *shard) {
 	sh.mu.Lock()
 	v := sh.newestLocked()
-	worth := v != nil && v.cost() >= max(min(evictBytesMin, s.pool.hotMax()/8), s.pool.hotMax()/16) && sh.mu.running == 0 && !sh.mu.evict
+	worth := v != nil && v.cost() >= max(min(evictBytesMin, s.pool.hotMax()/8), s.pool.hotMax()/16) && sh.mu.running == 0 && !sh.mu.evict && !sh.mu.copy
 	sh.mu.Unlock()
 	if worth {
 		_ = s.evict(sh)

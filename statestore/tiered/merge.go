@@ -158,7 +158,7 @@ func (sh *shard) freeLocked(levels []*level, most int64) (from, to int) {
 func (s *Store) merge(ctx context.Context, sh *shard, most int64) (bool, error) {
 	sh.mu.Lock()
 	v := sh.newestLocked()
-	if v == nil {
+	if v == nil || sh.mu.copy {
 		sh.mu.Unlock()
 		return false, nil
 	}

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/sluice-stream/sluice/batch"
@@ -30,6 +31,59 @@ type life struct {
 	saved  map[batch.ID][]statestore.Manifest
 	total  Counts
 	opened int
+
+	disk    *vfsx.MemFS
+	power   *power
+	crashes int
+}
+
+// power is a disk's: at some write it copies what would be there after a power loss.
+type power struct {
+	disk  *vfsx.MemFS
+	until atomic.Int64 // writes until then
+	seed  uint64
+	after atomic.Pointer[vfsx.MemFS]
+}
+
+func (p *power) MaybeError(op vfsx.Op) error {
+	if vfsx.Writes.Evaluate(op) && p.until.Add(-1) == 0 {
+		r := rand.New(rand.NewPCG(p.seed, 5))
+		p.after.Store(p.disk.CrashClone(vfsx.CrashCloneCfg{UnsyncedDataPercent: r.IntN(101), RNG: r}))
+	}
+	return nil
+}
+
+func (p *power) String() string { return "(power loss)" }
+
+// plug puts a disk under the state that loses power at some time.
+func (l *life) plug(disk *vfsx.MemFS) {
+	l.disk, l.power = disk, &power{disk: disk, seed: l.r.Uint64()}
+	l.power.until.Store(1 + int64(l.r.IntN(400)))
+	l.fs = vfsx.Wrap(disk, l.power)
+}
+
+// crash goes on from what was on the disk when the power went, if it did in a step
+// before which saved was durable. It must hold every checkpoint that was made before and
+// was not given up since.
+func (l *life) crash(saved []batch.ID) {
+	after := l.power.after.Load()
+	if after == nil {
+		return
+	}
+	saved = slices.DeleteFunc(saved, func(id batch.ID) bool { return l.saved[id] == nil })
+	if len(saved) == 0 { // nothing is promised
+		l.power.after.Store(nil)
+		l.power.until.Store(1 + int64(l.r.IntN(400)))
+		return
+	}
+	l.crashes++
+	l.plug(after)
+	l.open()
+	maps.DeleteFunc(l.saved, func(id batch.ID, _ []statestore.Manifest) bool { return !slices.Contains(saved, id) })
+	for _, id := range saved {
+		l.read(l.saved[id], l.kept[id])
+	}
+	l.restoreTo(saved[l.r.IntN(len(saved))])
 }
 
 func (l *life) open() {
@@ -356,6 +410,12 @@ func (l *life) restore() {
 	if l.r.IntN(3) > 0 {
 		l.open()
 	}
+	l.restoreTo(id)
+}
+
+// restoreTo makes the version of a checkpoint the newest.
+func (l *life) restoreTo(id batch.ID) {
+	l.t.Helper()
 	if l.r.IntN(2) == 0 {
 		l.parts = 1 + l.r.IntN(5)
 	}
@@ -383,9 +443,10 @@ func (l *life) restore() {
 
 // TestLives: batches, failed attempts, checkpoints, collections, restores into
 // other cuts and prunes at random, while rows are pushed out and runs are merged,
-// against plain maps and the digests of package mem.
+// against plain maps and the digests of package mem. The power fails now and then.
 func TestLives(t *testing.T) {
 	var total Counts
+	crashes := 0
 	for seed := range seeds.Of(t, 5) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			other, err := mem.Open(mem.Options{})
@@ -393,10 +454,12 @@ func TestLives(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer other.Close()
-			l := &life{t: t, r: rand.New(rand.NewPCG(seed, 9)), fs: vfsx.NewMem(), other: other, parts: 2, id: batch.None,
+			l := &life{t: t, r: rand.New(rand.NewPCG(seed, 9)), other: other, parts: 2, id: batch.None,
 				rows: map[string]string{}, kept: map[batch.ID]map[string]string{}, saved: map[batch.ID][]statestore.Manifest{}}
+			l.plug(vfsx.NewCrashableMem())
 			l.open()
 			for range 72 {
+				saved := slices.Sorted(maps.Keys(l.saved))
 				switch l.r.IntN(12) {
 				case 0, 1:
 					if l.id >= 0 {
@@ -415,8 +478,10 @@ func TestLives(t *testing.T) {
 				default:
 					l.batch()
 				}
+				l.crash(saved)
 			}
 			l.add()
+			crashes += l.crashes
 			if err := l.store.Close(); err != nil {
 				t.Fatal(err)
 			}
@@ -429,8 +494,8 @@ func TestLives(t *testing.T) {
 			total.Merges += l.total.Merges
 		})
 	}
-	if seeds.Usual() && (total.Spills < 10 || total.Evictions < 10 || total.Merges < 10) {
-		t.Errorf("the lives were too easy: %+v", total)
+	if seeds.Usual() && (total.Spills < 10 || total.Evictions < 10 || total.Merges < 10 || crashes < 5) {
+		t.Errorf("the lives were too easy: %+v, %d power losses", total, crashes)
 	}
-	t.Logf("%+v", total)
+	t.Logf("%+v, %d power losses", total, crashes)
 }

@@ -13,6 +13,8 @@ type PoolOptions struct {
 	// Budget is that of the process. What state takes in memory, and the cache of
 	// blocks, count in it.
 	Budget *memory.Budget
+	// Share is a part of a budget that the pool keeps to in place of the whole; nil: Budget.
+	Share *memory.Tracker
 	// HotBytesMax is how much of it rows in memory may take; default two fifths of
 	// the budget's limit, less what the cache has above an eighth, without a limit no
 	// end. Less reads more from disk.
@@ -25,7 +27,9 @@ type PoolOptions struct {
 
 // Pool is the room in memory that the stores of a process share.
 type Pool struct {
-	opt PoolOptions
+	opt    PoolOptions
+	budget *memory.Tracker // of the options; nil for none
+
 	hot atomic.Int64 // bytes of rows in memory, of all stores
 	// others is what batches have lately needed besides rows and blocks.
 	others atomic.Int64
@@ -58,7 +62,10 @@ const (
 
 // NewPool makes a pool.
 func NewPool(opt PoolOptions) *Pool {
-	p := &Pool{opt: opt, cacheMin: cacheBytesMin}
+	p := &Pool{opt: opt, budget: opt.Share, cacheMin: cacheBytesMin}
+	if p.budget == nil && opt.Budget != nil {
+		p.budget = &opt.Budget.Tracker
+	}
 	p.mu.stores = map[*Store]struct{}{}
 	return p
 }
@@ -85,10 +92,10 @@ func (p *Pool) hotMax() int64 {
 	if p.opt.HotBytesMax > 0 {
 		return p.opt.HotBytesMax
 	}
-	if p.opt.Budget == nil {
+	if p.budget == nil {
 		return 0
 	}
-	room := p.opt.Budget.Limit() / 5 * 2
+	room := p.budget.Limit() / 5 * 2
 	if more := p.cached.Load() - p.least.Load(); more > 0 {
 		room -= more
 	}
@@ -108,7 +115,7 @@ func (p *Pool) crowded() bool { return p.above(wakePercent, 0) || p.short() }
 // short reports whether the process is short of memory and rows take more than
 // their least share of it.
 func (p *Pool) short() bool {
-	return p.opt.Budget != nil && p.opt.Budget.UnderPressure() && p.above(leftPercent/2, 0)
+	return p.budget != nil && p.budget.UnderPressure() && p.above(leftPercent/2, 0)
 }
 
 // late reports whether a batch should not begin before rows have gone: those who
@@ -117,21 +124,21 @@ func (p *Pool) late() bool {
 	if p.above(100, 0) || p.short() {
 		return true
 	}
-	if p.opt.Budget == nil || p.opt.Budget.Limit() == 0 {
+	if p.budget == nil || p.budget.Limit() == 0 {
 		return false
 	}
 	others := p.others.Load()
-	return p.hot.Load()+others+others/4+p.cached.Load() > p.opt.Budget.Limit()/10*9 && p.above(leftPercent/2, 0)
+	return p.hot.Load()+others+others/4+p.cached.Load() > p.budget.Limit()/10*9 && p.above(leftPercent/2, 0)
 }
 
 // noteOthers looks at what a batch needs besides rows and blocks. What was needed
 // once is forgotten over some batches.
 func (p *Pool) noteOthers(sealed bool) {
-	if p.opt.Budget == nil {
+	if p.budget == nil {
 		return
 	}
 	before := p.others.Load()
-	now := p.opt.Budget.Used() - p.hot.Load() - p.cached.Load()
+	now := p.budget.Used() - p.hot.Load() - p.cached.Load()
 	if sealed {
 		now = max(now, before-before/16)
 	}
@@ -150,14 +157,14 @@ func (p *Pool) blocks() *run.Cache {
 	size, most := p.opt.CacheBytes, int64(0)
 	if size <= 0 {
 		size = cacheBytes
-		if p.opt.Budget != nil && p.opt.Budget.Limit() > 0 {
-			size = p.opt.Budget.Limit() / 8
+		if p.budget != nil && p.budget.Limit() > 0 {
+			size = p.budget.Limit() / 8
 			most = 2 * size
 		}
 	}
 	size = min(max(size, p.cacheMin), cacheBytesMax)
-	if p.opt.Budget != nil {
-		p.mu.tracker = p.opt.Budget.Child("blocks of state", 0)
+	if p.budget != nil {
+		p.mu.tracker = p.budget.Child("blocks of state", 0)
 		// A process that is short of memory now has a small cache for good: it
 		// would be short with a large one, too.
 		for p.mu.tracker.Reserve(size) != nil && size > p.cacheMin {

@@ -190,7 +190,10 @@ func (s *Store) reread(ctx context.Context, sh *shard, id batch.ID, from []state
 }
 
 // reset makes v, or the empty state, the only version of the shard.
-func (s *Store) reset(sh *shard, v *version) error {
+func (s *Store) reset(sh *shard, v *version) error { return s.replace(sh, v, false) }
+
+// replace does so, for the store's own shard or a copy of another's.
+func (s *Store) replace(sh *shard, v *version, copies bool) error {
 	sh.mu.Lock()
 	before := sh.mu.versions
 	sh.mu.versions = nil
@@ -202,6 +205,7 @@ func (s *Store) reset(sh *shard, v *version) error {
 		sh.mu.Unlock()
 		return fmt.Errorf("restore shard %s: %w", sh.name, err)
 	}
+	sh.mu.copy = copies
 	sh.mu.tracking, sh.mu.noted, sh.mu.notedBytes, sh.mu.stale, sh.mu.evict = false, 0, 0, true, false
 	if v != nil {
 		for _, l := range sh.rootLocked(v.node).base.levels {

@@ -42,11 +42,24 @@ func put(s statestore.Store, id batch.ID, from, n uint64) (statestore.Version, e
 // on, in small batches and in one that has no room by itself, and never takes more
 // than its limit.
 func TestMemoryLimit(t *testing.T) {
-	const limit, rows = 3 << 20, 100_000
-	budget := memory.NewBudget(limit)
-	pool := NewPool(PoolOptions{Budget: budget})
-	defer pool.Close()
-	s := open(t, Options{FS: vfsx.NewMem(), Dir: "state", Pool: pool, Memory: budget.Child("state", 0)})
+	const limit = 3 << 20
+	t.Run("of the process", func(t *testing.T) {
+		budget := memory.NewBudget(limit)
+		pool := NewPool(PoolOptions{Budget: budget})
+		defer pool.Close()
+		testLimit(t, &budget.Tracker, Options{Pool: pool, Memory: budget.Child("state", 0)})
+	})
+	t.Run("of the query", func(t *testing.T) {
+		query := memory.NewBudget(1<<30).Child("query", limit)
+		testLimit(t, query, Options{Memory: query})
+	})
+}
+
+func testLimit(t *testing.T, budget *memory.Tracker, opt Options) {
+	const rows = 100_000
+	limit := budget.Limit()
+	opt.FS, opt.Dir = vfsx.NewMem(), "state"
+	s := open(t, opt)
 	defer s.Close()
 	s.step = 64 << 10
 	id, from := batch.None, uint64(0)

@@ -2,8 +2,10 @@ package tiered
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
+	"github.com/sluice-stream/sluice/batch"
 	"github.com/sluice-stream/sluice/statestore"
 	"github.com/sluice-stream/sluice/statestore/mem"
 )
@@ -61,15 +63,15 @@ func (s *Store) install(t *txn) (statestore.Version, error) {
 // basedLocked checks that the version that the transaction began from is kept
 // and has not been replaced by another one.
 func (t *txn) basedLocked() error {
-	if t.next == 0 {
+	if t.from.id == batch.None {
 		return nil
 	}
-	b, err := t.shard.getLocked(t.next - 1)
+	b, err := t.shard.getLocked(t.from.id)
 	if err != nil {
 		return fmt.Errorf("seal version %d: %w", t.next, err)
 	}
 	if b.node != t.from.node {
-		return fmt.Errorf("seal version %d of shard %s: version %d was sealed again meanwhile", t.next, t.shard.name, t.next-1)
+		return fmt.Errorf("seal version %d of shard %s: version %d was sealed again meanwhile", t.next, t.shard.name, t.from.id)
 	}
 	return nil
 }
@@ -97,6 +99,9 @@ func (sh *shard) noteLocked(v *version) {
 	}
 }
 
+// errShort ends what a copy takes in: what its store owns is to have the memory.
+var errShort = errors.New("memory is short, and a copy writes no runs")
+
 // grown looks at memory when the transaction's tree has grown by a good deal. If
 // there is no room, the tree becomes a run.
 func (t *txn) grown() error {
@@ -122,7 +127,10 @@ func (t *txn) grown() error {
 			return nil
 		}
 	}
-	if t.store.dir == nil {
+	if err == nil && t.copies {
+		err = errShort
+	}
+	if t.store.dir == nil || t.copies {
 		return fmt.Errorf("change shard %s: %w", t.shard.name, err)
 	}
 	t.store.pool.wake()
@@ -193,7 +201,7 @@ func (t *txn) spill(ctx context.Context) error {
 	t.store.drop(gone)
 
 	t.missed = missed{} // what this transaction has put may be under the tree now
-	t.read, t.complete, t.prev, t.track = now, false, &node{id: t.next - 1, base: now}, true
+	t.read, t.complete, t.prev, t.track = now, false, &node{id: t.next - 1, base: now, within: true}, true
 	t.tree = mem.NewTree()
 	t.at, t.changed, t.gen = t.tree.Cursor(), keyList{}, &generation{}
 	t.checkAt = t.store.step

@@ -31,12 +31,12 @@ func (s *Store) Counts() Counts {
 		RunBytes: c.runBytes.Load(), MergeBytes: c.mergeBytes.Load()}
 }
 
-// Use tells what each shard holds, in the order of their names.
+// Use tells what each shard holds, in the order of their names, but for copies.
 func (s *Store) Use() []statestore.ShardUse {
 	var out []statestore.ShardUse
 	for _, sh := range s.shards() {
 		sh.mu.Lock()
-		if v := sh.newestLocked(); v != nil {
+		if v := sh.newestLocked(); v != nil && !sh.mu.copy {
 			b := sh.rootLocked(v.node).base
 			out = append(out, statestore.ShardUse{Shard: sh.name, Version: v.id, Rows: v.state.Rows, Bytes: v.state.Bytes,
 				Hot: sh.mu.charged, Cold: b.bytes(), Runs: len(b.levels), Complete: v.complete})

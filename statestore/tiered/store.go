@@ -35,7 +35,7 @@ type Options struct {
 	Elsewhere []batch.Shard
 
 	// Pool is the room in memory that the store shares with others; nil: one of
-	// its own, without an end.
+	// its own, within Memory's limit, or without an end.
 	Pool *Pool
 	// Memory, if not nil, is charged for the rows in memory.
 	Memory *memory.Tracker
@@ -100,6 +100,7 @@ type shard struct {
 		evict      bool   // the newest version is to let go of what the runs have
 		stale      bool   // files may not be needed any more
 		closed     bool
+		copy       bool // of a shard that another store owns: nothing is written
 		files      map[*file]struct{}
 		pins       map[*base]int
 		merging    map[*level]bool // runs that are being merged, by one of two who do so
@@ -144,7 +145,7 @@ func Open(opt Options) (*Store, error) {
 	}
 	s := &Store{opt: opt, pool: opt.Pool, evictions: make(bell, 1), relax: func() {}, step: checkBytes}
 	if s.pool == nil {
-		s.pool, s.own = NewPool(PoolOptions{}), true
+		s.pool, s.own = NewPool(PoolOptions{Share: opt.Memory}), true
 	}
 	for i := range s.merges {
 		s.merges[i] = make(bell, 1)

@@ -37,6 +37,7 @@ type txn struct {
 	mine   bool // groups is a copy
 
 	track   bool // note changed keys
+	copies  bool // what a copy takes in (Follow): it writes nothing
 	changed keyList
 	// pending are keys that were changed without a look at the row under the tree:
 	// it is subtracted from the state before the version is sealed (G4).

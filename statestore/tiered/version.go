@@ -44,6 +44,8 @@ type node struct {
 	all  bool    // keys are not known: any may have changed
 	prev *node
 	base *base // if not nil, it holds everything through here, and the chain ends
+	// within says that the base has a part of the next version, too.
+	within bool
 
 	end  *node  // where the chain ended when the shard had seen so many cuts
 	seen uint64 // cuts
