@@ -40,6 +40,9 @@ func (s *Session) takeUp(ctx context.Context, q *Query, targets []target) error 
 		}
 	}
 	a := adoption{s: s, q: q, targets: targets, info: info, term: h.Term + 1}
+	if t := q.log.Term(); t != 0 {
+		a.term = t
+	}
 	switch {
 	case len(recs) == 0 && q.def.from != nil:
 		err = a.fromElsewhere(ctx)
@@ -148,7 +151,7 @@ func (a *adoption) fromElsewhere(ctx context.Context) error {
 
 func (a *adoption) copyFrom(ctx context.Context, dir, savepoint string) error {
 	fs := vfsx.Default
-	r, err := state.Find(fs, dir, savepoint, batch.None)
+	r, err := state.FindIn(fs, a.s.logs, dir, savepoint, batch.None)
 	if err != nil {
 		return err
 	}
@@ -198,7 +201,7 @@ func (a *adoption) evolve(ctx context.Context, h *state.History) error {
 	if a.s.set.get(setEvolution) == "none" {
 		return nil // the driver refuses the other plan by its hash
 	}
-	r, err := evolvable(a.q.dir, h)
+	r, err := a.s.evolvable(a.q.dir, h)
 	if err != nil {
 		return err
 	}
@@ -243,8 +246,8 @@ const errUnfinished = "the query has changed, and batch %d was %s by the plan be
 
 // evolvable returns the state that another plan may go on with: that of the newest
 // batch. What has still to be run again must be run by the plan that planned it.
-func evolvable(dir string, h *state.History) (*state.Root, error) {
-	r, err := state.Find(vfsx.Default, dir, "", batch.None)
+func (s *Session) evolvable(dir string, h *state.History) (*state.Root, error) {
+	r, err := state.FindIn(vfsx.Default, s.logs, dir, "", batch.None)
 	newest := batch.None
 	if err == nil {
 		newest = r.Check.Batch
@@ -307,7 +310,14 @@ func (a *adoption) append(ctx context.Context, rec microbatch.Adopted) error {
 	if err := a.s.buckets.publish(ctx, a.q.dir, rec.Manifests); err != nil {
 		return err
 	}
-	return a.q.log.Append(ctx, a.term, rec)
+	if err := a.q.log.Append(ctx, a.term, rec); err != nil {
+		return err
+	}
+	next, err := a.q.log.Next(ctx)
+	if err == nil {
+		a.q.log = next
+	}
+	return err
 }
 
 // record says in the terms of the new plan where the sources stand and what the

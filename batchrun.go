@@ -109,7 +109,7 @@ func (s *Session) openBatch(ctx context.Context, pq *planner.Query, targets []ta
 
 func (r *oneRun) options() driver.Options {
 	own := r.plan.Plan.OwnSinks()
-	return driver.Options{
+	opt := driver.Options{
 		Name: "batch", Query: r.id, Plan: r.plan.Plan, Sources: r.res.sources, Sinks: r.res.sinks,
 		Transport: r.node, Workers: r.s.crew.ids, Parallelism: r.s.parallelism(),
 		Listener: driver.ListenerFunc(func(_ driver.Origin, e driver.Event) {
@@ -125,6 +125,8 @@ func (r *oneRun) options() driver.Options {
 			}
 		}),
 	}
+	r.s.share(&opt)
+	return opt
 }
 
 func (r *oneRun) close() error {

@@ -50,7 +50,7 @@ func (o *OperatorState) readAt(ctx context.Context, keys [][]byte, visit func(ke
 
 // readCheckpoint reads the rows of a checkpoint.
 func (o *OperatorState) readCheckpoint(ctx context.Context, keys [][]byte, visit func(key, value []byte) error) error {
-	r, err := state.Find(vfsx.Default, o.q.dir, "", o.at)
+	r, err := state.FindIn(vfsx.Default, o.q.s.logs, o.q.dir, "", o.at)
 	if err != nil {
 		return err
 	}

@@ -51,7 +51,9 @@ func isBucket(name string) bool { return strings.HasPrefix(name, bucketScheme) }
 // buckets are the checkpoints in buckets that a session has to do with.
 type buckets struct {
 	set *settings
-	mu  struct {
+	// shared keeps the places open for the sessions after this one; nil: they are its own.
+	shared *places
+	mu     struct {
 		sync.Mutex
 		byURL  map[string]*bucketPlace
 		failed map[string]error // by folder
@@ -81,14 +83,22 @@ func (b *buckets) folder(text string) string {
 	if b.mu.byURL == nil {
 		b.mu.byURL, b.mu.failed = map[string]*bucketPlace{}, map[string]error{}
 	}
-	p := &bucketPlace{url: text}
-	if err := p.open(b.set.snapshot()); err != nil {
+	p, err := b.openPlace(text)
+	if err != nil {
 		dir := filepath.Join(os.TempDir(), "no checkpoint", filepath.FromSlash(strings.TrimPrefix(text, bucketScheme)))
 		b.mu.failed[dir] = fmt.Errorf("checkpoint %s: %w", text, err)
 		return dir
 	}
 	b.mu.byURL[text] = p
 	return p.dir
+}
+
+func (b *buckets) openPlace(text string) (*bucketPlace, error) {
+	if b.shared != nil {
+		return b.shared.take(text, b.set.snapshot())
+	}
+	p := &bucketPlace{url: text}
+	return p, p.open(b.set.snapshot())
 }
 
 // failure says why a folder that folder has returned does not stand for anything.
@@ -132,13 +142,18 @@ func (b *buckets) take(ctx context.Context, dir string) error {
 	return nil
 }
 
-// state is where a store of a query's state puts its files.
-func (b *buckets) state(dir string) (vfsx.FS, checkpoint.Storage) {
+// state is where a store of a query's state keeps its files besides a folder; nil for
+// nowhere.
+func (b *buckets) state(dir string) checkpoint.Storage {
 	if p := b.of(dir); p != nil {
-		limit := b.set.snapshot().Bytes(setCacheBytes)
-		return vfsx.Machine, checkpoint.Bounded{Storage: p.place.Storage(), CacheBytes: limit}
+		return b.bounded(p.place.Storage())
 	}
-	return nil, nil
+	return nil
+}
+
+// bounded limits how much of a storage its cache keeps.
+func (b *buckets) bounded(s checkpoint.Storage) checkpoint.Storage {
+	return checkpoint.Bounded{Storage: s, CacheBytes: b.set.snapshot().Bytes(setCacheBytes)}
 }
 
 // work is the folder where state of a checkpoint is rebuilt: on this machine, also if
@@ -191,6 +206,10 @@ func (b *buckets) close() error {
 	defer b.mu.Unlock()
 	var errs []error
 	for _, p := range b.mu.byURL {
+		if b.shared != nil {
+			errs = append(errs, b.shared.give(p))
+			continue
+		}
 		errs = append(errs, p.close())
 	}
 	clear(b.mu.byURL)

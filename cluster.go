@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -39,8 +40,21 @@ type DriverOptions struct {
 	// TLSDir is a folder with ca.crt, tls.crt and tls.key, by which the nodes of the cluster
 	// know each other; "" is plain text, on loopback alone.
 	TLSDir string
-	// CheckpointDir is the base of checkpoints that are relative or not given; default a
-	// folder in Data.
+	// Peers are the drivers of a group that keeps pipelines and batch logs together, HOST:PORT
+	// by ID, this one included: each is where workers and other drivers reach the driver.
+	// They count when the group is founded; later its members say who is one. With any,
+	// CheckpointDir has to be set, to a bucket or a folder that all drivers and workers share.
+	Peers map[string]string
+	// Fatal is called when the driver of a group can go on no more, as with a failed disk:
+	// the process should end, with an exit code that is not 0. It must not wait for the
+	// driver. Default: the error is logged.
+	Fatal func(error)
+	// AuditLog is the file to which is appended which connections of nodes were refused.
+	AuditLog string
+	// Build is the version of the program, which the group's drivers show; default Version.
+	Build string
+	// CheckpointDir is the base of checkpoints that are relative or not given, a folder or
+	// s3://bucket/prefix; default a folder in Data.
 	CheckpointDir string
 	// Lease is how long a worker counts as there without a word; default 3 s.
 	Lease time.Duration
@@ -50,6 +64,8 @@ type DriverOptions struct {
 	Stdout io.Writer
 	// Logger takes structured logs; default slog.Default().
 	Logger *slog.Logger
+
+	listener net.Listener // in place of Listen, for tests of drivers that know each other's port
 }
 
 // ClusterMember is a worker of a cluster.
@@ -65,6 +81,7 @@ type Driver struct {
 	ctx     context.Context
 	cancel  context.CancelFunc
 	watch   sync.WaitGroup
+	group   *group // of drivers; nil: there is this one alone
 
 	// submits is held while a pipeline comes or goes.
 	submits sync.Mutex
@@ -109,8 +126,13 @@ func StartDriver(ctx context.Context, opts DriverOptions) (_ *Driver, err error)
 		return nil, fmt.Errorf("the driver's folder: %w", err)
 	}
 	opts.Data = data
-	if opts.CheckpointDir, err = filepath.Abs(cmp.Or(opts.CheckpointDir, filepath.Join(data, "checkpoints"))); err != nil {
-		return nil, fmt.Errorf("the folder of checkpoints: %w", err)
+	if len(opts.Peers) > 0 && opts.CheckpointDir == "" {
+		return nil, batch.UserErrorf("several drivers need --checkpoint-dir, s3://bucket/prefix or a folder that all of them share with the workers: --data is this one's alone")
+	}
+	if opts.CheckpointDir = cmp.Or(opts.CheckpointDir, filepath.Join(data, "checkpoints")); !isBucket(opts.CheckpointDir) {
+		if opts.CheckpointDir, err = filepath.Abs(opts.CheckpointDir); err != nil {
+			return nil, fmt.Errorf("the folder of checkpoints: %w", err)
+		}
 	}
 	d := &Driver{opts: opts, members: driver.NewMembers(nil)}
 	d.mu.pipelines = map[string]*pipeline{}
@@ -125,17 +147,21 @@ func StartDriver(ctx context.Context, opts DriverOptions) (_ *Driver, err error)
 	}
 	d.opts.Logger = d.base.opts.Logger
 	d.base.otherRoutes = d.routes
+	link := wire.Options{ID: transport.NodeID(opts.ID), Listen: opts.Listen, Advertise: opts.Advertise, Lease: opts.Lease, Logger: d.opts.Logger}
+	if err := secure(&link, opts.TLSDir, opts.AuditLog, d.opts.Logger); err != nil {
+		return nil, err
+	}
+	if len(opts.Peers) > 0 {
+		return d, d.joinGroup(ctx, link)
+	}
 	if err := vfsx.MkdirAll(vfsx.Default, d.folder(), 0o700); err != nil {
 		return nil, fmt.Errorf("the driver's folder: %w", err)
 	}
-	net := wire.Options{ID: transport.NodeID(opts.ID), Listen: opts.Listen, Advertise: opts.Advertise, Lease: opts.Lease, Logger: d.opts.Logger}
-	if err := secure(&net, opts.TLSDir, d.opts.Logger); err != nil {
-		return nil, err
-	}
-	if d.hub, err = wire.Listen(ctx, net); err != nil {
+	if d.hub, err = wire.Listen(ctx, link); err != nil {
 		return nil, err
 	}
 	d.watch.Go(func() { d.hub.Watch(d.ctx, d.changed) })
+	d.watch.Go(d.tend)
 	return d, d.restore()
 }
 
@@ -186,14 +212,19 @@ func (d *Driver) restore() error {
 		if err := json.Unmarshal(b, &p.stored); err != nil || p.Sum != p.sum() || p.Name != name {
 			return fmt.Errorf("pipeline %s: the file %s is damaged", name, d.file(name))
 		}
-		if p.s, p.err = d.launch(p.SQL); p.err != nil {
-			d.opts.Logger.Error("pipeline not started", "pipeline", name, "err", p.err)
-		}
-		d.mu.Lock()
-		d.mu.pipelines[name] = p
-		d.mu.Unlock()
+		d.begin(d.ctx, p)
 	}
 	return nil
+}
+
+// begin starts a pipeline that is kept.
+func (d *Driver) begin(ctx context.Context, p *pipeline) {
+	if p.s, p.err = d.launch(ctx, p.SQL); p.err != nil {
+		d.opts.Logger.Error("pipeline not started", "pipeline", p.Name, "err", p.err)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.mu.pipelines[p.Name] = p
 }
 
 var pipelineName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$`)
@@ -203,6 +234,10 @@ var pipelineName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$`)
 // and has streaming queries; it is planned by each worker, so that what it names has to
 // be the same for all of them.
 func (d *Driver) Submit(ctx context.Context, name, script string) (Pipeline, error) {
+	running, err := d.leading(ctx)
+	if err != nil {
+		return Pipeline{}, err
+	}
 	d.submits.Lock()
 	defer d.submits.Unlock()
 	if !pipelineName.MatchString(name) {
@@ -225,15 +260,14 @@ func (d *Driver) Submit(ctx context.Context, name, script string) (Pipeline, err
 	}
 	p := &pipeline{stored: stored{Name: name, SQL: script, Created: time.Now().UTC()}}
 	p.Sum = p.sum()
-	b, err := json.Marshal(p.stored)
-	if err != nil {
+	if err := d.keep(ctx, p.stored); err != nil {
 		return Pipeline{}, fmt.Errorf("keep pipeline %s: %w", name, err)
 	}
-	if err := vfsx.WriteFileAtomic(vfsx.Default, d.file(name), b); err != nil {
-		return Pipeline{}, fmt.Errorf("keep pipeline %s: %w", name, err)
-	}
-	if p.s, err = d.launch(script); err != nil {
-		return Pipeline{}, errors.Join(err, d.forget(name))
+	if p.s, err = d.launch(running, script); err != nil {
+		if running.Err() != nil { // another driver starts it
+			return Pipeline{}, fmt.Errorf("start pipeline %s: %w", name, err)
+		}
+		return Pipeline{}, errors.Join(err, d.forget(ctx, name))
 	}
 	d.mu.Lock()
 	d.mu.pipelines[name] = p
@@ -241,8 +275,23 @@ func (d *Driver) Submit(ctx context.Context, name, script string) (Pipeline, err
 	return p.describe(false), nil
 }
 
-// forget removes a pipeline's file.
-func (d *Driver) forget(name string) error {
+// keep makes a pipeline durable.
+func (d *Driver) keep(ctx context.Context, p stored) error {
+	if d.group != nil {
+		return d.group.keep(ctx, p)
+	}
+	b, err := json.Marshal(p)
+	if err != nil {
+		return err
+	}
+	return vfsx.WriteFileAtomic(vfsx.Default, d.file(p.Name), b)
+}
+
+// forget removes a pipeline from what is kept.
+func (d *Driver) forget(ctx context.Context, name string) error {
+	if d.group != nil {
+		return d.group.withdraw(ctx, name)
+	}
 	if err := os.Remove(d.file(name)); err != nil {
 		return fmt.Errorf("forget pipeline %s: %w", name, err)
 	}
@@ -290,17 +339,20 @@ func (d *Driver) check(ctx context.Context, script string) error {
 var errNotPipeline = batch.UserErrorf("a pipeline declares tables, views and functions and has streaming queries: a statement that reads or writes once is for sluice sql")
 
 func (d *Driver) options(script string) Options {
-	return Options{Settings: d.opts.Settings, CheckpointDir: d.opts.CheckpointDir, Pipeline: true, Stdout: d.opts.Stdout, Logger: d.opts.Logger,
-		workforce: &workforce{members: d.members, script: script, join: func(id transport.NodeID) (transport.Transport, error) { return d.hub.Join(id) }}}
+	w := &workforce{members: d.members, script: script, join: func(id transport.NodeID) (transport.Transport, error) { return d.hub.Join(id) }}
+	if d.group != nil {
+		w.logs, w.taken = d.group.logs, d.group.taken
+	}
+	return Options{Settings: d.opts.Settings, CheckpointDir: d.opts.CheckpointDir, Pipeline: true, Stdout: d.opts.Stdout, Logger: d.opts.Logger, workforce: w}
 }
 
-// launch runs a script.
-func (d *Driver) launch(script string) (*Session, error) {
+// launch runs a script. Its queries are abandoned when ctx ends.
+func (d *Driver) launch(ctx context.Context, script string) (*Session, error) {
 	s, err := NewSession(d.options(script))
 	if err != nil {
 		return nil, err
 	}
-	if err := s.Exec(d.ctx, script); err != nil {
+	if err := s.Exec(ctx, script); err != nil {
 		s.AbandonAll()
 		return nil, errors.Join(err, s.Close())
 	}
@@ -357,7 +409,10 @@ func (d *Driver) Queries() []*Query {
 
 // Remove stops a pipeline's queries, each after its running batch, and forgets it. Its
 // checkpoints stay: submitted again it goes on from them.
-func (d *Driver) Remove(name string) error {
+func (d *Driver) Remove(ctx context.Context, name string) error {
+	if _, err := d.leading(ctx); err != nil {
+		return err
+	}
 	d.submits.Lock()
 	defer d.submits.Unlock()
 	d.mu.Lock()
@@ -366,7 +421,7 @@ func (d *Driver) Remove(name string) error {
 	if p == nil {
 		return errNoPipeline
 	}
-	if err := d.forget(name); err != nil {
+	if err := d.forget(ctx, name); err != nil {
 		return err
 	}
 	d.mu.Lock()
@@ -381,8 +436,33 @@ func (d *Driver) Remove(name string) error {
 var errNoPipeline = batch.UserErrorf("there is no such pipeline")
 
 // Close stops the queries, each after its running batch, and ends the driver. The
-// pipelines stay for its next start.
+// pipelines stay for its next start. The leader of a group hands them over to another
+// driver instead, if there is one.
 func (d *Driver) Close() error {
+	var errs []error
+	if d.group != nil {
+		d.group.handOver()
+	}
+	errs = append(errs, d.stopAll())
+	if d.group != nil {
+		errs = append(errs, d.group.close())
+	}
+	d.cancel()
+	if d.hub != nil {
+		errs = append(errs, d.hub.Close())
+	}
+	d.watch.Wait()
+	if d.group != nil {
+		errs = append(errs, d.group.release())
+	}
+	if d.base != nil {
+		errs = append(errs, d.base.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// stopAll stops what runs, each query after its running batch.
+func (d *Driver) stopAll() error {
 	d.submits.Lock()
 	defer d.submits.Unlock()
 	var errs []error
@@ -397,13 +477,8 @@ func (d *Driver) Close() error {
 			errs = append(errs, p.s.Close())
 		}
 	}
-	d.cancel()
-	if d.hub != nil {
-		errs = append(errs, d.hub.Close())
-	}
-	d.watch.Wait()
-	if d.base != nil {
-		errs = append(errs, d.base.Close())
-	}
+	d.mu.Lock()
+	d.mu.pipelines = map[string]*pipeline{}
+	d.mu.Unlock()
 	return errors.Join(errs...)
 }

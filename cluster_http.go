@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -12,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/sluice-stream/sluice/batch"
+	"github.com/sluice-stream/sluice/driver/raftlog"
 	"github.com/sluice-stream/sluice/internal/auth"
 )
 
@@ -19,7 +21,11 @@ import (
 // Session.ServeHTTP does for the queries of all pipelines, /api/pipelines and
 // /api/workers. Beyond loopback it is an error not to have TLS and tokens.
 func (d *Driver) ServeHTTP(addr string, o HTTPOptions) (*Server, error) {
-	return d.base.ServeHTTP(addr, o)
+	srv, err := d.base.ServeHTTP(addr, o)
+	if err == nil {
+		d.setClient(srv, o.Advertise)
+	}
+	return srv, err
 }
 
 // routes are all ways into a driver, with who may take them.
@@ -28,6 +34,7 @@ func (d *Driver) routes() []auth.Route {
 	reg.MustRegister(&metrics{s: d.base, queries: d.Queries}, collectors.NewGoCollector())
 	out := []auth.Route{
 		{Pattern: "GET /healthz", Need: auth.Public, Serve: d.health},
+		{Pattern: "GET /readyz", Need: auth.Public, Serve: func(w http.ResponseWriter, _ *http.Request) { ready(w, d.group == nil || d.group.follows()) }},
 		{Pattern: "GET /metrics", Need: auth.Viewer, Serve: promhttp.HandlerFor(reg, promhttp.HandlerOpts{}).ServeHTTP},
 		{Pattern: "GET /api/workers", Need: auth.Viewer, Serve: func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, d.Workers()) }},
 		{Pattern: "GET /api/pipelines", Need: auth.Viewer, Serve: func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, d.Pipelines()) }},
@@ -35,12 +42,18 @@ func (d *Driver) routes() []auth.Route {
 		{Pattern: "POST /api/pipelines/{name}", Need: auth.Operator, Serve: d.postPipeline},
 		{Pattern: "DELETE /api/pipelines/{name}", Need: auth.Operator, Serve: d.deletePipeline},
 		{Pattern: "GET /api/queries", Need: auth.Viewer, Serve: d.queryStates},
+		{Pattern: driversRoute, Need: auth.Viewer, Serve: d.getDrivers},
+		{Pattern: "POST /api/drivers", Need: auth.Admin, Serve: d.postDrivers},
 	}
 	for _, r := range d.base.sessionRoutes() {
 		if !strings.Contains(r.Pattern, "/api/queries/{name}") {
 			continue
 		}
 		out = append(out, auth.Route{Pattern: r.Pattern, Need: r.Need, Serve: func(w http.ResponseWriter, req *http.Request) { d.hand(r.Pattern, w, req) }})
+	}
+	if d.group != nil {
+		reg.MustRegister(groupMetrics{d.group.node})
+		return d.groupRoutes(out)
 	}
 	return out
 }
@@ -67,6 +80,9 @@ func (d *Driver) hand(pattern string, w http.ResponseWriter, r *http.Request) {
 
 // health is 200 while every query runs or has ended well, else 503.
 func (d *Driver) health(w http.ResponseWriter, _ *http.Request) {
+	if d.groupHealth(w) {
+		return
+	}
 	for _, q := range d.Queries() {
 		if q.Status() == "failed" {
 			writeJSON(w, http.StatusServiceUnavailable, map[string]string{"status": "failed"})
@@ -79,7 +95,11 @@ func (d *Driver) health(w http.ResponseWriter, _ *http.Request) {
 			return
 		}
 	}
-	writeJSON(w, http.StatusOK, map[string]string{"status": "ok"})
+	said := map[string]string{"status": "ok"}
+	if d.group != nil {
+		said["role"] = "leader"
+	}
+	writeJSON(w, http.StatusOK, said)
 }
 
 func (d *Driver) queryStates(w http.ResponseWriter, _ *http.Request) {
@@ -116,7 +136,7 @@ func (d *Driver) postPipeline(w http.ResponseWriter, r *http.Request) {
 }
 
 func (d *Driver) deletePipeline(w http.ResponseWriter, r *http.Request) {
-	if err := d.Remove(r.PathValue("name")); err != nil {
+	if err := d.Remove(r.Context(), r.PathValue("name")); err != nil {
 		d.refuse(w, err)
 		return
 	}
@@ -124,6 +144,11 @@ func (d *Driver) deletePipeline(w http.ResponseWriter, r *http.Request) {
 }
 
 func (d *Driver) refuse(w http.ResponseWriter, err error) {
+	if d.group != nil && errors.Is(err, raftlog.ErrNotLeader) {
+		w.Header().Set("Retry-After", strconv.Itoa(retryAfter))
+		writeJSON(w, http.StatusServiceUnavailable, map[string]string{"error": err.Error()})
+		return
+	}
 	code := http.StatusInternalServerError
 	kind, _ := batch.KindOf(err)
 	switch {

@@ -2,6 +2,7 @@ package sluice
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -27,11 +28,14 @@ type fleet struct {
 	d       *Driver
 	workers map[string]*Worker
 	files   int
+	change  func(*DriverOptions) // nil: nothing
 }
 
-func newFleet(t *testing.T) *fleet {
+func newFleet(t *testing.T) *fleet { return newFleetWith(t, nil) }
+
+func newFleetWith(t *testing.T, change func(*DriverOptions)) *fleet {
 	t.Helper()
-	f := &fleet{t: t, dir: t.TempDir(), workers: map[string]*Worker{}}
+	f := &fleet{t: t, dir: t.TempDir(), workers: map[string]*Worker{}, change: change}
 	f.start()
 	t.Cleanup(func() {
 		for id := range f.workers {
@@ -47,8 +51,12 @@ func newFleet(t *testing.T) *fleet {
 func (f *fleet) start() {
 	f.t.Helper()
 	var err error
-	f.d, err = StartDriver(f.t.Context(), DriverOptions{ID: "d1", Data: filepath.Join(f.dir, "d1"), Listen: "127.0.0.1:0", Lease: 2 * time.Second,
-		Settings: map[string]string{"checkpoint.interval": "100ms"}, Logger: slog.New(slog.DiscardHandler)})
+	opts := DriverOptions{ID: "d1", Data: filepath.Join(f.dir, "d1"), Listen: "127.0.0.1:0", Lease: 2 * time.Second,
+		Settings: map[string]string{"checkpoint.interval": "100ms"}, Logger: slog.New(slog.DiscardHandler)}
+	if f.change != nil {
+		f.change(&opts)
+	}
+	f.d, err = StartDriver(f.t.Context(), opts)
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -64,7 +72,7 @@ func (f *fleet) stop() {
 
 func (f *fleet) join(id string) {
 	f.t.Helper()
-	w, err := JoinCluster(f.t.Context(), WorkerOptions{ID: id, Join: []string{f.d.Addr()}, Slots: 2, Logger: slog.New(slog.DiscardHandler)})
+	w, err := JoinCluster(f.t.Context(), WorkerOptions{ID: id, Join: []string{f.d.Addr()}, Slots: 2, Settings: map[string]string{"checkpoint.cache-dir": filepath.Join(f.dir, "cache-"+id)}, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -128,12 +136,18 @@ func (f *fleet) check(end int) {
 	if err := f.query().ProcessAllAvailable(ctx); err != nil {
 		f.t.Fatal(err)
 	}
+	if got, err := f.shown(); err != nil || !slices.Equal(got, f.counted(end)) {
+		f.t.Fatalf("of %d numbers the output has\n%v %v\nwant\n%v", end, got, err, f.counted(end))
+	}
+}
+
+// shown is what the output says is in force, with how often.
+func (f *fleet) shown() (got []string, err error) {
 	s, err := NewSession(Options{Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
-		f.t.Fatal(err)
+		return nil, err
 	}
-	defer s.Close()
-	var got []string
+	defer func() { err = errors.Join(err, s.Close()) }()
 	err = s.Run(f.t.Context(), strings.ReplaceAll(`CREATE TABLE shown (op STRING, digit BIGINT, rows BIGINT, total BIGINT)
 			WITH ('connector' = 'filesystem', 'path' = '$DIR/out', 'format' = 'csv', 'csv.header' = 'false');
 		SELECT digit, rows, total, alive FROM (
@@ -148,23 +162,22 @@ func (f *fleet) check(end int) {
 		}
 		return err
 	})
-	if err != nil {
-		f.t.Fatal(err)
-	}
+	return got, err
+}
+
+// counted is what is to be in force of the numbers below end.
+func (f *fleet) counted(end int) (want []string) {
 	rows, total := map[int]int{}, map[int]int{}
 	for i := range end {
 		rows[i%10]++
 		total[i%10] += i
 	}
-	var want []string
 	for d := range 10 {
 		if (d%2 == 1 || d == 0) && rows[d] > 0 {
 			want = append(want, fmt.Sprint([]any{d, rows[d], total[d], 1}))
 		}
 	}
-	if !slices.Equal(got, want) {
-		f.t.Fatalf("of %d numbers the output has\n%v\nwant\n%v", end, got, want)
-	}
+	return want
 }
 
 // until waits for a condition.
@@ -212,10 +225,10 @@ func TestCluster(t *testing.T) {
 	f.leave("w3") // it looks for the driver where that was
 	f.join("w4")
 	f.check(1700)
-	if err := f.d.Remove("numbers"); err != nil || len(f.d.Queries()) > 0 {
+	if err := f.d.Remove(t.Context(), "numbers"); err != nil || len(f.d.Queries()) > 0 {
 		t.Errorf("after its removal: %v, %d queries", err, len(f.d.Queries()))
 	}
-	if err := f.d.Remove("numbers"); err == nil {
+	if err := f.d.Remove(t.Context(), "numbers"); err == nil {
 		t.Error("what is not there is removed")
 	}
 }
@@ -235,7 +248,8 @@ func TestClusterHTTP(t *testing.T) {
 		delete(seen, pattern)
 	}
 	want := map[string]auth.Role{"GET /api/workers": auth.Viewer, "GET /api/pipelines": auth.Viewer, "GET /api/pipelines/{name}": auth.Viewer,
-		"POST /api/pipelines/{name}": auth.Operator, "DELETE /api/pipelines/{name}": auth.Operator}
+		"POST /api/pipelines/{name}": auth.Operator, "DELETE /api/pipelines/{name}": auth.Operator,
+		"GET /api/drivers": auth.Viewer, "POST /api/drivers": auth.Admin}
 	if !maps.Equal(seen, want) {
 		t.Errorf("the driver's own routes are %v, want %v", seen, want)
 	}

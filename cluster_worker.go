@@ -18,8 +18,8 @@ import (
 	"github.com/sluice-stream/sluice/internal/transport/wire"
 	"github.com/sluice-stream/sluice/planner/physical"
 	"github.com/sluice-stream/sluice/sinks"
+	"github.com/sluice-stream/sluice/sinks/handover"
 	"github.com/sluice-stream/sluice/sources"
-	"github.com/sluice-stream/sluice/statestore"
 	"github.com/sluice-stream/sluice/worker"
 )
 
@@ -35,6 +35,10 @@ type WorkerOptions struct {
 	// TLSDir is a folder with ca.crt, tls.crt and tls.key, by which the nodes of the cluster
 	// know each other; "" is plain text, on loopback alone.
 	TLSDir string
+	// AuditLog is the file to which is appended which connections were refused.
+	AuditLog string
+	// Build is the version of the program, which the driver shows; default Version.
+	Build string
 	// Slots is how many tasks run at a time; default the number of processors.
 	Slots int
 	// Settings are applied as by SET; those that concern a process count, as memory_limit
@@ -48,6 +52,7 @@ type WorkerOptions struct {
 type Worker struct {
 	node   *wire.Node
 	worker *worker.Worker
+	plans  *plans
 	s      *Session // for the process's memory and folders; it runs nothing
 }
 
@@ -60,17 +65,19 @@ func JoinCluster(ctx context.Context, opts WorkerOptions) (*Worker, error) {
 	slots := cmp.Or(opts.Slots, runtime.GOMAXPROCS(0))
 	net := wire.Options{
 		ID: transport.NodeID(opts.ID), Join: opts.Join, Listen: cmp.Or(opts.Listen, "127.0.0.1:0"), Advertise: opts.Advertise, Logger: s.opts.Logger,
-		Resources: wire.Resources{Slots: slots, Memory: s.memoryLimit(), Version: Version},
+		Resources: wire.Resources{Slots: slots, Memory: s.memoryLimit(), Version: cmp.Or(opts.Build, Version)}, Compression: wire.Compression(s.set.snapshot().Get(setPacking)),
 	}
 	var node *wire.Node
-	if err = secure(&net, opts.TLSDir, s.opts.Logger); err == nil {
+	if err = secure(&net, opts.TLSDir, opts.AuditLog, s.opts.Logger); err == nil {
 		node, err = wire.Join(ctx, net)
 	}
 	if err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
-	w := &Worker{node: node, s: s}
-	w.worker = worker.New(node, newPlans(s), worker.Options{SpillDir: s.spill, Memory: s.memory, Alloc: buffers, Clock: clock.System(), Slots: slots})
+	w := &Worker{node: node, s: s, plans: newPlans(s, node)}
+	w.worker = worker.New(node, w.plans, worker.Options{SpillDir: s.spill, Memory: s.memory, Alloc: buffers, Clock: clock.System(), Slots: slots})
+	w.plans.keep, s.otherRoutes = keeps(w.worker), w.routes
+	close(w.plans.begun)
 	return w, nil
 }
 
@@ -106,15 +113,20 @@ func (w *Worker) Drain(ctx context.Context) error {
 // Close ends the worker at once. What it was doing is done by others.
 func (w *Worker) Close() error {
 	// The driver learns of it first, so that nobody is asked for what is not there any more.
-	return errors.Join(w.node.Close(), w.worker.Close(), w.s.Close())
+	return errors.Join(w.node.Close(), w.worker.Close(), w.plans.places.close(), w.s.Close())
 }
 
 // plans are a worker's halves of the queries that it is sent as texts.
 type plans struct {
-	s  *Session
-	mu struct {
+	s      *Session
+	net    transport.Transport
+	places *places
+	keep   handover.Keep
+	begun  chan struct{} // closed when keep is set
+	mu     struct {
 		sync.Mutex
-		byKey map[string]*opened
+		byKey   map[string]*opened
+		lodgers map[string]*lodger // states in buckets, by key
 	}
 }
 
@@ -124,16 +136,18 @@ type opened struct {
 	openers map[string]sources.Opener
 	writers map[string]sinks.WriterFactory
 	sinks   []sinks.Sink
+	kept    []func() // end what openers keep for the splits to come
 }
 
 var (
 	_ worker.Connectors = (*plans)(nil)
 	_ worker.Planner    = (*plans)(nil)
+	_ worker.Heir       = (*plans)(nil)
 )
 
-func newPlans(s *Session) *plans {
-	p := &plans{s: s}
-	p.mu.byKey = map[string]*opened{}
+func newPlans(s *Session, net transport.Transport) *plans {
+	p := &plans{s: s, net: net, places: &places{}, begun: make(chan struct{})}
+	p.mu.byKey, p.mu.lodgers = map[string]*opened{}, map[string]*lodger{}
 	return p
 }
 
@@ -143,7 +157,8 @@ func (p *plans) Plan(ctx context.Context, d transport.Deploy) (_ *physical.Plan,
 	if !ok {
 		return nil, nil, fmt.Errorf("deploy %s: a plan in the form %T is unknown here", d.Key, d.Plan)
 	}
-	s, found, err := planText(ctx, Options{Logger: p.s.opts.Logger, Stdout: io.Discard}, text)
+	<-p.begun // it takes no longer than the worker's beginning
+	s, found, err := planText(ctx, Options{Logger: p.s.opts.Logger, Stdout: io.Discard, Settings: p.s.opts.Settings, places: p.places}, text)
 	if err != nil {
 		return nil, nil, fmt.Errorf("plan query %s on worker: %w", text.Query, err)
 	}
@@ -157,7 +172,7 @@ func (p *plans) Plan(ctx context.Context, d transport.Deploy) (_ *physical.Plan,
 		t := found.plan.Tables[src.Name]
 		spec := s.sourceSpec(src.Name, t, src.Stream)
 		if src.Stream {
-			spec.Dir = filepath.Join(filepath.Dir(d.StateDir), "sources", src.Name)
+			spec.Dir = filepath.Join(s.dir(found.def), "sources", src.Name)
 		}
 		c, err := s.reg.sources.Lookup(t.Connector)
 		if err != nil {
@@ -167,10 +182,13 @@ func (p *plans) Plan(ctx context.Context, d transport.Deploy) (_ *physical.Plan,
 		if o.openers[src.Name], err = c.NewOpener(spec); err != nil {
 			return nil, nil, fmt.Errorf("source %s: %w", t.Name, err)
 		}
+		if k, ok := o.openers[src.Name].(sources.Keeper); ok {
+			o.kept = append(o.kept, k.Keep())
+		}
 	}
 	for i, t := range found.targets {
 		if staged(t.connector) {
-			o.writers[t.name] = stagedWriters{dir: stagedDir(d.StateDir, t.name), sink: t.name}
+			o.writers[t.name] = handover.Writers{Keep: p.keep, Node: string(p.net.Local()), Key: d.Key, Sink: t.name, At: i, Sinks: len(found.targets)}
 			continue
 		}
 		spec := s.sinkSpec(d.Query, found.plan, i, t, false)
@@ -203,6 +221,9 @@ func (p *plans) release(key string) {
 
 func (o *opened) close() error {
 	var errs []error
+	for _, done := range o.kept {
+		done()
+	}
 	for _, s := range o.sinks {
 		errs = append(errs, s.Close())
 	}
@@ -241,6 +262,3 @@ func (p *plans) Writers(key, sink string) (sinks.WriterFactory, error) {
 	}
 	return nil, fmt.Errorf("plan %s has no sink %s", key, sink)
 }
-
-// State implements worker.Connectors.
-func (p *plans) State(d transport.Deploy) (statestore.Store, error) { return p.s.conns.State(d) }

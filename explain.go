@@ -23,7 +23,7 @@ func (s *Session) planBatch(ctx context.Context, out planner.Output) (*planner.Q
 		BroadcastMax: set.Bytes(setBroadcast), ReduceFrom: set.Int(setReduce),
 		Interrupted: ctx.Err,
 	}
-	if limit := s.memory.Limit(); o.BroadcastMax == 0 && limit > 0 {
+	if limit := s.memoryRoom(); o.BroadcastMax == 0 && limit > 0 {
 		o.BroadcastMax = min(planner.BroadcastMax, limit/broadcastShare)
 	}
 	q, err := planner.Build([]planner.Output{out}, o)
@@ -45,7 +45,7 @@ func (s *Session) explain(ctx context.Context, n logical.Node) (string, error) {
 		return plan, nil
 	}
 	files, err := s.prunedFiles(ctx, q)
-	return plan + files, err
+	return plan + files + s.explainQuota(ctx), err
 }
 
 // planIn prints a plan in the format that EXPLAIN asked for.

@@ -7,7 +7,6 @@ import (
 
 	"github.com/sluice-stream/sluice/batch"
 	"github.com/sluice-stream/sluice/driver"
-	"github.com/sluice-stream/sluice/driver/filelog"
 	"github.com/sluice-stream/sluice/internal/vfsx"
 	"github.com/sluice-stream/sluice/microbatch"
 	"github.com/sluice-stream/sluice/sources/state"
@@ -32,10 +31,10 @@ func (f *finishing) committed(id batch.ID) {
 // and the start is refused with the reason.
 func (s *Session) finishFormer(ctx context.Context, d *queryDef, dir, hash string) error {
 	fs := vfsx.Default
-	if !filelog.Exists(fs, dir) || s.set.get(setEvolution) == "none" {
+	if !s.logs.Exists(dir) || s.set.get(setEvolution) == "none" {
 		return nil
 	}
-	_, recs, err := filelog.Records(fs, dir)
+	_, recs, err := s.logs.Records(dir)
 	if err != nil {
 		return nil // the start itself tells what is wrong
 	}
@@ -43,7 +42,7 @@ func (s *Session) finishFormer(ctx context.Context, d *queryDef, dir, hash strin
 	if h.Hash == "" || h.Hash == hash || h.Planned == batch.None {
 		return nil
 	}
-	if _, err := evolvable(dir, h); err == nil {
+	if _, err := s.evolvable(dir, h); err == nil {
 		return nil
 	}
 	info, err := state.ReadPlan(fs, dir)

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log"
 	"log/slog"
 	"net"
 	"net/http"
@@ -34,8 +35,19 @@ type HTTPOptions struct {
 	// AuditLog is the file to which is appended what was asked that changes something, and
 	// who was refused; "" is audit.jsonl in AuthDir, and none without it.
 	AuditLog string
+	// Advertise is where clients reach a driver that is one of several, HOST:PORT; default
+	// its address, and with a wildcard address the host that workers are told.
+	Advertise string
 	// Hosts are names under which the server is reached, besides those of loopback.
 	Hosts []string
+}
+
+// Audit is the file of the audit log; "" is none.
+func (o HTTPOptions) Audit() string {
+	if o.AuditLog == "" && o.AuthDir != "" {
+		return filepath.Join(o.AuthDir, "audit.jsonl")
+	}
+	return o.AuditLog
 }
 
 // Server serves what a session does over HTTP.
@@ -78,9 +90,6 @@ func (s *Session) ServeHTTP(addr string, o HTTPOptions) (*Server, error) {
 
 // serveHTTP serves on l, which becomes the server's unless there is an error.
 func (s *Session) serveHTTP(l net.Listener, o HTTPOptions) (*Server, error) {
-	if o.AuditLog == "" && o.AuthDir != "" {
-		o.AuditLog = filepath.Join(o.AuthDir, "audit.jsonl")
-	}
 	srv := &Server{ended: make(chan error, 1), opts: o, l: l}
 	guard := &auth.Guard{Hosts: auth.Hosts{Names: o.Hosts}, Log: s.opts.Logger}
 	if host, _, err := net.SplitHostPort(l.Addr().String()); err == nil {
@@ -101,9 +110,7 @@ func (s *Session) serveHTTP(l net.Listener, o HTTPOptions) (*Server, error) {
 			return nil, err
 		}
 	}
-	if o.AuditLog != "" {
-		guard.Audit = auth.NewAudit(o.AuditLog)
-	}
+	guard.Audit = auditOf(o.Audit())
 	handler, err := guard.Handler(s.routes())
 	if err != nil {
 		return nil, err
@@ -118,10 +125,30 @@ func (s *Session) serveHTTP(l net.Listener, o HTTPOptions) (*Server, error) {
 	}
 	srv.http = &http.Server{
 		Handler: handler, MaxHeaderBytes: httpHeaderBytes, ReadHeaderTimeout: httpTimeout, ReadTimeout: httpTimeout,
-		WriteTimeout: httpTimeout, IdleTimeout: httpIdle, ErrorLog: slog.NewLogLogger(s.opts.Logger.Handler(), slog.LevelDebug),
+		WriteTimeout: httpTimeout, IdleTimeout: httpIdle, ErrorLog: log.New(&serverLog{audit: guard.Audit, log: s.opts.Logger}, "", 0),
 	}
 	go func() { srv.ended <- srv.http.Serve(serving) }()
 	return srv, nil
+}
+
+// serverLog takes what net/http says of connections: those of which the handshake failed
+// go to the audit log, and all to the other one.
+type serverLog struct {
+	audit *auth.Audit
+	log   *slog.Logger
+}
+
+// Write takes a line.
+func (l *serverLog) Write(b []byte) (int, error) {
+	text := strings.TrimSpace(string(b))
+	if refused, ok := strings.CutPrefix(text, "http: TLS handshake error from "); ok {
+		remote, why, _ := strings.Cut(refused, ": ")
+		if err := l.audit.Connection("--http", remote, errors.New(why)); err != nil {
+			l.log.Error("the audit log cannot be written", "error", err)
+		}
+	}
+	l.log.Debug(text)
+	return len(b), nil
 }
 
 // URL is where the server is reached.
@@ -175,6 +202,7 @@ func (s *Session) sessionRoutes() []auth.Route {
 	reg.MustRegister(&metrics{s: s}, collectors.NewGoCollector())
 	return []auth.Route{
 		{Pattern: "GET /healthz", Need: auth.Public, Serve: s.health},
+		{Pattern: "GET /readyz", Need: auth.Public, Serve: func(w http.ResponseWriter, _ *http.Request) { ready(w, true) }},
 		{Pattern: "GET /metrics", Need: auth.Viewer, Serve: promhttp.HandlerFor(reg, promhttp.HandlerOpts{}).ServeHTTP},
 		{Pattern: "GET /api/queries", Need: auth.Viewer, Serve: func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, s.queryStates()) }},
 		{Pattern: "GET /api/queries/{name}", Need: auth.Viewer, Serve: s.oneQuery},
@@ -206,6 +234,16 @@ func (s *Session) health(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusOK, map[string]string{"status": "ok"})
 }
 
+// ready is 200 while a process does its part, whatever has become of its queries: where it
+// is one of several, the next one may be taken away.
+func ready(w http.ResponseWriter, yes bool) {
+	if !yes {
+		writeJSON(w, http.StatusServiceUnavailable, map[string]string{"status": "waiting"})
+		return
+	}
+	writeJSON(w, http.StatusOK, map[string]string{"status": "ok"})
+}
+
 // queryState is a query in /api/queries.
 type queryState struct {
 	Name       string     `json:"name"`
@@ -215,8 +253,10 @@ type queryState struct {
 	Trigger    string     `json:"trigger"`
 	Mode       string     `json:"outputMode"`
 	Checkpoint string     `json:"checkpoint"`
+	Quota      Quota      `json:"quota"`
 	Totals     Totals     `json:"totals"`
 	Recovery   *Recovery  `json:"recovery,omitempty"`
+	Standbys   *Standbys  `json:"standbys,omitempty"`
 	Progress   *Progress  `json:"lastProgress"`
 	Recent     []Progress `json:"recentProgress,omitempty"`
 }
@@ -224,13 +264,16 @@ type queryState struct {
 func (q *Query) state(recent bool) queryState {
 	st := queryState{
 		Name: q.Name(), ID: q.ID(), Status: q.Status(), Trigger: q.def.trigger.String(), Mode: string(q.def.mode),
-		Checkpoint: q.Checkpoint(), Totals: q.Totals(),
+		Checkpoint: q.Checkpoint(), Quota: q.Quota(), Totals: q.Totals(),
 	}
 	if p, ok := q.drv.Progress(); ok {
 		st.Progress = &p
 	}
 	if r, ok := q.Recovery(); ok {
 		st.Recovery = &r
+	}
+	if s, ok := q.Standbys(); ok {
+		st.Standbys = &s
 	}
 	if st.Status == "failed" {
 		st.Error = q.drv.Await(context.Background()).Error()

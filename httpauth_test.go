@@ -27,6 +27,7 @@ import (
 // until it stands here: who may use it is decided, not found out.
 var routeRoles = map[string]auth.Role{
 	"GET /healthz":                                    auth.Public,
+	"GET /readyz":                                     auth.Public,
 	"GET /metrics":                                    auth.Viewer,
 	"GET /api/queries":                                auth.Viewer,
 	"GET /api/queries/{name}":                         auth.Viewer,

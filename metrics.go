@@ -41,15 +41,17 @@ var (
 	metricRetries  = desc("reveal_tries", "Failed tries to show the last committed batch.", "query")
 	metricRecovery = desc("recovery_seconds", "Duration of the last recovery's phases: restore, replay.", "query", "phase")
 	metricReplayed = desc("recovery_replayed_batches", "Batches that the last recovery ran again.", "query")
+	metricAdopted  = desc("tasks_adopted_total", "Tasks that were begun for a driver before this one and were not begun again.", "query")
 	metricRestored = desc("recovery_state_rows", "Rows of state that the last recovery found, by whether they were loaded or are read when wanted.", "query", "read")
 	metricFiles    = desc("state_files_opened", "Files of state that the query has opened since its last recovery, by where they lay.", "query", "from")
 	metricFileSize = desc("state_file_bytes", "Bytes of files of state since the last recovery: local (used where they lay), remote (opened in the bucket), fetched (copied from there), read (from there, piece by piece).", "query", "how")
 	metricSpoiled  = desc("state_files_damaged", "Files of the cache of a bucket that were found damaged since the last recovery.", "query")
 	metricDropped  = desc("state_files_evicted", "Files of the cache of a bucket that went to keep it below its limit since the last recovery.", "query")
+	metricBehind   = desc("standby_behind_batches", "Committed batches that some copy of the state does not have yet (state.standby-replicas).", "query")
 	allMetricDescs = []*prometheus.Desc{
 		metricBatches, metricIn, metricOut, metricLate, metricBad, metricPhase, metricLag, metricRows, metricBytes,
 		metricHot, metricCold, metricEvicted, metricUp,
-		metricRecovery, metricReplayed, metricRestored, metricFiles, metricFileSize, metricSpoiled, metricDropped,
+		metricRecovery, metricReplayed, metricAdopted, metricRestored, metricFiles, metricFileSize, metricSpoiled, metricDropped, metricBehind,
 		metricRate, metricMemory, metricPeak, metricLimit, metricCommits, metricRetries,
 		metricLatency,
 	}
@@ -105,8 +107,12 @@ func (m *metrics) query(ch chan<- prometheus.Metric, q *Query) {
 		}
 		ch <- prometheus.MustNewConstHistogram(metricLatency, l.Rows, l.Seconds, buckets, name)
 	}
+	put(metricAdopted, prometheus.CounterValue, float64(q.drv.TasksAdopted()))
 	if r, ok := q.Recovery(); ok {
 		recoveryMetrics(r, func(d *prometheus.Desc, v float64, labels ...string) { put(d, prometheus.GaugeValue, v, labels...) })
+	}
+	if s, ok := q.Standbys(); ok {
+		put(metricBehind, prometheus.GaugeValue, float64(s.Behind))
 	}
 	p, ok := q.drv.Progress()
 	if !ok {

@@ -53,6 +53,9 @@ func optionRows(b *strings.Builder, all []options.Option) {
 		if o.Kind == options.Enum {
 			kind += " `" + strings.Join(o.Values, "`, `") + "`"
 		}
+		if o.Auto {
+			kind += " or `auto`"
+		}
 		def := ""
 		switch {
 		case o.Required:

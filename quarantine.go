@@ -11,7 +11,6 @@ import (
 	"github.com/apache/arrow-go/v18/arrow"
 
 	"github.com/sluice-stream/sluice/batch"
-	"github.com/sluice-stream/sluice/driver/filelog"
 	"github.com/sluice-stream/sluice/formats"
 	"github.com/sluice-stream/sluice/internal/options"
 	"github.com/sluice-stream/sluice/internal/vfsx"
@@ -86,7 +85,7 @@ func (s *Session) quarantine(pq *planner.Query, name, dir string) ([]target, err
 // formerQuarantines opens the tables that batches of the log have put bad rows into
 // and that the settings no longer name: the last batch is shown again by each start,
 // and each sink is asked whether it has lost what it once showed.
-func (s *Session) formerQuarantines(ctx context.Context, log *filelog.Log, pq *planner.Query, dir string) ([]target, error) {
+func (s *Session) formerQuarantines(ctx context.Context, log queryLog, pq *planner.Query, dir string) ([]target, error) {
 	known := pq.Plan.OwnSinks()
 	var names []string
 	for rec, err := range log.Replay(ctx, 0) {

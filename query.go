@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/sluice-stream/sluice/driver"
-	"github.com/sluice-stream/sluice/driver/filelog"
 	"github.com/sluice-stream/sluice/internal/transport"
 	"github.com/sluice-stream/sluice/planner"
 )
@@ -34,21 +33,23 @@ type Totals struct {
 
 // Query is a running or ended streaming query.
 type Query struct {
-	s    *Session
-	def  *queryDef
-	plan *planner.Query
-	hash string // of the plan and the targets
-	dir  string
-	log  *filelog.Log
-	res  *resources
-	node transport.Transport
-	drv  *driver.Query
+	s     *Session
+	def   *queryDef
+	plan  *planner.Query
+	hash  string // of the plan and the targets
+	dir   string
+	log   queryLog
+	res   *resources
+	node  transport.Transport
+	drv   *driver.Query
+	quota Quota
 	// targets are the plan's sinks, for who runs the plan once more.
 	targets []target
 
 	totals   struct{ batches, in, out, late, bad atomic.Int64 }
 	lastData atomic.Int64 // when a batch with rows was last committed, Unix nanoseconds
 	seen     atomic.Bool  // the error has been handed out
+	paused   atomic.Bool  // what has ended it passes, and its driver starts it again
 	clean    sync.Once
 	cleanErr error
 }
@@ -138,6 +139,13 @@ func (q *Query) Recent() []Progress { return q.drv.Recent() }
 // fetched from elsewhere. ok is false if it began with nothing, or is not that far.
 func (q *Query) Recovery() (r Recovery, ok bool) { return q.drv.Recovery() }
 
+// Standbys tells how far copies of a query's state have followed it.
+type Standbys = driver.Standbys
+
+// Standbys tells how far the copies of the state have followed it on other workers
+// (state.standby-replicas); not ok if there are to be none.
+func (q *Query) Standbys() (s Standbys, ok bool) { return q.drv.Standbys() }
+
 // LatencyHistogram counts rows by how long they took.
 type LatencyHistogram = driver.Latency
 
@@ -151,6 +159,9 @@ func (q *Query) Status() string {
 	select {
 	case <-q.drv.Done():
 		if err := q.drv.Await(context.Background()); err != nil {
+			if q.paused.Load() {
+				return "paused"
+			}
 			return "failed"
 		}
 		return "ended"
@@ -171,7 +182,12 @@ func (q *Query) Totals() Totals {
 }
 
 // Explain returns the query's plan as EXPLAIN prints it.
-func (q *Query) Explain() string { return explainText(q.plan, q.def.name, string(q.def.mode)) }
+func (q *Query) Explain() string {
+	return explainText(q.plan, q.def.name, string(q.def.mode)) + q.quota.explained()
+}
+
+// Quota returns what the query may have of the workers that it shares with others.
+func (q *Query) Quota() Quota { return q.quota }
 
 // UpdateKeys names the columns by which rows that are put out in the mode Update
 // replace one another: a function of ForeachBatch needs them for an upsert. A

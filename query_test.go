@@ -433,7 +433,8 @@ func TestMemoryLimit(t *testing.T) {
 	s := openSession(t, Options{Settings: map[string]string{"parallelism": "2"}})
 	must(t, s, "CREATE TABLE g (id BIGINT) WITH ('connector'='datagen', 'number-of-rows'='2000000', 'fields.id.kind'='sequence', 'fields.id.start'='0', 'fields.id.end'='1999999')")
 	must(t, s, "SET memory_limit = '8MB'")
-	df, err := s.SQL(t.Context(), "SELECT id, count(*), max(concat('row number ', CAST(id AS STRING))) FROM g GROUP BY id")
+	// Groups spill; what a single one holds cannot.
+	df, err := s.SQL(t.Context(), "SELECT size(collect_list(id)) FROM g")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,8 +11,10 @@ import (
 	"github.com/apache/arrow-go/v18/arrow"
 
 	"github.com/sluice-stream/sluice/batch"
+	"github.com/sluice-stream/sluice/internal/memory"
 	"github.com/sluice-stream/sluice/internal/options"
 	"github.com/sluice-stream/sluice/internal/transport"
+	"github.com/sluice-stream/sluice/internal/vfsx"
 	"github.com/sluice-stream/sluice/planner"
 	"github.com/sluice-stream/sluice/planner/logical"
 	"github.com/sluice-stream/sluice/sinks"
@@ -20,6 +22,7 @@ import (
 	memorysource "github.com/sluice-stream/sluice/sources/memory"
 	"github.com/sluice-stream/sluice/sql"
 	"github.com/sluice-stream/sluice/statestore"
+	"github.com/sluice-stream/sluice/statestore/checkpoint"
 	"github.com/sluice-stream/sluice/statestore/tiered"
 	"github.com/sluice-stream/sluice/worker"
 )
@@ -282,7 +285,26 @@ func (c *connectors) Writers(key, sink string) (sinks.WriterFactory, error) {
 }
 
 // State implements worker.Connectors.
-func (c *connectors) State(d transport.Deploy) (statestore.Store, error) {
-	fs, storage := c.s.buckets.state(d.StateDir)
-	return tiered.Open(tiered.Options{FS: fs, Storage: storage, Dir: d.StateDir, Elsewhere: d.Elsewhere, Pool: c.s.state, Memory: c.s.memory.Child("state of "+string(d.Query), 0)})
+func (c *connectors) State(d transport.Deploy, of *memory.Tracker) (statestore.Store, error) {
+	return c.s.openState(d, of, d.StateDir, c.s.buckets.state(d.StateDir))
+}
+
+// openState opens the state of a query in a folder, which is the cache of a storage if
+// that is not nil.
+func (s *Session) openState(d transport.Deploy, of *memory.Tracker, dir string, storage checkpoint.Storage) (*tiered.Store, error) {
+	opt := storedIn(dir, storage)
+	opt.Elsewhere, opt.Pool, opt.Memory = d.Elsewhere, s.state, of.Child("state", 0)
+	if d.Quota.Memory > 0 { // what it may have is for its tasks and its state together
+		opt.Pool, opt.Memory = nil, of
+	}
+	return tiered.Open(opt)
+}
+
+// storedIn says where state lies.
+func storedIn(dir string, storage checkpoint.Storage) tiered.Options {
+	opt := tiered.Options{Storage: storage, Dir: dir}
+	if storage != nil {
+		opt.FS = vfsx.Machine
+	}
+	return opt
 }

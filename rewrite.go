@@ -35,8 +35,9 @@ type rewritten func(key, value []byte) error
 // the old rows, and what is called behind the last.
 func (s *Session) rewrite(ctx context.Context, dir string, shard batch.Shard, from []statestore.Manifest, version batch.ID,
 	by func(put rewritten) (add rewritten, flush func() error, err error)) (m statestore.Manifest, err error) {
-	fs, storage := s.buckets.state(dir)
-	store, err := tiered.Open(tiered.Options{FS: fs, Storage: storage, Dir: dir, Pool: s.state, Memory: s.memory.Child("state that is converted", 0)})
+	opt := storedIn(dir, s.buckets.state(dir))
+	opt.Pool, opt.Memory = s.state, s.memory.Child("state that is converted", 0)
+	store, err := tiered.Open(opt)
 	if err != nil {
 		return m, err
 	}

@@ -32,7 +32,14 @@ func (q *Query) Save(ctx context.Context, name string) (Savepoint, error) {
 		return Savepoint{}, err
 	}
 	if !q.running() {
-		return SaveCheckpoint(q.dir, name)
+		if q.log.Term() == 0 {
+			return SaveCheckpoint(q.dir, name)
+		}
+		r, err := state.FindIn(vfsx.Default, q.s.logs, q.dir, "", batch.None)
+		if err != nil {
+			return Savepoint{}, err
+		}
+		return writeSavepoint(q.dir, name, r.Meta, driver.Root{Plan: r.Plan, Commit: r.Commit, Check: r.Check})
 	}
 	var out Savepoint
 	err := q.drv.Checkpoint(ctx, func(r driver.Root) error {

@@ -8,11 +8,13 @@ import (
 	"log/slog"
 	"os"
 	"runtime"
+	"strings"
 	"sync"
 
 	"github.com/apache/arrow-go/v18/arrow"
 
 	"github.com/sluice-stream/sluice/batch"
+	"github.com/sluice-stream/sluice/driver"
 	"github.com/sluice-stream/sluice/internal/auth"
 	"github.com/sluice-stream/sluice/internal/memory"
 	"github.com/sluice-stream/sluice/internal/scratch"
@@ -50,6 +52,7 @@ type Options struct {
 	Logger *slog.Logger
 
 	workforce *workforce // of streaming queries; nil: the session's own workers
+	places    *places    // of checkpoints in buckets, shared with other sessions; nil: the session's own
 }
 
 func (o Options) withDefaults() Options {
@@ -71,6 +74,7 @@ type Session struct {
 	net     *inproc.Network
 	crew    crew
 	conns   *connectors
+	logs    queryLogs
 	buckets *buckets
 	spill   string // a folder that is made by whoever needs it first
 	// analyses are the EXPLAIN ANALYZE under way.
@@ -85,7 +89,9 @@ type Session struct {
 	cat    *catalog
 	reg    *registry
 	memory *memory.Budget
-	state  *tiered.Pool // the room in memory that all queries' state shares
+	// admission says when queries begin that share workers.
+	admission *driver.Admission
+	state     *tiered.Pool // the room in memory that all queries' state shares
 	// ungovern ends what the collector does for the budget.
 	ungovern func()
 	mu       struct {
@@ -107,10 +113,14 @@ func NewSession(opts Options) (*Session, error) {
 	s.cat.known = func(format string) bool { _, err := s.reg.formats.Lookup(format); return err == nil }
 	s.memory = memory.NewBudget(s.memoryLimit())
 	s.state = tiered.NewPool(tiered.PoolOptions{Budget: s.memory})
+	s.admit()
 	s.reg = newRegistry(s)
 	s.conns = &connectors{s: s}
+	s.buckets = &buckets{set: s.set, shared: opts.places}
+	if s.logs = newFileLogs(); s.opts.workforce != nil && s.opts.workforce.logs != nil {
+		s.logs = s.opts.workforce.logs.in(s.buckets)
+	}
 	s.conns.mu.byQuery = map[batch.QueryID]*resources{}
-	s.buckets = &buckets{set: s.set}
 	s.net = inproc.New(inproc.Options{})
 	if s.spill, err = spillFolder(set.get(setTemp)); err != nil {
 		return nil, err
@@ -161,10 +171,13 @@ func (s *Session) zone() string { return s.set.get(setZone) }
 
 // Set changes a setting, as SET does.
 func (s *Session) Set(key, value string) error {
+	if s.opts.workforce != nil && strings.EqualFold(key, setQueriesMax.Key) {
+		return batch.UserErrorf("SET %s: it is the cluster's, not a pipeline's: sluice driver --set %s=%s", setQueriesMax.Key, setQueriesMax.Key, value)
+	}
 	if err := s.set.set(key, value); err != nil {
 		return err
 	}
-	s.memory.SetLimit(s.memoryLimit())
+	s.resize()
 	return nil
 }
 
@@ -173,7 +186,7 @@ func (s *Session) Reset(key string) error {
 	if err := s.set.reset(key); err != nil {
 		return err
 	}
-	s.memory.SetLimit(s.memoryLimit())
+	s.resize()
 	return nil
 }
 

@@ -13,7 +13,7 @@ import (
 
 // The session's settings, by key. SET takes exactly these.
 var (
-	setParallelism  = options.Option{Key: "parallelism", Kind: options.Int, Default: "0", Doc: "partitions of a stage; 0 is the number of cores"}
+	setParallelism  = options.Option{Key: "parallelism", Kind: options.Int, Default: "auto", Auto: true, Doc: "partitions of a stage; auto, or 0, is the number of cores, and on a cluster the slots of the workers that there are"}
 	setMemory       = options.Option{Key: "memory_limit", Kind: options.Bytes, Default: "0", Doc: "bytes that all queries of the process may hold; 0 is three quarters of the machine"}
 	setPolicy       = options.Option{Key: "watermark.policy", Kind: options.Enum, Default: "min", Values: []string{"min", "max"}, Doc: "which source's event time counts when there are several; fixed at a query's first start"}
 	setIdle         = options.Option{Key: "watermark.idle-timeout", Kind: options.Duration, Default: "0s", Doc: "after this time without data a source, or a partition of one, no longer holds the watermark back; 0 is never"}
@@ -21,10 +21,12 @@ var (
 	setRetain       = options.Option{Key: "checkpoint.retain", Kind: options.Int, Default: "2", Doc: "how many checkpoints of the state are kept"}
 	setRetainAge    = options.Option{Key: "checkpoint.retain-age", Kind: options.Duration, Default: "0s", Doc: "besides those, checkpoints of batches younger than this are kept, up to 1,000"}
 	setEvolution    = options.Option{Key: "state.evolution", Kind: options.Enum, Default: "kept", Values: []string{"none", "kept", "empty", "bootstrap"}, Doc: "what a changed query does with its checkpoint: none refuses any change; kept goes on if each operator with state finds what it had; empty lets operators that find nothing begin without state; bootstrap rebuilds them from input that is read again"}
+	setStandbys     = options.Option{Key: "state.standby-replicas", Kind: options.Int, Default: "0", Doc: "on a cluster, how many workers besides its own have a copy of each part of the state and follow it, so that a lost worker's is at hand at once"}
 	setRetries      = options.Option{Key: "batch.max-attempts", Kind: options.Int, Default: "4", Doc: "attempts at a batch before its query fails, for errors that may pass"}
 	setZone         = options.Option{Key: "session.time-zone", Kind: options.Text, Default: "UTC", Doc: "the zone in which timestamps are read and shown, an IANA name"}
 	setDoubleQuoted = options.Option{Key: "ansi.double-quoted-identifiers", Kind: options.Boolean, Default: "false", Doc: "\"x\" is an identifier instead of a string"}
 	setRecursion    = options.Option{Key: "recursion.max-rounds", Kind: options.Int, Default: "10000", Doc: "rounds after which WITH RECURSIVE gives up"}
+	setPacking      = options.Option{Key: "exchange.compression", Kind: options.Enum, Default: "none", Values: []string{"none", "lz4", "zstd"}, Doc: "how a worker of a cluster packs rows that workers of other machines read; on one machine they are not packed"}
 	setTemp         = options.Option{Key: "spill.dir", Kind: options.Text, Default: "", Doc: "folder for what does not fit into memory; the system's by default"}
 )
 
@@ -41,9 +43,10 @@ var (
 // Settings lists every key that SET takes, in order.
 func Settings() []options.Option {
 	out := []options.Option{
-		setParallelism, setMemory, setPolicy, setIdle, setCheckpoint, setRetain, setRetries, setZone, setDoubleQuoted, setRecursion, setTemp, setErrors, setErrorsTable, setTTL, setRetainAge, setEvolution,
+		setParallelism, setMemory, setPolicy, setIdle, setCheckpoint, setRetain, setRetries, setZone, setDoubleQuoted, setRecursion, setPacking, setTemp, setErrors, setErrorsTable, setTTL, setRetainAge, setEvolution, setStandbys,
 		setS3Endpoint, setS3Region, setS3Access, setS3Secret, setS3Token, setCacheDir, setCacheBytes,
 	}
+	out = append(out, sharingSettings...)
 	slices.SortFunc(out, func(a, b options.Option) int { return strings.Compare(a.Key, b.Key) })
 	return out
 }
@@ -84,6 +87,9 @@ func (s *settings) set(key, value string) error {
 		}
 	}
 	if err := checkSecret(key, value); err != nil {
+		return err
+	}
+	if err := checkSharing(key, value); err != nil {
 		return err
 	}
 	if key == setTTL.Key {

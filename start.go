@@ -111,7 +111,7 @@ func (s *Session) formerInfo(d *queryDef) *state.PlanInfo {
 		return nil
 	}
 	if info == nil {
-		if r, err := state.Find(vfsx.Default, s.checkpointNamed(d.from.Dir), d.from.Name, batch.None); err == nil {
+		if r, err := state.FindIn(vfsx.Default, s.logs, s.checkpointNamed(d.from.Dir), d.from.Name, batch.None); err == nil {
 			info = r.Info
 		}
 	}
@@ -226,10 +226,10 @@ func (s *Session) start(ctx context.Context, d *queryDef) (*Query, error) {
 	if err := s.finishFormer(ctx, d, dir, hash); err != nil {
 		return nil, fmt.Errorf("query %s: %w", d.name, err)
 	}
-	log, err := filelog.Open(filelog.Options{Dir: dir, Metadata: filelog.Metadata{
+	log, err := s.logs.Open(ctx, dir, filelog.Metadata{
 		Name: d.name, PlanHash: hash, SQL: d.text, Sources: sourceNames(pq), Sinks: sinkNames(targets),
 		KeyGroups: batch.KeyGroups, Engine: Version,
-	}})
+	})
 	if err != nil {
 		return nil, fmt.Errorf("query %s: open checkpoint %s: %w", d.name, s.buckets.shown(dir), err)
 	}
@@ -278,18 +278,21 @@ func (s *Session) launch(ctx context.Context, q *Query, targets []target) (err e
 	opt := driver.Options{
 		Name: q.def.name, Query: id, Plan: q.plan.Plan, PlanHash: q.hash,
 		Sources: q.res.sources, Sinks: q.res.sinks, Volatile: q.res.volatile, Transactional: q.res.transactional,
-		IdleTimeout: values.Duration(setIdle), Log: q.log, StateDir: filepath.Join(q.dir, "state"),
+		IdleTimeout: values.Duration(setIdle), Log: q.log, NextLife: q.nextLife, StateDir: filepath.Join(q.dir, "state"),
 		Workers: s.crew.ids, Parallelism: cmp.Or(q.def.parallelism, s.parallelism()),
 		Trim:     q.res.trim,
 		Roots:    func() ([][]byte, error) { return filelog.SavepointRefs(vfsx.Default, q.dir) },
 		Observed: func(parts []batch.Observed) map[string]any { return s.observed(q.plan.Plan, parts) },
 		Listener: driver.Listeners{driver.LogTo(s.opts.Logger), driver.ListenerFunc(q.on)},
 		Protocol: microbatch.Options{
+			Term:    q.log.Term(),
 			Trigger: q.def.trigger, Policy: policy, Zone: zone, AttemptsMax: int(values.Int(setRetries)),
 			CheckpointInterval: values.Duration(setCheckpoint), CheckpointsKept: int(values.Int(setRetain)),
 			CheckpointsAge: values.Duration(setRetainAge), WholeAtStart: forgetsWhole(targets, q.res.volatile),
 		},
 	}
+	s.share(&opt)
+	q.quota = quotaOf(values)
 	if w := s.opts.workforce; w != nil {
 		err = w.enlist(ctx, s, q, &opt)
 	} else {

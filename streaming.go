@@ -154,7 +154,7 @@ func (s *Session) startStatement(ctx context.Context, d *queryDef, st ast.Stmt) 
 		if s.planned != nil {
 			s.planned(d, pq, targets)
 		}
-		return &Result{Plan: planIn(ctx, pq, d.name, string(d.mode))}, nil
+		return &Result{Plan: planIn(ctx, pq, d.name, string(d.mode)) + s.explainQuota(ctx)}, nil
 	}
 	q, err := s.start(ctx, d)
 	if err != nil {

@@ -56,7 +56,12 @@ func (s *Session) checkOptions(def *sql.TableDef) error {
 	src, srcErr := s.reg.sources.Lookup(def.Connector)
 	snk, snkErr := s.reg.sinks.Lookup(def.Connector)
 	if srcErr != nil && snkErr != nil {
-		return batch.UserErrorf("unknown connector %q%s", def.Connector, options.Suggest(def.Connector, s.reg.names()))
+		names := s.reg.names()
+		meant := options.Suggest(def.Connector, names)
+		if meant == "" {
+			meant = ": there are " + strings.Join(names, ", ")
+		}
+		return batch.UserErrorf("unknown connector %q%s", def.Connector, meant)
 	}
 	declared := slices.Clone(src.Options)
 	for _, o := range snk.Options {

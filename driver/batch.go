@@ -1,6 +1,7 @@
 package driver
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -64,7 +65,8 @@ type oneShot struct {
 	ctx    context.Context // of the run; ended by stop
 	stop   context.CancelFunc
 	recv   sync.WaitGroup
-	client int // stage whose rows the reader returns; -1 if there is none
+	leave  func() // gives its place to queries that wait
+	client int    // stage whose rows the reader returns; -1 if there is none
 
 	shown  bool // bad rows are committed
 	next   int  // task whose rows come next
@@ -92,25 +94,39 @@ func newOneShot(ctx context.Context, opt Options) (*oneShot, error) {
 			b.client = i
 		}
 	}
-	ranges, err := everything(ctx, opt)
+	leave, err := opt.Admission.enter(ctx, cmp.Or(opt.Name, string(opt.Query)), opt.Quota.Memory)
 	if err != nil {
 		return nil, err
 	}
+	b.leave = leave
+	if err := b.prepare(ctx, opt); err != nil {
+		leave()
+		return nil, err
+	}
+	return b, nil
+}
+
+// prepare finds what is to be read and hands the plan to the workers.
+func (b *oneShot) prepare(ctx context.Context, opt Options) error {
+	ranges, err := everything(ctx, opt)
+	if err != nil {
+		return err
+	}
 	splits, err := splitsOf(ctx, b.d, ranges, nil)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	spec := batch.TaskSpec{Task: batch.TaskID{Batch: 0}, Term: batchTerm, Plan: b.d.key, Base: batch.None,
 		Watermark: batch.NoTime, Close: batch.EndOfTime, Now: batch.TimeOf(opt.Clock.Now())}
 	b.x, err = newExecution(b.d, spec, work{splits: splits, inputs: versions(opt.Plan, ranges)}, 0, func(string) bool { return true })
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if b.client >= 0 {
 		b.x.window = windowFactor * max(opt.Parallelism, len(opt.Workers))
 	}
 	if err := b.d.deploy(ctx); err != nil {
-		return nil, errors.Join(err, b.d.undeploy())
+		return errors.Join(err, b.d.undeploy())
 	}
 	b.ctx, b.stop = context.WithCancel(ctx)
 	recvCtx := context.WithoutCancel(ctx) // cancelled tasks still answer; end stops it
@@ -118,7 +134,7 @@ func newOneShot(ctx context.Context, opt Options) (*oneShot, error) {
 	stop := b.stop
 	b.stop = func() { stop(); stopRecv() }
 	b.recv.Go(func() { b.d.receive(recvCtx) })
-	return b, nil
+	return nil
 }
 
 // everything is the range of all that each source holds.
@@ -175,6 +191,7 @@ func (b *oneShot) commitBad() error {
 func (b *oneShot) end() error {
 	b.stop()
 	b.recv.Wait()
+	defer b.leave()
 	return b.d.undeploy()
 }
 

@@ -30,13 +30,23 @@ type deployment struct {
 	opt     Options
 	listen  *announcer
 	onLost  func(w transport.NodeID, reason string) // nil: a loss fails what runs
+	left    left                                    // by the life before
+	slots   int                                     // of the workers, where they come and go
+	follows map[transport.NodeID][]batch.Shard      // of which workers have copies
+	// surveyed takes in what workers have kept; on the goroutine that receives.
+	surveyed func(from transport.NodeID, s transport.Surveyed)
+	// onAnswer is told whether a worker can run the plan, and onNeedless of files that
+	// nobody needs any more. Both may be nil.
+	onAnswer   func(w transport.NodeID, err error)
+	onNeedless func(files []string)
 
 	mu struct {
 		sync.Mutex
-		held  map[transport.NodeID]transport.Holding // newest
-		lost  map[transport.NodeID]bool
-		run   *execution
-		waits map[waitKey]*wait
+		held   map[transport.NodeID]transport.Holding // newest
+		copied map[transport.NodeID]batch.ID          // newest versions of copies
+		lost   map[transport.NodeID]bool
+		run    *execution
+		waits  map[waitKey]*wait
 	}
 }
 
@@ -64,19 +74,21 @@ func newDeployment(opt Options, listen *announcer) *deployment {
 		workers: opt.Workers, parts: opt.Parallelism, clock: opt.Clock, opt: opt, listen: listen,
 	}
 	d.mu.waits, d.mu.held, d.mu.lost = map[waitKey]*wait{}, map[transport.NodeID]transport.Holding{}, map[transport.NodeID]bool{}
+	d.mu.copied = map[transport.NodeID]batch.ID{}
 	d.homes = transport.Homes{Workers: d.workers, Places: spread(d.workers, d.parts)}
 	return d
 }
 
 // deploy hands every worker the plan.
 func (d *deployment) deploy(ctx context.Context) error {
-	m := transport.Deploy{Key: d.key, Query: d.query, Plan: d.plan, Parts: d.parts, StateDir: d.opt.StateDir, Homes: d.homes}
+	m := transport.Deploy{Key: d.key, Query: d.query, Plan: d.plan, Parts: d.parts, StateDir: d.opt.StateDir, Homes: d.homes, Quota: d.opt.Quota}
 	if d.opt.Deployed != nil {
 		m.Plan = d.opt.Deployed
 	}
 	shards := d.shards()
 	return d.toEach(ctx, func(w transport.NodeID) transport.Message {
 		m := m
+		m.Follows = d.follows[w]
 		for _, o := range d.workers {
 			if o != w {
 				m.Elsewhere = append(m.Elsewhere, shards[o]...)
@@ -86,13 +98,14 @@ func (d *deployment) deploy(ctx context.Context) error {
 	})
 }
 
-// undeploy ends the plan on every worker, also when ctx is done.
+// undeploy ends the plan on every worker, also when ctx is done. Workers that come and go
+// keep the state for a while: whoever runs the query next may go on with it.
 func (d *deployment) undeploy() error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	stop := d.clock.AfterFunc(d.opt.CancelWait, cancel)
 	defer stop()
-	return d.toAll(ctx, transport.Undeploy{Key: d.key})
+	return d.toAll(ctx, transport.Undeploy{Key: d.key, Keep: d.opt.Members != nil})
 }
 
 func (d *deployment) toAll(ctx context.Context, m transport.Message) error {
@@ -140,6 +153,14 @@ func (d *deployment) take(ctx context.Context, env transport.Envelope) {
 		if x := d.running(); x != nil {
 			x.failed(ctx, m)
 		}
+	case transport.Deployed:
+		if m.Key == d.key && d.onAnswer != nil {
+			d.onAnswer(env.From, m.Err)
+		}
+	case transport.Needless:
+		if m.Key == d.key && d.onNeedless != nil {
+			d.onNeedless(m.Files)
+		}
 	case transport.Checkpointed:
 		if m.Key == d.key {
 			d.hold(env.From, m.Holding)
@@ -150,6 +171,15 @@ func (d *deployment) take(ctx context.Context, env transport.Envelope) {
 			d.hold(env.From, m.Holding)
 			d.answer(waitKey{"restore", m.Batch}, env.From, nil, m.Err)
 		}
+	case transport.Followed:
+		if m.Key == d.key {
+			d.followed(env.From, m.Batch)
+		}
+	case transport.Surveyed:
+		if m.Key == d.key {
+			d.surveyed(env.From, m)
+			d.answer(waitKey{"survey", batch.None}, env.From, nil, nil)
+		}
 	case transport.Lost:
 		switch {
 		case d.onLost != nil:
@@ -157,7 +187,7 @@ func (d *deployment) take(ctx context.Context, env transport.Envelope) {
 		case slices.Contains(d.workers, env.From):
 			d.fail(gone(env.From, m.Reason))
 		}
-	case transport.Deploy, transport.Undeploy, transport.Run, transport.Cancel, transport.Checkpoint, transport.Restore, transport.Prune, transport.Reset:
+	case transport.Deploy, transport.Undeploy, transport.Survey, transport.Run, transport.Cancel, transport.Checkpoint, transport.Restore, transport.Follow, transport.Prune, transport.Reset:
 		// Not for a driver; a message that went astray does no harm.
 	}
 }
@@ -315,22 +345,7 @@ func (d *deployment) stageParts(s *physical.Stage) int {
 
 // restore makes all workers load a state version.
 func (d *deployment) restore(ctx context.Context, r microbatch.Restore) error {
-	shards := d.shards()
-	if len(shards) == 0 {
-		return nil
-	}
-	k := waitKey{"restore", r.Batch}
-	w := d.expect(k)
-	refs := refsOf(r.Manifests)
-	for _, n := range d.workers {
-		if err := d.tr.Send(ctx, n, transport.Restore{Key: d.key, Batch: r.Batch, Shards: shards[n], Manifests: refs}); err != nil {
-			return fmt.Errorf("ask worker %s to restore state version %d: %w", n, r.Batch, err)
-		}
-	}
-	if _, err := d.await(ctx, k, w); err != nil {
-		return fmt.Errorf("restore state version %d: %w", r.Batch, err)
-	}
-	return nil
+	return d.load(ctx, r, r.Batch, nil)
 }
 
 func refsOf(ms []microbatch.Manifest) [][]byte {
@@ -400,6 +415,6 @@ func manifests(id batch.ID, parts [][]byte, shards map[transport.NodeID][]batch.
 }
 
 // prune lets workers forget; failing is no harm, the next one covers it.
-func (d *deployment) prune(ctx context.Context, oldest batch.ID, live [][]byte) error {
-	return d.toAll(ctx, transport.Prune{Key: d.key, Oldest: oldest, Live: live})
+func (d *deployment) prune(ctx context.Context, oldest, committed batch.ID, live [][]byte) error {
+	return d.toAll(ctx, transport.Prune{Key: d.key, Oldest: min(oldest, d.keepFrom(committed)), Committed: committed, Live: live})
 }

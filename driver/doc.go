@@ -9,6 +9,8 @@
 //	loop.go       the machine's loop: what Ready asks, and the answers
 //	deployment.go a plan on its workers: messages out, answers in
 //	execution.go  one run of a plan's stages as tasks
+//	speculate.go  stragglers are begun a second time
+//	admission.go  which queries begin that share workers, and in what order
 //	appender.go   group commit: one durable write for what has queued up
 //	staging.go    sinks work ahead while a commit is being made durable
 //	source.go     one goroutine for each source: asks and pushes
@@ -20,10 +22,11 @@
 //
 //	D1  Only the loop's goroutine touches the machine. Work runs on goroutines that
 //	    the query waits for before it ends; each request is answered once.
-//	D2  An answer of a task counts only if it is of the attempt that is under way;
-//	    what other attempts have prepared is aborted.
+//	D2  An answer of a task counts only if it is of an attempt that is under way, and
+//	    the first of two ends the other; what other attempts have prepared is aborted.
 //	D3  A batch fails only when no task of it runs any more, so that its next
-//	    attempt finds the state free.
+//	    attempt finds the state free. The loser of two attempts is not waited for:
+//	    only tasks that touch no state are begun twice.
 //	D4  Nothing that is kept grows with the number of batches.
 //
 // Example:

@@ -34,14 +34,17 @@ type execution struct {
 		collect  *microbatch.Collector
 		ready    []taskRef // may be sent
 		underWay map[taskRef]attempt
+		second   map[taskRef]attempt // of tasks under way that were begun twice
 		load     map[transport.NodeID]int
 		tries    map[taskRef]int // beyond the first
-		read     int             // tasks of the client's stage that were consumed
+		failures map[taskRef][]failure
+		read     int // tasks of the client's stage that were consumed
 		follow   following
 		err      error // the run is given up
 		over     bool
 		grace    func() bool // stops the timer that ends a cancelled run
 		watch    func() bool // stops the timer that looks for overdue tasks
+		hunt     func() bool // stops the timer that looks for stragglers
 		perSrc   map[string]int64
 		late     []batch.LateWork
 		spread   batch.TimeSpread
@@ -78,6 +81,8 @@ type stageRun struct {
 	done     []bool // of the client's stage
 	trace    StageTrace
 	state    []batch.StateWork
+	twice    bool            // its tasks may be begun a second time
+	took     []time.Duration // by its tasks; only if twice
 }
 
 // work is what is run: the splits of each Splits stage, and the stages whose
@@ -95,8 +100,10 @@ type kept struct {
 }
 
 func newExecution(d *deployment, spec batch.TaskSpec, w work, first int, reveal func(string) bool) (*execution, error) {
+	spec.Reads = readsOf(d.plan, w)
 	x := &execution{d: d, spec: spec, first: first, reveal: reveal, ended: make(chan struct{}), moved: make(chan struct{}, 1)}
 	m := &x.mu
+	m.second, m.failures = map[taskRef]attempt{}, map[taskRef][]failure{}
 	m.underWay, m.load, m.tries, m.perSrc = map[taskRef]attempt{}, map[transport.NodeID]int{}, map[taskRef]int{}, map[string]int64{}
 	m.stages = make([]stageRun, len(d.plan.Stages))
 	var ids []batch.TaskID
@@ -129,6 +136,7 @@ func newExecution(d *deployment, spec batch.TaskSpec, w work, first int, reveal 
 		if _, ok := s.Output.(physical.ToClient); ok {
 			r.done = make([]bool, r.tasks)
 		}
+		r.twice = d.twice(s, r.tasks)
 	}
 	c, err := microbatch.NewCollector(spec.Task.Batch, spec.Term, ids)
 	m.collect = c
@@ -212,7 +220,7 @@ func (x *execution) endLocked() {
 		return
 	}
 	x.mu.over = true
-	for _, stop := range []func() bool{x.mu.grace, x.mu.watch} {
+	for _, stop := range []func() bool{x.mu.grace, x.mu.watch, x.mu.hunt} {
 		if stop != nil {
 			stop()
 		}
@@ -327,7 +335,7 @@ func (x *execution) takeLocked() []order {
 	waiting := x.mu.ready[:0]
 	for _, t := range x.mu.ready {
 		node := x.nodeLocked(t)
-		if x.mu.load[node] >= x.d.opt.TasksPerWorker || x.aheadLocked(t) {
+		if x.mu.load[node] >= x.d.opt.TasksPerWorker || x.fullLocked() || x.aheadLocked(t) {
 			waiting = append(waiting, t)
 			continue
 		}
@@ -340,8 +348,15 @@ func (x *execution) takeLocked() []order {
 		out = append(out, order{ref: t, node: node, msg: x.messageLocked(t, number)})
 	}
 	x.mu.ready = waiting
+	out = append(out, x.speculateLocked()...)
 	x.watchLocked()
 	return out
+}
+
+// fullLocked reports whether as many tasks are under way as the query may have at a time.
+func (x *execution) fullLocked() bool {
+	most := x.d.opt.SlotsMax
+	return most > 0 && len(x.mu.underWay)+len(x.mu.second) >= most
 }
 
 // aheadLocked reports whether a task of the client's stage would run too far
@@ -414,15 +429,27 @@ func (x *execution) send(ctx context.Context, orders []order) {
 	}
 }
 
-// answeredLocked takes a task off the list of those under way; false if the
-// answer is of another attempt.
+// answeredLocked takes an attempt off the list of those under way; false if the
+// answer is of another one. A second attempt takes the place of the first.
 func (x *execution) answeredLocked(id batch.TaskID, term batch.Term) (taskRef, attempt, bool) {
 	t := taskRef{id.Stage, id.Partition}
+	if id.Query != x.d.query || id.Batch != x.spec.Task.Batch || term != x.spec.Term {
+		return t, attempt{}, false
+	}
 	a, ok := x.mu.underWay[t]
-	if !ok || id.Query != x.d.query || id.Batch != x.spec.Task.Batch || id.Attempt != x.first+a.number || term != x.spec.Term {
+	b, two := x.mu.second[t]
+	switch {
+	case ok && id.Attempt == x.first+a.number:
+		delete(x.mu.underWay, t)
+		if two {
+			x.mu.underWay[t] = b
+		}
+	case two && id.Attempt == x.first+b.number:
+		a = b
+	default:
 		return t, a, false
 	}
-	delete(x.mu.underWay, t)
+	delete(x.mu.second, t)
 	x.mu.load[a.node]--
 	return t, a, true
 }
@@ -438,12 +465,15 @@ func (x *execution) finished(ctx context.Context, res batch.TaskResult) bool {
 	counted := res
 	counted.Counters = x.countersOf(t, res.Counters)
 	adopted := x.mu.err == nil && x.mu.collect.Add(counted)
+	var loser []order
 	if adopted {
 		x.countLocked(t, a, res)
+		loser = x.loserLocked(t)
 	}
 	x.advanceLocked()
 	sends := x.takeLocked()
 	x.mu.Unlock()
+	x.cancel(loser)
 	x.send(ctx, sends)
 	x.d.listen.task(res, a.node, x.d.clock.Now().Sub(a.since))
 	return adopted
@@ -471,6 +501,9 @@ func (x *execution) countLocked(t taskRef, a attempt, res batch.TaskResult) {
 		r.rows += n
 	}
 	r.counters = r.counters.Add(res.Counters)
+	if !res.Adopted { // who knows when it began
+		r.noteTook(x.d.clock.Now().Sub(a.since))
+	}
 	r.trace.note(&res, x.d.clock.Now().Sub(a.since))
 	r.state = batch.AddState(r.state, res.State)
 	x.mu.late = batch.AddLate(x.mu.late, res.LateBy...)
@@ -510,10 +543,18 @@ func (x *execution) failed(ctx context.Context, f transport.Failed) {
 	}
 	_, retry := batch.KindOf(f.Err)
 	cancelled := x.mu.err != nil
-	again := retry && !cancelled && !x.givenLocked(t) && a.number+1 < x.d.opt.TaskAttemptsMax && ctx.Err() == nil
-	if again {
-		x.mu.tries[t] = a.number + 1
-		x.mu.ready = append(x.mu.ready, t)
+	_, again := x.mu.underWay[t] // its other attempt goes on
+	if again = again && retry && !cancelled; !again {
+		again = retry && !cancelled && !x.givenLocked(t) && x.mu.tries[t]+1 < x.d.opt.TaskAttemptsMax && ctx.Err() == nil
+		if again {
+			x.mu.tries[t]++
+			x.mu.ready = append(x.mu.ready, t)
+		}
+	}
+	x.mu.failures[t] = append(x.mu.failures[t], failure{a.node, f.Err})
+	var blamed error
+	if !again {
+		blamed = x.blamedLocked(t)
 	}
 	sends := x.takeLocked()
 	x.mu.Unlock()
@@ -521,7 +562,7 @@ func (x *execution) failed(ctx context.Context, f transport.Failed) {
 		x.d.listen.send(TaskFailed{Task: f.Task, Worker: a.node, Err: f.Err, Again: again})
 	}
 	if !again {
-		x.giveUp(fmt.Errorf("stage %d, partition %d: %w", f.Task.Stage, f.Task.Partition, f.Err))
+		x.giveUp(blamed)
 	}
 	x.unfollow(t)
 	x.send(ctx, sends)
@@ -540,8 +581,10 @@ func (x *execution) giveUp(err error) {
 	x.mu.err, x.mu.ready = err, nil
 	x.unfollowLocked()
 	cancels := make([]order, 0, len(x.mu.underWay))
-	for t, a := range x.mu.underWay {
-		cancels = append(cancels, order{node: a.node, ref: t, msg: transport.Run{Spec: batch.TaskSpec{Task: x.taskID(t, a.number)}}})
+	for _, all := range []map[taskRef]attempt{x.mu.underWay, x.mu.second} {
+		for t, a := range all {
+			cancels = append(cancels, x.cancelOf(t, a))
+		}
 	}
 	if len(cancels) == 0 {
 		x.endLocked()
@@ -549,15 +592,26 @@ func (x *execution) giveUp(err error) {
 		x.mu.grace = x.d.clock.AfterFunc(x.d.opt.CancelWait, x.forget)
 	}
 	x.mu.Unlock()
-	slices.SortFunc(cancels, func(a, b order) int {
+	x.cancel(cancels)
+}
+
+// cancelOf is the order to cancel an attempt.
+func (x *execution) cancelOf(t taskRef, a attempt) order {
+	return order{node: a.node, ref: t, msg: transport.Run{Spec: batch.TaskSpec{Task: x.taskID(t, a.number)}}}
+}
+
+// cancel tells workers to end attempts. One that is gone runs nothing, and does not answer.
+func (x *execution) cancel(which []order) {
+	if len(which) == 0 {
+		return
+	}
+	slices.SortFunc(which, func(a, b order) int {
 		return cmp.Or(cmp.Compare(a.ref.stage, b.ref.stage), cmp.Compare(a.ref.partition, b.ref.partition))
 	})
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	stop := x.d.clock.AfterFunc(x.d.opt.CancelWait, cancel)
-	defer stop()
-	for _, o := range cancels {
-		_ = x.d.tr.Send(ctx, o.node, transport.Cancel{Task: o.msg.Spec.Task}) // a worker that is gone runs nothing
+	ctx, end := x.d.bounded()
+	defer end()
+	for _, o := range which {
+		_ = x.d.tr.Send(ctx, o.node, transport.Cancel{Task: o.msg.Spec.Task})
 	}
 }
 
@@ -566,9 +620,11 @@ func (x *execution) runningOn(w transport.NodeID) []batch.TaskID {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	var out []batch.TaskID
-	for t, a := range x.mu.underWay {
-		if a.node == w {
-			out = append(out, x.taskID(t, a.number))
+	for _, all := range []map[taskRef]attempt{x.mu.underWay, x.mu.second} {
+		for t, a := range all {
+			if a.node == w {
+				out = append(out, x.taskID(t, a.number))
+			}
 		}
 	}
 	slices.SortFunc(out, func(a, b batch.TaskID) int {
@@ -582,10 +638,20 @@ func (x *execution) runningOn(w transport.NodeID) []batch.TaskID {
 func (x *execution) abandonOn(w transport.NodeID) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	for t, a := range x.mu.second {
+		if a.node == w {
+			delete(x.mu.second, t)
+			x.mu.load[w]--
+		}
+	}
 	for t, a := range x.mu.underWay {
 		if a.node == w {
 			delete(x.mu.underWay, t)
 			x.mu.load[w]--
+			if b, ok := x.mu.second[t]; ok {
+				x.mu.underWay[t] = b
+				delete(x.mu.second, t)
+			}
 		}
 	}
 	if x.mu.err != nil && len(x.mu.underWay) == 0 {
@@ -598,5 +664,6 @@ func (x *execution) forget() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	clear(x.mu.underWay)
+	clear(x.mu.second)
 	x.endLocked()
 }

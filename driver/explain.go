@@ -13,6 +13,7 @@ import (
 type StageTrace struct {
 	Stage   int            `json:"stage"`
 	Tasks   int            `json:"tasks"`
+	Adopted int            `json:"adopted,omitempty"` // of the tasks, those that were begun for a driver before
 	RowsIn  int64          `json:"rowsIn"`
 	BytesIn int64          `json:"bytesIn"`
 	Longest time.Duration  `json:"longestNanos"` // task, from being sent to its answer
@@ -32,6 +33,9 @@ type BatchTrace struct {
 // note takes in the answer of a task.
 func (s *StageTrace) note(res *batch.TaskResult, took time.Duration) {
 	s.Tasks++
+	if res.Adopted {
+		s.Adopted++
+	}
 	s.RowsIn += res.Counters.RowsIn
 	s.BytesIn += res.Counters.BytesIn
 	s.Longest = max(s.Longest, took)

@@ -255,6 +255,8 @@ type fakeWorker struct {
 	hold func(batch.TaskSpec) bool
 	// cut, if it returns something, is what a reader gets that follows a task.
 	cut func(transport.StreamRef) (arrow.RecordBatch, error)
+	// unable, if it returns something, is why it cannot run what it is handed.
+	unable func() error
 	// mute makes it not answer a Cancel either.
 	mute bool
 
@@ -263,11 +265,21 @@ type fakeWorker struct {
 	key   string
 	parts int
 	homes transport.Homes
+	quota transport.Quota
 	held  map[batch.TaskID]batch.Term
 	rows  map[exchangeKey][]int64
 	came  chan struct{}    // closed when rows were added
 	runs  []batch.TaskSpec // of stages that are not the counting one
 	keep  bool             // remember runs
+	// Of the inbox's goroutine.
+	life            batch.Term // whose state the store has
+	adopted, loaded int        // shards
+	refuse          bool       // to adopt, once
+	// tell changes what is said of the store.
+	tell func(statestore.HeldVersion) statestore.HeldVersion
+	// mirror is told what is committed when there are shards to follow.
+	follows []batch.Shard
+	mirror  func(m transport.Prune, answer func(transport.Message))
 }
 
 type exchangeKey struct {
@@ -309,9 +321,21 @@ func (w *fakeWorker) loop() {
 		answer := func(m transport.Message) { _ = w.node.Send(ctx, env.From, m) }
 		switch m := env.Message.(type) {
 		case transport.Deploy:
-			w.plan, w.key, w.parts, w.homes = m.Plan.(*physical.Plan), m.Key, m.Parts, m.Homes
+			w.plan, w.key, w.parts, w.homes, w.quota = m.Plan.(*physical.Plan), m.Key, m.Parts, m.Homes, m.Quota
+			w.follows = m.Follows
+			if w.unable != nil {
+				err := w.unable()
+				if answer(transport.Deployed{Key: m.Key, Err: err}); err != nil {
+					w.plan = nil
+				}
+			}
 		case transport.Undeploy:
 			w.plan = nil
+			if !m.Keep {
+				w.life = 0
+			}
+		case transport.Survey:
+			answer(w.survey(m))
 		case transport.Run:
 			if m.Spec.Plan != w.key || w.plan == nil {
 				continue
@@ -327,7 +351,9 @@ func (w *fakeWorker) loop() {
 		case transport.Restore:
 			answer(transport.Restored{Key: m.Key, Batch: m.Batch, Err: w.restore(ctx, m)})
 		case transport.Prune:
-			w.prune(ctx, m)
+			if w.prune(ctx, m); w.mirror != nil && len(w.follows) > 0 {
+				w.mirror(m, answer)
+			}
 		}
 	}
 }
@@ -378,6 +404,11 @@ func (w *fakeWorker) runTask(ctx context.Context, run transport.Run) (batch.Task
 		w.mu.Unlock()
 		res.Counters.RowsIn = int64(len(rows))
 		res.OutRows = []int64{int64(len(rows))}
+		if to, ok := stage.Output.(physical.ToSink); ok {
+			payload, err := json.Marshal(rows)
+			res.Prepared = []batch.Prepared{{Sink: to.Sink, Partition: s.Task.Partition, Rows: int64(len(rows)), Payload: payload}}
+			return res, err
+		}
 		return res, nil
 	}
 	if len(stage.Stateful) == 0 {
@@ -486,7 +517,41 @@ func decodeManifests(list [][]byte) ([]statestore.Manifest, error) {
 	return out, nil
 }
 
+// survey tells what the store has: nothing that a worker in truth would have given up.
+func (w *fakeWorker) survey(m transport.Survey) transport.Surveyed {
+	out := transport.Surveyed{Key: m.Key, Term: w.life}
+	for _, h := range w.store.(statestore.Keeper).Held() {
+		if w.tell != nil {
+			h = w.tell(h)
+		}
+		out.Kept = append(out.Kept, transport.Kept{Shard: h.Shard, Version: h.Version, Digest: h.Digest, Copy: slices.Contains(w.follows, h.Shard)})
+	}
+	return out
+}
+
 func (w *fakeWorker) restore(ctx context.Context, m transport.Restore) error {
+	before := w.life
+	w.life = 0
+	if len(m.Kept) > 0 && before != m.Before {
+		return fmt.Errorf("the state is of term %d, not %d", before, m.Before)
+	}
+	if w.refuse && len(m.Kept) > 0 {
+		w.refuse = false
+		return errors.New("it has gone meanwhile")
+	}
+	for _, k := range m.Kept {
+		if err := w.store.(statestore.Keeper).Adopt(ctx, statestore.HeldVersion{Shard: k.Shard, Version: k.Version, Digest: k.Digest}); err != nil {
+			return err
+		}
+		w.adopted++
+	}
+	for _, h := range w.store.(statestore.Keeper).Held() {
+		if !slices.Contains(m.Shards, h.Shard) && !slices.ContainsFunc(m.Kept, func(k transport.Kept) bool { return k.Shard == h.Shard }) {
+			if err := w.store.Restore(ctx, h.Shard, batch.None, nil); err != nil {
+				return err
+			}
+		}
+	}
 	from, err := decodeManifests(m.Manifests)
 	if err != nil {
 		return err
@@ -495,7 +560,9 @@ func (w *fakeWorker) restore(ctx context.Context, m transport.Restore) error {
 		if err := w.store.Restore(ctx, s, m.Batch, from); err != nil {
 			return err
 		}
+		w.loaded++
 	}
+	w.life = m.Term
 	return nil
 }
 

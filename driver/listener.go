@@ -137,6 +137,12 @@ type WorkersTaken struct {
 	Parallelism int
 }
 
+// WorkerRefused says that a worker cannot run the query, which goes on with others.
+type WorkerRefused struct {
+	Worker transport.NodeID
+	Err    error
+}
+
 // WorkerLost says that a worker of the query is gone, and what it was doing.
 type WorkerLost struct {
 	Worker transport.NodeID
@@ -165,6 +171,7 @@ func (Warning) event()          {}
 func (StatusChanged) event()    {}
 func (WorkersTaken) event()     {}
 func (WorkerLost) event()       {}
+func (WorkerRefused) event()    {}
 func (QueryEnded) event()       {}
 
 // announcer stamps events and tells the listener one at a time.

@@ -25,12 +25,13 @@ type LiveShard struct {
 // liveView is what does not change in a life of the query.
 type liveView struct {
 	key    string
+	d      *deployment
 	shards map[string][]LiveShard // by operator, by key group
 }
 
 // show makes the state of this life known.
 func (q *Query) showState() {
-	v := &liveView{key: q.d.key, shards: map[string][]LiveShard{}}
+	v := &liveView{key: q.d.key, d: q.d, shards: map[string][]LiveShard{}}
 	for _, w := range q.opt.Workers {
 		for _, s := range q.d.shards()[w] {
 			v.shards[s.Operator] = append(v.shards[s.Operator], LiveShard{s, w})

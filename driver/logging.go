@@ -37,11 +37,11 @@ func (l logger) on(o Origin, e Event) {
 		log.Warn("output not shown yet", "batch", int64(e.Batch), "attempt", e.Try, "retry", e.Retry, "err", e.Err)
 	case Restored:
 		r := e.Recovery
-		log.Info("state restored", "batch", int64(e.Batch), "ms", e.Took.Milliseconds(), "shards", r.Shards, "rows", r.Rows, "loaded", r.RowsLoaded,
+		log.Info("state restored", "batch", int64(e.Batch), "ms", e.Took.Milliseconds(), "shards", r.Shards, "kept", r.KeptShards, "rows", r.Rows, "loaded", r.RowsLoaded,
 			"local_files", r.LocalFiles, "local_bytes", r.LocalBytes, "remote_files", r.RemoteFiles, "remote_bytes", r.RemoteBytes, "damaged_files", r.DamagedFiles)
 	case Recovered:
 		r := e.Recovery
-		log.Info("query recovered", "checkpoint", r.CheckpointBatch, "restore_ms", int64(r.RestoreMs), "replayed", r.ReplayedBatches, "replay_ms", int64(r.ReplayMs))
+		log.Info("query recovered", "checkpoint", r.CheckpointBatch, "state", r.StateBatch, "restore_ms", int64(r.RestoreMs), "replayed", r.ReplayedBatches, "replay_ms", int64(r.ReplayMs))
 	case Checkpointed:
 		log.Info("state checkpointed", "batch", int64(e.Batch), "bytes", e.Bytes, "ms", e.Took.Milliseconds())
 	case CheckpointFailed:
@@ -50,6 +50,8 @@ func (l logger) on(o Origin, e Event) {
 		log.Warn("warning", "doing", e.Doing, "err", e.Err)
 	case WorkersTaken:
 		log.Info("query runs on workers", "workers", e.Workers, "parallelism", e.Parallelism)
+	case WorkerRefused:
+		log.Warn("worker refuses the query", "worker", string(e.Worker), "err", e.Err)
 	case WorkerLost:
 		log.Warn("worker lost", "worker", string(e.Worker), "reason", e.Reason, "tasks", len(e.Tasks))
 	case QueryEnded:

@@ -148,7 +148,7 @@ func (q *Query) append(ctx context.Context, rd microbatch.Ready) {
 		return
 	}
 	now := q.opt.Clock.Now()
-	for _, rec := range rd.Append {
+	for i, rec := range rd.Append {
 		switch rec := rec.(type) {
 		case microbatch.Planned:
 			q.planned(rec, now, rd.AppendThrough)
@@ -157,8 +157,20 @@ func (q *Query) append(ctx context.Context, rd microbatch.Ready) {
 			q.stage(ctx, rec)
 		case microbatch.Checkpointed:
 			q.noteCheckpoint(rec)
-			q.waiting = append(q.waiting, durable{rd.AppendThrough, func() { q.checkpointed(rec) }})
-		case microbatch.Started, microbatch.Adopted:
+			q.waiting = append(q.waiting, durable{rd.AppendThrough, func() {
+				q.checkpointed(rec)
+				if len(q.d.follows) > 0 {
+					q.work.Go(func() { q.tellCheckpoint(ctx, rec.Batch, rec.Manifests) })
+				}
+			}})
+		case microbatch.Started:
+			if q.opt.Members != nil {
+				for _, w := range q.opt.Workers {
+					rec.Workers = append(rec.Workers, string(w))
+				}
+				rd.Append[i] = rec
+			}
+		case microbatch.Adopted:
 		}
 	}
 	select {
@@ -170,7 +182,10 @@ func (q *Query) append(ctx context.Context, rd microbatch.Ready) {
 func (q *Query) planned(p microbatch.Planned, now time.Time, through uint64) {
 	t := q.follow(p.Batch)
 	t.planned, t.ranges, t.watermark, t.noData = now, p.Ranges, p.Watermark, p.NoData
-	if t.triggered = p.TriggeredAt.Time(); !t.triggered.After(q.lastPlanned) {
+	// How long ago that was by the query's own time: the wall clock may have been set since,
+	// and the log may be ahead of it.
+	t.triggered = now.Add(-max(time.Duration(q.now()-p.TriggeredAt)*time.Microsecond, 0))
+	if !t.triggered.After(q.lastPlanned) {
 		t.triggered = now // one of several batches of a trigger: each begins when it is planned
 	}
 	q.lastPlanned = now
@@ -277,6 +292,7 @@ func (q *Query) shown(id batch.ID) {
 	}
 	q.lastTrigger = t.triggered
 	p := q.progress(id, t, now, since)
+	q.adopted.Add(p.TasksAdopted)
 	p.LatencyMs = q.latency.shown(t.arrived, q.now())
 	q.tellSources(t.ranges)
 	q.keep(p, t.stages)
@@ -303,5 +319,11 @@ func (q *Query) noteCheckpoint(c microbatch.Checkpointed) {
 func sortManifests(ms []microbatch.Manifest) {
 	slices.SortFunc(ms, func(a, b microbatch.Manifest) int {
 		return cmp.Or(cmp.Compare(a.Shard.Operator, b.Shard.Operator), cmp.Compare(a.Shard.Partition, b.Shard.Partition))
+	})
+}
+
+func sortShards(list []batch.Shard) {
+	slices.SortFunc(list, func(a, b batch.Shard) int {
+		return cmp.Or(cmp.Compare(a.Operator, b.Operator), cmp.Compare(a.Partition, b.Partition))
 	})
 }

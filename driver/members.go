@@ -2,6 +2,7 @@ package driver
 
 import (
 	"cmp"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -41,11 +42,13 @@ type Member struct {
 // has come and gone; queries watch it. Its methods may be called from several
 // goroutines.
 type Members struct {
-	clock clock.Clock
-	mu    struct {
+	clock     clock.Clock
+	admission *Admission
+	mu        struct {
 		sync.Mutex
 		byID     map[transport.NodeID]Member
 		watchers map[*watch]struct{}
+		gather   gathering
 	}
 }
 
@@ -59,7 +62,22 @@ func NewMembers(c clock.Clock) *Members {
 	}
 	m := &Members{clock: c}
 	m.mu.byID, m.mu.watchers = map[transport.NodeID]Member{}, map[*watch]struct{}{}
+	m.admission = NewAdmission(0, m.memory)
 	return m
+}
+
+// Admission says when queries begin that share the workers.
+func (m *Members) Admission() *Admission { return m.admission }
+
+// memory is what each of the workers has that are given tasks.
+func (m *Members) memory() (out []int64) {
+	for _, w := range m.usable() {
+		if w.Memory <= 0 {
+			w.Memory = math.MaxInt64 // it has no limit
+		}
+		out = append(out, w.Memory)
+	}
+	return out
 }
 
 // Join takes a worker in. Another Run under the ID of a member takes its place, and
@@ -90,6 +108,14 @@ func (m *Members) setLocked(w Member, to MemberState) {
 	w.State, w.Since = to, m.clock.Now()
 	m.mu.byID[w.ID] = w
 	m.forgetLocked()
+	if to == Joined {
+		m.cameLocked(w.ID)
+	}
+	m.tellLocked()
+}
+
+// tellLocked wakes who watches.
+func (m *Members) tellLocked() {
 	for o := range m.mu.watchers {
 		select {
 		case o.moved <- struct{}{}:
@@ -130,8 +156,14 @@ func (m *Members) List() []Member {
 	return out
 }
 
-// usable returns those that are given tasks, by ID.
+// usable returns those that are given tasks, by ID; nobody while they gather.
 func (m *Members) usable() []Member {
+	m.mu.Lock()
+	gathers := m.mu.gather.missing != nil
+	m.mu.Unlock()
+	if gathers {
+		return nil
+	}
 	return slices.DeleteFunc(m.List(), func(w Member) bool { return w.State != Joined })
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -304,6 +305,100 @@ func TestAPoisonTask(t *testing.T) {
 		if got := len(c.taken()); got != 3 {
 			t.Errorf("%d lives, want 3", got)
 		}
+	})
+}
+
+// A worker that cannot run the query is left out, and is asked again a bounded number of
+// times; if none can, the query waits with the reason, or ends if there is no hope.
+func TestWorkersThatCannotRunTheQuery(t *testing.T) {
+	var lock sync.Mutex
+	asked := map[transport.NodeID]int{}
+	refuses := func(id transport.NodeID, err error) func() error {
+		return func() error {
+			lock.Lock()
+			defer lock.Unlock()
+			asked[id]++
+			return err
+		}
+	}
+	missing := batch.UserErrorf("the environment has no SECRET")
+	older := batch.ExternalError(errors.New("another plan"), true)
+	t.Run("one of two", func(t *testing.T) {
+		clear(asked)
+		synctest.Test(t, func(t *testing.T) {
+			c := newCrowd(t)
+			defer c.close()
+			c.join("a").unable = refuses("a", missing)
+			c.join("b").unable = refuses("b", nil)
+			q := c.start()
+			c.grow(q, 100)
+			if got := q.Refusals(); len(got) != 1 || got[0].Worker != "a" || !strings.Contains(got[0].Reason, "SECRET") {
+				t.Errorf("refusals are %v", got)
+			}
+			end := int64(100)
+			for range 5 {
+				time.Sleep(time.Minute)
+				c.join("c")
+				time.Sleep(time.Minute)
+				synctest.Wait()
+				c.kill("c", true)
+				end += 100
+				c.grow(q, end)
+			}
+			if n := asked["a"]; n < refusalsMax || n > 2*refusalsMax { // an answer may come too late to count
+				t.Errorf("it was asked %d times", n)
+			}
+			if n := count[BatchFailed](c.bed); n > 0 {
+				t.Errorf("%d batches count as failed", n)
+			}
+			c.kill("a", true)
+			c.join("a").unable = refuses("a", nil) // another process
+			c.kill("b", true)
+			c.grow(q, end+100)
+			if got := q.Refusals(); len(got) != 0 {
+				t.Errorf("refusals are %v", got)
+			}
+			c.must(q.Stop(t.Context(), false))
+		})
+	})
+	t.Run("all, for good", func(t *testing.T) {
+		clear(asked)
+		synctest.Test(t, func(t *testing.T) {
+			c := newCrowd(t)
+			defer c.close()
+			c.join("a").unable = refuses("a", missing)
+			c.join("b").unable = refuses("b", missing)
+			q := c.start()
+			c.src.grow(100)
+			err := q.Await(t.Context())
+			if k, _ := batch.KindOf(err); k != batch.User || !strings.Contains(fmt.Sprint(err), "worker a: the environment has no SECRET") {
+				t.Errorf("it ends with %v", err)
+			}
+			if n := asked["a"] + asked["b"]; n < 2*refusalsMax || n > 4*refusalsMax {
+				t.Errorf("asked %v", asked)
+			}
+		})
+	})
+	t.Run("all, for now", func(t *testing.T) {
+		clear(asked)
+		synctest.Test(t, func(t *testing.T) {
+			c := newCrowd(t)
+			defer c.close()
+			c.join("a").unable = refuses("a", older)
+			q := c.start()
+			c.src.grow(100)
+			time.Sleep(time.Hour)
+			if got := q.Waiting(); got != waitingForWorkers+": worker a cannot run it: another plan" {
+				t.Errorf("it waits for %q", got)
+			}
+			if n := asked["a"]; n < 10 || n > 1000 {
+				t.Errorf("it was asked %d times in an hour", n)
+			}
+			c.join("b")
+			c.must(q.ProcessAllAvailable(t.Context()))
+			c.out.check(t, 100)
+			c.must(q.Stop(t.Context(), false))
+		})
 	})
 }
 

@@ -54,6 +54,9 @@ type Options struct {
 
 	// Log is the batch log, open and locked.
 	Log BatchLog
+	// NextLife, if not nil, opens the log for each life of the query but the first, with the
+	// life's term: the log hands terms out, and refuses what an older life still appends.
+	NextLife func(ctx context.Context) (BatchLog, batch.Term, error)
 	// Roots returns manifests whose files must stay besides those of the checkpoints
 	// that the log keeps: savepoints. An error keeps everything. nil: there are none.
 	Roots func() ([][]byte, error)
@@ -62,6 +65,9 @@ type Options struct {
 	Trim func(ctx context.Context, before batch.ID) error
 	// StateDir is where workers put state checkpoints; handed on in Deploy.
 	StateDir string
+	// Reclaim deletes files of the state that workers have named as needless, where workers
+	// delete none themselves; nil: they do.
+	Reclaim func(ctx context.Context, files []string) error
 	// Transport is the query's own node: its inbox is read by this query alone.
 	Transport transport.Transport
 	// Workers run the tasks. Partition p of a stage runs on Workers[p mod n].
@@ -79,6 +85,12 @@ type Options struct {
 	// SettleTime is how long a query waits, when a worker has joined, for others that
 	// come at the same time; default 500 ms.
 	SettleTime time.Duration
+	// Standbys is how many workers besides its home have a copy of each shard of state,
+	// where workers come and go; 0: none. They take memory for it, and time.
+	Standbys int
+	// ReturnTime is how long a driver that begins waits for the workers that had the
+	// query's state under the one before; default 2 s.
+	ReturnTime time.Duration
 	// TaskDeathsMax is how many workers may be lost while they run one task of one
 	// batch before the query is ended for it; default 3.
 	TaskDeathsMax int
@@ -94,6 +106,15 @@ type Options struct {
 	// TaskTimeout is how long a task may take before it is cancelled and tried
 	// again; 0: for ever. Within one process there is no need for it: tasks end.
 	TaskTimeout time.Duration
+	// Speculation begins stragglers a second time.
+	Speculation Speculation
+	// Quota is what the query may have of each worker.
+	Quota transport.Quota
+	// SlotsMax is how many tasks of the query are under way at most, on all workers
+	// together; 0: as many as TasksPerWorker lets.
+	SlotsMax int
+	// Admission, if not nil, says when the query may begin.
+	Admission *Admission
 	// CancelWait is how long cancelled tasks may take to answer before they are
 	// given up; default 5 s.
 	CancelWait time.Duration
@@ -121,11 +142,15 @@ func (o Options) withDefaults() Options {
 	def(&o.TasksPerWorker, 64)
 	def(&o.TaskAttemptsMax, 3)
 	def(&o.TaskDeathsMax, 3)
+	o.Speculation = o.Speculation.withDefaults()
 	if o.StaffRetry == 0 {
 		o.StaffRetry = staffRetry
 	}
 	if o.SettleTime == 0 {
 		o.SettleTime = settleTime
+	}
+	if o.ReturnTime == 0 {
+		o.ReturnTime = returnTime
 	}
 	if o.CancelWait == 0 {
 		o.CancelWait = 5 * time.Second
@@ -178,6 +203,10 @@ func (o Options) Validate() error {
 	if o.TasksPerWorker < 1 || o.TaskAttemptsMax < 1 || o.CancelWait < 0 || o.TaskTimeout < 0 {
 		bad("limits must not be negative")
 	}
+	if o.SlotsMax < 0 || o.Quota.Weight < 0 || o.Quota.Memory < 0 {
+		bad("quotas must not be negative")
+	}
+	errs = append(errs, o.Speculation.Validate())
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("driver options: %w", err)
 	}

@@ -1,14 +1,10 @@
 package driver
 
 import (
-	"cmp"
-	"context"
 	"errors"
-	"slices"
 	"time"
 
 	"github.com/sluice-stream/sluice/batch"
-	"github.com/sluice-stream/sluice/internal/transport"
 )
 
 // errNoAnswer is why a task is given up whose worker does not even answer its Cancel.
@@ -21,8 +17,10 @@ func (x *execution) watchLocked() {
 	}
 	now := x.d.clock.Now()
 	wait := x.d.opt.TaskTimeout
-	for _, a := range x.mu.underWay {
-		wait = min(wait, x.deadline(a).Sub(now))
+	for _, all := range []map[taskRef]attempt{x.mu.underWay, x.mu.second} {
+		for _, a := range all {
+			wait = min(wait, x.deadline(a).Sub(now))
+		}
 	}
 	x.mu.watch = x.d.clock.AfterFunc(max(wait, time.Millisecond), x.overdue)
 }
@@ -45,30 +43,23 @@ func (x *execution) overdue() {
 	now := x.d.clock.Now()
 	var late []order
 	lost := false
-	for t, a := range x.mu.underWay {
-		if x.deadline(a).After(now) {
-			continue
+	for _, all := range []map[taskRef]attempt{x.mu.underWay, x.mu.second} {
+		for t, a := range all {
+			if x.deadline(a).After(now) {
+				continue
+			}
+			if a.overdue {
+				lost = true
+				continue
+			}
+			a.overdue = true
+			all[t] = a
+			late = append(late, x.cancelOf(t, a))
 		}
-		if a.overdue {
-			lost = true
-			continue
-		}
-		a.overdue = true
-		x.mu.underWay[t] = a
-		late = append(late, order{ref: t, node: a.node, msg: transport.Run{Spec: batch.TaskSpec{Task: x.taskID(t, a.number)}}})
 	}
 	x.watchLocked()
 	x.mu.Unlock()
-	slices.SortFunc(late, func(a, b order) int {
-		return cmp.Or(cmp.Compare(a.ref.stage, b.ref.stage), cmp.Compare(a.ref.partition, b.ref.partition))
-	})
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	stop := x.d.clock.AfterFunc(x.d.opt.CancelWait, cancel)
-	defer stop()
-	for _, o := range late {
-		_ = x.d.tr.Send(ctx, o.node, transport.Cancel{Task: o.msg.Spec.Task}) // if it is gone, it does not answer either
-	}
+	x.cancel(late)
 	if lost {
 		x.giveUp(batch.ExternalError(errNoAnswer, true))
 	}

@@ -36,6 +36,7 @@ type Progress struct {
 	Phases                 map[string]float64 `json:"phases,omitempty"`    // the same durations in ms with fractions
 	LatencyMs              *LatencyProgress   `json:"latencyMs,omitempty"` // of sources that tell when rows came
 	Recovery               *Recovery          `json:"recovery,omitempty"`
+	TasksAdopted           int64              `json:"tasksAdopted,omitempty"` // of the batch, that were begun for a driver before and not again
 }
 
 // EventTimeProgress holds times in RFC 3339; empty if there are none.
@@ -212,6 +213,10 @@ func (m measured) ofSinks(several bool) map[string]string {
 	return out
 }
 
+// TasksAdopted counts the tasks that were begun for a driver before, or a life before, and
+// that the query has gone on with since it was started here.
+func (q *Query) TasksAdopted() int64 { return q.adopted.Load() }
+
 func ratePerSecond(rows int64, d time.Duration) float64 {
 	if d <= 0 {
 		return 0
@@ -239,6 +244,9 @@ func (q *Query) progress(id batch.ID, t *trace, now time.Time, since time.Durati
 	if r := q.recovery.shown.Load(); r != nil {
 		is := *r
 		p.Recovery = &is
+	}
+	for _, s := range t.stages {
+		p.TasksAdopted += int64(s.Adopted)
 	}
 	if p.StateOperators == nil {
 		p.StateOperators = []StateProgress{}

@@ -52,6 +52,12 @@ type Query struct {
 	parts atomic.Int64
 	view  atomic.Pointer[liveView]
 	waits atomic.Pointer[string] // for what, while it cannot run
+	place *admit                 // among the queries that share workers; nil if nobody asks
+	later bool                   // the plan of this life is handed out when the query may begin
+	// refused are the workers that cannot run the plan.
+	refused refusals
+	// adopted are tasks of lives before that this one has gone on with.
+	adopted atomic.Int64
 
 	// Of the loop's goroutine alone (D1).
 	m           *microbatch.Machine
@@ -73,6 +79,7 @@ type Query struct {
 	saves       saves
 	rescale     rescale
 	renewal     renewal
+	former      former
 	latency     latencies
 	recovery    recovering
 	armed       batch.EventTime // when the timer rings; EndOfTime if it does not
@@ -122,7 +129,11 @@ func Start(ctx context.Context, opt Options) (*Query, error) {
 		latest: map[string]batch.Offset{}, tokens: map[int]chan struct{}{}}
 	run := hex.EncodeToString(id[:])
 	q.listen = &announcer{origin: Origin{Query: opt.Query, Name: opt.Name, Run: run}, run: run, now: opt.Clock.Now, to: opt.Listener}
+	if err := q.queue(); err != nil {
+		return nil, err
+	}
 	if err := q.begin(ctx, m); err != nil {
+		q.leave()
 		return nil, err
 	}
 	q.launch(ctx)
@@ -147,9 +158,14 @@ func (q *Query) begin(ctx context.Context, m *microbatch.Machine) error {
 	if err := q.replay(ctx); err != nil {
 		return kinded(err)
 	}
-	if q.opt.Members != nil {
-		return nil // staff does it: there may be no worker yet
+	if q.later = q.queued(); q.later || q.opt.Members != nil {
+		return nil // the plan is handed out later: there may be no worker yet, or no room on them
 	}
+	return q.deploy(ctx)
+}
+
+// deploy hands the plan to workers that stay.
+func (q *Query) deploy(ctx context.Context) error {
 	if err := q.d.deploy(ctx); err != nil {
 		return errors.Join(err, q.d.undeploy())
 	}
@@ -169,6 +185,7 @@ func (q *Query) replay(ctx context.Context) error {
 			return err
 		}
 		started.Records++
+		q.former.term = rec.LogTerm()
 		switch rec := rec.(type) {
 		case microbatch.Planned:
 			started.Planned, open = rec.Batch, &rec
@@ -188,6 +205,7 @@ func (q *Query) replay(ctx context.Context) error {
 			}
 			last = rec
 		case microbatch.Started:
+			q.former.workers = rec.Workers
 		}
 	}
 	if err := q.m.Step(microbatch.Tick{At: q.now()}); err != nil {
@@ -253,7 +271,13 @@ func (q *Query) launch(ctx context.Context) {
 		err := q.live(ctx)
 		for err == nil && q.again() {
 			var m *microbatch.Machine
-			if m, err = microbatch.New(q.opt.machine()); err == nil {
+			if q.opt.NextLife != nil {
+				q.opt.Log, q.opt.Protocol.Term, err = q.opt.NextLife(ctx)
+			}
+			if err == nil {
+				m, err = microbatch.New(q.opt.machine())
+			}
+			if err == nil {
 				err = q.begin(ctx, m)
 			}
 			if err == nil {
@@ -265,6 +289,7 @@ func (q *Query) launch(ctx context.Context) {
 		}
 		unwatch()
 		close(q.quit)
+		q.leave()
 		q.err = q.final(err)
 		q.listen.send(QueryEnded{Err: q.err})
 		close(q.done)
@@ -288,6 +313,12 @@ func (q *Query) live(ctx context.Context) error {
 	workCtx, stopWork := context.WithCancel(context.WithoutCancel(ctx))
 	recvCtx, stopRecv := context.WithCancel(context.WithoutCancel(ctx))
 	q.over = make(chan struct{})
+	if err := q.enter(ctx); err != nil {
+		close(q.over)
+		stopWork()
+		stopRecv()
+		return err
+	}
 	q.staff()
 	q.log = newAppender(q.opt.Log, q.post)
 	q.keeper = newJanitor(q)
@@ -432,6 +463,9 @@ func (q *Query) Status() microbatch.Status {
 func (q *Query) Waiting() string {
 	if w := q.waits.Load(); w != nil {
 		return *w
+	}
+	if q.queued() {
+		return q.opt.Admission.why(q.place)
 	}
 	return ""
 }

@@ -12,7 +12,9 @@ import (
 // Recovery tells how a query came by its state when it was started, or given
 // another parallelism, and where the files of its state have come from since.
 type Recovery struct {
-	CheckpointBatch int64   `json:"checkpointBatch"` // that was restored; -1 is the empty state
+	CheckpointBatch int64   `json:"checkpointBatch"` // that was restored, or could have been; -1 is the empty state
+	StateBatch      int64   `json:"stateBatch"`      // that was gone on from; later than the checkpoint if workers had kept its state
+	KeptShards      int64   `json:"keptShards"`      // that workers had kept
 	RestoreMs       float64 `json:"restoreMs"`
 	ReplayedBatches int64   `json:"replayedBatches"` // run again without output
 	ReplayMs        float64 `json:"replayMs"`
@@ -47,15 +49,15 @@ type recovering struct {
 
 // begin forgets the life before.
 func (r *recovering) begin() {
-	r.is, r.restored, r.replayed, r.over = Recovery{CheckpointBatch: int64(batch.None)}, time.Time{}, batch.None, false
+	r.is, r.restored, r.replayed, r.over = Recovery{CheckpointBatch: int64(batch.None), StateBatch: int64(batch.None)}, time.Time{}, batch.None, false
 	r.shown.Store(nil)
 }
 
 // noteRestored is told what the workers hold.
-func (q *Query) noteRestored(id batch.ID, took time.Duration, h transport.Holding) {
+func (q *Query) noteRestored(checkpoint, id batch.ID, kept int64, took time.Duration, h transport.Holding) {
 	r := &q.recovery
 	r.restored = q.opt.Clock.Now()
-	r.is = Recovery{CheckpointBatch: int64(id), RestoreMs: ms(took), Shards: h.Shards, Rows: h.Rows, Bytes: h.Bytes, RowsLoaded: h.RowsLoaded}
+	r.is = Recovery{CheckpointBatch: int64(checkpoint), StateBatch: int64(id), KeptShards: kept, RestoreMs: ms(took), Shards: h.Shards, Rows: h.Rows, Bytes: h.Bytes, RowsLoaded: h.RowsLoaded}
 	r.is.files(h.Files)
 	if id != batch.None {
 		q.listen.send(Restored{Batch: id, Took: took, Recovery: r.is})
@@ -86,7 +88,7 @@ func (q *Query) notePhase(p microbatch.Phase) {
 		return
 	}
 	r.over = true
-	if r.is.CheckpointBatch == int64(batch.None) && r.is.ReplayedBatches == 0 {
+	if r.is.StateBatch == int64(batch.None) && r.is.ReplayedBatches == 0 {
 		return
 	}
 	r.is.ReplayMs = ms(q.opt.Clock.Now().Sub(r.restored))

@@ -15,7 +15,8 @@ import (
 func (q *Query) restore(ctx context.Context, r microbatch.Restore) {
 	at := q.opt.Clock.Now()
 	q.run.forget()
-	if err := q.d.restore(ctx, r); err != nil {
+	id, kept, err := q.d.resume(ctx, r)
+	if err != nil {
 		if q.unreachable(err) {
 			return
 		}
@@ -23,7 +24,8 @@ func (q *Query) restore(ctx context.Context, r microbatch.Restore) {
 		return
 	}
 	took, held := q.opt.Clock.Now().Sub(at), q.d.holding()
-	q.postNoting(microbatch.Restored{Batch: r.Batch}, func() { q.noteRestored(r.Batch, took, held) })
+	q.tellCheckpoint(ctx, r.Batch, r.Manifests)
+	q.postNoting(microbatch.Restored{Batch: id}, func() { q.noteRestored(r.Batch, id, kept, took, held) })
 }
 
 // askSink asks a sink what it shows.
@@ -150,7 +152,7 @@ func (q *Query) housekeeping(rd microbatch.Ready) {
 	if rd.Prune == batch.None && rd.Truncate == batch.None && len(rd.Release) == 0 {
 		return
 	}
-	j := chores{prune: rd.Prune, truncate: rd.Truncate, release: rd.Release}
+	j := chores{prune: rd.Prune, committed: rd.Prune, truncate: rd.Truncate, release: rd.Release}
 	if q.uploading != batch.None {
 		j.prune = min(j.prune, q.uploading) // workers read that version
 	}
@@ -173,9 +175,14 @@ func (q *Query) housekeeping(rd microbatch.Ready) {
 // chores is work that may be put together with later work of its kind.
 type chores struct {
 	prune, truncate batch.ID // None: nothing
+	committed       batch.ID // with prune: the newest version that is
 	live            [][]byte // checkpoint files that stay; with truncate
+	needless        []string // checkpoint files that go
 	release         []microbatch.Release
 }
+
+// needlessMax is how many files may wait to be deleted.
+const needlessMax = 10_000
 
 // janitor does chores one after the other on a goroutine of its own. What it
 // cannot do it reports; the next chore of the kind covers it.
@@ -199,12 +206,15 @@ func (j *janitor) add(c chores) {
 	if !j.mu.ready {
 		*t = c
 	} else {
-		t.prune = max(t.prune, c.prune)
+		t.prune, t.committed = max(t.prune, c.prune), max(t.committed, c.committed)
 		if c.truncate != batch.None {
 			t.truncate, t.live = c.truncate, c.live
 		}
 		if len(c.release) > 0 {
 			t.release = c.release
+		}
+		if len(t.needless) < needlessMax { // those above it are named again
+			t.needless = append(t.needless, c.needless...)
 		}
 	}
 	j.mu.ready = true
@@ -255,7 +265,10 @@ func (j *janitor) do(ctx context.Context, c chores) {
 		}
 	}
 	if c.prune != batch.None || len(c.live) > 0 {
-		warn("let workers forget old state", j.q.d.prune(ctx, c.prune, c.live))
+		warn("let workers forget old state", j.q.d.prune(ctx, c.prune, c.committed, c.live))
+	}
+	if len(c.needless) > 0 && j.q.opt.Reclaim != nil {
+		warn("delete old state checkpoints", j.q.opt.Reclaim(ctx, c.needless))
 	}
 	for _, r := range c.release {
 		warn("release source "+r.Source, j.q.opt.Sources[r.Source].Release(ctx, r.To))

@@ -87,7 +87,7 @@ func (d *deployment) rerun(ctx context.Context, p microbatch.Planned, r Rerun) e
 		}
 		return err
 	}
-	return d.prune(ctx, p.Batch, nil)
+	return d.prune(ctx, p.Batch, p.Batch, nil)
 }
 
 // commitTo shows a batch in every sink.

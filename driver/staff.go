@@ -63,24 +63,41 @@ func (q *Query) staff() {
 	}
 	moved, stop := m.watch()
 	defer stop()
-	retry := make(chan struct{}, 1)
+	retry, late := make(chan struct{}, 1), make(chan struct{})
+	back := q.life > 1 // those who are there are all that there are
+	if !back {
+		defer q.opt.Clock.AfterFunc(q.opt.ReturnTime, func() { close(late) })()
+	}
 	for tries := range int64(1) << 62 {
-		ws := m.usable()
+		all := m.usable()
+		back = back || q.allBack(all)
+		var ws []Member
+		var wait time.Duration
+		if back {
+			ws, wait = q.refused.willing(all, q.opt.Clock.Now())
+		}
 		if len(ws) > 0 && (tries > 0 || q.renewal.gone < 2) && q.handOut(ws, tries) {
 			q.waits.Store(nil)
 			return
 		}
-		why := waitingForWorkers
+		why := q.refused.told(waitingForWorkers, m.usable())
 		q.waits.Store(&why)
-		disarm := func() bool { return true }
 		if len(ws) > 0 {
-			disarm = q.opt.Clock.AfterFunc(q.opt.StaffRetry, func() { retry <- struct{}{} })
+			wait = q.opt.StaffRetry
 		}
-		select {
-		case <-moved:
-		case <-retry:
-		case p := <-q.events:
-			q.take(p)
+		disarm := func() bool { return true }
+		if wait > 0 {
+			disarm = q.opt.Clock.AfterFunc(wait, func() { retry <- struct{}{} })
+		}
+		if q.renewal.poison != nil || !q.hopeless(all) {
+			select {
+			case <-moved:
+			case <-late:
+				back, late = true, nil
+			case <-retry:
+			case p := <-q.events:
+				q.take(p)
+			}
 		}
 		if !disarm() {
 			select { // it rang meanwhile
@@ -95,6 +112,47 @@ func (q *Query) staff() {
 	}
 }
 
+// allBack reports whether all workers of the life before are there, or there was none. A
+// driver that comes back waits for them: they keep the state, and who begins without them
+// makes it void.
+func (q *Query) allBack(ws []Member) bool {
+	for _, id := range q.former.workers {
+		if !slices.ContainsFunc(ws, func(w Member) bool { return string(w.ID) == id }) {
+			return false
+		}
+	}
+	return true
+}
+
+// former is what the log says of the life before.
+type former struct {
+	term    batch.Term
+	workers []string // that had the state
+}
+
+// keepParts decides on the parallelism that the slots of the workers give: the state that
+// they have kept is cut in another way, and is of no use then. Once it has been taken up
+// there is time to cut it anew, if that is of use (compare).
+func (q *Query) keepParts(slots int) int {
+	now := min(max(slots, 1), batch.KeyGroups)
+	was := 0
+	if q.last != nil {
+		for _, s := range q.last.Shards {
+			was = max(was, s.Shard.Partition+1)
+		}
+	}
+	if was > 1 && q.unsaved() && now >= was/2 {
+		return was
+	}
+	return now
+}
+
+// unsaved reports whether batches have been committed since the newest checkpoint.
+func (q *Query) unsaved() bool {
+	n := len(q.checkpoints)
+	return q.last != nil && (n == 0 || q.checkpoints[n-1].Batch < q.last.Batch)
+}
+
 // handOut gives the plan to workers; false if not all of them have it.
 func (q *Query) handOut(ws []Member, try int64) bool {
 	slots := 0
@@ -104,7 +162,10 @@ func (q *Query) handOut(ws []Member, try int64) bool {
 		slots += w.Slots
 	}
 	if q.opt.Auto {
-		q.opt.Parallelism = min(max(slots, 1), batch.KeyGroups)
+		if most := q.opt.SlotsMax; most > 0 {
+			slots = min(slots, most)
+		}
+		q.opt.Parallelism = q.keepParts(slots)
 		q.parts.Store(int64(q.opt.Parallelism))
 	}
 	q.opt.Workers = ids
@@ -114,7 +175,16 @@ func (q *Query) handOut(ws []Member, try int64) bool {
 		key += fmt.Sprintf("+%d", try)
 	}
 	d := newDeployment(q.opt, q.listen)
-	d.key, d.runs, d.onLost = key, runs, q.workerLost
+	d.key = key
+	d.settle(q.survey(d, q.former.term), q.unsaved())
+	d.slots, d.runs, d.onLost, d.onAnswer = slots, runs, q.workerLost, q.workerAnswers
+	if q.opt.Reclaim != nil {
+		d.onNeedless = func(files []string) {
+			q.keeper.add(chores{prune: batch.None, committed: batch.None, truncate: batch.None, needless: files})
+		}
+	}
+	d.copy()
+	d.fewStandbys()
 	if err := d.deploy(context.Background()); err != nil {
 		q.listen.send(Warning{Doing: "hand the plan to the workers", Err: errors.Join(err, d.undeploy())})
 		return false
@@ -223,7 +293,7 @@ func (q *Query) watchMembers(ctx context.Context) {
 		}
 	}()
 	for asked, armed := false, false; ; {
-		lost, ask, more := d.compare(q.opt.Members.List())
+		lost, ask, more := d.compare(q.refused.without(q.opt.Members.List()))
 		for w, why := range lost {
 			q.workerLost(w, why)
 		}
@@ -242,7 +312,7 @@ func (q *Query) watchMembers(ctx context.Context) {
 		case <-moved:
 		case <-settled:
 			armed = false
-			if _, _, more := d.compare(q.opt.Members.List()); more && !asked {
+			if _, _, more := d.compare(q.refused.without(q.opt.Members.List())); more && !asked {
 				asked = true
 				q.postNoting(nil, func() { q.renew(false) })
 			}
@@ -273,8 +343,11 @@ func (d *deployment) compare(members []Member) (lost map[transport.NodeID]string
 			draining = true
 		}
 	}
-	// A worker more takes load off the others if they have several partitions each.
-	more = others > 0 && (d.opt.Auto || len(d.workers) < d.parts || d.stateless())
+	// A worker more takes load off the others if they have several partitions each, or
+	// has a copy that none of them can have.
+	more = others > 0 && (d.opt.Auto || len(d.workers) < d.parts || d.stateless() || len(d.workers) <= d.opt.Standbys)
+	// The state was taken up as it was cut before, though there are more slots.
+	more = more || d.opt.Auto && d.parts < min(d.slots, batch.KeyGroups)
 	return lost, draining, more
 }
 
@@ -284,4 +357,5 @@ func (d *deployment) stateless() bool { return len(d.shards()) == 0 }
 const (
 	staffRetry = 250 * time.Millisecond
 	settleTime = 500 * time.Millisecond
+	returnTime = 2 * time.Second
 )

@@ -1,6 +1,7 @@
 package driver
 
 import (
+	"encoding/binary"
 	"fmt"
 	"maps"
 	"strings"
@@ -35,6 +36,38 @@ func versions(plan *physical.Plan, ranges []batch.Range) map[int]string {
 		out[s.ID] = fmt.Sprintf("%016x%016x", h.Hi, h.Lo)
 	}
 	return out
+}
+
+// readsOf hashes what the tasks of a batch read of sources. A source that was looked at
+// again may cut the same range in another way, or into other rows.
+func readsOf(plan *physical.Plan, w work) uint64 {
+	var h xxh3.Hasher
+	var num [8]byte
+	number := func(n int64) {
+		binary.LittleEndian.PutUint64(num[:], uint64(n))
+		_, _ = h.Write(num[:]) // a hash takes everything
+	}
+	text := func(s string) {
+		number(int64(len(s)))
+		_, _ = h.WriteString(s)
+	}
+	for _, s := range plan.Stages {
+		text(w.inputs[s.ID])
+		if s.Static { // which is what its version says
+			continue
+		}
+		number(int64(len(w.splits[s.ID])))
+		for _, p := range w.splits[s.ID] {
+			text(p.Source)
+			text(p.Partition)
+			number(int64(p.Index))
+			number(p.Rows)
+			number(p.Bytes)
+			number(int64(len(p.Payload)))
+			_, _ = h.Write(p.Payload)
+		}
+	}
+	return max(h.Sum64(), 1)
 }
 
 // output tells where a stage's rows lie.

@@ -16,8 +16,9 @@ import (
 // log's framing adds length and checksum.
 const codecVersion = 1
 
-// wakeVersion is the version of a Committed record with a NextWake, which comes last.
-const wakeVersion = 2
+// moreVersion is the version of a Committed record with a NextWake and of a Started
+// record with Workers, which come last.
+const moreVersion = 2
 
 const (
 	kindStarted byte = iota + 1
@@ -38,6 +39,9 @@ func AppendRecord(dst []byte, r Record) []byte {
 	e := encoder{b: append(dst, codecVersion)}
 	switch r := r.(type) {
 	case Started:
+		if len(r.Workers) > 0 {
+			e.b[len(dst)] = moreVersion
+		}
 		e.b = append(e.b, kindStarted)
 		e.started(r)
 	case Planned:
@@ -45,7 +49,7 @@ func AppendRecord(dst []byte, r Record) []byte {
 		e.planned(r)
 	case Committed:
 		if r.NextWake != 0 {
-			e.b[len(dst)] = wakeVersion
+			e.b[len(dst)] = moreVersion
 		}
 		e.b = append(e.b, kindCommitted)
 		e.committed(r)
@@ -68,19 +72,24 @@ func DecodeRecord(b []byte) (Record, error) {
 	if len(b) < 2 {
 		return nil, fmt.Errorf("%w: %d bytes", ErrBadRecord, len(b))
 	}
-	if b[0] != codecVersion && (b[0] != wakeVersion || b[1] != kindCommitted) {
+	more := b[0] == moreVersion && (b[1] == kindCommitted || b[1] == kindStarted)
+	if b[0] != codecVersion && !more {
 		return nil, fmt.Errorf("%w: format version %d, this program reads %d", ErrBadRecord, b[0], codecVersion)
 	}
 	d := decoder{b: b[2:]}
 	var r Record
 	switch b[1] {
 	case kindStarted:
-		r = d.started()
+		s := d.started()
+		if more {
+			s.Workers = d.names()
+		}
+		r = s
 	case kindPlanned:
 		r = d.planned()
 	case kindCommitted:
 		c := d.committed()
-		if b[0] == wakeVersion {
+		if more {
 			c.NextWake = d.time()
 		}
 		r = c
@@ -162,6 +171,12 @@ func (e *encoder) started(r Started) {
 	e.i(int64(r.Last))
 	e.i(int64(r.At))
 	e.identity(r.Identity)
+	if len(r.Workers) > 0 {
+		e.u(uint64(len(r.Workers)))
+		for _, w := range r.Workers {
+			e.s(w)
+		}
+	}
 }
 
 func (e *encoder) planned(r Planned) {

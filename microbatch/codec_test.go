@@ -13,6 +13,7 @@ func sampleRecords() []Record {
 	id := Identity{Query: "q", PlanHash: "h\xff", Policy: MaxWatermark, KeyGroups: 256}
 	return []Record{
 		Started{Term: 3, Last: batch.None, At: -5, Identity: id},
+		Started{Term: 4, Last: 7, At: -5, Identity: id, Workers: []string{"w1", "w2"}},
 		Planned{Batch: 7, Term: 3, Ranges: []batch.Range{{Source: "a", Start: "1", End: "22"}, {Source: "b", Pin: "v9"}},
 			Watermark: batch.NoTime, Close: batch.EndOfTime, Now: 11, TriggeredAt: 10, Seed: 1 << 63, PlanHash: "h", NoData: true},
 		Committed{Batch: 7, Term: 4,

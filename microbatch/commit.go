@@ -85,8 +85,7 @@ func (m *Machine) decideCommit() {
 			m.committed = f.plan.Batch
 			m.beginReveal(m.committed, f.result.Prepared)
 			m.check.committed(m.committed, f.plan)
-			m.out.Prune = m.committed
-			m.has, m.moved = true, true
+			m.moved = true
 			m.cur, m.next = m.next, nil
 		}
 	case running, backingOff:

@@ -90,6 +90,14 @@ func (d *decoder) started() Started {
 	return Started{Term: batch.Term(d.u()), Last: batch.ID(d.i()), At: d.time(), Identity: d.identity()}
 }
 
+func (d *decoder) names() []string {
+	out := make([]string, d.count(1))
+	for i := range out {
+		out[i] = d.s()
+	}
+	return out
+}
+
 func (d *decoder) planned() Planned {
 	r := Planned{Batch: batch.ID(d.i()), Term: batch.Term(d.u())}
 	if n := d.count(4); n > 0 {

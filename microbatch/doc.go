@@ -93,4 +93,7 @@
 //	M8  A replayed batch must give the digests of its Committed record.
 //	M9  Started(term) is the first record of a term; older terms change nothing.
 //	M10 What the machine holds does not grow with the number of batches.
+//	M11 State that a former life has left may be gone on from in place of a checkpoint
+//	    if it is a committed version, its digests are those of the record, and no life
+//	    began between that one and this.
 package microbatch

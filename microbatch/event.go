@@ -21,7 +21,8 @@ type LogAppended struct{ Through uint64 }
 // (fsync may have lost the page): the query stops, or is fenced if Err is ErrFenced.
 type AppendFailed struct{ Err error }
 
-// Restored answers Ready.Restore: the workers hold state version Batch.
+// Restored answers Ready.Restore: the workers hold state version Batch, its own or one
+// of Later.
 type Restored struct{ Batch batch.ID }
 
 // RestoreFailed answers Ready.Restore: that checkpoint cannot be used. The

@@ -14,7 +14,11 @@ import (
 type Machine struct {
 	opt  Options
 	term batch.Term
-	now  batch.EventTime
+	// before is the newest term in the log that is not this one.
+	before batch.Term
+	now    batch.EventTime
+	// reading makes now of the clock's time.
+	reading reading
 
 	history *history // while the log is being read and replayed
 	replay  replay
@@ -81,7 +85,7 @@ func New(opt Options) (*Machine, error) {
 	if err := opt.Validate(); err != nil {
 		return nil, err
 	}
-	m := &Machine{opt: opt.withDefaults(), now: batch.NoTime, committed: batch.None, history: &history{adopted: batch.None}}
+	m := &Machine{opt: opt.withDefaults(), now: batch.NoTime, reading: reading{floor: batch.NoTime}, committed: batch.None, history: &history{adopted: batch.None}}
 	m.out = emptyReady()
 	m.seenWake = batch.EndOfTime
 	m.reveal.done, m.reveal.retryAt = batch.None, batch.NoTime
@@ -116,7 +120,7 @@ func (m *Machine) Step(ev Event) error {
 func (m *Machine) take(ev Event) error {
 	switch ev := ev.(type) {
 	case Tick:
-		m.now = max(m.now, ev.At)
+		m.now = max(m.now, m.reading.at(ev.At))
 	case LogRecord:
 		if m.history == nil || m.history.complete {
 			return fmt.Errorf("%w: a log record after the log's end", ErrProtocol)
@@ -244,7 +248,7 @@ func (m *Machine) end(err error) {
 func (m *Machine) Ready() (Ready, bool) {
 	rd := m.out
 	rd.Status = m.Status()
-	rd.WakeAt = m.wakeAt()
+	rd.WakeAt = m.reading.clock(m.wakeAt())
 	return rd, m.has || rd.Status != m.seenStatus || rd.WakeAt != m.seenWake
 }
 

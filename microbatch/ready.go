@@ -36,10 +36,26 @@ type Ready struct {
 	Err  error
 }
 
-// Restore asks to load a state version on all workers, in place of whatever they hold.
+// Restore asks to load a state version on all workers, in place of whatever they hold
+// but for what Later allows (M11).
 type Restore struct {
 	Batch     batch.ID // None: empty state, no manifests
 	Manifests []Manifest
+	// Later are the newest versions after Batch, the newest first, at most LaterMax. If
+	// workers still hold one of them with these digests, all of it and from the life of
+	// term Before, it will do as well; Restored says which.
+	Later        []Version
+	Term, Before batch.Term
+}
+
+// LaterMax bounds how many versions are named that workers may still hold: copies of
+// state are some batches behind when these are short.
+const LaterMax = 32
+
+// Version is the state after a committed batch.
+type Version struct {
+	Batch  batch.ID
+	Shards []batch.ShardDigest
 }
 
 // AskSink asks what a transactional sink holds of this query.

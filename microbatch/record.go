@@ -30,6 +30,9 @@ type Started struct {
 	Last     batch.ID        `json:"last"` // newest batch planned before, None if none
 	At       batch.EventTime `json:"at"`
 	Identity Identity        `json:"identity"`
+	// Workers are those that hold the state under the term, where they come and go: the
+	// next term may find it there. The driver fills it in, who knows them.
+	Workers []string `json:"workers,omitempty"`
 }
 
 // Planned fixes everything that a batch's result may depend on besides the state

@@ -176,6 +176,7 @@ func (m *Machine) accept(h *history) error {
 			return err
 		}
 	}
+	m.before = h.term
 	if m.opt.Term == 0 {
 		m.term = h.term + 1
 	} else if m.term = m.opt.Term; m.term <= h.term {
@@ -234,6 +235,7 @@ func (m *Machine) logEnd() error {
 		p := h.plans[n-1]
 		m.lastPlan = &p
 		last = p.Batch
+		m.reading.begin(m.lastPlan.Now, m.now)
 		m.now = max(m.now, m.lastPlan.Now)
 		for i, g := range m.lastPlan.Ranges {
 			m.sources[i].pos, m.sources[i].pin = g.End, g.Pin

@@ -2,6 +2,7 @@ package microbatch
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/sluice-stream/sluice/batch"
 )
@@ -77,14 +78,32 @@ func (m *Machine) decideRestore() {
 	}
 	m.replay.restoring = true
 	id, parts := m.history.checkpoint()
-	m.out.Restore = &Restore{Batch: id, Manifests: parts}
+	m.out.Restore = &Restore{Batch: id, Manifests: parts, Later: m.later(id), Term: m.term, Before: m.before}
 	m.has = true
+}
+
+// later lists the committed versions after a checkpoint that may be gone on from. The
+// last committed batch has to be run again if some sink needs its output.
+func (m *Machine) later(than batch.ID) (out []Version) {
+	if m.opt.Stateless {
+		return nil
+	}
+	newest := m.committed
+	if len(m.replay.missing) > 0 {
+		newest--
+	}
+	for id := newest; id > than && id >= m.history.base && id >= 0 && len(out) < LaterMax; id-- {
+		out = append(out, Version{Batch: id, Shards: m.history.commits[id-m.history.base].Shards})
+	}
+	return out
 }
 
 func (m *Machine) restored(id batch.ID) {
 	r := &m.replay
 	if m.history.ready() && r.restoring && !r.restored {
-		if want, _ := m.history.checkpoint(); want == id {
+		want, _ := m.history.checkpoint()
+		kept := func(v Version) bool { return v.Batch == id }
+		if want == id || slices.ContainsFunc(m.later(want), kept) {
 			r.restored, r.next = true, id+1
 			if m.opt.Stateless {
 				r.next = max(r.next, m.firstWithoutState())

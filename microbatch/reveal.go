@@ -198,6 +198,9 @@ func (m *Machine) revealed(id batch.ID) {
 func (m *Machine) revealDone() {
 	r := &m.reveal
 	r.done, r.active, r.busy, r.tries = r.batch, false, false, 0
+	// Not before: the batch may have to be run again for a sink that lost its output.
+	m.out.Prune = r.done
+	m.has = true
 	r.parts, r.left = nil, nil
 	r.retryAt = batch.NoTime
 	for i := range r.sinks {

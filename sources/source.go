@@ -69,6 +69,12 @@ type Refresher interface {
 	Refresh(ctx context.Context, r batch.Range) (notes []string, err error)
 }
 
+// Keeper is implemented by openers that can keep connections for the splits to come. They
+// do so from Keep on; who calls it calls done when no reader is open any more.
+type Keeper interface {
+	Keep() (done func())
+}
+
 // Dated is implemented by readers that know when their system was given each row:
 // Arrived counts the rows that were returned, once all of the split were.
 type Dated interface {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/apache/arrow-go/v18/arrow/memory"
@@ -30,14 +31,24 @@ type plan struct {
 	tables *executor.Tables
 	// byPart are the stages whose tasks are partitions. Read only after deploy.
 	byPart map[int]bool
+	// end gives the state back when nobody uses it any more, or keeps it in k.
+	end func(k *kept) error
+	// copies follows shards of other workers; nil without any.
+	copies *follower
+	// remember says that what its tasks have done may be of use to a life to come.
+	remember bool
+	past     past // by Worker.mu
 
 	mu struct {
 		sync.Mutex
+		kept   *kept           // takes the state when the plan ends
+		life   batch.Term      // whose state all of it is; 0 if that is not so
 		idle   map[int][]*tree // by stage, the last used at the end
 		shards map[batch.Shard]bool
 		term   batch.Term
 		closed bool
 		users  int // tasks and duties under way
+		lives  int // that have taken it over: trees do not outlive one
 	}
 }
 
@@ -46,6 +57,7 @@ type plan struct {
 type tree struct {
 	task  *executor.Task
 	last  int // the partition that it ran last: its caches fit that one
+	life  int // of the plan's lives
 	alloc memory.Allocator
 	track *limits.Tracker
 }
@@ -58,93 +70,155 @@ func (t *tree) close() error {
 	return err
 }
 
-func (w *Worker) deploy(d transport.Deploy) {
+func (w *Worker) deploy(from transport.NodeID, d transport.Deploy) {
+	if w.takeOver(from, d) {
+		return
+	}
 	w.mu.Lock()
 	if w.mu.plans[d.Key] != nil {
 		w.mu.Unlock()
 		return // the message came twice
 	}
-	p := &plan{d: d, ready: make(chan struct{}), alloc: w.opt.Alloc, tables: executor.NewTables()}
+	p := &plan{d: d, past: newPast(d), ready: make(chan struct{}), alloc: w.opt.Alloc, tables: executor.NewTables()}
 	p.mu.idle, p.mu.shards = map[int][]*tree{}, map[batch.Shard]bool{}
+	p.end = func(k *kept) error { return w.release(p, k) }
+	w.beginFollowing(p, from)
 	w.mu.plans[d.Key] = p
 	if p.alloc == nil {
 		p.alloc = memory.DefaultAllocator
 	}
 	if w.opt.Memory != nil {
-		p.track = w.opt.Memory.Child("query "+string(d.Query), 0)
+		p.track = w.opt.Memory.Child("query "+string(d.Query), d.Quota.Memory)
 	}
 	w.mu.Unlock()
+	w.slots.plan(d.Query, d.Quota.Weight)
 	planner, plans := w.conn.(Planner)
-	if phys, ok := d.Plan.(*physical.Plan); ok || !plans {
-		if p.phys = phys; !ok {
-			p.err = fmt.Errorf("deploy %s: a plan in the form %T is unknown here", d.Key, d.Plan)
-		}
+	phys, here := d.Plan.(*physical.Plan)
+	if p.phys = phys; !here && !plans {
+		p.err = fmt.Errorf("deploy %s: a plan in the form %T is unknown here", d.Key, d.Plan)
+	}
+	if (here || !plans) && !w.keeps(d.Query) {
 		w.open(p)
+		close(p.ready)
 		return
 	}
 	p.mu.users++ // it is used until it is ready
 	w.wg.Go(func() {
-		p.phys, p.gone, p.err = planner.Plan(w.ctx, d)
-		w.open(p)
+		if !here && plans {
+			p.phys, p.gone, p.err = planner.Plan(w.ctx, d)
+		}
+		w.open(p) // may wait for tasks of the plan before
+		if !here {
+			w.send(from, transport.Deployed{Key: d.Key, Err: p.err}) // before the answer of any task
+		}
+		close(p.ready)
 		p.done()
 	})
 }
 
-// open opens the state of a plan and lets tasks begin.
+// open opens the state of a plan.
 func (w *Worker) open(p *plan) {
-	defer close(p.ready)
 	if p.err != nil {
 		return
 	}
-	p.byPart = map[int]bool{}
+	p.byPart, p.remember = map[int]bool{}, w.remembers(p)
 	for _, s := range p.phys.Stages {
 		p.byPart[s.ID] = s.Kind == physical.Hash
-		if len(s.Stateful) > 0 && p.store == nil && p.err == nil {
-			if p.store, p.err = w.conn.State(p.d); p.err != nil {
-				p.err = fmt.Errorf("open the state of query %s: %w", p.d.Query, p.err)
+		if len(s.Stateful) > 0 && p.store == nil && p.err == nil && !w.inherit(p) {
+			store, err := w.conn.State(p.d, p.track)
+			if err != nil { // what it returns besides may be a nil of some type
+				p.err = fmt.Errorf("open the state of query %s: %w", p.d.Query, err)
+				continue
 			}
+			p.store = store
 		}
 	}
 }
 
-// Plans is how many plans are deployed here: none, if the worker may leave.
-func (w *Worker) Plans() int {
+// Plans is how many plans drivers count on here: none, if the worker may leave.
+func (w *Worker) Plans() (n int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return len(w.mu.plans)
-}
-
-// undeploy closes what is idle; what is in use closes when it comes back.
-func (w *Worker) undeploy(key string) {
-	w.mu.Lock()
-	p := w.mu.plans[key]
-	delete(w.mu.plans, key)
-	for _, j := range w.mu.jobs {
-		if j.run.Spec.Plan == key {
-			j.cancel()
+	for key, p := range w.mu.plans {
+		if !p.past.orphan && key == p.past.key() {
+			n++
 		}
 	}
-	w.mu.Unlock()
-	if p == nil {
+	return n
+}
+
+// undeploy closes what is idle; what is in use closes when it comes back. The state is
+// kept for the next plan of the query, if keep is set.
+func (w *Worker) undeploy(key string, keep bool) {
+	w.mu.Lock()
+	p := w.mu.plans[key]
+	if p == nil || p.past.key() != key { // nobody is, or another driver has it by now
+		w.mu.Unlock()
 		return
+	}
+	if keep {
+		p.mu.Lock()
+		p.mu.kept = w.keepLocked(p)
+		p.mu.Unlock()
+	}
+	running := w.leaveLocked(p)
+	w.mu.Unlock()
+	w.closePlan(p, running)
+}
+
+// leaveLocked takes a plan out of the worker's hands and returns its tasks.
+func (w *Worker) leaveLocked(p *plan) (running []*job) {
+	for _, k := range p.past.keys {
+		delete(w.mu.plans, k)
+	}
+	if w.mu.orphans[p.d.Query] == p {
+		delete(w.mu.orphans, p.d.Query)
+	}
+	p.past.disarmLocked()
+	for id, j := range w.mu.jobs {
+		if slices.Contains(p.past.keys, j.run.Spec.Plan) {
+			running = append(running, j)
+			delete(w.mu.jobs, id) // another life may ask for the same
+		}
+	}
+	for at, e := range p.past.efforts {
+		if e.job != nil && e.job.orphan {
+			running = append(running, e.job)
+		}
+		delete(p.past.efforts, at)
+	}
+	return running
+}
+
+// closePlan ends the tasks of a plan that nobody counts on, and what it holds.
+func (w *Worker) closePlan(p *plan, running []*job) {
+	for _, j := range running {
+		w.end(j)
+	}
+	w.slots.unplan(p.d.Query)
+	if p.copies != nil {
+		p.copies.cancel()
 	}
 	// Not a duty: it has to be done even while the worker closes.
 	w.wg.Go(func() {
 		_ = p.close() // nobody is left to tell
-		w.outputs.Drop(key)
+		w.outputs.Drop(p.d.Key)
 	})
 }
 
-// reset undeploys all plans.
+// reset lets all plans go on without a driver: the one that comes next may go on with
+// them, or with their state.
 func (w *Worker) reset() {
 	w.mu.Lock()
-	keys := make([]string, 0, len(w.mu.plans))
-	for k := range w.mu.plans {
-		keys = append(keys, k)
+	plans := map[string]*plan{}
+	for _, p := range w.mu.plans {
+		plans[p.past.key()] = p
 	}
 	w.mu.Unlock()
-	for _, k := range keys {
-		w.undeploy(k)
+	for key, p := range plans {
+		if !w.orphan(p) {
+			w.undeploy(key, true)
+		}
 	}
 }
 
@@ -163,9 +237,17 @@ func (p *plan) close() error {
 		}
 	}
 	if last {
-		errs = append(errs, p.closeStore())
+		errs = append(errs, p.over())
 	}
 	return errors.Join(errs...)
+}
+
+// over is called when nobody uses a plan any more.
+func (p *plan) over() error {
+	p.mu.Lock()
+	k := p.mu.kept
+	p.mu.Unlock()
+	return p.end(k)
 }
 
 func (p *plan) closeStore() error {
@@ -180,6 +262,15 @@ func (p *plan) closeStore() error {
 		p.track.Close()
 	}
 	return err
+}
+
+func (p *plan) isReady() bool {
+	select {
+	case <-p.ready:
+		return true
+	default:
+		return false
+	}
 }
 
 // use waits until the plan is ready and keeps its store open until done is called.
@@ -207,7 +298,7 @@ func (p *plan) done() {
 	last := p.mu.closed && p.mu.users == 0
 	p.mu.Unlock()
 	if last {
-		_ = p.closeStore() // undeployed: nobody is left to tell
+		_ = p.over() // undeployed: nobody is left to tell
 	}
 }
 
@@ -227,6 +318,7 @@ func (p *plan) admit(term batch.Term) error {
 // its own; a tree of splits fits any of them.
 func (p *plan) take(stage, partition int) (*tree, error) {
 	p.mu.Lock()
+	life := p.mu.lives
 	ts := p.mu.idle[stage]
 	at := -1
 	for i, t := range ts {
@@ -246,7 +338,7 @@ func (p *plan) take(stage, partition int) (*tree, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &tree{task: task, last: partition, alloc: p.alloc}
+	t := &tree{task: task, last: partition, life: life, alloc: p.alloc}
 	if p.track != nil {
 		t.track = p.track.Child(fmt.Sprintf("stage %d", stage), 0)
 		t.alloc = t.track.Allocator(p.alloc)
@@ -257,7 +349,7 @@ func (p *plan) take(stage, partition int) (*tree, error) {
 // give takes a tree back. One that a panic went through is closed instead.
 func (p *plan) give(stage int, t *tree) error {
 	p.mu.Lock()
-	keep := !p.mu.closed && !t.task.Broken()
+	keep := !p.mu.closed && t.life == p.mu.lives && !t.task.Broken()
 	if keep {
 		p.mu.idle[stage] = append(p.mu.idle[stage], t)
 	}

@@ -20,6 +20,30 @@ type job struct {
 	run    transport.Run
 	ctx    context.Context
 	cancel context.CancelFunc
+	begun  bool // by slots.mu: it has left the queue
+	place  place
+	after  <-chan struct{} // it must not run before this is closed; nil for at once
+	homes  transport.Homes // when it began
+	// By Worker.mu.
+	orphan bool           // nobody is to be told how it ends
+	heir   *transport.Run // that is answered in place of run; nil if nobody has taken it over
+	ended  chan struct{}  // closed at its end; nil if nobody waits for that
+}
+
+// asked is the Run that is answered.
+func (j *job) asked() *batch.TaskSpec {
+	if j.heir != nil {
+		return &j.heir.Spec
+	}
+	return &j.run.Spec
+}
+
+// endedLocked is closed when the job has ended. It must not have.
+func (j *job) endedLocked() <-chan struct{} {
+	if j.ended == nil {
+		j.ended = make(chan struct{})
+	}
+	return j.ended
 }
 
 var (
@@ -35,93 +59,128 @@ func (w *Worker) enqueue(from transport.NodeID, run transport.Run) {
 		w.mu.Unlock()
 		return // it came twice
 	}
-	if len(w.mu.queue) >= w.opt.QueueMax {
+	done, after := w.adoptLocked(from, run)
+	if done {
 		w.mu.Unlock()
-		w.send(from, transport.Failed{Task: spec.Task, Term: spec.Term, Err: batch.ExternalError(errQueueFull, true)})
 		return
 	}
-	j := &job{from: from, run: run}
+	j := &job{from: from, run: run, after: after}
 	j.ctx, j.cancel = context.WithCancel(w.ctx)
 	w.mu.jobs[spec.Task] = j
-	w.mu.queue = append(w.mu.queue, j)
 	w.mu.Unlock()
-	w.ready <- struct{}{} // never waits: there is a token for each place in the queue
+	if w.slots.add(j, w.opt.QueueMax) {
+		return
+	}
+	w.forget(j, batch.TaskResult{}, errQueueFull)
+	w.send(from, transport.Failed{Task: spec.Task, Term: spec.Term, Err: batch.ExternalError(errQueueFull, true)})
+}
+
+// forget takes in how a task has ended, and returns who is to be told; "" for nobody. heir
+// is the Run that has taken the task over.
+func (w *Worker) forget(j *job, res batch.TaskResult, err error) (from transport.NodeID, heir *transport.Run) {
+	j.cancel()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if id := j.asked().Task; w.mu.jobs[id] == j {
+		delete(w.mu.jobs, id)
+	}
+	if p := w.mu.plans[j.run.Spec.Plan]; p != nil && p.isReady() && p.remember {
+		p.past.endedLocked(j, res, err, !j.orphan)
+		w.relaxLocked(p)
+	}
+	if j.ended != nil {
+		close(j.ended)
+	}
+	if j.orphan {
+		return "", nil
+	}
+	return j.from, j.heir
 }
 
 // cancelTask ends a task; its slot answers for it. A task that is not here was
 // answered before, or never came: then there is nothing to free.
 func (w *Worker) cancelTask(id batch.TaskID) {
 	w.mu.Lock()
-	defer w.mu.Unlock()
-	if j := w.mu.jobs[id]; j != nil {
-		j.cancel()
+	j := w.mu.jobs[id]
+	w.mu.Unlock()
+	if j != nil {
+		w.end(j)
 	}
 }
 
-func (w *Worker) slot() {
+// end cancels a task. One that has not begun is answered at once: others may hold the
+// slots for long.
+func (w *Worker) end(j *job) {
+	j.cancel()
+	if w.slots.withdraw(j) {
+		w.wg.Go(func() { w.runJob(j) }) // it finds that it was cancelled
+	}
+}
+
+// begin runs a task that has been given a slot, and those that take its place. Idle
+// goroutines are kept: their stacks have grown.
+func (w *Worker) begin(j *job) {
+	select {
+	case w.idle <- j:
+	default:
+		w.wg.Add(1) // the caller counts as well: nobody has waited to the end
+		go w.slot(j)
+	}
+}
+
+func (w *Worker) slot(j *job) {
 	defer w.wg.Done()
 	for {
+		for j != nil && w.ctx.Err() == nil {
+			w.runJob(j)
+			j = w.slots.finish(j)
+		}
+		if w.idling.Add(1) > int32(w.opt.Slots) {
+			w.idling.Add(-1)
+			return
+		}
 		select {
 		case <-w.ctx.Done():
 			return
-		case <-w.ready:
+		case j = <-w.idle:
+			w.idling.Add(-1)
 		}
-		w.mu.Lock()
-		if w.mu.surplus > 0 {
-			w.mu.surplus--
-			w.mu.Unlock()
-			w.ready <- struct{}{} // it is another slot's
-			return
-		}
-		j := w.mu.queue[0]
-		w.mu.queue[0] = nil
-		if w.mu.queue = w.mu.queue[1:]; len(w.mu.queue) == 0 {
-			w.mu.queue = nil
-		}
-		w.mu.Unlock()
-		w.runJob(j)
-	}
-}
-
-// yield gives the place of a task that waits for its reader to another slot, which
-// ends some time after the task goes on. Else a reader that nobody reads would keep
-// other queries from running.
-func (w *Worker) yield() (resume func()) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.mu.surplus > 0 {
-		w.mu.surplus--
-	} else {
-		w.wg.Add(1) // the task's own slot counts as well: nobody has waited to the end
-		go w.slot()
-	}
-	return func() {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		w.mu.surplus++
 	}
 }
 
 func (w *Worker) runJob(j *job) {
 	spec := j.run.Spec
 	ev := TaskEvent{Key: spec.Plan, Spec: spec}
-	ev.Result, ev.Err = w.runTask(j, &ev)
+	p, err := w.planOf(j)
+	if err == nil {
+		ev.Result, err = w.runTask(p, j, &ev)
+	}
+	ev.Err = err
 	cancelled := j.ctx.Err() != nil
-	j.cancel()
-	w.mu.Lock()
-	delete(w.mu.jobs, spec.Task)
-	w.mu.Unlock()
+	from, heir := w.forget(j, ev.Result, ev.Err)
 	if w.watched(ev.Key) {
 		w.opt.OnTask(ev)
 	}
-	if ev.Err == nil {
-		w.send(j.from, transport.Finished{Result: ev.Result})
+	asked := spec
+	switch {
+	case from == "":
 		return
+	case ev.Err == nil && heir != nil:
+		w.send(from, transport.Finished{Result: adopted(ev.Result, heir)})
+		return
+	case ev.Err == nil:
+		w.send(from, transport.Finished{Result: ev.Result})
+		return
+	case heir != nil && !cancelled: // it may have missed what was there before
+		w.enqueue(from, *heir)
+		return
+	case heir != nil:
+		asked = heir.Spec
 	}
 	if cancelled {
 		ev.Err = errors.Join(errCancelled, ev.Err)
 	}
-	w.send(j.from, transport.Failed{Task: spec.Task, Term: spec.Term, Err: ev.Err})
+	w.send(from, transport.Failed{Task: asked.Task, Term: asked.Term, Err: ev.Err})
 }
 
 // watched reports whether somebody wants to know what tasks of a plan did.
@@ -129,15 +188,35 @@ func (w *Worker) watched(key string) bool {
 	return w.opt.OnTask != nil && (w.opt.Watched == nil || w.opt.Watched(key))
 }
 
-func (w *Worker) runTask(j *job, ev *TaskEvent) (res batch.TaskResult, err error) {
+// planOf is the plan of a task that begins.
+func (w *Worker) planOf(j *job) (*plan, error) {
 	if err := j.ctx.Err(); err != nil {
-		return res, err
+		return nil, err
 	}
-	spec := j.run.Spec
-	p, err := w.plan(spec.Plan)
+	p, err := w.plan(j.run.Spec.Plan)
 	if err != nil {
-		return res, err
+		return nil, err
 	}
+	select { // before anything is known of it
+	case <-p.ready:
+	case <-j.ctx.Done():
+		return nil, context.Cause(j.ctx)
+	}
+	if j.after != nil {
+		select {
+		case <-j.after:
+		case <-j.ctx.Done():
+			return nil, context.Cause(j.ctx)
+		}
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	j.homes = p.past.homes
+	return p, nil
+}
+
+func (w *Worker) runTask(p *plan, j *job, ev *TaskEvent) (res batch.TaskResult, err error) {
+	spec := j.run.Spec
 	done, err := p.use(j.ctx)
 	if err != nil {
 		return res, err
@@ -152,6 +231,7 @@ func (w *Worker) runTask(j *job, ev *TaskEvent) (res batch.TaskResult, err error
 	}
 	watched := w.watched(ev.Key)
 	t.task.Measure(watched)
+	spec.Plan = p.d.Key // what it makes is known by it, whoever has deployed the plan since
 	res, err = t.task.Run(j.ctx, w.env(p, t, j), spec)
 	if watched {
 		ev.Operators = t.task.Stats()
@@ -166,12 +246,14 @@ func (w *Worker) env(p *plan, t *tree, j *job) executor.Env {
 		Parts:   max(p.d.Parts, 1),
 		Outputs: w.outputs,
 		Tables:  p.tables,
-		Nanos:   w.nanos,
-		Yield:   w.yield,
+		Nanos:   w.nanosOf(j),
+		Turn:    func() error { return w.slots.turn(j.ctx, j) },
+		Yield:   func() func() { return w.slots.lend(j.ctx, j, false) },
+		Lend:    func() func() { return w.slots.lend(j.ctx, j, true) },
 		Opener:  func(source string) (sources.Opener, error) { return w.conn.Opener(key, source) },
 		Writers: func(sink string) (sinks.WriterFactory, error) { return w.conn.Writers(key, sink) },
 		Fetch: func(ctx context.Context, spec *batch.TaskSpec, in batch.Input, part, parts int) (sources.Reader, error) {
-			return w.fetch(ctx, j.run, p.d.Homes, in, part, parts, t.alloc)
+			return w.fetch(ctx, j, p.d.Key, in, part, parts, t.alloc)
 		},
 		Begin: func(ctx context.Context, shard batch.Shard, base batch.ID) (statestore.Txn, error) {
 			if p.store == nil {
@@ -183,7 +265,9 @@ func (w *Worker) env(p *plan, t *tree, j *job) executor.Env {
 	}
 	if t.track != nil {
 		env.Pressure = t.track.UnderPressure
-		env.Budget = w.opt.Memory.Limit()
+		if env.Budget = w.opt.Memory.Limit(); p.d.Quota.Memory > 0 && (env.Budget == 0 || p.d.Quota.Memory < env.Budget) {
+			env.Budget = p.d.Quota.Memory
+		}
 		env.Charge = func(n int64) error {
 			if n < 0 {
 				t.track.Release(-n)
@@ -197,4 +281,13 @@ func (w *Worker) env(p *plan, t *tree, j *job) executor.Env {
 		env.Spill = filepath.Join(w.opt.SpillDir, fmt.Sprintf("task-%p-%d-%d-%d-%d", p, id.Batch, id.Stage, id.Partition, id.Attempt))
 	}
 	return env
+}
+
+// nanosOf is the clock by which a task is measured: it stands still while the task has
+// no slot.
+func (w *Worker) nanosOf(j *job) func() int64 {
+	if w.nanos == nil {
+		return nil
+	}
+	return func() int64 { return w.nanos() - j.place.away }
 }

@@ -86,6 +86,9 @@ func (w *Worker) restore(m transport.Restore) transport.Restored {
 		if err != nil {
 			return err
 		}
+		if err := w.adopt(w.ctx, p, m); err != nil {
+			return err
+		}
 		// Side by side: a shard waits for a disk or a store far longer than it computes.
 		g, ctx := errgroup.WithContext(w.ctx)
 		g.SetLimit(restoresMax)
@@ -104,7 +107,11 @@ func (w *Worker) restore(m transport.Restore) transport.Restored {
 				return nil
 			})
 		}
-		return g.Wait()
+		if err := g.Wait(); err != nil {
+			return err
+		}
+		p.own(m.Term)
+		return nil
 	})
 	out.Holding = w.holding(m.Key)
 	return out
@@ -133,7 +140,10 @@ func (w *Worker) holding(key string) (h transport.Holding) {
 // prune forgets output at once and state beside the tasks. A failure to delete
 // leaves files behind that the next one deletes: there is nobody to tell.
 func (w *Worker) prune(m transport.Prune) {
-	w.outputs.Prune(m.Key, m.Oldest)
+	if p, err := w.plan(m.Key); err == nil {
+		w.outputs.Prune(p.d.Key, max(m.Oldest, m.Committed))
+	}
+	w.followTo(m)
 	w.duty(func() {
 		_ = w.withStore(m.Key, func(p *plan) error {
 			for _, s := range p.shardList() {

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"runtime"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/apache/arrow-go/v18/arrow/memory"
 
@@ -28,8 +30,9 @@ type Connectors interface {
 	// Writers returns what writes to a sink of that plan.
 	Writers(key, sink string) (sinks.WriterFactory, error)
 	// State returns the store of a query, with its checkpoints in d.StateDir. It
-	// is called once for each Deploy and closed at Undeploy.
-	State(d transport.Deploy) (statestore.Store, error)
+	// is called once for each Deploy and closed at Undeploy. of is what the query may
+	// take of the worker's memory; nil if nobody counts.
+	State(d transport.Deploy, of *limits.Tracker) (statestore.Store, error)
 }
 
 // Planner is implemented by Connectors of workers that are sent plans as text.
@@ -37,6 +40,13 @@ type Planner interface {
 	// Plan makes the plan of d.Plan, and opens what the other methods return for
 	// d.Key. gone, if not nil, is called once when nothing of it is used any more.
 	Plan(ctx context.Context, d transport.Deploy) (p *physical.Plan, gone func(), err error)
+}
+
+// Heir is implemented by Connectors that remember whose state they have opened.
+type Heir interface {
+	// Inherit is asked before the state that a plan has left becomes that of another one of
+	// its query, which is planned. If it says no the state is closed.
+	Inherit(from string, to transport.Deploy) bool
 }
 
 // Options configure a worker. The zero value is usable.
@@ -55,9 +65,13 @@ type Options struct {
 	ExchangeBytesMax int64
 	// Memory is charged for what tasks allocate; nil for no limit.
 	Memory *limits.Budget
+	// KeepFor is how long the state of a plan that has ended for another one is kept, as
+	// long as nobody needs its memory; default 30 s, below 0 not at all.
+	KeepFor time.Duration
 	// Alloc is below Memory; nil for Arrow's.
 	Alloc memory.Allocator
-	// Clock measures operators and phases; nil measures none.
+	// Clock measures operators and phases, and what queries take of the slots. Nil
+	// measures none: slots go round by tasks, each of which keeps its own to its end.
 	Clock clock.Clock
 	// OnTask, if not nil, is called at the end of each task, on its slot, if
 	// Watched is nil or true for the task's plan.
@@ -81,6 +95,9 @@ func (o Options) withDefaults() Options {
 	if o.QueueMax <= 0 {
 		o.QueueMax = 1 << 16
 	}
+	if o.KeepFor == 0 {
+		o.KeepFor = keepFor
+	}
 	return o
 }
 
@@ -95,16 +112,21 @@ type Worker struct {
 	ctx    context.Context // of everything that runs; ended by Close
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
-	ready  chan struct{} // one token per queued task
 	duties chan struct{} // bounds the work on state beside tasks
+
+	slots  *slots
+	idle   chan *job    // hands a task to a goroutine that has none
+	idling atomic.Int32 // goroutines that have none
 
 	mu struct {
 		sync.Mutex
-		plans map[string]*plan
-		queue []*job
-		jobs  map[batch.TaskID]*job // queued and running
-		// surplus is how many slots are to end, since tasks that yielded went on.
-		surplus int
+		plans map[string]*plan // by each of their keys
+		// orphans are plans that no driver counts on; their keys are among those of plans.
+		orphans map[batch.QueryID]*plan
+		kept    map[batch.QueryID]*kept
+		// closing: what runs is waited for, and nothing more is begun in the background.
+		closing bool
+		jobs    map[batch.TaskID]*job // queued and running
 	}
 }
 
@@ -121,25 +143,27 @@ func New(net transport.Transport, conn Connectors, opt Options) *Worker {
 	}
 	w := &Worker{
 		opt: opt, net: net, conn: conn, duties: make(chan struct{}, dutiesMax), outputs: exchange.New(ex),
-		ready: make(chan struct{}, opt.QueueMax),
+		idle: make(chan *job),
 	}
 	if opt.Clock != nil {
 		start := opt.Clock.Now()
 		w.nanos = func() int64 { return int64(opt.Clock.Now().Sub(start)) }
 	}
+	w.slots = newSlots(opt.Slots, w.nanos, w.begin)
 	w.ctx, w.cancel = context.WithCancel(context.Background())
-	w.mu.plans, w.mu.jobs = map[string]*plan{}, map[batch.TaskID]*job{}
+	w.mu.plans, w.mu.jobs, w.mu.kept = map[string]*plan{}, map[batch.TaskID]*job{}, map[batch.QueryID]*kept{}
+	w.mu.orphans = map[batch.QueryID]*plan{}
 	net.Serve(w.serve)
-	w.wg.Add(1 + opt.Slots)
+	w.wg.Add(1)
 	go w.listen()
-	for range opt.Slots {
-		go w.slot()
-	}
 	return w
 }
 
 // Close stops what runs, waits for it and forgets all plans, state and output.
 func (w *Worker) Close() error {
+	w.mu.Lock()
+	w.mu.closing = true
+	w.mu.Unlock()
 	w.cancel()
 	w.wg.Wait()
 	w.mu.Lock()
@@ -147,11 +171,16 @@ func (w *Worker) Close() error {
 	w.mu.plans = map[string]*plan{}
 	w.mu.Unlock()
 	var err error
-	for _, p := range plans {
+	for key, p := range plans {
+		if key != p.past.key() {
+			continue // it is there under another one
+		}
+		p.past.disarmLocked()
 		if e := p.close(); e != nil && err == nil {
 			err = e
 		}
 	}
+	w.closeKept()
 	w.outputs.Close()
 	return err
 }
@@ -176,9 +205,11 @@ func (w *Worker) listen() {
 func (w *Worker) handle(env transport.Envelope) {
 	switch m := env.Message.(type) {
 	case transport.Deploy:
-		w.deploy(m)
+		w.deploy(env.From, m)
 	case transport.Undeploy:
-		w.undeploy(m.Key)
+		w.undeploy(m.Key, m.Keep)
+	case transport.Survey:
+		w.duty(func() { w.send(env.From, w.survey(m)) })
 	case transport.Run:
 		w.enqueue(env.From, m)
 	case transport.Cancel:
@@ -189,9 +220,11 @@ func (w *Worker) handle(env transport.Envelope) {
 		w.duty(func() { w.send(env.From, w.restore(m)) })
 	case transport.Prune:
 		w.prune(m)
+	case transport.Follow:
+		w.followFrom(m)
 	case transport.Reset:
 		w.reset()
-	case transport.Finished, transport.Failed, transport.Checkpointed, transport.Restored, transport.Lost:
+	case transport.Deployed, transport.Finished, transport.Failed, transport.Checkpointed, transport.Restored, transport.Surveyed, transport.Needless, transport.Followed, transport.Lost:
 		// Answers are for drivers. One that strays here is nobody's.
 	}
 }
@@ -222,5 +255,7 @@ func (w *Worker) plan(key string) (*plan, error) {
 	if p := w.mu.plans[key]; p != nil {
 		return p, nil
 	}
-	return nil, fmt.Errorf("plan %s is not deployed on this worker", key)
+	// Its session has ended meanwhile, and with it all that was deployed: who counts on it
+	// begins anew, as with a worker that is gone.
+	return nil, batch.ExternalError(fmt.Errorf("plan %s is not deployed on this worker: %w", key, transport.ErrGone), true)
 }

@@ -45,7 +45,7 @@ func (f *fake) Writers(string, string) (sinks.WriterFactory, error) {
 	return f, nil
 }
 
-func (f *fake) State(d transport.Deploy) (statestore.Store, error) {
+func (f *fake) State(d transport.Deploy, _ *limits.Tracker) (statestore.Store, error) {
 	return mem.Open(mem.Options{Dir: d.StateDir})
 }
 
@@ -124,7 +124,9 @@ type cluster struct {
 	w      *Worker
 }
 
-func start(t *testing.T, f *fake, opt Options) *cluster {
+func start(t *testing.T, f *fake, opt Options) *cluster { return startOn(t, f, opt) }
+
+func startOn(t *testing.T, f Connectors, opt Options) *cluster {
 	net := inproc.New(inproc.Options{})
 	d, err := net.Join("driver")
 	if err != nil {
@@ -240,7 +242,7 @@ func TestBatchesKeepStateAndReplayTheSame(t *testing.T) {
 	}
 	c.send(transport.Undeploy{Key: "p"})
 	c.send(transport.Run{Spec: spec(3, 0, 0)})
-	if m, ok := c.answer().(transport.Failed); !ok || !strings.Contains(m.Err.Error(), "not deployed") {
+	if m, ok := c.answer().(transport.Failed); !ok || !strings.Contains(m.Err.Error(), "not deployed") || !errors.Is(m.Err, transport.ErrGone) {
 		t.Errorf("a task of an undeployed plan: %v", m)
 	}
 	if err := c.w.Close(); err != nil {
@@ -260,9 +262,9 @@ func TestACancelledTaskIsAnsweredAndTheQueueMovesOn(t *testing.T) {
 	<-f.opened
 	c.send(transport.Run{Spec: queued})
 	c.send(transport.Run{Spec: queued}) // repeated by the network: answered once
-	c.send(transport.Cancel{Task: queued.Task})
-	c.send(transport.Cancel{Task: running.Task})
-	for _, want := range []batch.TaskID{running.Task, queued.Task} {
+	// One that waits is answered at once, and not when it would have had a slot.
+	for _, want := range []batch.TaskID{queued.Task, running.Task} {
+		c.send(transport.Cancel{Task: want})
 		m, ok := c.answer().(transport.Failed)
 		if !ok || m.Task != want || !errors.Is(m.Err, context.Canceled) {
 			t.Errorf("answer %+v, want the cancelled %s", m, want)
@@ -283,6 +285,31 @@ func TestAPanicFailsTheTaskAlone(t *testing.T) {
 	}
 	f.panics = false
 	c.run(spec(0, 0, 0))
+}
+
+// TestAQuotaOfMemoryIsTheQuerysOwn: one query is refused what it asks beyond its quota,
+// and told of the setting; another one on the same worker has room.
+func TestAQuotaOfMemoryIsTheQuerysOwn(t *testing.T) {
+	f := &fake{rows: map[int][]int64{0: make([]int64, 1<<16)}}
+	c := start(t, f, Options{Memory: limits.NewBudget(64 << 20)})
+	for q, memory := range map[batch.QueryID]int64{"small": 1 << 16, "large": 0} {
+		plan := distinct()
+		plan.Key = string(q)
+		c.send(transport.Deploy{Key: string(q), Query: q, Plan: plan, Parts: 2, Quota: transport.Quota{Memory: memory}})
+		s := spec(0, 0, 0)
+		s.Plan, s.Task.Query = string(q), q
+		c.send(transport.Run{Spec: s})
+		switch m := c.answer().(type) {
+		case transport.Finished:
+			if memory > 0 {
+				t.Errorf("the query had more than its %d bytes", memory)
+			}
+		case transport.Failed:
+			if memory == 0 || !strings.Contains(m.Err.Error(), "64 KiB of query small exceeded") || !strings.Contains(m.Err.Error(), limits.QueryLimitOption) {
+				t.Errorf("query %s: %v", q, m.Err)
+			}
+		}
+	}
 }
 
 func TestMemoryThatRunsOutIsTheUsersError(t *testing.T) {
@@ -396,6 +423,38 @@ func (p *texts) Plan(ctx context.Context, d transport.Deploy) (*physical.Plan, f
 	}
 }
 
+// stateless cannot open state, and says so as constructors do: with a nil of its type.
+type stateless struct{ *fake }
+
+func (stateless) State(transport.Deploy, *limits.Tracker) (statestore.Store, error) {
+	return (*mem.Store)(nil), errors.New("the disk is gone")
+}
+
+// State that cannot be opened fails the tasks of the plan and nothing else.
+func TestStateThatCannotBeOpened(t *testing.T) {
+	net := inproc.New(inproc.Options{})
+	d, err := net.Join("driver")
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := net.Join("worker")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &cluster{t: t, driver: d, w: New(n, stateless{&fake{rows: map[int][]int64{0: {1}}}}, Options{})}
+	c.send(transport.Deploy{Key: "p", Query: "q", Plan: distinct(), Parts: 2, StateDir: t.TempDir()})
+	c.send(transport.Run{Spec: spec(0, 1, 0)})
+	if m, ok := c.answer().(transport.Failed); !ok || !strings.Contains(fmt.Sprint(m.Err), "the disk is gone") {
+		t.Errorf("answer %+v", m)
+	}
+	c.send(transport.Undeploy{Key: "p"})
+	if err := c.w.Close(); err != nil {
+		t.Error(err)
+	}
+	n.Close()
+	d.Close()
+}
+
 // A plan that travels as text is planned beside what the worker does otherwise, and
 // its tasks wait for it.
 func TestPlansOfTexts(t *testing.T) {
@@ -424,6 +483,9 @@ func TestPlansOfTexts(t *testing.T) {
 	}
 	c.send(transport.Run{Spec: spec(0, 0, 0)})
 	p.plan <- distinct()
+	if m, ok := c.answer().(transport.Deployed); !ok || m.Key != "p" || m.Err != nil { // before any other answer
+		t.Fatalf("answer %+v", m)
+	}
 	if m, ok := c.answer().(transport.Finished); !ok {
 		t.Fatalf("answer %+v", m)
 	}
@@ -436,6 +498,9 @@ func TestPlansOfTexts(t *testing.T) {
 	<-p.asked
 	c.send(transport.Run{Spec: spec(0, 0, 0)})
 	p.plan <- nil
+	if m, ok := c.answer().(transport.Deployed); !ok || !strings.Contains(fmt.Sprint(m.Err), "is another one here") {
+		t.Fatalf("answer %+v", m)
+	}
 	if m, ok := c.answer().(transport.Failed); !ok || !strings.Contains(fmt.Sprint(m.Err), "is another one here") {
 		t.Fatalf("answer %+v", m)
 	}

@@ -151,21 +151,14 @@ func TestCrashes(t *testing.T) {
 		mem := vfsx.NewCrashableMem()
 		must(t, mem.MkdirAll("ck", 0o700))
 		must(t, vfsx.SyncDir(mem, "/"))
-		var failed atomic.Bool
-		inner := vfsx.FailOnce(n, vfsx.Writes)
-		fs := vfsx.Wrap(mem, vfsx.InjectorFunc(func(op vfsx.Op) error {
-			err := inner.MaybeError(op)
-			if err != nil {
-				failed.Store(true)
-			}
-			return err
-		}))
+		fault := vfsx.FailOnce(n, vfsx.Writes)
+		fs := vfsx.Wrap(mem, fault)
 		rng := rand.New(rand.NewPCG(uint64(n), 3))
 		acked := crashLife(t, fs, func(acked batch.ID) {
 			checkAfterCrash(t, mem, rng, acked, n)
 		})
 		checkAfterCrash(t, mem, rng, acked, n)
-		if !failed.Load() {
+		if !fault.Failed() {
 			if n < 50 {
 				t.Fatalf("only %d writes to fail", n)
 			}

@@ -87,7 +87,7 @@ type Damage struct {
 
 // Exists reports whether a folder looks like a checkpoint.
 func Exists(fs vfsx.FS, dir string) bool {
-	for _, name := range []string{metadataFile, logDir} {
+	for _, name := range []string{metadataFile, logDir, ClaimFile} {
 		if _, err := fs.Stat(fs.PathJoin(dir, name)); err == nil {
 			return true
 		}
@@ -104,6 +104,9 @@ const inspectTries = 5
 func Inspect(fs vfsx.FS, dir string) (*Report, error) {
 	if !Exists(fs, dir) {
 		return nil, refuse(fmt.Errorf("%w in %s", ErrNotFound, dir))
+	}
+	if err := claimed(fs, dir); err != nil {
+		return nil, err
 	}
 	for try := 1; ; try++ {
 		r, err := inspect(fs, dir)
@@ -133,7 +136,7 @@ func inspect(fs vfsx.FS, dir string) (*Report, error) {
 	b := builder{report: r, sinks: map[string]int{}}
 	whole := true
 	for _, n := range numbers {
-		path := fs.PathJoin(logs, segmentName(n))
+		path := fs.PathJoin(logs, segmentFiles.Name(n))
 		data, err := vfsx.ReadFile(fs, path, segmentLimit)
 		if err != nil {
 			if errors.Is(err, os.ErrNotExist) {
@@ -147,11 +150,11 @@ func inspect(fs vfsx.FS, dir string) (*Report, error) {
 		if err != nil {
 			r.damage(path, err)
 			whole = false
-			r.Segments = append(r.Segments, SegmentInfo{File: segmentName(n), Bytes: int64(len(data))})
+			r.Segments = append(r.Segments, SegmentInfo{File: segmentFiles.Name(n), Bytes: int64(len(data))})
 			continue
 		}
 		segs = append(segs, s)
-		r.Segments = append(r.Segments, SegmentInfo{File: segmentName(n), Bytes: s.size, Groups: s.groups})
+		r.Segments = append(r.Segments, SegmentInfo{File: segmentFiles.Name(n), Bytes: s.size, Groups: s.groups})
 	}
 	switch {
 	case len(numbers) == 0:

@@ -12,6 +12,7 @@ import (
 	"github.com/zeebo/xxh3"
 
 	"github.com/sluice-stream/sluice/batch"
+	"github.com/sluice-stream/sluice/internal/mutant"
 	"github.com/sluice-stream/sluice/internal/vfsx"
 	"github.com/sluice-stream/sluice/microbatch"
 )
@@ -67,7 +68,7 @@ func (l *Log) Append(_ context.Context, term batch.Term, recs ...microbatch.Reco
 		return errors.New("append to the batch log: it is closed")
 	case l.mu.poisoned != nil:
 		return fmt.Errorf("append to the batch log: %w: %w", ErrPoisoned, l.mu.poisoned)
-	case term < l.term:
+	case term < l.term && !mutant.On(mutant.LogUnfenced):
 		return fmt.Errorf("append to the batch log in term %d, term %d has written: %w", term, l.term, batch.ErrFenced)
 	}
 	buf := beginGroup(l.buf)
@@ -120,8 +121,10 @@ func (l *Log) writeLocked(b []byte) error {
 	if _, err := l.mu.file.WriteAt(b, s.size); err != nil {
 		return err
 	}
-	if err := l.mu.file.SyncData(); err != nil {
-		return err
+	if !mutant.On(mutant.LogUnsynced) {
+		if err := l.mu.file.SyncData(); err != nil {
+			return err
+		}
 	}
 	s.size += n
 	s.end = s.size
@@ -132,7 +135,7 @@ func (l *Log) writeLocked(b []byte) error {
 func (l *Log) newSegment(number uint64) (*segment, vfsx.File, error) {
 	h := appendHeader(nil, header{query: l.meta.Query, number: number})
 	size := int64(len(h))
-	path := l.fs.PathJoin(l.dir, segmentName(number))
+	path := l.fs.PathJoin(l.dir, segmentFiles.Name(number))
 	if err := vfsx.WriteFileAtomic(l.fs, path, h); err != nil {
 		return nil, nil, err
 	}

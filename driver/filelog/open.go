@@ -6,7 +6,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"github.com/sluice-stream/sluice/batch"
@@ -77,7 +76,11 @@ func Open(opt Options) (*Log, error) {
 	if err := l.lock(); err != nil {
 		return nil, err
 	}
-	if err := l.load(); err != nil {
+	err := claimed(l.fs, l.opt.Dir)
+	if err == nil {
+		err = l.load()
+	}
+	if err != nil {
 		return nil, errors.Join(err, l.unlock())
 	}
 	l.fillBallast()
@@ -292,7 +295,7 @@ func scanAll(fs vfsx.FS, dir string, visit func(*segmentPlace, microbatch.Record
 	}
 	var segs []*segment
 	for _, n := range numbers {
-		path := fs.PathJoin(dir, segmentName(n))
+		path := fs.PathJoin(dir, segmentFiles.Name(n))
 		data, err := vfsx.ReadFile(fs, path, segmentLimit)
 		if err != nil {
 			return segs, explain(err)
@@ -321,19 +324,9 @@ type segmentPlace struct {
 }
 
 func listSegments(fs vfsx.FS, dir string) ([]uint64, error) {
-	names, err := fs.List(dir)
-	if err != nil {
-		if errors.Is(err, os.ErrNotExist) {
-			return nil, nil
-		}
-		return nil, explain(fmt.Errorf("list %s: %w", dir, err))
+	numbers, err := segmentFiles.List(fs, dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
 	}
-	var numbers []uint64
-	for _, name := range names {
-		if n, ok := segmentNumber(name); ok {
-			numbers = append(numbers, n)
-		}
-	}
-	slices.Sort(numbers)
-	return numbers, nil
+	return numbers, explain(err)
 }

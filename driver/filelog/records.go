@@ -21,6 +21,9 @@ func Records(fs vfsx.FS, dir string) (Metadata, []microbatch.Record, error) {
 }
 
 func readRecords(fs vfsx.FS, dir string) (Metadata, []microbatch.Record, error) {
+	if err := claimed(fs, dir); err != nil {
+		return Metadata{}, nil, err
+	}
 	meta, err := readMetadata(fs, dir)
 	if err != nil {
 		return Metadata{}, nil, err

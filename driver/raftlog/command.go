@@ -74,6 +74,8 @@ const (
 	kindAssign
 	kindDriver
 	kindNoDriver
+	kindPipeline
+	kindNoPipeline
 )
 
 func (setCluster) kind() byte    { return kindCluster }
@@ -188,6 +190,10 @@ func decodeFields(kind byte, d *decoder) command {
 		return setDriver{decodeDriver(d)}
 	case kindNoDriver:
 		return removeDriver{d.s()}
+	case kindPipeline:
+		return setPipeline{decodePipeline(d)}
+	case kindNoPipeline:
+		return dropPipeline{d.s()}
 	default:
 		return nil
 	}

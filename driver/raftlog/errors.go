@@ -3,10 +3,9 @@ package raftlog
 import (
 	"errors"
 	"fmt"
-	"io/fs"
-	"syscall"
 
 	"github.com/sluice-stream/sluice/batch"
+	"github.com/sluice-stream/sluice/internal/vfsx"
 )
 
 // The refusals of a node.
@@ -52,16 +51,4 @@ func damagef(file string, at int64, format string, args ...any) error {
 }
 
 // explain adds to a failed file operation what the user can do about it.
-func explain(err error) error {
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
-		err = fmt.Errorf("the disk is full: %w; nothing is lost: free some space and start the driver again", err)
-	case errors.Is(err, syscall.EROFS), errors.Is(err, fs.ErrPermission):
-		err = fmt.Errorf("the driver's folder cannot be written: %w; it needs a folder that this user may write to", err)
-	case errors.Is(err, syscall.EIO):
-		err = fmt.Errorf("the disk reports an error: %w; check it before the driver is started again", err)
-	}
-	return batch.ExternalError(err, false)
-}
+func explain(err error) error { return vfsx.Explain(err, "driver's folder", "driver") }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/hashicorp/raft"
 
@@ -15,7 +16,7 @@ import (
 
 var rewrite = flag.Bool("rewrite", false, "write the golden bytes anew: only for a format that was never released")
 
-// testdata holds what version 1 wrote, in hexadecimal. It must be readable for ever; a
+// testdata holds what versions wrote, in hexadecimal. It must be readable for ever; a
 // new version gets files of its own.
 func TestGolden(t *testing.T) {
 	fs := vfsx.NewMem()
@@ -28,6 +29,8 @@ func TestGolden(t *testing.T) {
 	send(t, st, 2, beginLife{"q-1"})
 	send(t, st, 2, assign{"q-1", 2, Assignment{Life: 1, Workers: []WorkerEpoch{{"w1", 4}}, Partitions: []int{0, 0}}})
 	send(t, st, 2, appendRecords{"q-1", 2, group(planned(2, 0), committed(2, 0))})
+	first := st.clone() // what version 1 of the image knew
+	send(t, st, 2, setPipeline{Pipeline{Name: "p", SQL: "CREATE TABLE t ..", Created: time.UnixMicro(1_700_000_000_000_000).UTC()}})
 	files := map[string][]byte{"v1.meta": identity{"d1", "disk-1"}.encode()}
 
 	s, err := openStore(fs, logs, "disk-1", 1<<20, func(error) {}, nil)
@@ -43,7 +46,7 @@ func TestGolden(t *testing.T) {
 	must(t, s.StoreLogs(entries(3, 2, 3)))
 	was := contents(s)
 	must(t, s.Close())
-	files["v1.log"], err = vfsx.ReadFile(fs, logs+"/"+segmentName(1), 1<<20)
+	files["v1.log"], err = vfsx.ReadFile(fs, logs+"/"+segmentFiles.Name(1), 1<<20)
 	must(t, err)
 
 	snaps, err := openSnapshots(fs, "node/snapshots", func(error) {}, nil)
@@ -52,7 +55,7 @@ func TestGolden(t *testing.T) {
 	must(t, err)
 	must(t, picture{st}.Persist(sink))
 	name := sink.ID()
-	files["v1.snap"], err = vfsx.ReadFile(fs, "node/snapshots/"+name, 1<<20)
+	files["v2.snap"], err = vfsx.ReadFile(fs, "node/snapshots/"+name, 1<<20)
 	must(t, err)
 
 	for file, got := range files {
@@ -70,22 +73,28 @@ func TestGolden(t *testing.T) {
 		}
 		files[file] = old
 	}
-	must(t, vfsx.WriteFileAtomic(fs, logs+"/"+segmentName(1), files["v1.log"]))
-	must(t, vfsx.WriteFileAtomic(fs, "node/snapshots/"+name, files["v1.snap"]))
+	must(t, vfsx.WriteFileAtomic(fs, logs+"/"+segmentFiles.Name(1), files["v1.log"]))
+	was1, err := os.ReadFile("testdata/v1.snap.hex")
+	must(t, err)
+	files["v1.snap"], err = hex.DecodeString(strings.TrimSpace(string(was1)))
+	must(t, err)
 	if s, err = openTestStore(fs); err != nil || contents(s) != was {
 		t.Fatalf("the golden segment: %v", err)
 	}
 	must(t, s.Close())
-	if snaps, err = openSnapshots(fs, "node/snapshots", func(error) {}, nil); err != nil || len(snaps.mu.kept) != 1 {
-		t.Fatalf("the golden snapshot: %v, %v", err, snaps.mu.broken)
-	}
-	meta, r, err := snaps.Open(name)
-	must(t, err)
-	back, err := readImage(r)
-	must(t, err)
-	must(t, r.Close())
-	if !bytes.Equal(image(t, back), image(t, st)) || meta.Index != 7 || meta.Term != 2 || meta.Configuration.Servers[0].ID != "d1" {
-		t.Errorf("the golden snapshot reads as %+v", meta)
+	for file, want := range map[string]*state{"v1.snap": first, "v2.snap": st} {
+		must(t, vfsx.WriteFileAtomic(fs, "node/snapshots/"+name, files[file]))
+		if snaps, err = openSnapshots(fs, "node/snapshots", func(error) {}, nil); err != nil || len(snaps.mu.kept) != 1 {
+			t.Fatalf("the golden snapshot %s: %v, %v", file, err, snaps.mu.broken)
+		}
+		meta, r, err := snaps.Open(name)
+		must(t, err)
+		back, err := readImage(r)
+		must(t, err)
+		must(t, r.Close())
+		if !bytes.Equal(image(t, back), image(t, want)) || meta.Index != 7 || meta.Term != 2 || meta.Configuration.Servers[0].ID != "d1" {
+			t.Errorf("the golden snapshot %s reads as %+v", file, meta)
+		}
 	}
 	if who, err := decodeIdentity(files["v1.meta"]); err != nil || who != (identity{"d1", "disk-1"}) {
 		t.Errorf("the golden identity reads as %+v, %v", who, err)

@@ -22,7 +22,8 @@ import (
 // it was made of to the state that is made of it.
 
 const (
-	imageMagic = "SLRSTAT\x01"
+	imageMagic = "SLRSTAT\x02"
+	imageFirst = "SLRSTAT\x01" // knew no pipelines
 	frameMax   = commandMax + 1<<20
 	framePart  = 256 << 10 // bytes of records that share a frame
 )
@@ -31,6 +32,7 @@ const (
 	frameHead    = 'h'
 	frameQuery   = 'q'
 	frameRecords = 'r'
+	framePipe    = 'p'
 	frameEnd     = 'e'
 )
 
@@ -45,6 +47,7 @@ func (s *state) writeImage(w io.Writer) error {
 		for _, d := range s.members() {
 			d.encode(e)
 		}
+		e.u(uint64(len(s.pipelines)))
 	})
 	for _, id := range slices.Sorted(maps.Keys(s.queries)) {
 		q := s.queries[id]
@@ -70,6 +73,9 @@ func (s *state) writeImage(w io.Writer) error {
 			})
 			recs = recs[n:]
 		}
+	}
+	for _, p := range s.scripts() {
+		out.frame(framePipe, p.encode)
 	}
 	frames := out.frames
 	out.frame(frameEnd, func(e *encoder) { e.u(frames) })
@@ -105,7 +111,7 @@ func (o *imageWriter) frame(kind byte, fill func(*encoder)) {
 func readImage(r io.Reader) (*state, error) {
 	in := &imageReader{r: bufio.NewReaderSize(r, 64<<10)}
 	magic := make([]byte, len(imageMagic))
-	if _, err := io.ReadFull(in.r, magic); err != nil || string(magic) != imageMagic {
+	if _, err := io.ReadFull(in.r, magic); err != nil || string(magic) != imageMagic && string(magic) != imageFirst {
 		return nil, errors.New("it is no image of this version of the state machine")
 	}
 	s := newState()
@@ -119,14 +125,23 @@ func readImage(r io.Reader) (*state, error) {
 		v := decodeDriver(d)
 		s.drivers[v.ID] = v
 	}
+	pipelines := uint64(0)
+	if string(magic) != imageFirst {
+		pipelines = d.u()
+	}
 	if err := d.end(); err != nil {
 		return nil, fmt.Errorf("head: %w", err)
 	}
-	if queries > queriesMax || uint64(len(s.drivers)) != drivers {
-		return nil, fmt.Errorf("head: %d queries, %d drivers", queries, drivers)
+	if queries > queriesMax || pipelines > pipelinesMax || uint64(len(s.drivers)) != drivers {
+		return nil, fmt.Errorf("head: %d queries, %d pipelines, %d drivers", queries, pipelines, drivers)
 	}
 	for range queries {
 		if err := in.query(s); err != nil {
+			return nil, err
+		}
+	}
+	for range pipelines {
+		if err := in.pipeline(s); err != nil {
 			return nil, err
 		}
 	}
@@ -170,6 +185,22 @@ func (in *imageReader) frame(kind byte) (*decoder, error) {
 	}
 	in.frames++
 	return &decoder{b: body[1:]}, nil
+}
+
+func (in *imageReader) pipeline(s *state) error {
+	d, err := in.frame(framePipe)
+	if err != nil {
+		return err
+	}
+	p := decodePipeline(d)
+	if err := d.end(); err != nil {
+		return fmt.Errorf("pipeline %q: %w", p.Name, err)
+	}
+	if _, ok := s.pipelines[p.Name]; ok {
+		return fmt.Errorf("pipeline %q is there twice", p.Name)
+	}
+	s.pipelines[p.Name] = p
+	return nil
 }
 
 func (in *imageReader) query(s *state) error {

@@ -16,6 +16,8 @@ import (
 type Leadership struct {
 	Term    uint64 // raft's
 	Catalog []Query
+	// Pipelines are what is to run.
+	Pipelines []Pipeline
 }
 
 // reign is one time of leading. Its ctx ends when leadership does.
@@ -120,10 +122,10 @@ func (n *Node) serve(ctx context.Context, r *reign, f func(context.Context, Lead
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(r.ctx, cancel)()
-	err := n.barrier(ctx) // what was committed before is applied
+	err := n.introduce(ctx) // what was committed before is applied, and the cluster has a name
 	if err == nil && r.ctx.Err() == nil {
 		l := Leadership{Term: r.term}
-		n.fsm.read(func(s *state) { l.Catalog = s.catalog() })
+		n.fsm.read(func(s *state) { l.Catalog, l.Pipelines = s.catalog(), s.scripts() })
 		n.opt.Logger.Info("this driver leads", "driver", n.opt.ID, "term", r.term)
 		err = f(ctx, l)
 		n.opt.Logger.Info("this driver leads no more", "driver", n.opt.ID, "term", r.term)
@@ -148,6 +150,7 @@ func (n *Node) herald() {
 		select {
 		case <-changed:
 		case <-again:
+		case <-n.client.changed:
 		case <-n.ctx.Done():
 			return
 		}

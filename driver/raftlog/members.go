@@ -87,7 +87,7 @@ func (n *Node) founding() (*raft.Configuration, error) {
 		case p.ID != id:
 			return nil, fmt.Errorf("%w: driver %s answers at %s, where driver %s should be", ErrForeignDisk, p.ID, peers[id], id)
 		case p.Member && p.Cluster != "":
-			return nil, fmt.Errorf("%w: driver %s is in cluster %s, and this one has an empty disk %s: if it was in it before, have the cluster replace it",
+			return nil, fmt.Errorf("%w: driver %s is in cluster %s, and this one has an empty disk %s: have the cluster take it in (sluice drivers add), or if it was in it before, replace it (sluice drivers replace)",
 				ErrLostDisk, id, p.Cluster, me.Disk)
 		case p.Member:
 			return nil, fmt.Errorf("wait for driver %s, whose cluster has no leader yet", id)
@@ -181,7 +181,9 @@ type Status struct {
 	Leads    bool
 	Term     uint64
 	Applied  uint64
-	Newest   uint64 // index of its newest entry
+	Newest   uint64    // index of its newest entry
+	Commit   uint64    // index of the newest entry that it knows a majority to have
+	Contact  time.Time // when it heard of its leader last; zero: never, or it leads
 	Voters   []Driver
 	Waiting  error // why it is in no cluster yet
 	Failed   error
@@ -192,7 +194,7 @@ type Status struct {
 func (n *Node) Status() (Status, error) {
 	me := n.me()
 	s := Status{Self: me.Driver, Cluster: me.Cluster, Leader: n.Leader(), Leads: n.raft.State() == raft.Leader, Term: n.raft.CurrentTerm(),
-		Applied: n.raft.AppliedIndex(), Newest: n.raft.LastIndex(), Waiting: n.idle.get(), Failed: n.Err()}
+		Applied: n.raft.AppliedIndex(), Newest: n.raft.LastIndex(), Commit: n.raft.CommitIndex(), Contact: n.raft.LastContact(), Waiting: n.idle.get(), Failed: n.Err()}
 	n.store.idx.RLock()
 	s.Segments = len(n.store.idx.segs)
 	n.store.idx.RUnlock()

@@ -5,7 +5,6 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -221,17 +220,8 @@ func TestFirstStartCrashes(t *testing.T) {
 		for n := int64(0); ; n++ {
 			mem := vfsx.NewCrashableMem()
 			w.disks["d1"] = mem
-			var failed atomic.Bool
-			inner := vfsx.FailOnce(n, vfsx.Writes)
-			w.wrap["d1"] = func(fs vfsx.FS) vfsx.FS {
-				return vfsx.Wrap(fs, vfsx.InjectorFunc(func(op vfsx.Op) error {
-					err := inner.MaybeError(op)
-					if err != nil {
-						failed.Store(true)
-					}
-					return err
-				}))
-			}
+			fault := vfsx.FailOnce(n, vfsx.Writes)
+			w.wrap["d1"] = func(fs vfsx.FS) vfsx.FS { return vfsx.Wrap(fs, fault) }
 			node, err := Open(w.options("d1"))
 			if err == nil {
 				eventually(t, "it leads or fails", func() bool { r, _ := node.reigns.current(); return r != nil || node.Err() != nil })
@@ -245,7 +235,7 @@ func TestFirstStartCrashes(t *testing.T) {
 			if err == nil {
 				_ = node.Close(t.Context())
 			}
-			if !failed.Load() {
+			if !fault.Failed() {
 				if n < 20 {
 					t.Fatalf("only %d writes", n)
 				}

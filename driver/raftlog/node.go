@@ -49,8 +49,10 @@ type Node struct {
 		ch   chan struct{}
 		err  error // set before ch is closed
 	}
-	reigns reigns
-	idle   waiting
+	reigns  reigns
+	leaders leaders
+	client  client
+	idle    waiting
 }
 
 // Open makes or opens the node's folder, joins the others and returns; that a leader
@@ -71,6 +73,8 @@ func Open(opt Options) (*Node, error) {
 	n.ending.ch = make(chan struct{})
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	n.reigns.init()
+	n.leaders.init()
+	n.client.addr, n.client.changed = opt.Client, make(chan struct{}, 1)
 	n.fsm = newMachine(n.fail)
 	n.watch = newWatchdog(opt.DiskTimeout, n.fail)
 	if err := n.open(); err != nil {
@@ -78,6 +82,7 @@ func Open(opt Options) (*Node, error) {
 	}
 	n.work.Go(n.bury)
 	n.work.Go(n.followReigns)
+	n.work.Go(n.followLeaders)
 	n.work.Go(n.herald)
 	n.work.Go(n.found)
 	return n, nil
@@ -136,7 +141,7 @@ func (n *Node) identify(logs string) error {
 		}
 	default:
 		if numbers, err := listSegments(fs, logs); err != nil || len(numbers) == 0 {
-			return errors.Join(err, damagef(fs.PathJoin(logs, segmentName(1)), 0,
+			return errors.Join(err, damagef(fs.PathJoin(logs, segmentFiles.Name(1)), 0,
 				"driver %s has lost its log and with it its votes; take it out of the group and let it join as a new one", who.id))
 		}
 	}
@@ -164,7 +169,7 @@ func (n *Node) clearUnowned(logs string) error {
 		if err != nil {
 			return explain(err)
 		}
-		if _, ok := segmentNumber(name); ok {
+		if _, ok := segmentFiles.Number(name); ok {
 			groups, seq := 0, uint64(0)
 			_, _, at, err := parseSegmentHeader(data)
 			if err == nil {
@@ -244,7 +249,7 @@ func (n *Node) me() Peer {
 // self is what this node says of itself to others. The network that asks knows the
 // address, and asks before it is whole.
 func (n *Node) self() Peer {
-	p := Peer{Driver: Driver{ID: n.who.id, Disk: n.who.disk, Client: n.opt.Client, Engine: n.opt.Engine}}
+	p := Peer{Driver: Driver{ID: n.who.id, Disk: n.who.disk, Client: n.client.get(), Engine: n.opt.Engine}}
 	n.fsm.read(func(s *state) { p.Cluster = s.cluster })
 	last, err := n.store.LastIndex()
 	p.Member = err != nil || last > 0 || p.Cluster != "" || n.snaps.oldest() > 0

@@ -1,10 +1,12 @@
 package raftlog
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"strings"
 	"time"
 
@@ -13,7 +15,14 @@ import (
 	"github.com/sluice-stream/sluice/internal/vfsx"
 )
 
-// Options say which driver a node is. ID, Dir and Listen must be set.
+// ALPN is how drivers say within TLS that they speak with one another, and Greeting how
+// each of their connections begins, for who shares a port among several protocols.
+const (
+	ALPN     = "sluice-raft"
+	Greeting = "SLRH"
+)
+
+// Options say which driver a node is. ID, Dir and Listen or Listener must be set.
 type Options struct {
 	// ID is the driver's name within the cluster, such as d1. It stays with the disk.
 	ID string
@@ -23,7 +32,8 @@ type Options struct {
 	// Listen is where other drivers call, host:port; Advertise what they are told,
 	// default the address that Listen gave.
 	Listen, Advertise string
-	// Client is where clients are sent when this driver leads; Engine its version.
+	// Client is where clients are sent when this driver leads, which SetClient changes;
+	// Engine its version.
 	Client, Engine string
 	// Peers are the drivers of a new cluster, host:port by ID, this one included; one or
 	// none: a cluster of one. They count only while nobody has any log.
@@ -31,6 +41,13 @@ type Options struct {
 	// ServerTLS and ClientTLS make the configuration of each connection anew, so that
 	// certificates can change; nil: plain, on loopback only.
 	ServerTLS, ClientTLS func() (*tls.Config, error)
+	// Listener is used in place of Listen, and closed with the node, and Dial in place of
+	// the machine's network, if they are not nil.
+	Listener net.Listener
+	Dial     func(ctx context.Context, network, address string) (net.Conn, error)
+	// Secured says that the Listener's connections are secured already, so that ServerTLS
+	// is not used: it shares its port with others, which know each other by ALPN.
+	Secured bool
 	// network replaces TCP in tests.
 	network func(Options, func() Peer) (network, error)
 
@@ -99,7 +116,7 @@ func (o Options) Validate() error {
 	if o.Dir == "" {
 		errs = append(errs, errors.New("a driver needs a folder of its own"))
 	}
-	if o.Listen == "" {
+	if o.Listen == "" && o.Listener == nil {
 		errs = append(errs, errors.New("a driver needs an address to listen on"))
 	}
 	if len(o.Peers) > 0 && o.Peers[o.ID] == "" {
@@ -118,7 +135,7 @@ func (o Options) raftConfig() *raft.Config {
 	c := raft.DefaultConfig()
 	c.LocalID = raft.ServerID(o.ID)
 	c.HeartbeatTimeout, c.ElectionTimeout, c.LeaderLeaseTimeout = o.HeartbeatTimeout, o.HeartbeatTimeout, o.LeaseTimeout
-	c.CommitTimeout = min(c.CommitTimeout, o.HeartbeatTimeout/10)
+	c.CommitTimeout = o.HeartbeatTimeout / 5 // raft's own default would have idle drivers speak 13 times a second
 	c.SnapshotInterval = o.SnapshotInterval
 	c.SnapshotThreshold, c.TrailingLogs = o.SnapshotEntries, o.SnapshotEntries
 	c.NoLegacyTelemetry = true

@@ -74,6 +74,16 @@ func (n *Node) Known() (qs []Query) {
 	return qs
 }
 
+// Query returns a query as this node knows it.
+func (n *Node) Query(id batch.QueryID) (q Query, ok bool) {
+	n.fsm.read(func(s *state) {
+		if known := s.queries[id]; known != nil {
+			q, ok = known.query, true
+		}
+	})
+	return q, ok
+}
+
 // Records returns the batch log of a query as this node knows it, for looking at it.
 func (n *Node) Records(id batch.QueryID) ([]microbatch.Record, error) {
 	stored, err := n.records(id, 0)

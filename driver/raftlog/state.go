@@ -24,6 +24,8 @@ type state struct {
 	queries map[batch.QueryID]*queryState
 	names   map[string]batch.QueryID // in lower case
 	drivers map[string]Driver
+	// pipelines are by name, with regard to case.
+	pipelines map[string]Pipeline
 }
 
 // queryState is a query and its batch log. It is replaced, never changed, except
@@ -48,12 +50,12 @@ type outcome struct {
 }
 
 func newState() *state {
-	return &state{queries: map[batch.QueryID]*queryState{}, names: map[string]batch.QueryID{}, drivers: map[string]Driver{}}
+	return &state{queries: map[batch.QueryID]*queryState{}, names: map[string]batch.QueryID{}, drivers: map[string]Driver{}, pipelines: map[string]Pipeline{}}
 }
 
 // clone is a state that does not change with this one.
 func (s *state) clone() *state {
-	return &state{cluster: s.cluster, queries: maps.Clone(s.queries), names: maps.Clone(s.names), drivers: maps.Clone(s.drivers)}
+	return &state{cluster: s.cluster, queries: maps.Clone(s.queries), names: maps.Clone(s.names), drivers: maps.Clone(s.drivers), pipelines: maps.Clone(s.pipelines)}
 }
 
 // apply carries out a command of an entry of the given raft term.
@@ -72,6 +74,10 @@ func (s *state) apply(raftTerm uint64, c command) outcome {
 	case removeDriver:
 		delete(s.drivers, c.id)
 		return outcome{}
+	case setPipeline:
+		return s.keep(c.pipeline)
+	case dropPipeline:
+		return s.withdraw(c.name)
 	case alterQuery:
 		return s.change(c.id, func(q *queryState) error { return q.alter(c) })
 	case forgetQuery:

@@ -63,16 +63,17 @@ type model struct {
 // both are the state machine and its model.
 type both struct {
 	s        *state
+	scripts  map[string]string
 	models   map[batch.QueryID]*model
 	raftTerm uint64
 }
 
 func TestStateMachineAgainstAModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		b := &both{newState(), map[batch.QueryID]*model{}, 1}
+		b := &both{newState(), map[string]string{}, map[batch.QueryID]*model{}, 1}
 		t.Repeat(map[string]func(*rapid.T){
 			"create": b.create, "elect": func(*rapid.T) { b.raftTerm += 3 }, "begin": b.begin, "append": b.append, "truncate": b.truncate,
-			"alter": b.alter, "forget": b.forget, "assign": b.assign, "driver": b.driver, "copy": b.copy, "": b.same,
+			"alter": b.alter, "forget": b.forget, "assign": b.assign, "driver": b.driver, "pipeline": b.pipeline, "copy": b.copy, "": b.same,
 		})
 	})
 }
@@ -211,6 +212,34 @@ func (b *both) assign(t *rapid.T) {
 	m.q.Assigned = a
 }
 
+// pipeline keeps and withdraws scripts: a name has one text, until it is withdrawn.
+func (b *both) pipeline(t *rapid.T) {
+	p := Pipeline{Name: rapid.SampledFrom([]string{"a", "A", "b"}).Draw(t, "name"), SQL: rapid.SampledFrom([]string{"x", "y"}).Draw(t, "text"), Created: time.UnixMicro(7).UTC()}
+	old, there := b.scripts[p.Name]
+	if rapid.Bool().Draw(t, "withdraw") {
+		var want error
+		if !there {
+			want = ErrNotFound
+		}
+		check(t, "withdraw", send(t, b.s, b.raftTerm, dropPipeline{p.Name}), want)
+		delete(b.scripts, p.Name)
+	} else {
+		var want error
+		if there && old != p.SQL {
+			want = ErrExists
+		}
+		check(t, "keep", send(t, b.s, b.raftTerm, setPipeline{p}), want)
+		if want == nil {
+			b.scripts[p.Name] = p.SQL
+		}
+	}
+	for _, have := range b.s.scripts() {
+		if b.scripts[have.Name] != have.SQL || len(b.s.pipelines) != len(b.scripts) {
+			t.Fatalf("there are %v, want %v", b.s.pipelines, b.scripts)
+		}
+	}
+}
+
 func (b *both) driver(t *rapid.T) {
 	d := Driver{ID: rapid.SampledFrom([]string{"d1", "d2"}).Draw(t, "id"), Disk: "u", Client: "c"}
 	check(t, "driver", send(t, b.s, b.raftTerm, setDriver{d}), nil)
@@ -314,7 +343,7 @@ func TestDamagedImagesAndCommands(t *testing.T) {
 
 func FuzzCommand(f *testing.F) {
 	for _, c := range []command{setCluster{"c"}, createQuery{sampleQuery("q", "hot")}, alterQuery{"q", 1, sampleQuery("q", "n").Spec}, forgetQuery{"q", 2},
-		beginLife{"q"}, appendRecords{"q", 1, group(planned(1, 0))}, truncateLog{"q", 1, 5}, setDriver{Driver{ID: "d"}}, removeDriver{"d"},
+		beginLife{"q"}, appendRecords{"q", 1, group(planned(1, 0))}, truncateLog{"q", 1, 5}, setDriver{Driver{ID: "d"}}, removeDriver{"d"}, setPipeline{Pipeline{Name: "p", SQL: "q", Created: time.UnixMicro(1).UTC()}}, dropPipeline{"p"},
 		assign{"q", 1, Assignment{Life: 1, Workers: []WorkerEpoch{{"w", 1}}, Partitions: []int{0}}}} {
 		var e encoder
 		c.encode(&e)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"github.com/sluice-stream/sluice/internal/mutant"
 	"github.com/sluice-stream/sluice/internal/vfsx"
 )
 
@@ -329,7 +330,7 @@ func (s *store) group(kind byte, fill func(*encoder) error, note func(seg *segme
 	endGroup(e.b, w.seq+1)
 	done := s.watch.begin("write " + seg.path)
 	_, err = seg.file.WriteAt(e.b, seg.size)
-	if err == nil {
+	if err == nil && !mutant.On(mutant.RaftUnsynced) {
 		err = seg.file.SyncData()
 	}
 	done()
@@ -384,7 +385,7 @@ func (s *store) begin(number, seq uint64) (*segment, error) {
 	s.idx.RUnlock()
 	endGroup(e.b, seq)
 	b = append(b, e.b...)
-	seg := &segment{path: s.fs.PathJoin(s.dir, segmentName(number)), number: number, size: int64(len(b))}
+	seg := &segment{path: s.fs.PathJoin(s.dir, segmentFiles.Name(number)), number: number, size: int64(len(b))}
 	if err := vfsx.WriteFileAtomic(s.fs, seg.path, b); err != nil {
 		return nil, err
 	}

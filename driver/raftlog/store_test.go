@@ -214,15 +214,8 @@ func TestStoreCrashes(t *testing.T) {
 		mem := vfsx.NewCrashableMem()
 		must(t, vfsx.MkdirAll(mem, logs, 0o700))
 		must(t, vfsx.SyncDir(mem, "/"))
-		var failed atomic.Bool
-		inner := vfsx.FailOnce(n, vfsx.Writes)
-		fs := vfsx.Wrap(mem, vfsx.InjectorFunc(func(op vfsx.Op) error {
-			err := inner.MaybeError(op)
-			if err != nil {
-				failed.Store(true)
-			}
-			return err
-		}))
+		fault := vfsx.FailOnce(n, vfsx.Writes)
+		fs := vfsx.Wrap(mem, fault)
 		rng := rand.New(rand.NewPCG(uint64(n), 5))
 		var said error
 		s, err := openStore(fs, logs, "disk-1", 600, func(err error) { said = errors.Join(said, err) }, nil)
@@ -237,14 +230,14 @@ func TestStoreCrashes(t *testing.T) {
 			})
 			// A write that failed may still have reached the disk.
 			checkStore(t, mem, rng, states[l.acked:min(l.acked+2, len(states))])
-			if failed.Load() {
+			if fault.Failed() {
 				if err := s.StoreLogs(entries(99, 99, 99)); !errors.Is(err, ErrPoisoned) || !errors.Is(said, ErrPoisoned) {
 					t.Fatalf("write %d failed: then %v, and the node was told %v", n, err, said)
 				}
 			}
 			must(t, s.Close())
 		}
-		if !failed.Load() {
+		if !fault.Failed() {
 			if n < 60 {
 				t.Fatalf("only %d writes to fail", n)
 			}
@@ -298,7 +291,7 @@ func damagedStore(t *testing.T) (*vfsx.MemFS, []string, string) {
 	must(t, err)
 	var names []string
 	for _, n := range numbers {
-		names = append(names, fs.PathJoin(logs, segmentName(n)))
+		names = append(names, fs.PathJoin(logs, segmentFiles.Name(n)))
 	}
 	if len(names) < 3 || numbers[0] == 1 {
 		t.Fatalf("segments %v", numbers)
@@ -389,7 +382,7 @@ func TestTornTailIsCut(t *testing.T) {
 		numbers, err := listSegments(fs, logs)
 		must(t, err)
 		for _, n := range numbers {
-			if p := fs.PathJoin(logs, segmentName(n)); !slices.Contains(names, p) {
+			if p := fs.PathJoin(logs, segmentFiles.Name(n)); !slices.Contains(names, p) {
 				t.Fatalf("cut at %d: segment %s was begun", cut, p)
 			}
 		}
@@ -482,7 +475,7 @@ func FuzzSegment(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		fs := vfsx.NewMem()
 		must(t, fs.MkdirAll(logs, 0o700))
-		must(t, vfsx.WriteFileAtomic(fs, logs+"/"+segmentName(1), data))
+		must(t, vfsx.WriteFileAtomic(fs, logs+"/"+segmentFiles.Name(1), data))
 		s, err := openTestStore(fs)
 		if err != nil {
 			return

@@ -44,7 +44,7 @@ func openStore(fs vfsx.FS, dir, disk string, roll int64, fail func(error), watch
 		return s, nil
 	}
 	if len(numbers) == 0 || numbers[len(numbers)-1] < newest {
-		return s, damagef(fs.PathJoin(dir, segmentName(newest)), 0, "the newest segment is missing")
+		return s, damagef(fs.PathJoin(dir, segmentFiles.Name(newest)), 0, "the newest segment is missing")
 	}
 	return s, s.load(numbers)
 }
@@ -54,7 +54,7 @@ func openStore(fs vfsx.FS, dir, disk string, roll int64, fail func(error), watch
 func (s *store) load(numbers []uint64) error {
 	r := replay{s: s}
 	for i, n := range numbers {
-		path := s.fs.PathJoin(s.dir, segmentName(n))
+		path := s.fs.PathJoin(s.dir, segmentFiles.Name(n))
 		if i > 0 && n != numbers[i-1]+1 {
 			return damagef(path, 0, "segment %d follows segment %d", n, numbers[i-1])
 		}
@@ -94,7 +94,7 @@ func (s *store) load(numbers []uint64) error {
 		}
 		s.idx.segs = append(s.idx.segs, r.seg)
 	}
-	return r.finish(s.fs.PathJoin(s.dir, segmentName(numbers[0])))
+	return r.finish(s.fs.PathJoin(s.dir, segmentFiles.Name(numbers[0])))
 }
 
 // replay follows the groups. Entries of segments that are gone are missing in front:
@@ -196,18 +196,8 @@ func (r *replay) finish(oldest string) error {
 }
 
 func listSegments(fs vfsx.FS, dir string) ([]uint64, error) {
-	names, err := fs.List(dir)
-	if err != nil {
-		return nil, explain(fmt.Errorf("list %s: %w", dir, err))
-	}
-	var numbers []uint64
-	for _, name := range names {
-		if n, ok := segmentNumber(name); ok {
-			numbers = append(numbers, n)
-		}
-	}
-	slices.Sort(numbers)
-	return numbers, nil
+	numbers, err := segmentFiles.List(fs, dir)
+	return numbers, explain(err)
 }
 
 // newestFile holds the number of the newest segment that was begun, as text with a

@@ -1,6 +1,7 @@
 package raftlog
 
 import (
+	"context"
 	"crypto/tls"
 	"encoding/binary"
 	"errors"
@@ -16,7 +17,7 @@ import (
 )
 
 const (
-	helloMagic   = "SLRH\x01"
+	helloMagic   = Greeting + "\x01"
 	helloMax     = 4 << 10
 	helloTimeout = 5 * time.Second
 	callersMax   = 64 // connections that are being greeted at a time
@@ -41,7 +42,8 @@ type stream struct {
 	listener  net.Listener
 	advertise string
 	client    func() (*tls.Config, error) // nil: plain, on loopback only
-	server    func() (*tls.Config, error)
+	server    func() (*tls.Config, error) // nil: plain, or secured by the listener
+	dial      func(ctx context.Context, network, address string) (net.Conn, error)
 	self      func() Peer
 	log       *slog.Logger
 
@@ -68,15 +70,27 @@ func loopback(hostPort string) bool {
 
 // listen starts to accept; Close ends it.
 func listen(opt Options, self func() Peer) (*stream, error) {
+	l := opt.Listener
+	if l != nil {
+		opt.Listen = l.Addr().String()
+	}
 	if (opt.ServerTLS == nil || opt.ClientTLS == nil) && !loopback(opt.Listen) {
 		return nil, refuse(fmt.Errorf("listen on %s for other drivers: beyond loopback that needs TLS; give the driver a certificate", opt.Listen))
 	}
-	l, err := net.Listen("tcp", opt.Listen)
-	if err != nil {
-		return nil, fmt.Errorf("listen for other drivers: %w", err)
+	if l == nil {
+		var err error
+		if l, err = net.Listen("tcp", opt.Listen); err != nil {
+			return nil, fmt.Errorf("listen for other drivers: %w", err)
+		}
 	}
-	s := &stream{listener: l, advertise: opt.Advertise, client: opt.ClientTLS, server: opt.ServerTLS, self: self, log: opt.Logger,
+	s := &stream{listener: l, advertise: opt.Advertise, client: opt.ClientTLS, server: opt.ServerTLS, dial: opt.Dial, self: self, log: opt.Logger,
 		raft: make(chan net.Conn), done: make(chan struct{})}
+	if opt.Secured {
+		s.server = nil
+	}
+	if s.dial == nil {
+		s.dial = new(net.Dialer).DialContext
+	}
 	if s.advertise == "" {
 		s.advertise = l.Addr().String()
 	}
@@ -254,7 +268,9 @@ func (s *stream) call(hostPort string, want uint64, disk string, timeout time.Du
 	if s.client == nil && !loopback(hostPort) {
 		return nil, p, fmt.Errorf("call driver at %s: beyond loopback that needs TLS", hostPort)
 	}
-	if c, err = net.DialTimeout("tcp", hostPort, timeout); err != nil {
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	if c, err = s.dial(ctx, "tcp", hostPort); err != nil {
 		return nil, p, err
 	}
 	if c, err = s.track(c); err != nil {
@@ -276,6 +292,7 @@ func (s *stream) call(hostPort string, want uint64, disk string, timeout time.Du
 		if conf = conf.Clone(); conf.ServerName == "" {
 			conf.ServerName, _, _ = net.SplitHostPort(hostPort)
 		}
+		conf.NextProtos = []string{ALPN}
 		c = tls.Client(c, conf)
 	}
 	me := s.self()
@@ -349,6 +366,12 @@ type tcpNetwork struct {
 const (
 	connsKept  = 3
 	rpcTimeout = 5 * time.Second
+	// oneInFlight is how many entries' messages are under way to a follower, without
+	// raft's pipeline (1.8.0): when its reader stops, for an answer that is a no or of a newer
+	// term, while its writer waits for a place, both wait for ever. The follower is sent
+	// nothing more while the leader leads, and the leader's Shutdown never ends. What
+	// waits meanwhile goes together in the next message; nothing was measured to be slower.
+	oneInFlight = 1
 )
 
 func openNetwork(opt Options, self func() Peer) (network, error) {
@@ -357,7 +380,7 @@ func openNetwork(opt Options, self func() Peer) (network, error) {
 		return nil, err
 	}
 	return &tcpNetwork{stream: s, NetworkTransport: raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
-		Stream: s, MaxPool: connsKept, Timeout: rpcTimeout, Logger: raftLogger(opt.Logger)})}, nil
+		Stream: s, MaxPool: connsKept, MaxRPCsInFlight: oneInFlight, Timeout: rpcTimeout, Logger: raftLogger(opt.Logger)})}, nil
 }
 
 func (t *tcpNetwork) address() string { return t.stream.advertise }

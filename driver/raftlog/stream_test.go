@@ -133,6 +133,17 @@ func TestPlainBeyondLoopbackIsRefused(t *testing.T) {
 	_ = c.Close()
 }
 
+// Raft's pipeline can hang, and with it replication and the end of the node (test/bubble has
+// found it: seed 66 at c757fc2).
+func TestNoPipeline(t *testing.T) {
+	n, err := openNetwork(Options{Listen: "127.0.0.1:0", Logger: slog.New(slog.DiscardHandler)}, func() Peer { return Peer{Driver: Driver{ID: "d1", Disk: "u"}} })
+	must(t, err)
+	defer n.cut()
+	if _, err := n.AppendEntriesPipeline("d1", n.LocalAddr()); !errors.Is(err, raft.ErrPipelineReplicationNotSupported) {
+		t.Errorf("a pipeline: %v", err)
+	}
+}
+
 func FuzzHello(f *testing.F) {
 	var b writer
 	must(f, writeHello(&b, Peer{Driver: Driver{ID: "d1"}}.encode))

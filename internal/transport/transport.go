@@ -16,9 +16,9 @@ type NodeID string
 // ErrGone is wrapped by Send and Fetch when the other node is not, or no longer, there.
 var ErrGone = errors.New("the node is gone")
 
-// Message is what one node tells another. It is sealed: Deploy, Undeploy, Run,
-// Cancel, Finished, Failed, Checkpoint, Checkpointed, Restore, Restored and Prune,
-// and Reset and Lost, which a node is told by its own transport.
+// Message is what one node tells another. It is sealed: Deploy, Deployed, Undeploy, Survey,
+// Surveyed, Run, Cancel, Finished, Failed, Checkpoint, Checkpointed, Restore, Restored,
+// Prune and Needless, and Reset and Lost, which a node is told by its own transport.
 type Message interface{ message() }
 
 // Deploy hands a worker the plan that later Runs name. Plan is a
@@ -37,8 +37,28 @@ type Deploy struct {
 	// Elsewhere are the shards of the query that other workers hold. Their files
 	// in StateDir are not the receiver's to delete.
 	Elsewhere []batch.Shard
+	// Follows are shards of other workers of which the receiver is to have copies, and
+	// follow what becomes of them.
+	Follows []batch.Shard
 	// Homes says where tasks run unless they are tried again.
 	Homes Homes
+	// Quota is what the query may have of the worker.
+	Quota Quota
+}
+
+// Quota is what a query may have of each worker that it runs on, beside others.
+type Quota struct {
+	// Weight is the query's share of the slots while several want them; 0 is 1.
+	Weight int
+	// Memory is how many bytes the query may hold; 0 is what the worker may.
+	Memory int64
+}
+
+// Deployed answers the Deploy of a PlanText, before anything else that names its key: the
+// plan is ready, or Err is why this worker cannot run it.
+type Deployed struct {
+	Key string
+	Err error
 }
 
 // Homes is where the tasks of a plan run at first. Driver and workers both know it, so
@@ -77,8 +97,33 @@ type PlanText struct {
 	Settings map[string]string
 }
 
-// Undeploy ends a plan: its tasks are closed and its state dropped from memory.
-type Undeploy struct{ Key string }
+// Undeploy ends a plan: its tasks are closed and its state dropped from memory. With Keep
+// the state stays for a while: the next life of the query may find it useful.
+type Undeploy struct {
+	Key  string
+	Keep bool
+}
+
+// Survey asks a worker what it keeps of a query's state from the life before.
+type Survey struct {
+	Key   string // of the question
+	Query batch.QueryID
+}
+
+// Surveyed answers Survey.
+type Surveyed struct {
+	Key  string
+	Term batch.Term // of the life that left it
+	Kept []Kept
+}
+
+// Kept is a sealed version of a shard that a worker holds.
+type Kept struct {
+	Shard   batch.Shard
+	Version batch.ID
+	Digest  batch.Digest
+	Copy    bool // of a shard that another worker had
+}
 
 // Run starts a task. The driver keeps a bounded number of tasks under way with
 // each worker and sends the next one when one is answered.
@@ -128,6 +173,12 @@ type Restore struct {
 	Batch     batch.ID
 	Shards    []batch.Shard
 	Manifests [][]byte
+	// Kept are shards of which the worker is to go on with what it keeps, all of version
+	// Batch, from the life of term Before. If it cannot it says so and restores nothing.
+	Kept   []Kept
+	Before batch.Term
+	// Term is of the life that begins: an older one is refused from now on.
+	Term batch.Term
 }
 
 // Restored answers Restore.
@@ -146,6 +197,20 @@ type Holding struct {
 	Files        batch.FileUse
 }
 
+// Follow tells a worker of a checkpoint from which its copies can be read.
+type Follow struct {
+	Key       string
+	Batch     batch.ID
+	Manifests [][]byte
+}
+
+// Followed tells how far all copies of a worker have followed; None if one of them is not
+// to be had.
+type Followed struct {
+	Key   string
+	Batch batch.ID
+}
+
 // Prune lets a worker forget state versions and exchange outputs before Oldest,
 // and delete checkpoint files that none of Live names (if Live is not nil). The
 // newest output of a static stage stays, however old: later batches read it.
@@ -153,6 +218,16 @@ type Prune struct {
 	Key    string
 	Oldest batch.ID
 	Live   [][]byte
+	// Committed is the newest version that is committed: copies follow up to it, and
+	// outputs before it go.
+	Committed batch.ID
+}
+
+// Needless tells the driver which files of the state nobody needs any more, in a store
+// from which it alone deletes: it knows whether the checkpoint is still its own.
+type Needless struct {
+	Key   string
+	Files []string
 }
 
 // Reset tells a worker that no driver counts on it any more: its lease has ended, or it
@@ -165,7 +240,10 @@ type Reset struct{ Reason string }
 type Lost struct{ Reason string }
 
 func (Deploy) message()       {}
+func (Deployed) message()     {}
 func (Undeploy) message()     {}
+func (Survey) message()       {}
+func (Surveyed) message()     {}
 func (Run) message()          {}
 func (Cancel) message()       {}
 func (Finished) message()     {}
@@ -174,7 +252,10 @@ func (Checkpoint) message()   {}
 func (Checkpointed) message() {}
 func (Restore) message()      {}
 func (Restored) message()     {}
+func (Follow) message()       {}
+func (Followed) message()     {}
 func (Prune) message()        {}
+func (Needless) message()     {}
 func (Reset) message()        {}
 func (Lost) message()         {}
 
@@ -184,7 +265,7 @@ type Envelope struct {
 	Message Message
 }
 
-// StreamRef names the part of a stage's output that one task reads.
+// StreamRef names the part of a stage's output that one task reads, or asks for other rows.
 type StreamRef struct {
 	Key       string // the plan
 	Batch     batch.ID
@@ -195,7 +276,61 @@ type StreamRef struct {
 	// what is read is done.
 	Follow  bool
 	Attempt int
+	// Ask is a question that the rows answer, in place of output; nil for output. Of the
+	// rest of the ref Key alone counts then.
+	Ask Ask
 }
+
+// TasksReader reads the outputs of several tasks in their order.
+type TasksReader interface {
+	sources.Reader
+	// Place says whose the rows are that Next has returned last: a place in the list that
+	// was asked for. It never falls. A task without rows has none.
+	Place() int
+}
+
+// Ask is a question that a node answers with rows. It is sealed: ReadState and Changes, which a
+// worker answers, and Look and Settle, which the driver's node of a query does.
+type Ask interface{ ask() }
+
+// ReadState asks for the rows of a sealed version of a shard, as the columns key and value.
+type ReadState struct {
+	Shard   batch.Shard
+	Version batch.ID
+	// Keys are the rows that are wanted; nil means all. With Ends those from a key up to
+	// its end are.
+	Keys, Ends [][]byte
+}
+
+// Look asks for the rows of a table in an outside system that have one of the keys, see
+// sources.Looker.
+type Look struct {
+	Source string
+	Batch  batch.ID
+	On     []int
+	// Columns are those that are wanted, nil for all.
+	Columns []int
+	Keys    []byte // an Arrow stream
+}
+
+// Settle asks that what a batch was answered is durable; the answer has no rows.
+type Settle struct {
+	Source string
+	Batch  batch.ID
+}
+
+// Changes asks a shard's worker for what differs between two sealed versions, as the
+// columns key and value, which is null of a row that is deleted. The first row has no key,
+// and tells what the newer version is.
+type Changes struct {
+	Shard     batch.Shard
+	Since, To batch.ID
+}
+
+func (ReadState) ask() {}
+func (Changes) ask()   {}
+func (Look) ask()      {}
+func (Settle) ask()    {}
 
 // Transport is one node's way to the others.
 type Transport interface {
@@ -206,6 +341,10 @@ type Transport interface {
 	// Fetch reads exchange output that lies on another node. What has to be copied for
 	// that is taken from alloc; nil means Arrow's.
 	Fetch(ctx context.Context, from NodeID, ref StreamRef, alloc memory.Allocator) (sources.Reader, error)
+	// FetchTasks is Fetch of the outputs of several tasks of ref's stage that lie on one
+	// node, one after the other; ref.Task means nothing. For the other node it is so many
+	// Fetches.
+	FetchTasks(ctx context.Context, from NodeID, ref StreamRef, tasks []int, alloc memory.Allocator) (TasksReader, error)
 	// Serve registers who answers the Fetches of others.
 	Serve(func(ctx context.Context, ref StreamRef) (sources.Reader, error))
 	Close() error

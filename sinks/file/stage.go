@@ -11,6 +11,7 @@ import (
 
 	"github.com/sluice-stream/sluice/batch"
 	"github.com/sluice-stream/sluice/formats"
+	"github.com/sluice-stream/sluice/internal/mutant"
 	"github.com/sluice-stream/sluice/internal/vfsx"
 )
 
@@ -75,7 +76,7 @@ func (s *staged) finish() error {
 	if err == nil {
 		err = s.flush()
 	}
-	if err == nil {
+	if err == nil && !mutant.On(mutant.StageUnsynced) {
 		err = s.f.Sync()
 	}
 	cerr := s.f.Close()

@@ -16,6 +16,7 @@ import (
 	"github.com/sluice-stream/sluice/batch"
 	"github.com/sluice-stream/sluice/internal/clock"
 	"github.com/sluice-stream/sluice/internal/kafkaclient"
+	"github.com/sluice-stream/sluice/internal/lock"
 )
 
 // metadataAge is after how long the topic is looked at again, for partitions that were added.
@@ -40,7 +41,7 @@ type cluster struct {
 	trouble trouble
 
 	mu struct {
-		sync.Mutex
+		lock.Mutex
 		cl      *kgo.Client
 		v2      bool // the broker speaks the second version of transactions (KIP-890)
 		at      time.Time

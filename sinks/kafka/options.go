@@ -39,8 +39,8 @@ func declared() []options.Option {
 	return append(own, codecs.Options()...)
 }
 
-// Connector returns the connector.
-func Connector(clk clock.Clock) sinks.Connector {
+// Connector returns the connector. Its clients have these options besides their table's.
+func Connector(clk clock.Clock, client ...kgo.Opt) sinks.Connector {
 	return sinks.Connector{
 		Name: "kafka", Doc: "A topic of Kafka, exactly once.", Options: declared(),
 		Modes:    []sinks.Mode{sinks.Append, sinks.Update, sinks.Changelog},
@@ -57,6 +57,7 @@ func Connector(clk clock.Clock) sinks.Connector {
 			if err != nil {
 				return nil, nil, err
 			}
+			t.client = t.client.With(client...)
 			return open(t, clk)
 		},
 	}

@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"maps"
@@ -13,6 +14,7 @@ import (
 	"github.com/sluice-stream/sluice/batch"
 	"github.com/sluice-stream/sluice/internal/clock"
 	"github.com/sluice-stream/sluice/internal/kafkaclient"
+	"github.com/sluice-stream/sluice/internal/mutant"
 )
 
 // producer is one transactional ID, or with an empty name the one of no transactions.
@@ -32,6 +34,9 @@ func (p *producer) stamp(part int32, s sealed) []byte {
 
 // take takes a transactional ID up: who had it before is fenced, and what was open ended.
 func (c *cluster) take(ctx context.Context, name string) (*producer, error) {
+	if mutant.On(mutant.IDPerAttempt) && name != "" {
+		name += rand.Text()
+	}
 	p := &producer{name: name, next: map[int32]int32{}}
 	err := c.patiently(ctx, func() error {
 		cl, _, err := c.client(ctx)
@@ -211,6 +216,9 @@ const (
 // holds reads what the group's metadata tells.
 func (c *cluster) holds(ctx context.Context, group string, how reading) (held, error) {
 	h := held{batch: batch.None}
+	if mutant.On(mutant.RecordUnread) {
+		return h, nil
+	}
 	cl, _, err := c.client(ctx)
 	if err != nil {
 		return h, err

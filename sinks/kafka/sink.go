@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -15,6 +14,7 @@ import (
 	"github.com/sluice-stream/sluice/batch"
 	"github.com/sluice-stream/sluice/internal/clock"
 	"github.com/sluice-stream/sluice/internal/kafkaclient"
+	"github.com/sluice-stream/sluice/internal/lock"
 	"github.com/sluice-stream/sluice/sinks"
 )
 
@@ -37,7 +37,7 @@ type sink struct {
 	group   string
 
 	// commits is held while anything is decided.
-	commits   sync.Mutex
+	commits   lock.Mutex
 	term      batch.Term
 	producers []*producer // nil: they have to be taken up
 	held      held

@@ -182,11 +182,11 @@ func (m *merged) column(name string, scale float64) batch.ColumnStats {
 			c.Min, c.Max, first = one.Min, one.Max, false
 			continue
 		}
-		apart = apart && (before(c.Max, one.Min) || before(one.Max, c.Min))
-		if before(one.Min, c.Min) {
+		apart = apart && (batch.BoundLess(c.Max, one.Min) || batch.BoundLess(one.Max, c.Min))
+		if batch.BoundLess(one.Min, c.Min) {
 			c.Min = one.Min
 		}
-		if before(c.Max, one.Max) {
+		if batch.BoundLess(c.Max, one.Max) {
 			c.Max = one.Max
 		}
 	}
@@ -204,21 +204,6 @@ func (m *merged) column(name string, scale float64) batch.ColumnStats {
 		c.Nulls = int64(float64(c.Nulls) * scale)
 	}
 	return c
-}
-
-func before(a, b any) bool {
-	switch a := a.(type) {
-	case int64:
-		b, ok := b.(int64)
-		return ok && a < b
-	case float64:
-		b, ok := b.(float64)
-		return ok && a < b
-	case string:
-		b, ok := b.(string)
-		return ok && a < b
-	}
-	return false
 }
 
 // partitionStats fills in the columns that the directories name.

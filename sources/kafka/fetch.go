@@ -166,16 +166,17 @@ func (t *table) answer(rp *kmsg.FetchResponseTopicPartition, w want) answer {
 	return a
 }
 
-// direct fetches one partition for a reader that finds nothing in a buffer. It has a
-// client of its own, so that it waits behind nobody's requests.
+// direct fetches one partition for a reader that finds nothing in a buffer.
 type direct struct {
-	t     *table
-	clock clock.Clock
-	cl    *kgo.Client
-	adm   *kadm.Client
-	want  want
+	t       *table
+	clock   clock.Clock
+	callers *callers
+	*caller
+	want want
 	// leader is -1 when it has to be looked for.
 	leader int32
+	heard  bool // the leader is from before this reader: what is wrong with it is asked again
+	failed bool // a request has failed
 }
 
 // metadataAge is for how long the client library may take what it knows of topics for
@@ -198,12 +199,16 @@ func topicsOf(ctx context.Context, cl *kgo.Client, names []string) ([]kmsg.Metad
 	return resp.Topics, nil
 }
 
-func newDirect(t *table, c clock.Clock, w want) (*direct, error) {
-	cl, err := t.client.Open(kgo.MetadataMinAge(metadataAge))
+func newDirect(cs *callers, w want) (*direct, error) {
+	one, err := cs.take(w.lane)
 	if err != nil {
 		return nil, err
 	}
-	return &direct{t: t, clock: c, cl: cl, adm: kadm.NewClient(cl), want: w, leader: -1}, nil
+	d := &direct{t: cs.t, clock: cs.clock, callers: cs, caller: one, want: w, leader: -1}
+	if known, ok := one.leaders[w.lane]; ok && known.topic == w.id {
+		d.leader, d.heard = known.node, true
+	}
+	return d, nil
 }
 
 const (
@@ -221,9 +226,13 @@ func (d *direct) fetch(ctx context.Context, from want, to int64) (piece, error) 
 	end := d.clock.Now().Add(d.t.client.Timeout)
 	for pause := retryMin; ; pause = min(2*pause, retryMax) {
 		a, err := d.once(ctx)
+		d.failed = d.failed || err != nil
 		switch {
 		case ctx.Err() != nil:
 			return piece{}, ctx.Err()
+		case err != nil && d.heard:
+			d.forget()
+			continue
 		case err == nil && a.to > at:
 			head, _ := a.until(to)
 			return head, nil
@@ -240,7 +249,7 @@ func (d *direct) fetch(ctx context.Context, from want, to int64) (piece, error) 
 			return piece{}, batch.ExternalError(fmt.Errorf("fetch %s at offset %d: %w", d.want.lane, at, err), true)
 		}
 		if err != nil {
-			d.leader = -1
+			d.forget()
 		}
 		if err := clock.Wait(ctx, d.clock, pause); err != nil {
 			return piece{}, err
@@ -277,6 +286,7 @@ func (d *direct) once(ctx context.Context) (answer, error) {
 			return answer{}, kerr.LeaderNotAvailable
 		}
 		d.leader = topics[0].Partitions[i].Leader
+		d.leaders[d.want.lane] = leader{d.want.id, d.leader}
 	}
 	wants := []want{d.want}
 	resp, err := d.t.request(wants, directWait).RequestWith(ctx, d.cl.Broker(int(d.leader)))
@@ -293,11 +303,12 @@ func (d *direct) once(ctx context.Context) (answer, error) {
 // bounds returns what the broker has of the partition.
 func (d *direct) bounds(ctx context.Context) (start, end int64, err error) {
 	l := d.want.lane
-	starts, err := d.adm.ListStartOffsets(ctx, l.topic)
+	adm := kadm.NewClient(d.cl)
+	starts, err := adm.ListStartOffsets(ctx, l.topic)
 	if err != nil {
 		return 0, 0, err
 	}
-	ends, err := d.adm.ListEndOffsets(ctx, l.topic)
+	ends, err := adm.ListEndOffsets(ctx, l.topic)
 	if err != nil {
 		return 0, 0, err
 	}
@@ -309,4 +320,10 @@ func (d *direct) bounds(ctx context.Context) (start, end int64, err error) {
 	return s.Offset, e.Offset, errors.Join(s.Err, e.Err)
 }
 
-func (d *direct) close() { d.cl.Close() }
+// forget has the leader looked for again.
+func (d *direct) forget() {
+	d.leader, d.heard = -1, false
+	delete(d.leaders, d.want.lane)
+}
+
+func (d *direct) close() { d.callers.give(d.caller, d.failed) }

@@ -36,9 +36,13 @@ func (p payload) bytes() []byte {
 
 // opener is the worker's half.
 type opener struct {
-	t     *table
-	hub   *hub
-	clock clock.Clock
+	t       *table
+	hub     *hub
+	callers *callers
+}
+
+func newOpener(t *table, h *hub, c clock.Clock) *opener {
+	return &opener{t: t, hub: h, callers: &callers{t: t, clock: c}}
 }
 
 var _ sources.Opener = (*opener)(nil)
@@ -58,23 +62,23 @@ func (o *opener) Open(_ context.Context, s batch.Split, columns []int, alloc mem
 		return nil, fmt.Errorf("open split %d of %s: %w", s.Index, o.t.spec, err)
 	}
 	return &reader{
-		t: o.t, clock: o.clock, feed: o.hub.find(o.t.key()), d: d, alloc: alloc, end: p.To,
+		t: o.t, callers: o.callers, feed: o.hub.find(o.t.key()), d: d, alloc: alloc, end: p.To,
 		want: want{lane: lane{p.Topic, p.Partition}, id: id, at: p.From, era: max(0, p.Era)},
 	}, nil
 }
 
 // reader reads one split.
 type reader struct {
-	t      *table
-	clock  clock.Clock
-	feed   *feed // nil: nothing is in memory
-	direct *direct
-	d      *decoder
-	alloc  memory.Allocator
-	want   want // at is where the next piece begins
-	end    int64
-	in     cursor // of the piece in hand
-	failed error
+	t       *table
+	callers *callers
+	feed    *feed // nil: nothing is in memory
+	direct  *direct
+	d       *decoder
+	alloc   memory.Allocator
+	want    want // at is where the next piece begins
+	end     int64
+	in      cursor // of the piece in hand
+	failed  error
 	// came are the times of the messages; count of the last ones, of millis, are to be added.
 	came   batch.Arrivals
 	millis int64
@@ -200,7 +204,7 @@ func (r *reader) pull(ctx context.Context) error {
 	}
 	if r.direct == nil {
 		var err error
-		if r.direct, err = newDirect(r.t, r.clock, r.want); err != nil {
+		if r.direct, err = newDirect(r.callers, r.want); err != nil {
 			return err
 		}
 	}

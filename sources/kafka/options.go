@@ -57,8 +57,9 @@ func declared(reg *formats.Registry) []options.Option {
 	return all
 }
 
-// Connector returns the connector over the formats that messages can have.
-func Connector(clk clock.Clock, reg *formats.Registry) sources.Connector {
+// Connector returns the connector over the formats that messages can have. Its clients
+// have these options besides their table's.
+func Connector(clk clock.Clock, reg *formats.Registry, client ...kgo.Opt) sources.Connector {
 	h := &hub{}
 	opts := declared(reg)
 	return sources.Connector{
@@ -69,6 +70,7 @@ func Connector(clk clock.Clock, reg *formats.Registry) sources.Connector {
 				return nil, err
 			}
 			if t.schema == nil {
+				t.client = t.client.With(client...)
 				return t.find(ctx)
 			}
 			return t.schema, nil
@@ -78,6 +80,7 @@ func Connector(clk clock.Clock, reg *formats.Registry) sources.Connector {
 			if err != nil {
 				return nil, err
 			}
+			t.client = t.client.With(client...)
 			return open(t, clk, h)
 		},
 		NewOpener: func(spec sources.Spec) (sources.Opener, error) {
@@ -85,7 +88,8 @@ func Connector(clk clock.Clock, reg *formats.Registry) sources.Connector {
 			if err != nil {
 				return nil, err
 			}
-			return &opener{t: t, hub: h, clock: clk}, nil
+			t.client = t.client.With(client...)
+			return newOpener(t, h, clk), nil
 		},
 		Changes: func(spec sources.Spec) (batch.Changes, error) {
 			t, err := parse(spec, opts)

@@ -18,6 +18,7 @@ import (
 	"github.com/sluice-stream/sluice/batch"
 	"github.com/sluice-stream/sluice/internal/clock"
 	"github.com/sluice-stream/sluice/internal/kafkaclient"
+	"github.com/sluice-stream/sluice/internal/lock"
 	"github.com/sluice-stream/sluice/sources"
 )
 
@@ -34,7 +35,7 @@ type source struct {
 	publisher *publisher
 
 	mu struct {
-		sync.Mutex
+		lock.Mutex
 		topology *topology      // newest that was found
 		first    map[lane]int64 // where reading begins, as far as it was asked
 		ends     map[lane]int64 // where reading ends, once it is known

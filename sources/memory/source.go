@@ -3,12 +3,10 @@ package memory
 import (
 	"context"
 	"fmt"
-	"io"
 	"strings"
 	"sync/atomic"
 
 	"github.com/apache/arrow-go/v18/arrow"
-	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/memory"
 
 	"github.com/sluice-stream/sluice/batch"
@@ -222,41 +220,5 @@ func (o *opener) Open(_ context.Context, s batch.Split, columns []int, _ memory.
 	if err != nil {
 		return nil, err
 	}
-	return &reader{schema: schema, columns: columns, recs: recs}, nil
-}
-
-type reader struct {
-	schema  *arrow.Schema
-	columns []int
-	recs    []arrow.RecordBatch
-}
-
-var _ sources.Reader = (*reader)(nil)
-
-func (r *reader) Next(ctx context.Context) (arrow.RecordBatch, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	if len(r.recs) == 0 {
-		return nil, io.EOF
-	}
-	rec := r.recs[0]
-	r.recs = r.recs[1:]
-	if r.columns == nil {
-		return rec, nil
-	}
-	defer rec.Release()
-	cols := make([]arrow.Array, len(r.columns))
-	for i, c := range r.columns {
-		cols[i] = rec.Column(c)
-	}
-	return array.NewRecordBatch(r.schema, cols, rec.NumRows()), nil
-}
-
-func (r *reader) Close() error {
-	for _, rec := range r.recs {
-		rec.Release()
-	}
-	r.recs = nil
-	return nil
+	return &sources.Batches{Schema: schema, Columns: columns, Rows: recs}, nil
 }

@@ -4,10 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 
 	"github.com/apache/arrow-go/v18/arrow"
-	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/memory"
 
 	"github.com/sluice-stream/sluice/batch"
@@ -124,13 +122,13 @@ func (t *liveTable) Open(ctx context.Context, s batch.Split, columns []int, allo
 		return nil, err
 	}
 	defer dec.Release()
-	r := &liveReader{columns: columns}
-	if r.schema, err = sources.Project(dec.Schema(), columns); err != nil {
+	r := &sources.Batches{Columns: columns}
+	if r.Schema, err = sources.Project(dec.Schema(), columns); err != nil {
 		return nil, fmt.Errorf("open split %d of the state of %s: %w", s.Index, t.query, err)
 	}
 	err = t.live.LiveRows(ctx, t.query, t.op, t.keys, func(key, value []byte) error {
 		if dec.Len() == recordRows {
-			r.recs = append(r.recs, dec.Take())
+			r.Rows = append(r.Rows, dec.Take())
 		}
 		return dec.Add("", key, value)
 	}, func() {
@@ -141,45 +139,7 @@ func (t *liveTable) Open(ctx context.Context, s batch.Split, columns []int, allo
 		return nil, err
 	}
 	if dec.Len() > 0 {
-		r.recs = append(r.recs, dec.Take())
+		r.Rows = append(r.Rows, dec.Take())
 	}
 	return r, nil
-}
-
-type liveReader struct {
-	columns []int
-	schema  *arrow.Schema
-	recs    []arrow.RecordBatch
-}
-
-var _ sources.Reader = (*liveReader)(nil)
-
-// Next implements sources.Reader.
-func (r *liveReader) Next(ctx context.Context) (arrow.RecordBatch, error) {
-	if ctx.Err() != nil {
-		return nil, context.Cause(ctx)
-	}
-	if len(r.recs) == 0 {
-		return nil, io.EOF
-	}
-	rec := r.recs[0]
-	r.recs = r.recs[1:]
-	if r.columns == nil {
-		return rec, nil
-	}
-	defer rec.Release()
-	cols := make([]arrow.Array, len(r.columns))
-	for i, c := range r.columns {
-		cols[i] = rec.Column(c)
-	}
-	return array.NewRecordBatch(r.schema, cols, rec.NumRows()), nil
-}
-
-// Close implements sources.Reader.
-func (r *liveReader) Close() error {
-	for _, rec := range r.recs {
-		rec.Release()
-	}
-	r.recs = nil
-	return nil
 }

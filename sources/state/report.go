@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -108,6 +109,9 @@ func Describe(ctx context.Context, fs vfsx.FS, dir string, o ReportOptions) (*Re
 // olderRoots are the checkpoints before a root, the oldest first.
 func olderRoots(fs vfsx.FS, dir string, r *Root) ([]*Root, error) {
 	_, recs, err := filelog.Records(fs, dir)
+	if r.Savepoint != "" && errors.Is(err, filelog.ErrClaimed) {
+		return nil, nil // a savepoint stands for itself
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -97,17 +97,44 @@ const FindTries = 5
 // Find reads a root: a savepoint if there is a name, else the checkpoint of a batch,
 // or of the newest one with batch.None. Nothing is locked.
 func Find(fs vfsx.FS, dir, savepoint string, id batch.ID) (*Root, error) {
-	if !filelog.Exists(fs, dir) {
-		return nil, batch.UserErrorf("%w in %s", filelog.ErrNotFound, dir)
-	}
-	meta, recs, err := filelog.Records(fs, dir)
-	if err != nil {
-		return nil, err
-	}
-	r := &Root{Dir: dir, Savepoint: savepoint, Meta: meta}
+	return FindIn(fs, FileLogs{FS: fs}, dir, savepoint, id)
+}
+
+// Logs reads batch logs without opening them.
+type Logs interface {
+	// Exists reports whether a folder is a checkpoint's.
+	Exists(dir string) bool
+	// Records returns whose checkpoint it is and all records of its log.
+	Records(dir string) (filelog.Metadata, []microbatch.Record, error)
+}
+
+// FileLogs are those that lie in the folders of the checkpoints.
+type FileLogs struct{ FS vfsx.FS }
+
+var _ Logs = FileLogs{}
+
+// Exists implements Logs.
+func (l FileLogs) Exists(dir string) bool { return filelog.Exists(l.FS, dir) }
+
+// Records implements Logs.
+func (l FileLogs) Records(dir string) (filelog.Metadata, []microbatch.Record, error) {
+	return filelog.Records(l.FS, dir)
+}
+
+// FindIn is Find where batch logs may lie elsewhere. A savepoint stands for itself.
+func FindIn(fs vfsx.FS, logs Logs, dir, savepoint string, id batch.ID) (*Root, error) {
+	r := &Root{Dir: dir, Savepoint: savepoint}
 	if savepoint != "" {
 		return r, r.saved(fs)
 	}
+	if !logs.Exists(dir) {
+		return nil, batch.UserErrorf("%w in %s", filelog.ErrNotFound, dir)
+	}
+	meta, recs, err := logs.Records(dir)
+	if err != nil {
+		return nil, err
+	}
+	r.Meta = meta
 	if r.InfoBytes, err = ReadPlanBytes(fs, dir); err != nil {
 		return nil, err
 	}
@@ -124,6 +151,7 @@ func (r *Root) saved(fs vfsx.FS) error {
 	if err != nil {
 		return err
 	}
+	r.Meta = filelog.Metadata{Query: sp.Query, Name: sp.Of, Created: sp.Created, KeyGroups: batch.KeyGroups, Engine: sp.Engine}
 	if len(sp.Plan) > 0 {
 		info, err := DecodePlan(sp.Plan)
 		if err != nil {

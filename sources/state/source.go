@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 
 	"github.com/apache/arrow-go/v18/arrow"
-	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/memory"
 
 	"github.com/sluice-stream/sluice/batch"
@@ -329,16 +328,7 @@ func (r *reader) Next(ctx context.Context) (arrow.RecordBatch, error) {
 	if r.dec.Len() == 0 {
 		return nil, io.EOF
 	}
-	rec := r.dec.Take()
-	if r.columns == nil {
-		return rec, nil
-	}
-	defer rec.Release()
-	cols := make([]arrow.Array, len(r.columns))
-	for i, c := range r.columns {
-		cols[i] = rec.Column(c)
-	}
-	return array.NewRecordBatch(r.schema, cols, rec.NumRows()), nil
+	return sources.Pick(r.dec.Take(), r.schema, r.columns), nil
 }
 
 // Close implements sources.Reader.

@@ -28,8 +28,9 @@ var values = map[string]string{
 	"everything": `{pipeline: "SELECT 1;", tls: {driverSecret: c}, auth: {tokensSecret: t}, settings: {memory_limit: 1GB, parallelism: 4}, hosts: [sluice.example],
 		env: [{name: A, valueFrom: {secretKeyRef: {name: s, key: k}}}], checkpoints: {claim: shared}, networkPolicy: {http: [{namespaceSelector: {}}]},
 		driver: {storage: {className: fast}}, monitoring: {enabled: true, tokenSecret: v}}`,
-	"cluster": `{mode: cluster, tls: {driverSecret: d, workerSecret: w}, auth: {tokensSecret: t}, checkpoints: {claim: shared}, worker: {storage: {className: local}}}`,
-	"bucket":  `{pipeline: "SELECT 1;", tls: {driverSecret: c}, auth: {tokensSecret: t}, checkpoints: {url: "s3://lake/ck"}, networkPolicy: {enabled: false}}`,
+	"cluster": `{mode: cluster, tls: {driverSecret: d, workerSecret: w}, auth: {tokensSecret: t}, checkpoints: {claim: shared}, driver: {replicas: 5}, worker: {storage: {className: local}},
+		networkPolicy: {egress: [{to: [{ipBlock: {cidr: 10.0.0.0/8}}], ports: [{protocol: TCP, port: 9092}]}]}}`,
+	"bucket": `{pipeline: "SELECT 1;", tls: {driverSecret: c}, auth: {tokensSecret: t}, checkpoints: {url: "s3://lake/ck"}, networkPolicy: {enabled: false}}`,
 }
 
 func TestChart(t *testing.T) {

@@ -1,7 +1,7 @@
 // Command exchange measures how fast rows go from one worker to another over the loopback
 // interface, and a plain Arrow Flight DoGet of the same batches beside it, by turns:
 //
-//	go run ./bench/cluster/exchange [-streams 4] [-mib 2048] [-lz4]
+//	go run ./bench/cluster/exchange [-streams 4] [-mib 2048] [-pack lz4]
 //
 // Both ends are in this process, so GOMAXPROCS is the processors of both.
 package main
@@ -38,7 +38,7 @@ var (
 	mib     = flag.Int64("mib", 2048, "MiB of rows in all")
 	rows    = flag.Int("rows", 8192, "rows of a batch")
 	rounds  = flag.Int("rounds", 5, "how often each is measured, by turns")
-	lz4     = flag.Bool("lz4", false, "compress rows on both ways")
+	pack    = flag.String("pack", "none", "compress rows on both ways: none, lz4 or zstd")
 	only    = flag.String("only", "", "measure one way: flight or wire")
 	profile = flag.String("cpuprofile", "", "write a CPU profile to this file")
 )
@@ -98,7 +98,7 @@ func run(ctx context.Context) error {
 			w.runs = append(w.runs, s)
 		}
 	}
-	fmt.Printf("%d streams, batches of %d rows and %d KiB, %d MiB in all, lz4 %v\n", *streams, *rows, size>>10, *mib, *lz4)
+	fmt.Printf("%d streams, batches of %d rows and %d KiB, %d MiB in all, packed by %s\n", *streams, *rows, size>>10, *mib, *pack)
 	for _, w := range ways {
 		w.runs = w.runs[1:]
 		slices.SortFunc(w.runs, func(a, b sample) int { return cmp.Compare(a.mibPerSecond, b.mibPerSecond) })
@@ -178,7 +178,7 @@ func viaWire(ctx context.Context, rec arrow.RecordBatch, each int) (func(context
 	if err != nil {
 		return nil, nil, err
 	}
-	n, err := wire.Join(ctx, wire.Options{ID: "worker", Listen: "127.0.0.1:0", Join: []string{h.Addr()}, LZ4: *lz4})
+	n, err := wire.Join(ctx, wire.Options{ID: "worker", Listen: "127.0.0.1:0", Join: []string{h.Addr()}, Compression: wire.Compression(*pack), PackLocal: true})
 	if err != nil {
 		return nil, nil, errors.Join(err, h.Close())
 	}
@@ -220,8 +220,11 @@ type server struct {
 
 func (s *server) DoGet(_ *flight.Ticket, stream flight.FlightService_DoGetServer) error {
 	opts := []ipc.Option{ipc.WithSchema(s.rec.Schema())}
-	if *lz4 {
+	switch *pack {
+	case "lz4":
 		opts = append(opts, ipc.WithLZ4())
+	case "zstd":
+		opts = append(opts, ipc.WithZstd())
 	}
 	w := flight.NewRecordWriter(stream, opts...)
 	for range s.each {

@@ -50,7 +50,7 @@ func (n *Network) Join(id transport.NodeID) (*Node, error) {
 	if n.mu.nodes[id] != nil {
 		return nil, fmt.Errorf("join the network as %q: the name is taken", id)
 	}
-	node := &Node{net: n, id: id, inbox: make(chan transport.Envelope, n.inboxMax), done: make(chan struct{})}
+	node := &Node{Port: transport.NewPort(id, n.inboxMax), net: n}
 	n.mu.nodes[id] = node
 	return node, nil
 }
@@ -61,34 +61,13 @@ func (n *Network) find(id transport.NodeID) *Node {
 	return n.mu.nodes[id]
 }
 
-// Serve answers the Fetches of other nodes.
-type Serve = func(ctx context.Context, ref transport.StreamRef) (sources.Reader, error)
-
 // Node is one end of the network.
 type Node struct {
-	net   *Network
-	id    transport.NodeID
-	inbox chan transport.Envelope
-	done  chan struct{} // closed first, so that waiting senders let go
-
-	// sending is held shared by those who send to this node and exclusively to
-	// close the inbox, which nobody may then be sending to.
-	sending sync.RWMutex
-
-	mu struct {
-		sync.Mutex
-		closed bool
-		serve  Serve
-	}
+	*transport.Port
+	net *Network
 }
 
 var _ transport.Transport = (*Node)(nil)
-
-// Local returns the node's name.
-func (n *Node) Local() transport.NodeID { return n.id }
-
-// Inbox returns the queue of received messages. It is closed by Close.
-func (n *Node) Inbox() <-chan transport.Envelope { return n.inbox }
 
 // Send queues m at the node named to and waits while its queue is full.
 func (n *Node) Send(ctx context.Context, to transport.NodeID, m transport.Message) error {
@@ -96,73 +75,58 @@ func (n *Node) Send(ctx context.Context, to transport.NodeID, m transport.Messag
 	if peer == nil {
 		return gone("send to", to)
 	}
-	peer.sending.RLock()
-	defer peer.sending.RUnlock()
-	select {
-	case <-peer.done:
-		return gone("send to", to)
-	default:
-	}
-	env := transport.Envelope{From: n.id, Message: m}
-	select {
-	case peer.inbox <- env: // the fast path: no wait, no look at ctx
+	if peer.Put(transport.Envelope{From: n.Local(), Message: m}, n.Done(), ctx.Done()) {
 		return nil
-	default:
 	}
-	select {
-	case peer.inbox <- env:
-		return nil
-	case <-peer.done:
+	switch {
+	case peer.Closed():
 		return gone("send to", to)
-	case <-n.done:
-		return gone("send from", n.id)
-	case <-ctx.Done():
-		return fmt.Errorf("send to node %q, whose inbox is full: %w", to, context.Cause(ctx))
+	case n.Closed():
+		return gone("send from", n.Local())
 	}
+	return fmt.Errorf("send to node %q, whose inbox is full: %w", to, context.Cause(ctx))
 }
 
 // Fetch calls the other node's Serve function. The rows are the other node's own.
 func (n *Node) Fetch(ctx context.Context, from transport.NodeID, ref transport.StreamRef, _ memory.Allocator) (sources.Reader, error) {
-	peer := n.net.find(from)
-	if peer == nil {
-		return nil, gone("fetch from", from)
-	}
-	peer.mu.Lock()
-	serve, closed := peer.mu.serve, peer.mu.closed
-	peer.mu.Unlock()
-	switch {
-	case closed:
-		return nil, gone("fetch from", from)
-	case serve == nil:
-		return nil, fmt.Errorf("fetch stage %d task %d from node %q: it serves nothing", ref.Stage, ref.Task, from)
+	serve, err := n.served(from)
+	if err != nil {
+		return nil, fmt.Errorf("fetch stage %d task %d: %w", ref.Stage, ref.Task, err)
 	}
 	return serve(ctx, ref)
 }
 
-// Serve registers who answers the Fetches of others, in place of the one before.
-func (n *Node) Serve(f func(ctx context.Context, ref transport.StreamRef) (sources.Reader, error)) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.mu.serve = f
+// FetchTasks calls the other node's Serve function for one task after the other.
+func (n *Node) FetchTasks(_ context.Context, from transport.NodeID, ref transport.StreamRef, tasks []int, _ memory.Allocator) (transport.TasksReader, error) {
+	serve, err := n.served(from)
+	if err != nil {
+		return nil, fmt.Errorf("fetch stage %d: %w", ref.Stage, err)
+	}
+	return transport.InTurn(ref, tasks, serve), nil
+}
+
+// served returns who answers at another node.
+func (n *Node) served(from transport.NodeID) (transport.Serve, error) {
+	peer := n.net.find(from)
+	if peer == nil || peer.Closed() {
+		return nil, gone("fetch from", from)
+	}
+	serve := peer.Serving()
+	if serve == nil {
+		return nil, fmt.Errorf("node %q serves nothing", from)
+	}
+	return serve, nil
 }
 
 // Close takes the node off the network and closes its inbox; what lies in it can
 // still be read. Closing again does nothing.
 func (n *Node) Close() error {
-	n.mu.Lock()
-	closed := n.mu.closed
-	n.mu.closed = true
-	n.mu.Unlock()
-	if closed {
+	if !n.Shut() {
 		return nil
 	}
 	n.net.mu.Lock()
-	delete(n.net.mu.nodes, n.id)
-	n.net.mu.Unlock()
-	close(n.done)
-	n.sending.Lock()
-	defer n.sending.Unlock()
-	close(n.inbox)
+	defer n.net.mu.Unlock()
+	delete(n.net.mu.nodes, n.Local())
 	return nil
 }
 

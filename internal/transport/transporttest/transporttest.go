@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -36,6 +37,7 @@ func Run(t *testing.T, open func(t *testing.T) Bed) {
 		{"SendToNobody", nobody},
 		{"FetchAsksTheOtherNode", fetch},
 		{"RowsOfAllTypes", Rows},
+		{"TasksOfOneNode", several},
 		{"ProducersWaitAndAreClosed", abandoned},
 		{"ErrorsOfTheOtherNode", failing},
 	} {
@@ -211,6 +213,61 @@ func Rows(t *testing.T, b Bed) {
 		t.Fatal(err)
 	}
 	Equal(t, got, recs)
+}
+
+// several: the outputs of a list of tasks come one after the other, each row with whose it
+// is, and the error of one ends all.
+func several(t *testing.T, b Bed) {
+	alloc := memory.NewCheckedAllocator(memory.DefaultAllocator)
+	defer alloc.AssertSize(t, 0)
+	recs := Small(memory.DefaultAllocator)
+	defer Release(recs)
+	ref := transport.StreamRef{Key: "k", Batch: 3, Stage: 1, Partition: 2}
+	tasks := []int{1, 3, 4, 9, 12}
+	outputs := map[int][]arrow.RecordBatch{1: {recs[0], recs[1]}, 4: {recs[1], recs[2]}, 9: {recs[len(recs)-1]}}
+	lost := errors.New("the rows are lost")
+	b.Second.Serve(func(_ context.Context, got transport.StreamRef) (sources.Reader, error) {
+		want := ref
+		if want.Task = got.Task; got != want || !slices.Contains(tasks, got.Task) {
+			t.Errorf("asked for %+v", got)
+		}
+		if got.Task == 12 {
+			return nil, batch.ExternalError(fmt.Errorf("%w: %w", lost, batch.ErrGivenUp), true)
+		}
+		return NewReader(nil, outputs[got.Task]...), nil
+	})
+	all := func(list []int) (err error) {
+		r, err := b.First.FetchTasks(t.Context(), b.Second.Local(), ref, list, alloc)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, r.Close()) }()
+		of := map[int][]arrow.RecordBatch{}
+		defer func() {
+			for _, task := range list {
+				Equal(t, of[task], outputs[task])
+				Release(of[task])
+			}
+		}()
+		for {
+			rec, err := r.Next(t.Context())
+			if err == io.EOF {
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			of[list[r.Place()]] = append(of[list[r.Place()]], rec)
+		}
+	}
+	for n := range tasks {
+		if err := all(tasks[:n]); err != nil {
+			t.Errorf("of %v: %v", tasks[:n], err)
+		}
+	}
+	if err := all(tasks); !errors.Is(err, batch.ErrGivenUp) {
+		t.Errorf("with a task whose rows are lost: %v", err)
+	}
 }
 
 // Equal wants the same rows, in whatever batches.

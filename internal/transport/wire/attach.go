@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,17 +22,13 @@ var errFinal = errors.New("the driver refuses this worker")
 // attach keeps the worker attached to a driver until Close or a refusal for good.
 func (n *Node) attach() {
 	defer n.drop("the worker is closed")
-	pause, first := time.Duration(0), ""
-	for i := 0; ; i++ {
+	way := route{opt: &n.opt}
+	for {
+		addr, pause := way.next()
 		if clock.Wait(n.ctx, n.opt.Clock, pause) != nil {
 			return
 		}
-		addr := n.opt.Join[i%len(n.opt.Join)]
-		if first != "" { // where the last driver was, or sends us
-			addr, first = first, ""
-			i--
-		}
-		attached, next, err := n.visit(addr)
+		attached, to, err := n.visit(addr)
 		switch {
 		case n.ctx.Err() != nil:
 			return
@@ -41,21 +38,68 @@ func (n *Node) attach() {
 			n.setLink(func(l *Link) { l.Refused = err })
 			return
 		case attached:
-			pause, first = n.opt.RetryMax/20, addr
 			n.opt.Logger.Info("the driver is away", "address", addr, "error", err)
+			way.left(addr, to)
 		default:
-			pause = min(max(2*pause, n.opt.RetryMax/20), n.opt.RetryMax)
-		}
-		if next != "" {
-			first = next
+			n.opt.Logger.Debug("the driver does not take this worker", "address", addr, "sent", to, "error", err)
+			way.sent(to)
 		}
 	}
 }
 
+// route says where to look for a driver next: where one sends us, then the others. It
+// pauses between two rounds over all of them, longer and longer, and nowhere else: so a
+// leader is found as soon as anybody knows it, and two that send us to and fro do not
+// keep us busy.
+type route struct {
+	opt   *Options
+	first string          // where a driver sent us, or was
+	tried map[string]bool // in this round
+	pause time.Duration   // before the next round
+	soon  time.Duration   // before the next visit
+}
+
+func (r *route) next() (addr string, pause time.Duration) {
+	pause, r.soon = r.soon, 0
+	if r.tried == nil {
+		r.tried = map[string]bool{}
+	}
+	if first := r.first; first != "" && !r.tried[first] {
+		r.first, r.tried[first] = "", true
+		return first, pause
+	}
+	for _, a := range r.opt.Join {
+		if !r.tried[a] {
+			r.tried[a] = true
+			return a, pause
+		}
+	}
+	longest := r.opt.RetryMax
+	if len(r.opt.Join) > 1 {
+		longest /= 4 // one of them is soon elected
+	}
+	r.pause = min(max(2*r.pause, r.opt.RetryMax/20), longest)
+	r.tried = map[string]bool{}
+	addr, _ = r.next()
+	return addr, r.pause
+}
+
+// left begins anew after a driver that we had joined: it may be there at once, as may be
+// the one that it sends us to.
+func (r *route) left(addr, to string) {
+	*r = route{opt: r.opt, first: cmp.Or(to, addr)}
+	if to == "" {
+		r.soon = r.opt.RetryMax / 20
+	}
+}
+
+// sent goes on where a driver sends us; "" is nowhere.
+func (r *route) sent(to string) { r.first = to }
+
 // visit joins the driver at an address and stays until the stream breaks. next is where
 // the driver says another one leads.
 func (n *Node) visit(addr string) (attached bool, next string, err error) {
-	conn, err := n.opt.connect(addr)
+	conn, err := n.opt.connect("", addr)
 	if err != nil {
 		return false, "", fmt.Errorf("dial driver %s: %w", addr, err)
 	}
@@ -64,13 +108,23 @@ func (n *Node) visit(addr string) (attached bool, next string, err error) {
 	defer cancel(nil)
 	closing := context.AfterFunc(n.ctx, func() { cancel(n.ctx.Err()) })
 	defer closing()
-	stop := n.opt.Clock.AfterFunc(n.opt.Handshake, func() {
-		cancel(fmt.Errorf("driver %s did not answer within %s", addr, n.opt.Handshake))
-	})
-	defer stop()
+	within := func(d time.Duration) (stop func() bool) {
+		return n.opt.Clock.AfterFunc(d, func() { cancel(fmt.Errorf("driver %s did not answer within %s", addr, d)) })
+	}
+	patience := n.opt.Handshake
+	if len(n.opt.Join) > 1 {
+		patience /= 5 // there are others to ask
+	}
+	reached := within(patience)
+	defer reached()
 	stream, err := conn.NewStream(ctx, &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}, "/"+controlService+"/"+controlMethod)
 	if err != nil {
 		return false, "", fmt.Errorf("open a stream to driver %s: %w", addr, err)
+	}
+	stop := within(n.opt.Handshake)
+	defer stop()
+	if !reached() {
+		return false, "", context.Cause(ctx)
 	}
 	asked := n.opt.Clock.Now()
 	if err := sendFrame(stream, n.hello()); err != nil {
@@ -101,10 +155,10 @@ func (n *Node) visit(addr string) (attached bool, next string, err error) {
 	}
 }
 
-// connect makes a connection, which is dialled when it is first used.
-func (o *Options) connect(addr string) (*grpc.ClientConn, error) {
+// connect makes a connection to a node, "" for a driver, which is dialled when it is first used.
+func (o *Options) connect(id transport.NodeID, addr string) (*grpc.ClientConn, error) {
 	return grpc.NewClient("passthrough:///"+addr,
-		grpc.WithTransportCredentials(o.clientCredentials()),
+		grpc.WithTransportCredentials(o.clientCredentials(id)),
 		grpc.WithContextDialer(func(ctx context.Context, addr string) (net.Conn, error) { return o.dial(ctx, addr) }),
 		grpc.WithDefaultCallOptions(grpc.ForceCodecV2(codec{}), grpc.MaxCallRecvMsgSize(int(o.BatchBytesMax)+frameBytes)),
 		grpc.WithInitialWindowSize(windowBytes), grpc.WithInitialConnWindowSize(connWindowBytes),
@@ -205,6 +259,7 @@ func (n *Node) welcome(addr string, w *pb.Welcome, asked time.Time) (*session, u
 	if d := time.Duration(w.GetHeartbeatNanos()); d > 0 {
 		n.mu.beat = d
 	}
+	n.rows.joined(addr)
 	n.setLinkLocked(func(l *Link) {
 		*l = Link{Driver: transport.NodeID(w.GetDriver()), Addr: addr, Session: s.id, Attached: true}
 	})
@@ -260,6 +315,7 @@ func (n *Node) drop(why string) {
 		return
 	}
 	n.mu.session = nil
+	n.rows.joined("")
 	s.end(gone("reach", n.mu.link.Driver, why))
 	n.setLinkLocked(func(l *Link) { l.Session, l.Attached = 0, false })
 	n.opt.Logger.Info("the session has ended", "session", s.id, "reason", why)
@@ -272,8 +328,5 @@ func (n *Node) run(s *session, before <-chan struct{}, done chan<- struct{}) {
 		<-before
 	}
 	s.run()
-	select {
-	case n.inbox <- transport.Envelope{From: n.opt.ID, Message: transport.Reset{Reason: s.reason().Error()}}:
-	case <-n.ctx.Done():
-	}
+	n.Put(transport.Envelope{From: n.opt.ID, Message: transport.Reset{Reason: s.reason().Error()}}, n.ctx.Done(), nil)
 }

@@ -23,6 +23,13 @@ const (
 	flightMethod   = "DoGet"
 )
 
+// ALPN is how gRPC names itself within TLS, and Greeting how its connections begin, for who
+// shares a port among several protocols.
+const (
+	ALPN     = "h2"
+	Greeting = "PRI "
+)
+
 // logger is what the package says things to.
 type logger interface {
 	Error(msg string, args ...any)
@@ -97,6 +104,7 @@ func (h *Hub) control(stream grpc.ServerStream) error {
 	if err != nil {
 		return status.Error(codes.InvalidArgument, err.Error())
 	}
+	h.awaitLeader(stream.Context())
 	m, number, resumed, err := h.admit(hello, caller(stream.Context(), false))
 	if err != nil {
 		return sendFrame(stream, &pb.Frame{Body: &pb.Frame_Refused{Refused: refusal(err)}})

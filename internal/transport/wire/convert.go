@@ -34,8 +34,14 @@ func envelope(from, to transport.NodeID, m transport.Message) (*pb.Envelope, err
 			return nil, err
 		}
 		e.Message = &pb.Envelope_Deploy{Deploy: d}
+	case transport.Deployed:
+		e.Message = &pb.Envelope_Deployed{Deployed: &pb.Deployed{Key: m.Key, Err: errorOut(m.Err)}}
 	case transport.Undeploy:
-		e.Message = &pb.Envelope_Undeploy{Undeploy: &pb.Undeploy{Key: m.Key}}
+		e.Message = &pb.Envelope_Undeploy{Undeploy: &pb.Undeploy{Key: m.Key, Keep: m.Keep}}
+	case transport.Survey:
+		e.Message = &pb.Envelope_Survey{Survey: &pb.Survey{Key: m.Key, Query: string(m.Query)}}
+	case transport.Surveyed:
+		e.Message = &pb.Envelope_Surveyed{Surveyed: &pb.Surveyed{Key: m.Key, Term: uint64(m.Term), Kept: each(m.Kept, keptOut)}}
 	case transport.Run:
 		e.Message = &pb.Envelope_Run{Run: runOut(m)}
 	case transport.Cancel:
@@ -51,11 +57,20 @@ func envelope(from, to transport.NodeID, m transport.Message) (*pb.Envelope, err
 			Key: m.Key, Batch: int64(m.Batch), Manifests: m.Manifests, Holding: holdingOut(m.Holding), Err: errorOut(m.Err),
 		}}
 	case transport.Restore:
-		e.Message = &pb.Envelope_Restore{Restore: &pb.Restore{Key: m.Key, Batch: int64(m.Batch), Shards: each(m.Shards, shardOut), Manifests: m.Manifests}}
+		e.Message = &pb.Envelope_Restore{Restore: &pb.Restore{
+			Key: m.Key, Batch: int64(m.Batch), Shards: each(m.Shards, shardOut), Manifests: m.Manifests,
+			Kept: each(m.Kept, keptOut), Before: uint64(m.Before), Term: uint64(m.Term),
+		}}
 	case transport.Restored:
 		e.Message = &pb.Envelope_Restored{Restored: &pb.Restored{Key: m.Key, Batch: int64(m.Batch), Holding: holdingOut(m.Holding), Err: errorOut(m.Err)}}
 	case transport.Prune:
-		e.Message = &pb.Envelope_Prune{Prune: &pb.Prune{Key: m.Key, Oldest: int64(m.Oldest), Live: m.Live, Collects: m.Live != nil}}
+		e.Message = &pb.Envelope_Prune{Prune: &pb.Prune{Key: m.Key, Oldest: int64(m.Oldest), Live: m.Live, Collects: m.Live != nil, Committed: int64(m.Committed)}}
+	case transport.Follow:
+		e.Message = &pb.Envelope_Follow{Follow: &pb.Follow{Key: m.Key, Batch: int64(m.Batch), Manifests: m.Manifests}}
+	case transport.Followed:
+		e.Message = &pb.Envelope_Followed{Followed: &pb.Followed{Key: m.Key, Batch: int64(m.Batch)}}
+	case transport.Needless:
+		e.Message = &pb.Envelope_Needless{Needless: &pb.Needless{Key: m.Key, Files: m.Files}}
 	case transport.Reset, transport.Lost:
 		return nil, fmt.Errorf("send %T: a node is told that by its own transport alone", m)
 	}
@@ -67,8 +82,15 @@ func message(e *pb.Envelope) (transport.Message, error) {
 	switch m := e.Message.(type) {
 	case *pb.Envelope_Deploy:
 		return deployIn(m.Deploy)
+	case *pb.Envelope_Deployed:
+		return transport.Deployed{Key: m.Deployed.GetKey(), Err: errorIn(m.Deployed.GetErr())}, nil
 	case *pb.Envelope_Undeploy:
-		return transport.Undeploy{Key: m.Undeploy.GetKey()}, nil
+		return transport.Undeploy{Key: m.Undeploy.GetKey(), Keep: m.Undeploy.GetKeep()}, nil
+	case *pb.Envelope_Survey:
+		return transport.Survey{Key: m.Survey.GetKey(), Query: batch.QueryID(m.Survey.GetQuery())}, nil
+	case *pb.Envelope_Surveyed:
+		s := m.Surveyed
+		return transport.Surveyed{Key: s.GetKey(), Term: batch.Term(s.GetTerm()), Kept: each(s.GetKept(), keptIn)}, nil
 	case *pb.Envelope_Run:
 		return runIn(m.Run)
 	case *pb.Envelope_Cancel:
@@ -88,23 +110,34 @@ func message(e *pb.Envelope) (transport.Message, error) {
 		}, nil
 	case *pb.Envelope_Restore:
 		r := m.Restore
-		return transport.Restore{Key: r.GetKey(), Batch: batch.ID(r.GetBatch()), Shards: each(r.GetShards(), shardIn), Manifests: r.GetManifests()}, nil
+		return transport.Restore{
+			Key: r.GetKey(), Batch: batch.ID(r.GetBatch()), Shards: each(r.GetShards(), shardIn), Manifests: r.GetManifests(),
+			Kept: each(r.GetKept(), keptIn), Before: batch.Term(r.GetBefore()), Term: batch.Term(r.GetTerm()),
+		}, nil
 	case *pb.Envelope_Restored:
 		r := m.Restored
 		return transport.Restored{Key: r.GetKey(), Batch: batch.ID(r.GetBatch()), Holding: holdingIn(r.GetHolding()), Err: errorIn(r.GetErr())}, nil
+	case *pb.Envelope_Follow:
+		f := m.Follow
+		return transport.Follow{Key: f.GetKey(), Batch: batch.ID(f.GetBatch()), Manifests: f.GetManifests()}, nil
+	case *pb.Envelope_Followed:
+		return transport.Followed{Key: m.Followed.GetKey(), Batch: batch.ID(m.Followed.GetBatch())}, nil
 	case *pb.Envelope_Prune:
-		p := transport.Prune{Key: m.Prune.GetKey(), Oldest: batch.ID(m.Prune.GetOldest()), Live: m.Prune.GetLive()}
+		p := transport.Prune{Key: m.Prune.GetKey(), Oldest: batch.ID(m.Prune.GetOldest()), Live: m.Prune.GetLive(), Committed: batch.ID(m.Prune.GetCommitted())}
 		if m.Prune.GetCollects() && p.Live == nil {
 			p.Live = [][]byte{}
 		}
 		return p, nil
+	case *pb.Envelope_Needless:
+		return transport.Needless{Key: m.Needless.GetKey(), Files: m.Needless.GetFiles()}, nil
 	default:
 		return nil, fmt.Errorf("a message of type %T: %w", e.Message, errFrame)
 	}
 }
 
 func deployOut(d transport.Deploy) (*pb.Deploy, error) {
-	out := &pb.Deploy{Key: d.Key, Query: string(d.Query), Parts: int64(d.Parts), StateDir: []byte(d.StateDir), Elsewhere: each(d.Elsewhere, shardOut)}
+	out := &pb.Deploy{Key: d.Key, Query: string(d.Query), Parts: int64(d.Parts), StateDir: []byte(d.StateDir), Elsewhere: each(d.Elsewhere, shardOut),
+		Weight: int64(d.Quota.Weight), Memory: d.Quota.Memory, Follows: each(d.Follows, shardOut)}
 	for _, n := range d.Homes.Workers {
 		out.Workers = append(out.Workers, string(n))
 	}
@@ -123,7 +156,8 @@ func deployOut(d transport.Deploy) (*pb.Deploy, error) {
 
 func deployIn(d *pb.Deploy) (transport.Deploy, error) {
 	out := transport.Deploy{
-		Key: d.GetKey(), Query: batch.QueryID(d.GetQuery()), Parts: int(d.GetParts()), StateDir: string(d.GetStateDir()), Elsewhere: each(d.GetElsewhere(), shardIn),
+		Key: d.GetKey(), Query: batch.QueryID(d.GetQuery()), Parts: int(d.GetParts()), StateDir: string(d.GetStateDir()), Elsewhere: each(d.GetElsewhere(), shardIn), Follows: each(d.GetFollows(), shardIn),
+		Quota: transport.Quota{Weight: int(d.GetWeight()), Memory: d.GetMemory()},
 	}
 	if p := d.GetPlan(); p != nil {
 		out.Plan = transport.PlanText{Key: p.GetKey(), Query: p.GetQuery(), Definitions: p.GetDefinitions(), Settings: p.GetSettings()}
@@ -195,18 +229,4 @@ func holdingIn(h *pb.Holding) transport.Holding {
 		Local: f.GetLocal(), LocalBytes: f.GetLocalBytes(), Remote: f.GetRemote(), RemoteBytes: f.GetRemoteBytes(),
 		Fetched: f.GetFetched(), Ranges: f.GetRanges(), Damaged: f.GetDamaged(), Evicted: f.GetEvicted(),
 	}}
-}
-
-func refOut(to transport.NodeID, r transport.StreamRef) *pb.StreamRef {
-	return &pb.StreamRef{
-		To: string(to), Key: r.Key, Batch: int64(r.Batch), Stage: int64(r.Stage), Task: int64(r.Task),
-		Partition: int64(r.Partition), Follow: r.Follow, Attempt: int64(r.Attempt),
-	}
-}
-
-func refIn(r *pb.StreamRef) (to transport.NodeID, ref transport.StreamRef) {
-	return transport.NodeID(r.GetTo()), transport.StreamRef{
-		Key: r.GetKey(), Batch: batch.ID(r.GetBatch()), Stage: int(r.GetStage()), Task: int(r.GetTask()),
-		Partition: int(r.GetPartition()), Follow: r.GetFollow(), Attempt: int(r.GetAttempt()),
-	}
 }

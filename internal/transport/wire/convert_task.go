@@ -32,7 +32,7 @@ func specOut(s *batch.TaskSpec) *pb.TaskSpec {
 	return &pb.TaskSpec{
 		Task: taskIDOut(s.Task), Term: uint64(s.Term), Plan: s.Plan, Parts: int64(s.Parts), Splits: each(s.Splits, splitOut),
 		Base: int64(s.Base), Watermark: int64(s.Watermark), Close: int64(s.Close), Now: int64(s.Now), Inputs: each(s.Inputs, inputOut),
-		Reveal: s.Reveal, SinkPrefix: []byte(s.SinkPrefix), Quarantine: s.Quarantine,
+		Reveal: s.Reveal, SinkPrefix: []byte(s.SinkPrefix), Quarantine: s.Quarantine, Reads: s.Reads,
 	}
 }
 
@@ -40,7 +40,7 @@ func specIn(s *pb.TaskSpec) batch.TaskSpec {
 	return batch.TaskSpec{
 		Task: taskIDIn(s.GetTask()), Term: batch.Term(s.GetTerm()), Plan: s.GetPlan(), Parts: int(s.GetParts()), Splits: each(s.GetSplits(), splitIn),
 		Base: batch.ID(s.GetBase()), Watermark: batch.EventTime(s.GetWatermark()), Close: batch.EventTime(s.GetClose()), Now: batch.EventTime(s.GetNow()),
-		Inputs: each(s.GetInputs(), inputIn), Reveal: s.GetReveal(), SinkPrefix: string(s.GetSinkPrefix()), Quarantine: s.GetQuarantine(),
+		Inputs: each(s.GetInputs(), inputIn), Reveal: s.GetReveal(), SinkPrefix: string(s.GetSinkPrefix()), Quarantine: s.GetQuarantine(), Reads: s.GetReads(),
 	}
 }
 
@@ -66,7 +66,7 @@ func resultOut(r batch.TaskResult) *pb.TaskResult {
 		NextDue: int64(r.NextDue), NextWake: int64(r.NextWake), Shards: each(r.Shards, shardDigestOut), Prepared: each(r.Prepared, preparedOut),
 		OutRows: r.OutRows, Millis: r.Millis, Ops: each(r.Ops, opOut), State: each(r.State, stateOut), LateBy: each(r.LateBy, lateOut),
 		Spread:  &pb.TimeSpread{Count: r.Spread.Count, Min: int64(r.Spread.Min), Sum: r.Spread.Sum},
-		Arrived: each(r.Arrived, arrivalOut), Observed: each(r.Observed, observedOut), Holds: r.Holds, Hold: int64(r.Hold),
+		Arrived: each(r.Arrived, arrivalOut), Observed: each(r.Observed, observedOut), Holds: r.Holds, Hold: int64(r.Hold), Adopted: r.Adopted,
 	}
 }
 
@@ -78,7 +78,7 @@ func resultIn(r *pb.TaskResult) batch.TaskResult {
 		Prepared: each(r.GetPrepared(), preparedIn), OutRows: r.GetOutRows(), Millis: r.GetMillis(), Ops: each(r.GetOps(), opIn),
 		State: each(r.GetState(), stateIn), LateBy: each(r.GetLateBy(), lateIn),
 		Spread:  batch.TimeSpread{Count: s.GetCount(), Min: batch.EventTime(s.GetMin()), Sum: s.GetSum()},
-		Arrived: each(r.GetArrived(), arrivalIn), Observed: each(r.GetObserved(), observedIn), Holds: r.GetHolds(), Hold: batch.EventTime(r.GetHold()),
+		Arrived: each(r.GetArrived(), arrivalIn), Observed: each(r.GetObserved(), observedIn), Holds: r.GetHolds(), Hold: batch.EventTime(r.GetHold()), Adopted: r.GetAdopted(),
 	}
 }
 

@@ -21,7 +21,12 @@ import (
 var kinds = []transport.Message{
 	transport.Deploy{}, transport.Undeploy{}, transport.Run{}, transport.Cancel{}, transport.Finished{}, transport.Failed{},
 	transport.Checkpoint{}, transport.Checkpointed{}, transport.Restore{}, transport.Restored{}, transport.Prune{},
+	transport.Survey{}, transport.Surveyed{}, transport.Follow{}, transport.Followed{},
+	transport.Deployed{}, transport.Needless{},
 }
+
+// asks are one of each question.
+var asks = []transport.Ask{transport.ReadState{}, transport.Changes{}, transport.Look{}, transport.Settle{}}
 
 // values gives every field another value.
 type values struct{ n int64 }
@@ -62,6 +67,7 @@ func (f *values) fill(t *testing.T, v reflect.Value, path string) {
 		switch {
 		case v.Type() == reflect.TypeFor[error]():
 			v.Set(reflect.ValueOf(&batch.Error{Kind: batch.External, Retry: true, Err: &remoteError{text: fmt.Sprintf("e%d", f.n)}}))
+		case v.Type() == reflect.TypeFor[transport.Ask](): // none; they have a test of their own
 		default:
 			p := reflect.New(reflect.TypeFor[transport.PlanText]()).Elem()
 			f.fill(t, p, path)
@@ -120,6 +126,24 @@ func TestEveryFieldOfEveryMessageTravels(t *testing.T) {
 	want := ref.Interface().(transport.StreamRef)
 	if to, got := refIn(refOut("n", want)); to != "n" || got != want {
 		t.Errorf("a ticket: got %+v, want %+v", got, want)
+	}
+	for _, a := range asks {
+		v := reflect.New(reflect.TypeOf(a)).Elem()
+		f.fill(t, v, reflect.TypeOf(a).Name())
+		for _, a := range []transport.Ask{v.Interface().(transport.Ask), a, transport.ReadState{Keys: [][]byte{}}, transport.Look{Columns: []int{}}} {
+			want := transport.StreamRef{Key: "k", Ask: a}
+			b, err := proto.Marshal(refOut("n", want))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var back pb.StreamRef
+			if err := proto.Unmarshal(b, &back); err != nil {
+				t.Fatal(err)
+			}
+			if _, got := refIn(&back); !reflect.DeepEqual(got, want) {
+				t.Errorf("%T\ngot  %+v\nwant %+v", a, got, want)
+			}
+		}
 	}
 }
 

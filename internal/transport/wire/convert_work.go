@@ -2,6 +2,7 @@ package wire
 
 import (
 	"github.com/sluice-stream/sluice/batch"
+	"github.com/sluice-stream/sluice/internal/transport"
 	pb "github.com/sluice-stream/sluice/internal/transport/wire/wirepb"
 )
 
@@ -49,4 +50,12 @@ func observedOut(o batch.Observed) *pb.Observed {
 
 func observedIn(o *pb.Observed) batch.Observed {
 	return batch.Observed{Name: o.GetName(), At: int(o.GetAt()), Stage: int(o.GetStage()), Partition: int(o.GetPartition()), State: o.GetState()}
+}
+
+func keptOut(k transport.Kept) *pb.Kept {
+	return &pb.Kept{Shard: shardOut(k.Shard), Version: int64(k.Version), DigestHi: k.Digest.Hi, DigestLo: k.Digest.Lo, Copy: k.Copy}
+}
+
+func keptIn(k *pb.Kept) transport.Kept {
+	return transport.Kept{Shard: shardIn(k.GetShard()), Version: batch.ID(k.GetVersion()), Digest: batch.Digest{Hi: k.GetDigestHi(), Lo: k.GetDigestLo()}, Copy: k.GetCopy()}
 }

@@ -20,6 +20,8 @@ import (
 type fetched struct {
 	from   transport.NodeID
 	ref    transport.StreamRef
+	tasks  []int  // of all of which the rows are; nil for those of ref.Task
+	place  uint32 // in tasks, of the message that was read last
 	alloc  memory.Allocator
 	max    int64
 	stream grpc.ClientStream
@@ -42,13 +44,35 @@ func (f *fetched) Next(ctx context.Context) (arrow.RecordBatch, error) {
 	stop := context.AfterFunc(ctx, func() { f.cancel(context.Cause(ctx)) })
 	rec, err := f.next()
 	if !stop() && err != nil && !errors.Is(err, io.EOF) {
-		err = fmt.Errorf("rows of stage %d task %d from node %q are given up: %w", f.ref.Stage, f.ref.Task, f.from, context.Cause(ctx))
+		err = fmt.Errorf("%s are given up: %w", f.what(), context.Cause(ctx))
 	}
 	if err != nil {
 		f.err = err
 		f.end()
 	}
 	return rec, err
+}
+
+// Place is of transport.TasksReader.
+func (f *fetched) Place() int { return int(f.place) }
+
+// what says what is read, for errors.
+func (f *fetched) what() string {
+	task := f.ref.Task
+	if f.tasks != nil {
+		task = f.tasks[f.place]
+	}
+	return fmt.Sprintf("rows of stage %d task %d from node %q", f.ref.Stage, task, f.from)
+}
+
+// follow takes note of whose rows a message holds.
+func (f *fetched) follow(in *incoming) error {
+	place, many := in.place()
+	if many != (f.tasks != nil) || many && (place < f.place || int64(place) >= int64(len(f.tasks))) {
+		return fmt.Errorf("rows of the task at place %d of %d behind those at %d: %w", place, len(f.tasks), f.place, errFrame)
+	}
+	f.place = place
+	return nil
 }
 
 func (f *fetched) next() (arrow.RecordBatch, error) {
@@ -104,6 +128,9 @@ func (f *fetched) message() (*ipc.Message, error) {
 	if err := in.verify(); err != nil {
 		return nil, err
 	}
+	if err := f.follow(&in); err != nil {
+		return nil, err
+	}
 	if in.body == nil {
 		in.body = memory.NewBufferBytes(nil)
 	}
@@ -145,7 +172,7 @@ func (f *fetched) damaged(err error) error {
 	if kind, _ := batch.KindOf(err); kind == batch.User {
 		return err // memory is short
 	}
-	return batch.ExternalError(fmt.Errorf("rows of stage %d task %d from node %q: %w", f.ref.Stage, f.ref.Task, f.from, err), true)
+	return batch.ExternalError(fmt.Errorf("%s: %w", f.what(), err), true)
 }
 
 // end lets the stream go, whose producer is told by that.

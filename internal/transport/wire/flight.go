@@ -26,10 +26,14 @@ const (
 	fieldBody   = 1000
 )
 
-// sumBytes is the length of app_metadata: a version and the CRC32C of header and body.
+// app_metadata is a version and the CRC32C of header and body. Where the rows of several
+// tasks come by one stream there is the task's place in the list, too, which the CRC covers
+// first.
 const (
-	sumVersion = 1
-	sumBytes   = 5
+	sumVersion   = 1
+	sumBytes     = 5
+	placeVersion = 2
+	placeBytes   = sumBytes + 4
 )
 
 // pieceBytes is the size above which a batch is cut. A piece is what one stream holds
@@ -54,8 +58,10 @@ func (o *outgoing) take() mem.BufferSlice {
 type flightWriter struct {
 	stream grpc.ServerStream
 	alloc  memory.Allocator
-	lz4    bool
+	pack   Compression
 	max    int64
+	tasks  bool   // there are several, and
+	place  uint32 // is that of the one whose rows are written
 	schema *arrow.Schema
 	w      *ipc.Writer
 }
@@ -67,10 +73,7 @@ func (f *flightWriter) write(rec arrow.RecordBatch) error {
 			return err
 		}
 		opts := []ipc.Option{ipc.WithSchema(rec.Schema()), ipc.WithAllocator(f.alloc)}
-		if f.lz4 {
-			opts = append(opts, ipc.WithLZ4())
-		}
-		f.schema, f.w = rec.Schema(), ipc.NewWriterWithPayloadWriter(f, opts...)
+		f.schema, f.w = rec.Schema(), ipc.NewWriterWithPayloadWriter(f, append(opts, f.pack.options()...)...)
 	}
 	rows := rec.NumRows()
 	size := int64(0)
@@ -127,7 +130,7 @@ func (f *flightWriter) WritePayload(p ipc.Payload) error {
 	if int64(body) > f.max {
 		return fmt.Errorf("a row, or a dictionary, of %d bytes is above the limit of %d", body, f.max)
 	}
-	m := lay(header, int(body))
+	m := lay(header, int(body), f.tasks, f.place)
 	if err := p.SerializeBody(m); err != nil {
 		return err
 	}
@@ -136,9 +139,10 @@ func (f *flightWriter) WritePayload(p ipc.Payload) error {
 
 // layout is a FlightData whose body is being filled in.
 type layout struct {
-	buf       *[]byte
-	b         []byte
-	sum, body int // where they are
+	buf           *[]byte
+	b             []byte
+	meta, metaLen int // app_metadata
+	body          int // where it begins
 }
 
 // frames are buffers that messages are laid out in. gRPC gives them back when they are
@@ -168,15 +172,21 @@ func (p *framePool) Put(b *[]byte) {
 	}
 }
 
-// lay begins a message.
-func lay(header []byte, body int) *layout {
-	m := &layout{buf: frames.Get(len(header) + sumBytes + body + 4*binary.MaxVarintLen64 + 8)}
+// lay begins a message; of several tasks it says whose it is.
+func lay(header []byte, body int, tasks bool, place uint32) *layout {
+	m := &layout{buf: frames.Get(len(header) + placeBytes + body + 4*binary.MaxVarintLen64 + 8)}
 	b := protowire.AppendTag((*m.buf)[:0], fieldHeader, protowire.BytesType)
 	b = protowire.AppendBytes(b, header)
 	b = protowire.AppendTag(b, fieldMeta, protowire.BytesType)
-	b = protowire.AppendVarint(b, sumBytes)
-	m.sum = len(b)
-	b = append(b, sumVersion, 0, 0, 0, 0)
+	meta := [placeBytes]byte{sumVersion}
+	m.metaLen = sumBytes
+	if tasks {
+		meta[0], m.metaLen = placeVersion, placeBytes
+		binary.LittleEndian.PutUint32(meta[sumBytes:], place)
+	}
+	b = protowire.AppendVarint(b, uint64(m.metaLen))
+	m.meta = len(b)
+	b = append(b, meta[:m.metaLen]...)
 	b = protowire.AppendTag(b, fieldBody, protowire.BytesType)
 	b = protowire.AppendVarint(b, uint64(body))
 	m.body, m.b = len(b), b
@@ -191,8 +201,9 @@ func (m *layout) Write(b []byte) (int, error) {
 
 // done fills the checksum in.
 func (m *layout) done(header []byte) *outgoing {
-	sum := crc32.Update(crc32.Checksum(header, castagnoli), castagnoli, m.b[m.body:])
-	binary.LittleEndian.PutUint32(m.b[m.sum+1:], sum)
+	sum := crc32.Checksum(m.b[m.meta+sumBytes:m.meta+m.metaLen], castagnoli)
+	sum = crc32.Update(crc32.Update(sum, castagnoli, header), castagnoli, m.b[m.body:])
+	binary.LittleEndian.PutUint32(m.b[m.meta+1:], sum)
 	*m.buf = m.b
 	return &outgoing{mem.BufferSlice{mem.NewBuffer(m.buf, &frames)}}
 }
@@ -331,10 +342,10 @@ func (i *incoming) readBody(r *mem.Reader) error {
 
 // verify holds the message to its checksum.
 func (i *incoming) verify() error {
-	if len(i.sum) != sumBytes || i.sum[0] != sumVersion {
+	if n := len(i.sum); (n != sumBytes || i.sum[0] != sumVersion) && (n != placeBytes || i.sum[0] != placeVersion) {
 		return fmt.Errorf("a message of rows has no checksum: %w", errFrame)
 	}
-	sum := crc32.Checksum(i.header, castagnoli)
+	sum := crc32.Update(crc32.Checksum(i.sum[sumBytes:], castagnoli), castagnoli, i.header)
 	if i.body != nil {
 		sum = crc32.Update(sum, castagnoli, i.body.Bytes())
 	}
@@ -342,6 +353,14 @@ func (i *incoming) verify() error {
 		return fmt.Errorf("%w: the checksum is %08x, not %08x", ErrDamaged, sum, want)
 	}
 	return nil
+}
+
+// place says which of several tasks a message is of, once it is verified.
+func (i *incoming) place() (place uint32, many bool) {
+	if len(i.sum) != placeBytes {
+		return 0, false
+	}
+	return binary.LittleEndian.Uint32(i.sum[sumBytes:]), true
 }
 
 // messages hands the messages of a stream to an ipc.Reader, up to the next schema.

@@ -109,10 +109,10 @@ func (s *replay) RecvMsg(m any) error {
 
 func (s *replay) Trailer() metadata.MD { return nil }
 
-func record(t testing.TB, lz4 bool, recs ...arrow.RecordBatch) [][]byte {
+func record(t testing.TB, pack Compression, recs ...arrow.RecordBatch) [][]byte {
 	t.Helper()
 	s := &tape{}
-	w := &flightWriter{stream: s, alloc: memory.DefaultAllocator, lz4: lz4, max: 1 << 30}
+	w := &flightWriter{stream: s, alloc: memory.DefaultAllocator, pack: pack, max: 1 << 30}
 	for _, r := range recs {
 		if err := w.write(r); err != nil {
 			t.Fatal(err)
@@ -145,8 +145,8 @@ func TestDamagedRowsAreFound(t *testing.T) {
 	defer alloc.AssertSize(t, 0)
 	all := transporttest.Small(memory.DefaultAllocator)
 	defer transporttest.Release(all)
-	for _, lz4 := range []bool{false, true} {
-		sent := record(t, lz4, all[1], all[3])
+	for _, pack := range []Compression{None, LZ4, ZSTD} {
+		sent := record(t, pack, all[1], all[3])
 		for i, b := range sent {
 			for at := 0; at < len(b); at += 1 + at/8 {
 				sent[i] = bytes.Clone(b)
@@ -168,7 +168,7 @@ func TestClaimsAreChecked(t *testing.T) {
 	defer alloc.AssertSize(t, 0)
 	rec := transporttest.Wide(memory.DefaultAllocator, 1<<15)
 	defer rec.Release()
-	sent := record(t, true, rec)
+	sent := record(t, LZ4, rec)
 	recs, err := play(sent, alloc, 1<<20)
 	transporttest.Release(recs)
 	if err != nil {
@@ -189,8 +189,8 @@ func TestClaimsAreChecked(t *testing.T) {
 func TestMemoryThatIsShortIsAnError(t *testing.T) {
 	rec := transporttest.Wide(memory.DefaultAllocator, 1<<15)
 	defer rec.Release()
-	for _, lz4 := range []bool{false, true} {
-		recs, err := play(record(t, lz4, rec.NewSlice(0, 10), rec), &small{left: 100 << 10}, 1<<30)
+	for _, pack := range []Compression{None, LZ4, ZSTD} {
+		recs, err := play(record(t, pack, rec.NewSlice(0, 10), rec), &small{left: 100 << 10}, 1<<30)
 		transporttest.Release(recs)
 		if kind, _ := batch.KindOf(err); kind != batch.User || !errors.Is(err, errSmall) || len(recs) != 1 {
 			t.Errorf("%d batches, %v", len(recs), err)
@@ -222,16 +222,16 @@ func (*small) Free([]byte) {}
 // to the garbage collector; a task's tracker gives that back when the task is closed.)
 func FuzzRows(f *testing.F) {
 	all := transporttest.Small(memory.DefaultAllocator)
-	for _, lz4 := range []bool{false, true} {
-		sent := record(f, lz4, all[2], all[3])
+	for _, pack := range []Compression{None, LZ4, ZSTD} {
+		sent := record(f, pack, all[2], all[3])
 		for i := range sent {
-			f.Add(sent[i], i, lz4)
+			f.Add(sent[i], i, pack != None)
 		}
 	}
-	seeds := map[bool][][]byte{false: record(f, false, all[2], all[3]), true: record(f, true, all[2], all[3])}
+	seeds := map[bool][][]byte{false: record(f, None, all[2], all[3]), true: record(f, LZ4, all[2], all[3])}
 	transporttest.Release(all)
-	f.Fuzz(func(t *testing.T, b []byte, i int, lz4 bool) {
-		sent := append([][]byte(nil), seeds[lz4]...)
+	f.Fuzz(func(t *testing.T, b []byte, i int, packed bool) {
+		sent := append([][]byte(nil), seeds[packed]...)
 		sent[uint(i)%uint(len(sent))] = resum(b)
 		recs, err := play(sent, &small{left: 16 << 20}, 1<<20)
 		transporttest.Release(recs)
@@ -249,7 +249,8 @@ func resum(b []byte) []byte {
 	if in.err != nil || in.body == nil {
 		return b
 	}
-	m := lay(in.header, in.body.Len())
+	place, many := in.place()
+	m := lay(in.header, in.body.Len(), many, place)
 	m.Write(in.body.Bytes())
 	return m.done(in.header).take().Materialize()
 }

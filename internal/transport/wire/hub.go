@@ -34,7 +34,8 @@ type Hub struct {
 		runs     map[transport.NodeID]chan struct{} // closed when all of a node's last session was handed on
 		sessions uint64
 		changed  chan struct{}
-		away     *Redirect // set: workers are sent there
+		away     *Redirect     // set: workers are sent there
+		settled  chan struct{} // closed when away changes
 		closed   bool
 	}
 
@@ -62,11 +63,11 @@ func Listen(ctx context.Context, opt Options) (*Hub, error) {
 	h := &Hub{opt: opt, number: binary.LittleEndian.Uint64(number[:]) | 1, addr: addr}
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	h.mu.members, h.mu.runs = map[transport.NodeID]*member{}, map[transport.NodeID]chan struct{}{}
-	h.mu.changed = make(chan struct{})
+	h.mu.changed, h.mu.settled = make(chan struct{}), make(chan struct{})
 	h.ends.byID = map[transport.NodeID]*Endpoint{}
 	h.rows = newRows(&h.opt, func(id transport.NodeID) Serve {
 		if e := h.end(id); e != nil {
-			return e.serving()
+			return e.Serving()
 		}
 		return nil
 	})
@@ -96,7 +97,7 @@ func (h *Hub) Join(id transport.NodeID) (*Endpoint, error) {
 	case h.ends.byID[id] != nil:
 		return nil, fmt.Errorf("join the network as %q: the name is taken", id)
 	}
-	e := &Endpoint{hub: h, id: id, inbox: make(chan transport.Envelope, h.opt.InboxMax), done: make(chan struct{})}
+	e := &Endpoint{Port: transport.NewPort(id, h.opt.InboxMax), hub: h}
 	h.ends.byID[id] = e
 	return e, nil
 }
@@ -126,10 +127,12 @@ func (h *Hub) watchLeases() {
 }
 
 // Dismiss sends all workers to the driver at to, and those that come from now on; "" lets
-// them look for it. Serving rows goes on. Recall ends it.
+// them look for it. While nobody is known to lead, a worker that comes is kept waiting for
+// a moment. Serving rows goes on. Recall ends it.
 func (h *Hub) Dismiss(to string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.settledLocked()
 	h.mu.away = &Redirect{To: to}
 	for _, m := range h.membersLocked() {
 		h.loseLocked(m, "this driver does not lead any more")
@@ -140,7 +143,50 @@ func (h *Hub) Dismiss(to string) {
 func (h *Hub) Recall() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.settledLocked()
 	h.mu.away = nil
+}
+
+// settledLocked lets those look again who wait to hear who leads.
+func (h *Hub) settledLocked() {
+	close(h.mu.settled)
+	h.mu.settled = make(chan struct{})
+}
+
+// leaderless returns a channel to wait on before a worker is told that nobody leads; nil
+// if somebody does. What then comes is often this driver's own turn.
+func (h *Hub) leaderless() <-chan struct{} {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.mu.away == nil || h.mu.away.To != "" || h.mu.closed {
+		return nil
+	}
+	return h.mu.settled
+}
+
+// awaitLeader keeps a worker that comes while nobody leads until somebody does, so that
+// it need not come again, but not for longer than HoldMax.
+func (h *Hub) awaitLeader(ctx context.Context) {
+	var over <-chan struct{}
+	for {
+		settled := h.leaderless()
+		if settled == nil {
+			return
+		}
+		if over == nil {
+			held, cancel := context.WithCancel(ctx)
+			defer cancel()
+			defer h.opt.Clock.AfterFunc(h.opt.HoldMax, cancel)()
+			over = held.Done()
+		}
+		select {
+		case <-settled:
+		case <-over:
+			return
+		case <-h.ctx.Done():
+			return
+		}
+	}
 }
 
 // closeWait is how long connections may take to end in good order.
@@ -151,6 +197,7 @@ func (h *Hub) Close() error {
 	h.mu.Lock()
 	closed := h.mu.closed
 	h.mu.closed = true
+	h.settledLocked()
 	for _, m := range h.membersLocked() {
 		h.loseLocked(m, "the driver is closed")
 	}

@@ -158,6 +158,12 @@ func differences(before, after []Member) []Event {
 	return slices.Concat(lost, joined, draining)
 }
 
+// Limits of what a worker says of itself: every other member and every log line has it.
+const (
+	nameMax  = 512
+	slotsMax = 1 << 16
+)
+
 // admit gives a worker that says hello a session: its old one if that goes on.
 func (h *Hub) admit(hello *pb.Hello, c Caller) (m *member, stream uint64, resumed bool, err error) {
 	info := Member{
@@ -167,11 +173,17 @@ func (h *Hub) admit(hello *pb.Hello, c Caller) (m *member, stream uint64, resume
 	if p := hello.GetProtocol(); p != Protocol {
 		return nil, 0, false, batch.UserErrorf("worker %s speaks version %d of the protocol, this driver speaks %d: run builds of one release", info.ID, p, Protocol)
 	}
-	if info.ID == "" || info.Addr == "" || h.end(info.ID) != nil {
-		return nil, 0, false, batch.UserErrorf("a worker cannot be called %q at address %q", info.ID, info.Addr)
+	if info.ID == "" || len(info.ID) > nameMax || info.Addr == "" || len(info.Addr) > nameMax || len(info.Resources.Version) > nameMax || h.end(info.ID) != nil {
+		return nil, 0, false, batch.UserErrorf("a worker cannot be called %.64q at address %.64q", info.ID, info.Addr)
+	}
+	if info.Resources.Slots < 0 || info.Resources.Slots > slotsMax || info.Resources.Memory < 0 {
+		return nil, 0, false, batch.UserErrorf("worker %s says that it has %d slots and %d bytes of memory", info.ID, info.Resources.Slots, info.Resources.Memory)
 	}
 	if h.opt.Admit != nil {
 		if err := h.opt.Admit(info); err != nil {
+			if away := new(Redirect); h.opt.Refused != nil && c.Addr != nil && !errors.As(err, &away) {
+				h.opt.Refused(c.Addr, err)
+			}
 			return nil, 0, false, err
 		}
 	}
@@ -261,7 +273,7 @@ func (h *Hub) run(m *member, before <-chan struct{}, done chan struct{}) {
 	h.ends.RUnlock()
 	env := transport.Envelope{From: m.info().ID, Message: transport.Lost{Reason: m.session.reason().Error()}}
 	for _, e := range ends {
-		e.put(env, h.ctx.Done())
+		e.Put(env, h.ctx.Done(), nil)
 	}
 }
 

@@ -311,7 +311,7 @@ func TestSilentStreamsAreClosed(t *testing.T) {
 		h := n.hub(t, "d:1")
 		defer closeAll(t, h)
 		o := Options{ID: "x", Dial: n.dial}.withDefaults()
-		conn, err := o.connect("d:1")
+		conn, err := o.connect("", "d:1")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -349,7 +349,7 @@ func TestWhatAWorkerClaimsIsChecked(t *testing.T) {
 		defer closeAll(t, h)
 		e := endpoint(t, h, "q")
 		o := Options{ID: "x", Dial: n.dial}.withDefaults()
-		conn, err := o.connect("d:1")
+		conn, err := o.connect("", "d:1")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -382,6 +382,71 @@ func TestWhatAWorkerClaimsIsChecked(t *testing.T) {
 			if env := <-e.Inbox(); reflect.TypeOf(env.Message) != reflect.TypeFor[transport.Lost]() {
 				t.Fatalf("%#v", env) // by the lease or because nobody listens; a message once more would be here
 			}
+		}
+	})
+}
+
+// A worker that comes while nobody leads is there the moment somebody does, though one of
+// the drivers cannot be reached and another one still names the leader that is gone.
+func TestALeaderFindsItsWorkersAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNetwork()
+		drivers := []string{"a:1", "b:1", "c:1"}
+		a, b, c := n.hub(t, "a:1"), n.hub(t, "b:1"), n.hub(t, "c:1")
+		defer closeAll(t, b, c)
+		b.Dismiss("a:1")
+		c.Dismiss("a:1")
+		var workers []*Node
+		for i := range 3 {
+			w := n.node(t, fmt.Sprint("w", i), fmt.Sprintf("w%d:1", i), func(o *Options) {
+				o.Join = append(slices.Clone(drivers[i:]), drivers[:i]...)
+			})
+			defer closeAll(t, w)
+			workers = append(workers, w)
+		}
+		await(a, 3)
+		n.cut("a:1", true) // its connections stay and say nothing
+		closeAll(t, a)
+		pause(600 * time.Millisecond)
+		b.Dismiss("")
+		c.Dismiss("")
+		pause(1300 * time.Millisecond)
+		start := time.Now()
+		c.Recall()
+		b.Dismiss("c:1")
+		await(c, 3)
+		if took := time.Since(start); took > 1300*time.Millisecond {
+			t.Errorf("the workers came after %s", took)
+		}
+		for _, w := range workers {
+			if l := attached(w); l.Addr != "c:1" {
+				t.Errorf("%+v", l)
+			}
+		}
+	})
+}
+
+// Who is kept waiting is sent away after a while, and a driver that is closed waits for nobody.
+func TestNobodyIsKeptWaitingForLong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNetwork()
+		h := n.hub(t, "d:1")
+		h.Dismiss("")
+		w := n.node(t, "w", "w:1")
+		defer closeAll(t, w)
+		pause(time.Minute)
+		start := time.Now()
+		h.Recall()
+		await(h, 1)
+		if took := time.Since(start); took > 2*time.Second {
+			t.Errorf("the worker came after %s", took)
+		}
+		h.Dismiss("")
+		pause(100 * time.Millisecond)
+		start = time.Now()
+		closeAll(t, h)
+		if took := time.Since(start); took > 10*time.Millisecond {
+			t.Errorf("the driver was closed after %s", took)
 		}
 	})
 }

@@ -19,6 +19,7 @@ import (
 // until Close. When a session ends, a Reset message says so in the Inbox, behind all
 // messages of that session and before those of the next.
 type Node struct {
+	*transport.Port
 	opt    Options
 	addr   string
 	server *grpc.Server
@@ -26,7 +27,6 @@ type Node struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
-	inbox  chan transport.Envelope
 	start  time.Time // from which pings count
 
 	mu struct {
@@ -39,7 +39,6 @@ type Node struct {
 		beat     time.Duration
 		ran      chan struct{} // closed when all of the last session was handed on
 		draining bool
-		serve    Serve
 		changed  chan struct{}
 		closed   bool
 	}
@@ -70,7 +69,7 @@ func Join(ctx context.Context, opt Options) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &Node{opt: opt, addr: addr, inbox: make(chan transport.Envelope, opt.InboxMax), start: opt.Clock.Now()}
+	n := &Node{Port: transport.NewPort(opt.ID, opt.InboxMax), opt: opt, addr: addr, start: opt.Clock.Now()}
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	n.mu.changed = make(chan struct{})
 	n.mu.lease, n.mu.beat = opt.Lease, opt.Heartbeat
@@ -78,7 +77,7 @@ func Join(ctx context.Context, opt Options) (*Node, error) {
 		if id != opt.ID {
 			return nil
 		}
-		return n.serving()
+		return n.Serving()
 	})
 	n.server = newServer(&n.opt, n.rows, nil)
 	n.wg.Go(func() { serve(n.server, l, n.opt.Logger) })
@@ -89,12 +88,6 @@ func Join(ctx context.Context, opt Options) (*Node, error) {
 
 // Addr is where the node serves rows.
 func (n *Node) Addr() string { return n.addr }
-
-// Local returns the node's name.
-func (n *Node) Local() transport.NodeID { return n.opt.ID }
-
-// Inbox returns the queue of received messages. It is closed by Close.
-func (n *Node) Inbox() <-chan transport.Envelope { return n.inbox }
 
 // Link returns how the worker stands with its driver.
 func (n *Node) Link() Link {
@@ -155,20 +148,12 @@ func (n *Node) Send(ctx context.Context, to transport.NodeID, m transport.Messag
 // Fetch reads rows that lie on another worker or on the driver. That there are none, too,
 // is said by the first Next. A Next that is given up ends the reader.
 func (n *Node) Fetch(ctx context.Context, from transport.NodeID, ref transport.StreamRef, alloc memory.Allocator) (sources.Reader, error) {
-	return n.rows.fetch(ctx, from, ref, alloc)
+	return n.rows.fetch(ctx, from, ref, nil, alloc)
 }
 
-// Serve registers who answers the Fetches of others, in place of the one before.
-func (n *Node) Serve(f func(ctx context.Context, ref transport.StreamRef) (sources.Reader, error)) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.mu.serve = f
-}
-
-func (n *Node) serving() Serve {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.mu.serve
+// FetchTasks is Fetch of several tasks, by one stream.
+func (n *Node) FetchTasks(ctx context.Context, from transport.NodeID, ref transport.StreamRef, tasks []int, alloc memory.Allocator) (transport.TasksReader, error) {
+	return n.rows.fetchTasks(ctx, from, ref, tasks, alloc)
 }
 
 // Close says goodbye to the driver, waits for what is under way and closes the inbox; what
@@ -187,7 +172,7 @@ func (n *Node) Close() error {
 	n.server.GracefulStop()
 	stop()
 	n.wg.Wait()
-	close(n.inbox)
+	n.Shut()
 	return nil
 }
 
@@ -203,18 +188,9 @@ func (n *Node) deliver(p *pb.Envelope, stop <-chan struct{}) bool {
 		return true
 	}
 	env := transport.Envelope{From: transport.NodeID(p.GetFrom()), Message: m}
-	select {
-	case n.inbox <- env:
-		return true
-	default:
-	}
 	if stop == nil {
-		return false
+		return n.Offer(env)
 	}
-	select {
-	case n.inbox <- env:
-	case <-stop:
-	case <-n.ctx.Done():
-	}
+	n.Put(env, stop, n.ctx.Done())
 	return true
 }

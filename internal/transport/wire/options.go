@@ -34,6 +34,8 @@ type Options struct {
 	Listen string
 	// Listener is used in place of Listen, and closed with the end, if it is not nil.
 	Listener net.Listener
+	// Limit, if not nil, bounds the connections of the listener.
+	Limit func(net.Listener) net.Listener
 	// Advertise is where others reach Listen; default its own address. A wildcard
 	// address has to be given one.
 	Advertise string
@@ -44,9 +46,17 @@ type Options struct {
 	// Authorize, if not nil, is asked before each stream that somebody opens here; its
 	// error refuses it.
 	Authorize func(Caller) error
-	// LZ4 compresses rows on their way from here. It pays where the network is slower than
-	// about 5 Gbit/s for each core; on one machine it costs more than it gives.
-	LZ4 bool
+	// Expect, if not nil, is asked of each connection with TLS that is dialled whether its
+	// other end is the node that was meant, "" for a driver; its error ends it.
+	Expect func(id transport.NodeID, state tls.ConnectionState) error
+	// Refused, if not nil, is told of each connection that comes to nothing because its end
+	// does not show who it is.
+	Refused func(remote net.Addr, err error)
+	// Compression packs rows on their way from here. It pays where the network is slower than
+	// what a core packs, and never to who reads over the loopback interface: those get rows
+	// as they are, unless PackLocal is set, which is for tests and for measuring.
+	Compression Compression
+	PackLocal   bool
 
 	// Join are the drivers' addresses, which a worker tries one after the other.
 	Join []string
@@ -68,8 +78,12 @@ type Options struct {
 	Heartbeat, Lease time.Duration
 	// Handshake is how long opening a connection or a stream may take; default 5 s.
 	Handshake time.Duration
+	// HoldMax is how long a driver keeps a worker waiting that comes while nobody leads;
+	// default a fifth of Handshake.
+	HoldMax time.Duration
 	// RetryMax is the longest pause of a worker between two tries to reach a driver;
-	// default 1 s. Pauses begin at a twentieth of it and double.
+	// default 1 s, and a quarter where there are several. Pauses begin at a twentieth of a
+	// second and double.
 	RetryMax time.Duration
 
 	// InboxMax is how many messages lie in an Inbox before those behind wait; default 1024.
@@ -116,6 +130,7 @@ func (o Options) withDefaults() Options {
 	setDuration(&o.Lease, 3*time.Second)
 	setDuration(&o.Heartbeat, min(500*time.Millisecond, o.Lease/6))
 	setDuration(&o.Handshake, 5*time.Second)
+	setDuration(&o.HoldMax, o.Handshake/5)
 	setDuration(&o.RetryMax, time.Second)
 	setInt(&o.InboxMax, 1024)
 	setInt(&o.WindowMax, 1024)
@@ -162,6 +177,9 @@ func (o Options) Validate() error {
 	}
 	if o.Lease > 0 && o.Heartbeat > 0 && o.Lease < 3*o.Heartbeat {
 		errs = append(errs, fmt.Errorf("a lease of %s is too short for a heartbeat each %s: three have to fit", o.Lease, o.Heartbeat))
+	}
+	if err := o.Compression.validate(); err != nil {
+		errs = append(errs, err)
 	}
 	if (o.ServerTLS == nil) != (o.ClientTLS == nil) {
 		errs = append(errs, errors.New("TLS is for both sides: one of ServerTLS and ClientTLS is missing"))

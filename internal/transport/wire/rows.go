@@ -25,11 +25,12 @@ import (
 )
 
 // What connections are tuned with. A stream's window is what may lie with its receiver
-// unread, outside of anybody's memory limit, times the streams that it has open ahead: as
-// much as a fast network has on its way, and no more (a larger one is no faster). The
-// connection's own window bounds nothing: gRPC opens it as data arrives.
+// unread, outside of anybody's memory limit, times the streams that it has open ahead. It is
+// more than a fast network has on its way: where tasks keep all processors busy, a sender
+// gets one every few milliseconds, and its reader waits for so long with each window that it
+// has used up. The connection's own window bounds nothing: gRPC opens it as data arrives.
 const (
-	windowBytes     = 1 << 20
+	windowBytes     = 4 << 20
 	connWindowBytes = 64 << 20
 	ioBytes         = 128 << 10
 	frameBytes      = 1 << 20 // of metadata beside a batch or a message
@@ -60,6 +61,7 @@ type rows struct {
 	mu struct {
 		sync.Mutex
 		peers  map[transport.NodeID]*remote
+		driver *remote // whose nodes are no peers; nil while there is none
 		closed bool
 	}
 }
@@ -110,10 +112,30 @@ func (r *rows) update(p *pb.Peers) {
 	}
 }
 
+// joined notes where the driver is, with "" that there is none. Who is no worker is
+// asked for there.
+func (r *rows) joined(addr string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	d := r.mu.driver
+	if d != nil && d.addr == addr {
+		return
+	}
+	if r.mu.driver = nil; addr != "" && !r.mu.closed {
+		r.mu.driver = &remote{addr: addr}
+	}
+	if d != nil && d.conn != nil {
+		_ = d.conn.Close() // its streams say so
+	}
+}
+
 func (r *rows) conn(id transport.NodeID) (*grpc.ClientConn, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	p := r.mu.peers[id]
+	if p == nil {
+		p = r.mu.driver
+	}
 	switch {
 	case r.mu.closed:
 		return nil, gone("fetch from", id, "this node is closed")
@@ -122,7 +144,7 @@ func (r *rows) conn(id transport.NodeID) (*grpc.ClientConn, error) {
 	case p.conn != nil:
 		return p.conn, nil
 	}
-	c, err := r.opt.connect(p.addr)
+	c, err := r.opt.connect(id, p.addr)
 	if err != nil {
 		return nil, batch.ExternalError(fmt.Errorf("dial node %q at %s: %w", id, p.addr, err), true)
 	}
@@ -141,10 +163,25 @@ func (r *rows) close() {
 			_ = p.conn.Close() // its streams say so
 		}
 	}
+	if d := r.mu.driver; d != nil && d.conn != nil {
+		_ = d.conn.Close()
+	}
+}
+
+// fetchTasks opens a stream of what several tasks have left with another node.
+func (r *rows) fetchTasks(ctx context.Context, from transport.NodeID, ref transport.StreamRef, tasks []int, alloc memory.Allocator) (transport.TasksReader, error) {
+	if len(tasks) == 0 {
+		return transport.InTurn(ref, nil, nil), nil
+	}
+	f, err := r.fetch(ctx, from, ref, tasks, alloc)
+	if err != nil {
+		return nil, err
+	}
+	return f.(*fetched), nil
 }
 
 // fetch opens a stream of another node's rows and does not wait for them.
-func (r *rows) fetch(ctx context.Context, from transport.NodeID, ref transport.StreamRef, alloc memory.Allocator) (sources.Reader, error) {
+func (r *rows) fetch(ctx context.Context, from transport.NodeID, ref transport.StreamRef, tasks []int, alloc memory.Allocator) (sources.Reader, error) {
 	conn, err := r.conn(from)
 	if err != nil {
 		return nil, err
@@ -152,11 +189,11 @@ func (r *rows) fetch(ctx context.Context, from transport.NodeID, ref transport.S
 	if alloc == nil {
 		alloc = memory.DefaultAllocator
 	}
-	ticket, err := proto.Marshal(refOut(from, ref))
+	ticket, err := proto.Marshal(refOut(from, ref, tasks...))
 	if err != nil {
 		return nil, fmt.Errorf("encode the ticket for %+v: %w", ref, err)
 	}
-	f := &fetched{from: from, ref: ref, alloc: alloc, max: r.opt.BatchBytesMax}
+	f := &fetched{from: from, ref: ref, tasks: tasks, alloc: alloc, max: r.opt.BatchBytesMax}
 	var live context.Context // as long as the reader, which is longer than ctx may be
 	live, f.cancel = context.WithCancelCause(r.ctx)
 	defer context.AfterFunc(ctx, func() { f.cancel(context.Cause(ctx)) })()
@@ -196,7 +233,18 @@ func (r *rows) doGet(stream grpc.ServerStream) error {
 	ctx, cancel := context.WithCancelCause(stream.Context())
 	defer cancel(nil)
 	defer context.AfterFunc(r.ctx, func() { cancel(gone("read from", to, "it is closed")) })()
-	if err = r.caught(ctx, stream, to, ref); err == nil {
+	w := &flightWriter{stream: stream, pack: r.opt.packing(stream.Context()), alloc: memory.DefaultAllocator, max: r.opt.BatchBytesMax}
+	if list := p.GetTasks(); len(list) == 0 {
+		err = r.caught(ctx, w, to, ref)
+	} else {
+		for i, task := range list {
+			ref.Task, w.tasks, w.place = int(task), true, uint32(i)
+			if err = r.caught(ctx, w, to, ref); err != nil {
+				break
+			}
+		}
+	}
+	if err = errors.Join(err, w.close()); err == nil {
 		return nil
 	}
 	if e, marshal := proto.Marshal(errorOut(err)); marshal == nil {
@@ -206,17 +254,18 @@ func (r *rows) doGet(stream grpc.ServerStream) error {
 }
 
 // caught makes an error of a panic in what is read, which would end the process else.
-func (r *rows) caught(ctx context.Context, stream grpc.ServerStream, to transport.NodeID, ref transport.StreamRef) (err error) {
+func (r *rows) caught(ctx context.Context, w *flightWriter, to transport.NodeID, ref transport.StreamRef) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("rows of stage %d task %d: panic: %v", ref.Stage, ref.Task, p)
 			r.opt.Logger.Error("reading rows for another node panicked", "error", err, "stack", string(debug.Stack()))
 		}
 	}()
-	return r.stream(ctx, stream, to, ref)
+	return r.stream(ctx, w, to, ref)
 }
 
-func (r *rows) stream(ctx context.Context, stream grpc.ServerStream, to transport.NodeID, ref transport.StreamRef) (err error) {
+// stream sends the output of one task.
+func (r *rows) stream(ctx context.Context, w *flightWriter, to transport.NodeID, ref transport.StreamRef) (err error) {
 	serve := r.serving(to)
 	if serve == nil {
 		return gone("read from", to, "it serves nothing at this address")
@@ -225,8 +274,7 @@ func (r *rows) stream(ctx context.Context, stream grpc.ServerStream, to transpor
 	if err != nil {
 		return err
 	}
-	w := &flightWriter{stream: stream, lz4: r.opt.LZ4, alloc: memory.DefaultAllocator, max: r.opt.BatchBytesMax}
-	defer func() { err = errors.Join(err, w.close(), in.Close()) }()
+	defer func() { err = errors.Join(err, in.Close()) }()
 	for {
 		rec, err := in.Next(ctx)
 		if err == io.EOF {
@@ -246,7 +294,7 @@ func (r *rows) stream(ctx context.Context, stream grpc.ServerStream, to transpor
 // fault makes of an error of gRPC's the one that the other node has met, or says that
 // the other node is away.
 func (f *fetched) fault(err error) error {
-	doing := fmt.Sprintf("rows of stage %d task %d from node %q", f.ref.Stage, f.ref.Task, f.from)
+	doing := f.what()
 	if f.stream != nil {
 		if v := f.stream.Trailer().Get(errorKey); len(v) > 0 {
 			var e pb.Error

@@ -11,6 +11,8 @@ import (
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/peer"
+
+	"github.com/sluice-stream/sluice/internal/transport"
 )
 
 // ErrPlain is wrapped where a connection beyond the loopback interface would not be secured (X4).
@@ -28,6 +30,9 @@ func (o *Options) listen(ctx context.Context) (net.Listener, string, error) {
 	at, err := o.reachable(l.Addr())
 	if err != nil {
 		return nil, "", errors.Join(err, l.Close())
+	}
+	if o.Limit != nil {
+		l = o.Limit(l)
 	}
 	return l, at, nil
 }
@@ -84,19 +89,27 @@ func (o *Options) serverCredentials() credentials.TransportCredentials {
 	if o.ServerTLS == nil {
 		return insecure.NewCredentials()
 	}
-	return &rotating{config: o.ServerTLS}
+	return &rotating{config: o.ServerTLS, refused: o.Refused}
 }
 
 // clientCredentials secure what is dialled.
-func (o *Options) clientCredentials() credentials.TransportCredentials {
+func (o *Options) clientCredentials(id transport.NodeID) credentials.TransportCredentials {
 	if o.ClientTLS == nil {
 		return insecure.NewCredentials()
 	}
-	return &rotating{config: o.ClientTLS}
+	r := &rotating{config: o.ClientTLS}
+	if o.Expect != nil {
+		r.expect = func(s tls.ConnectionState) error { return o.Expect(id, s) }
+	}
+	return r
 }
 
 // rotating asks for certificates at each handshake.
-type rotating struct{ config func() (*tls.Config, error) }
+type rotating struct {
+	config  func() (*tls.Config, error)
+	expect  func(tls.ConnectionState) error // of what is dialled
+	refused func(net.Addr, error)
+}
 
 func (r *rotating) now() (credentials.TransportCredentials, error) {
 	c, err := r.config()
@@ -113,22 +126,46 @@ func (r *rotating) ClientHandshake(ctx context.Context, authority string, c net.
 	if err != nil {
 		return nil, nil, err
 	}
-	return creds.ClientHandshake(ctx, authority, c)
+	secured, info, err := creds.ClientHandshake(ctx, authority, c)
+	if err != nil || r.expect == nil {
+		return secured, info, err
+	}
+	t, ok := info.(credentials.TLSInfo)
+	if !ok {
+		err = fmt.Errorf("a connection with %s in place of TLS", info.AuthType())
+	} else {
+		err = r.expect(t.State)
+	}
+	if err != nil {
+		return nil, nil, errors.Join(err, secured.Close())
+	}
+	return secured, info, nil
 }
 
+// ServerHandshake takes a connection whose handshake is done as it is: its listener
+// shares the port with others and had to know what is spoken (package mux).
 func (r *rotating) ServerHandshake(c net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	if t, ok := c.(*tls.Conn); ok && t.ConnectionState().HandshakeComplete {
+		return t, credentials.TLSInfo{State: t.ConnectionState(), CommonAuthInfo: credentials.CommonAuthInfo{SecurityLevel: credentials.PrivacyAndIntegrity}}, nil
+	}
 	creds, err := r.now()
 	if err != nil {
 		return nil, nil, err
 	}
-	return creds.ServerHandshake(c)
+	secured, info, err := creds.ServerHandshake(c)
+	if err != nil && r.refused != nil {
+		r.refused(c.RemoteAddr(), err)
+	}
+	return secured, info, err
 }
 
 func (r *rotating) Info() credentials.ProtocolInfo {
 	return credentials.ProtocolInfo{SecurityProtocol: "tls"}
 }
 
-func (r *rotating) Clone() credentials.TransportCredentials { return &rotating{config: r.config} }
+func (r *rotating) Clone() credentials.TransportCredentials {
+	return &rotating{config: r.config, expect: r.expect, refused: r.refused}
+}
 
 // OverrideServerName does nothing: the name is the configuration's to say.
 func (r *rotating) OverrideServerName(string) error { return nil }

@@ -2,6 +2,8 @@ package wire
 
 import (
 	"context"
+	"errors"
+	"io"
 	"testing"
 	"testing/synctest"
 
@@ -49,11 +51,11 @@ func endpoint(t *testing.T, h *Hub, id string) *Endpoint {
 }
 
 // bed is a driver and two workers; the second one sends its rows as told.
-func bed(t *testing.T, lz4 bool) transporttest.Bed {
+func bed(t *testing.T, pack Compression) transporttest.Bed {
 	n := newNetwork()
 	h := n.hub(t, "d:1")
 	first := n.node(t, "first", "f:1")
-	second := n.node(t, "second", "s:1", func(o *Options) { o.LZ4 = lz4 })
+	second := n.node(t, "second", "s:1", func(o *Options) { o.Compression, o.PackLocal = pack, true })
 	await(h, 2)
 	attached(first)
 	attached(second)
@@ -62,15 +64,19 @@ func bed(t *testing.T, lz4 bool) transporttest.Bed {
 }
 
 func TestConformance(t *testing.T) {
-	transporttest.Run(t, func(t *testing.T) transporttest.Bed { return bed(t, false) })
+	transporttest.Run(t, func(t *testing.T) transporttest.Bed { return bed(t, None) })
 }
 
-func TestCompressedRows(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := bed(t, true)
-		defer b.Close()
-		transporttest.Rows(t, b)
-	})
+func TestPackedRows(t *testing.T) {
+	for _, pack := range []Compression{LZ4, ZSTD} {
+		t.Run(string(pack), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := bed(t, pack)
+				defer b.Close()
+				transporttest.Rows(t, b)
+			})
+		})
+	}
 }
 
 type (
@@ -79,3 +85,34 @@ type (
 )
 
 var bidi = grpc.StreamDesc{ServerStreams: true, ClientStreams: true}
+
+// A worker reads from the driver's nodes, too, as long as it is joined; one that is not
+// there is gone.
+func TestRowsOfTheDriver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := bed(t, None)
+		defer b.Close()
+		want := transport.StreamRef{Key: "k", Ask: transport.Settle{Source: "s", Batch: 3}}
+		b.Driver.Serve(func(_ context.Context, ref transport.StreamRef) (sources.Reader, error) {
+			if ref != want {
+				t.Errorf("asked for %+v", ref)
+			}
+			return transporttest.NewReader(nil), nil
+		})
+		read := func(from string) error {
+			r, err := b.First.Fetch(t.Context(), nodeID(from), want, nil)
+			if err != nil {
+				return err
+			}
+			defer r.Close()
+			_, err = r.Next(t.Context())
+			return err
+		}
+		if err := read("driver"); err != io.EOF {
+			t.Errorf("from the driver's node: %v", err)
+		}
+		if err := read("driver/other"); !errors.Is(err, transport.ErrGone) {
+			t.Errorf("from a node that is not there: %v", err)
+		}
+	})
+}

@@ -843,6 +843,12 @@ type Envelope struct {
 	//	*Envelope_Restore
 	//	*Envelope_Restored
 	//	*Envelope_Prune
+	//	*Envelope_Deployed
+	//	*Envelope_Needless
+	//	*Envelope_Survey
+	//	*Envelope_Surveyed
+	//	*Envelope_Follow
+	//	*Envelope_Followed
 	Message       isEnvelope_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -998,6 +1004,60 @@ func (x *Envelope) GetPrune() *Prune {
 	return nil
 }
 
+func (x *Envelope) GetDeployed() *Deployed {
+	if x != nil {
+		if x, ok := x.Message.(*Envelope_Deployed); ok {
+			return x.Deployed
+		}
+	}
+	return nil
+}
+
+func (x *Envelope) GetNeedless() *Needless {
+	if x != nil {
+		if x, ok := x.Message.(*Envelope_Needless); ok {
+			return x.Needless
+		}
+	}
+	return nil
+}
+
+func (x *Envelope) GetSurvey() *Survey {
+	if x != nil {
+		if x, ok := x.Message.(*Envelope_Survey); ok {
+			return x.Survey
+		}
+	}
+	return nil
+}
+
+func (x *Envelope) GetSurveyed() *Surveyed {
+	if x != nil {
+		if x, ok := x.Message.(*Envelope_Surveyed); ok {
+			return x.Surveyed
+		}
+	}
+	return nil
+}
+
+func (x *Envelope) GetFollow() *Follow {
+	if x != nil {
+		if x, ok := x.Message.(*Envelope_Follow); ok {
+			return x.Follow
+		}
+	}
+	return nil
+}
+
+func (x *Envelope) GetFollowed() *Followed {
+	if x != nil {
+		if x, ok := x.Message.(*Envelope_Followed); ok {
+			return x.Followed
+		}
+	}
+	return nil
+}
+
 type isEnvelope_Message interface {
 	isEnvelope_Message()
 }
@@ -1046,6 +1106,30 @@ type Envelope_Prune struct {
 	Prune *Prune `protobuf:"bytes,13,opt,name=prune,proto3,oneof"`
 }
 
+type Envelope_Deployed struct {
+	Deployed *Deployed `protobuf:"bytes,14,opt,name=deployed,proto3,oneof"`
+}
+
+type Envelope_Needless struct {
+	Needless *Needless `protobuf:"bytes,15,opt,name=needless,proto3,oneof"`
+}
+
+type Envelope_Survey struct {
+	Survey *Survey `protobuf:"bytes,20,opt,name=survey,proto3,oneof"`
+}
+
+type Envelope_Surveyed struct {
+	Surveyed *Surveyed `protobuf:"bytes,21,opt,name=surveyed,proto3,oneof"`
+}
+
+type Envelope_Follow struct {
+	Follow *Follow `protobuf:"bytes,22,opt,name=follow,proto3,oneof"`
+}
+
+type Envelope_Followed struct {
+	Followed *Followed `protobuf:"bytes,23,opt,name=followed,proto3,oneof"`
+}
+
 func (*Envelope_Deploy) isEnvelope_Message() {}
 
 func (*Envelope_Undeploy) isEnvelope_Message() {}
@@ -1067,6 +1151,18 @@ func (*Envelope_Restore) isEnvelope_Message() {}
 func (*Envelope_Restored) isEnvelope_Message() {}
 
 func (*Envelope_Prune) isEnvelope_Message() {}
+
+func (*Envelope_Deployed) isEnvelope_Message() {}
+
+func (*Envelope_Needless) isEnvelope_Message() {}
+
+func (*Envelope_Survey) isEnvelope_Message() {}
+
+func (*Envelope_Surveyed) isEnvelope_Message() {}
+
+func (*Envelope_Follow) isEnvelope_Message() {}
+
+func (*Envelope_Followed) isEnvelope_Message() {}
 
 type PlanText struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1145,8 +1241,12 @@ type Deploy struct {
 	StateDir  []byte                 `protobuf:"bytes,5,opt,name=state_dir,json=stateDir,proto3" json:"state_dir,omitempty"`
 	Elsewhere []*Shard               `protobuf:"bytes,6,rep,name=elsewhere,proto3" json:"elsewhere,omitempty"`
 	// The workers, and of the first tasks of a stage their places among them.
-	Workers       []string `protobuf:"bytes,7,rep,name=workers,proto3" json:"workers,omitempty"`
-	Places        []uint32 `protobuf:"varint,8,rep,packed,name=places,proto3" json:"places,omitempty"`
+	Workers []string `protobuf:"bytes,7,rep,name=workers,proto3" json:"workers,omitempty"`
+	Places  []uint32 `protobuf:"varint,8,rep,packed,name=places,proto3" json:"places,omitempty"`
+	// What the query may have of the worker; 0 is what it likes.
+	Weight        int64    `protobuf:"varint,9,opt,name=weight,proto3" json:"weight,omitempty"`
+	Memory        int64    `protobuf:"varint,10,opt,name=memory,proto3" json:"memory,omitempty"`
+	Follows       []*Shard `protobuf:"bytes,20,rep,name=follows,proto3" json:"follows,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1237,9 +1337,31 @@ func (x *Deploy) GetPlaces() []uint32 {
 	return nil
 }
 
+func (x *Deploy) GetWeight() int64 {
+	if x != nil {
+		return x.Weight
+	}
+	return 0
+}
+
+func (x *Deploy) GetMemory() int64 {
+	if x != nil {
+		return x.Memory
+	}
+	return 0
+}
+
+func (x *Deploy) GetFollows() []*Shard {
+	if x != nil {
+		return x.Follows
+	}
+	return nil
+}
+
 type Undeploy struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Key           string                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	Keep          bool                   `protobuf:"varint,2,opt,name=keep,proto3" json:"keep,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1281,6 +1403,365 @@ func (x *Undeploy) GetKey() string {
 	return ""
 }
 
+func (x *Undeploy) GetKeep() bool {
+	if x != nil {
+		return x.Keep
+	}
+	return false
+}
+
+type Survey struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Key           string                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	Query         string                 `protobuf:"bytes,2,opt,name=query,proto3" json:"query,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Survey) Reset() {
+	*x = Survey{}
+	mi := &file_wire_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Survey) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Survey) ProtoMessage() {}
+
+func (x *Survey) ProtoReflect() protoreflect.Message {
+	mi := &file_wire_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Survey.ProtoReflect.Descriptor instead.
+func (*Survey) Descriptor() ([]byte, []int) {
+	return file_wire_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *Survey) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *Survey) GetQuery() string {
+	if x != nil {
+		return x.Query
+	}
+	return ""
+}
+
+type Surveyed struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Key           string                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	Term          uint64                 `protobuf:"varint,2,opt,name=term,proto3" json:"term,omitempty"`
+	Kept          []*Kept                `protobuf:"bytes,3,rep,name=kept,proto3" json:"kept,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Surveyed) Reset() {
+	*x = Surveyed{}
+	mi := &file_wire_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Surveyed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Surveyed) ProtoMessage() {}
+
+func (x *Surveyed) ProtoReflect() protoreflect.Message {
+	mi := &file_wire_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Surveyed.ProtoReflect.Descriptor instead.
+func (*Surveyed) Descriptor() ([]byte, []int) {
+	return file_wire_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *Surveyed) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *Surveyed) GetTerm() uint64 {
+	if x != nil {
+		return x.Term
+	}
+	return 0
+}
+
+func (x *Surveyed) GetKept() []*Kept {
+	if x != nil {
+		return x.Kept
+	}
+	return nil
+}
+
+type Follow struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Key           string                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	Batch         int64                  `protobuf:"zigzag64,2,opt,name=batch,proto3" json:"batch,omitempty"`
+	Manifests     [][]byte               `protobuf:"bytes,3,rep,name=manifests,proto3" json:"manifests,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Follow) Reset() {
+	*x = Follow{}
+	mi := &file_wire_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Follow) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Follow) ProtoMessage() {}
+
+func (x *Follow) ProtoReflect() protoreflect.Message {
+	mi := &file_wire_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Follow.ProtoReflect.Descriptor instead.
+func (*Follow) Descriptor() ([]byte, []int) {
+	return file_wire_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *Follow) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *Follow) GetBatch() int64 {
+	if x != nil {
+		return x.Batch
+	}
+	return 0
+}
+
+func (x *Follow) GetManifests() [][]byte {
+	if x != nil {
+		return x.Manifests
+	}
+	return nil
+}
+
+type Followed struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Key           string                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	Batch         int64                  `protobuf:"zigzag64,2,opt,name=batch,proto3" json:"batch,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Followed) Reset() {
+	*x = Followed{}
+	mi := &file_wire_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Followed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Followed) ProtoMessage() {}
+
+func (x *Followed) ProtoReflect() protoreflect.Message {
+	mi := &file_wire_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Followed.ProtoReflect.Descriptor instead.
+func (*Followed) Descriptor() ([]byte, []int) {
+	return file_wire_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *Followed) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *Followed) GetBatch() int64 {
+	if x != nil {
+		return x.Batch
+	}
+	return 0
+}
+
+type Kept struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Shard         *Shard                 `protobuf:"bytes,1,opt,name=shard,proto3" json:"shard,omitempty"`
+	Version       int64                  `protobuf:"zigzag64,2,opt,name=version,proto3" json:"version,omitempty"`
+	DigestHi      uint64                 `protobuf:"fixed64,3,opt,name=digest_hi,json=digestHi,proto3" json:"digest_hi,omitempty"`
+	DigestLo      uint64                 `protobuf:"fixed64,4,opt,name=digest_lo,json=digestLo,proto3" json:"digest_lo,omitempty"`
+	Copy          bool                   `protobuf:"varint,20,opt,name=copy,proto3" json:"copy,omitempty"` // of a shard that another worker had
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Kept) Reset() {
+	*x = Kept{}
+	mi := &file_wire_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Kept) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Kept) ProtoMessage() {}
+
+func (x *Kept) ProtoReflect() protoreflect.Message {
+	mi := &file_wire_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Kept.ProtoReflect.Descriptor instead.
+func (*Kept) Descriptor() ([]byte, []int) {
+	return file_wire_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *Kept) GetShard() *Shard {
+	if x != nil {
+		return x.Shard
+	}
+	return nil
+}
+
+func (x *Kept) GetVersion() int64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *Kept) GetDigestHi() uint64 {
+	if x != nil {
+		return x.DigestHi
+	}
+	return 0
+}
+
+func (x *Kept) GetDigestLo() uint64 {
+	if x != nil {
+		return x.DigestLo
+	}
+	return 0
+}
+
+func (x *Kept) GetCopy() bool {
+	if x != nil {
+		return x.Copy
+	}
+	return false
+}
+
+type Deployed struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Key           string                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	Err           *Error                 `protobuf:"bytes,2,opt,name=err,proto3" json:"err,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Deployed) Reset() {
+	*x = Deployed{}
+	mi := &file_wire_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Deployed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Deployed) ProtoMessage() {}
+
+func (x *Deployed) ProtoReflect() protoreflect.Message {
+	mi := &file_wire_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Deployed.ProtoReflect.Descriptor instead.
+func (*Deployed) Descriptor() ([]byte, []int) {
+	return file_wire_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *Deployed) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *Deployed) GetErr() *Error {
+	if x != nil {
+		return x.Err
+	}
+	return nil
+}
+
 type Run struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Spec  *TaskSpec              `protobuf:"bytes,1,opt,name=spec,proto3" json:"spec,omitempty"`
@@ -1294,7 +1775,7 @@ type Run struct {
 
 func (x *Run) Reset() {
 	*x = Run{}
-	mi := &file_wire_proto_msgTypes[14]
+	mi := &file_wire_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1306,7 +1787,7 @@ func (x *Run) String() string {
 func (*Run) ProtoMessage() {}
 
 func (x *Run) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[14]
+	mi := &file_wire_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1319,7 +1800,7 @@ func (x *Run) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Run.ProtoReflect.Descriptor instead.
 func (*Run) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{14}
+	return file_wire_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Run) GetSpec() *TaskSpec {
@@ -1360,7 +1841,7 @@ type Places struct {
 
 func (x *Places) Reset() {
 	*x = Places{}
-	mi := &file_wire_proto_msgTypes[15]
+	mi := &file_wire_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1372,7 +1853,7 @@ func (x *Places) String() string {
 func (*Places) ProtoMessage() {}
 
 func (x *Places) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[15]
+	mi := &file_wire_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1385,7 +1866,7 @@ func (x *Places) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Places.ProtoReflect.Descriptor instead.
 func (*Places) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{15}
+	return file_wire_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Places) GetAt() []uint32 {
@@ -1411,7 +1892,7 @@ type Cancel struct {
 
 func (x *Cancel) Reset() {
 	*x = Cancel{}
-	mi := &file_wire_proto_msgTypes[16]
+	mi := &file_wire_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1423,7 +1904,7 @@ func (x *Cancel) String() string {
 func (*Cancel) ProtoMessage() {}
 
 func (x *Cancel) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[16]
+	mi := &file_wire_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1436,7 +1917,7 @@ func (x *Cancel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cancel.ProtoReflect.Descriptor instead.
 func (*Cancel) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{16}
+	return file_wire_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Cancel) GetTask() *TaskID {
@@ -1455,7 +1936,7 @@ type Finished struct {
 
 func (x *Finished) Reset() {
 	*x = Finished{}
-	mi := &file_wire_proto_msgTypes[17]
+	mi := &file_wire_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1467,7 +1948,7 @@ func (x *Finished) String() string {
 func (*Finished) ProtoMessage() {}
 
 func (x *Finished) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[17]
+	mi := &file_wire_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1480,7 +1961,7 @@ func (x *Finished) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Finished.ProtoReflect.Descriptor instead.
 func (*Finished) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{17}
+	return file_wire_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Finished) GetResult() *TaskResult {
@@ -1501,7 +1982,7 @@ type Failed struct {
 
 func (x *Failed) Reset() {
 	*x = Failed{}
-	mi := &file_wire_proto_msgTypes[18]
+	mi := &file_wire_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1513,7 +1994,7 @@ func (x *Failed) String() string {
 func (*Failed) ProtoMessage() {}
 
 func (x *Failed) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[18]
+	mi := &file_wire_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1526,7 +2007,7 @@ func (x *Failed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Failed.ProtoReflect.Descriptor instead.
 func (*Failed) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{18}
+	return file_wire_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Failed) GetTask() *TaskID {
@@ -1561,7 +2042,7 @@ type Checkpoint struct {
 
 func (x *Checkpoint) Reset() {
 	*x = Checkpoint{}
-	mi := &file_wire_proto_msgTypes[19]
+	mi := &file_wire_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1573,7 +2054,7 @@ func (x *Checkpoint) String() string {
 func (*Checkpoint) ProtoMessage() {}
 
 func (x *Checkpoint) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[19]
+	mi := &file_wire_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1586,7 +2067,7 @@ func (x *Checkpoint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Checkpoint.ProtoReflect.Descriptor instead.
 func (*Checkpoint) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{19}
+	return file_wire_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Checkpoint) GetKey() string {
@@ -1623,7 +2104,7 @@ type Checkpointed struct {
 
 func (x *Checkpointed) Reset() {
 	*x = Checkpointed{}
-	mi := &file_wire_proto_msgTypes[20]
+	mi := &file_wire_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1635,7 +2116,7 @@ func (x *Checkpointed) String() string {
 func (*Checkpointed) ProtoMessage() {}
 
 func (x *Checkpointed) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[20]
+	mi := &file_wire_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1648,7 +2129,7 @@ func (x *Checkpointed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Checkpointed.ProtoReflect.Descriptor instead.
 func (*Checkpointed) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{20}
+	return file_wire_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Checkpointed) GetKey() string {
@@ -1692,13 +2173,16 @@ type Restore struct {
 	Batch         int64                  `protobuf:"zigzag64,2,opt,name=batch,proto3" json:"batch,omitempty"`
 	Shards        []*Shard               `protobuf:"bytes,3,rep,name=shards,proto3" json:"shards,omitempty"`
 	Manifests     [][]byte               `protobuf:"bytes,4,rep,name=manifests,proto3" json:"manifests,omitempty"`
+	Kept          []*Kept                `protobuf:"bytes,5,rep,name=kept,proto3" json:"kept,omitempty"`
+	Before        uint64                 `protobuf:"varint,6,opt,name=before,proto3" json:"before,omitempty"`
+	Term          uint64                 `protobuf:"varint,7,opt,name=term,proto3" json:"term,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Restore) Reset() {
 	*x = Restore{}
-	mi := &file_wire_proto_msgTypes[21]
+	mi := &file_wire_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1710,7 +2194,7 @@ func (x *Restore) String() string {
 func (*Restore) ProtoMessage() {}
 
 func (x *Restore) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[21]
+	mi := &file_wire_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1723,7 +2207,7 @@ func (x *Restore) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Restore.ProtoReflect.Descriptor instead.
 func (*Restore) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{21}
+	return file_wire_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Restore) GetKey() string {
@@ -1754,6 +2238,27 @@ func (x *Restore) GetManifests() [][]byte {
 	return nil
 }
 
+func (x *Restore) GetKept() []*Kept {
+	if x != nil {
+		return x.Kept
+	}
+	return nil
+}
+
+func (x *Restore) GetBefore() uint64 {
+	if x != nil {
+		return x.Before
+	}
+	return 0
+}
+
+func (x *Restore) GetTerm() uint64 {
+	if x != nil {
+		return x.Term
+	}
+	return 0
+}
+
 type Restored struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Key           string                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
@@ -1766,7 +2271,7 @@ type Restored struct {
 
 func (x *Restored) Reset() {
 	*x = Restored{}
-	mi := &file_wire_proto_msgTypes[22]
+	mi := &file_wire_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1778,7 +2283,7 @@ func (x *Restored) String() string {
 func (*Restored) ProtoMessage() {}
 
 func (x *Restored) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[22]
+	mi := &file_wire_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1791,7 +2296,7 @@ func (x *Restored) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Restored.ProtoReflect.Descriptor instead.
 func (*Restored) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{22}
+	return file_wire_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Restored) GetKey() string {
@@ -1828,13 +2333,14 @@ type Prune struct {
 	Oldest        int64                  `protobuf:"zigzag64,2,opt,name=oldest,proto3" json:"oldest,omitempty"`
 	Live          [][]byte               `protobuf:"bytes,3,rep,name=live,proto3" json:"live,omitempty"`
 	Collects      bool                   `protobuf:"varint,4,opt,name=collects,proto3" json:"collects,omitempty"` // live is not nil
+	Committed     int64                  `protobuf:"zigzag64,20,opt,name=committed,proto3" json:"committed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Prune) Reset() {
 	*x = Prune{}
-	mi := &file_wire_proto_msgTypes[23]
+	mi := &file_wire_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1846,7 +2352,7 @@ func (x *Prune) String() string {
 func (*Prune) ProtoMessage() {}
 
 func (x *Prune) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[23]
+	mi := &file_wire_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1859,7 +2365,7 @@ func (x *Prune) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Prune.ProtoReflect.Descriptor instead.
 func (*Prune) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{23}
+	return file_wire_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Prune) GetKey() string {
@@ -1890,6 +2396,65 @@ func (x *Prune) GetCollects() bool {
 	return false
 }
 
+func (x *Prune) GetCommitted() int64 {
+	if x != nil {
+		return x.Committed
+	}
+	return 0
+}
+
+type Needless struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Key           string                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	Files         []string               `protobuf:"bytes,2,rep,name=files,proto3" json:"files,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Needless) Reset() {
+	*x = Needless{}
+	mi := &file_wire_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Needless) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Needless) ProtoMessage() {}
+
+func (x *Needless) ProtoReflect() protoreflect.Message {
+	mi := &file_wire_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Needless.ProtoReflect.Descriptor instead.
+func (*Needless) Descriptor() ([]byte, []int) {
+	return file_wire_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *Needless) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *Needless) GetFiles() []string {
+	if x != nil {
+		return x.Files
+	}
+	return nil
+}
+
 // Error keeps what decides about a retry.
 type Error struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1904,7 +2469,7 @@ type Error struct {
 
 func (x *Error) Reset() {
 	*x = Error{}
-	mi := &file_wire_proto_msgTypes[24]
+	mi := &file_wire_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1916,7 +2481,7 @@ func (x *Error) String() string {
 func (*Error) ProtoMessage() {}
 
 func (x *Error) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[24]
+	mi := &file_wire_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1929,7 +2494,7 @@ func (x *Error) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Error.ProtoReflect.Descriptor instead.
 func (*Error) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{24}
+	return file_wire_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Error) GetText() string {
@@ -1980,7 +2545,7 @@ type Holding struct {
 
 func (x *Holding) Reset() {
 	*x = Holding{}
-	mi := &file_wire_proto_msgTypes[25]
+	mi := &file_wire_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1992,7 +2557,7 @@ func (x *Holding) String() string {
 func (*Holding) ProtoMessage() {}
 
 func (x *Holding) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[25]
+	mi := &file_wire_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2005,7 +2570,7 @@ func (x *Holding) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Holding.ProtoReflect.Descriptor instead.
 func (*Holding) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{25}
+	return file_wire_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Holding) GetShards() int64 {
@@ -2059,7 +2624,7 @@ type FileUse struct {
 
 func (x *FileUse) Reset() {
 	*x = FileUse{}
-	mi := &file_wire_proto_msgTypes[26]
+	mi := &file_wire_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2071,7 +2636,7 @@ func (x *FileUse) String() string {
 func (*FileUse) ProtoMessage() {}
 
 func (x *FileUse) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[26]
+	mi := &file_wire_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2084,7 +2649,7 @@ func (x *FileUse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FileUse.ProtoReflect.Descriptor instead.
 func (*FileUse) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{26}
+	return file_wire_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *FileUse) GetLocal() int64 {
@@ -2156,7 +2721,7 @@ type TaskID struct {
 
 func (x *TaskID) Reset() {
 	*x = TaskID{}
-	mi := &file_wire_proto_msgTypes[27]
+	mi := &file_wire_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2168,7 +2733,7 @@ func (x *TaskID) String() string {
 func (*TaskID) ProtoMessage() {}
 
 func (x *TaskID) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[27]
+	mi := &file_wire_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2181,7 +2746,7 @@ func (x *TaskID) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskID.ProtoReflect.Descriptor instead.
 func (*TaskID) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{27}
+	return file_wire_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *TaskID) GetQuery() string {
@@ -2231,7 +2796,7 @@ type Shard struct {
 
 func (x *Shard) Reset() {
 	*x = Shard{}
-	mi := &file_wire_proto_msgTypes[28]
+	mi := &file_wire_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2243,7 +2808,7 @@ func (x *Shard) String() string {
 func (*Shard) ProtoMessage() {}
 
 func (x *Shard) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[28]
+	mi := &file_wire_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2256,7 +2821,7 @@ func (x *Shard) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Shard.ProtoReflect.Descriptor instead.
 func (*Shard) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{28}
+	return file_wire_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Shard) GetOperator() string {
@@ -2301,7 +2866,7 @@ type Split struct {
 
 func (x *Split) Reset() {
 	*x = Split{}
-	mi := &file_wire_proto_msgTypes[29]
+	mi := &file_wire_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2313,7 +2878,7 @@ func (x *Split) String() string {
 func (*Split) ProtoMessage() {}
 
 func (x *Split) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[29]
+	mi := &file_wire_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2326,7 +2891,7 @@ func (x *Split) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Split.ProtoReflect.Descriptor instead.
 func (*Split) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{29}
+	return file_wire_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Split) GetSource() string {
@@ -2383,7 +2948,7 @@ type Input struct {
 
 func (x *Input) Reset() {
 	*x = Input{}
-	mi := &file_wire_proto_msgTypes[30]
+	mi := &file_wire_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2395,7 +2960,7 @@ func (x *Input) String() string {
 func (*Input) ProtoMessage() {}
 
 func (x *Input) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[30]
+	mi := &file_wire_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2408,7 +2973,7 @@ func (x *Input) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Input.ProtoReflect.Descriptor instead.
 func (*Input) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{30}
+	return file_wire_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Input) GetStage() int64 {
@@ -2454,13 +3019,14 @@ type TaskSpec struct {
 	Reveal        bool                   `protobuf:"varint,11,opt,name=reveal,proto3" json:"reveal,omitempty"`
 	SinkPrefix    []byte                 `protobuf:"bytes,12,opt,name=sink_prefix,json=sinkPrefix,proto3" json:"sink_prefix,omitempty"`
 	Quarantine    []string               `protobuf:"bytes,13,rep,name=quarantine,proto3" json:"quarantine,omitempty"`
+	Reads         uint64                 `protobuf:"fixed64,14,opt,name=reads,proto3" json:"reads,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *TaskSpec) Reset() {
 	*x = TaskSpec{}
-	mi := &file_wire_proto_msgTypes[31]
+	mi := &file_wire_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2472,7 +3038,7 @@ func (x *TaskSpec) String() string {
 func (*TaskSpec) ProtoMessage() {}
 
 func (x *TaskSpec) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[31]
+	mi := &file_wire_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2485,7 +3051,7 @@ func (x *TaskSpec) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskSpec.ProtoReflect.Descriptor instead.
 func (*TaskSpec) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{31}
+	return file_wire_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *TaskSpec) GetTask() *TaskID {
@@ -2579,6 +3145,13 @@ func (x *TaskSpec) GetQuarantine() []string {
 	return nil
 }
 
+func (x *TaskSpec) GetReads() uint64 {
+	if x != nil {
+		return x.Reads
+	}
+	return 0
+}
+
 type SourceTime struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Source        string                 `protobuf:"bytes,1,opt,name=source,proto3" json:"source,omitempty"`
@@ -2590,7 +3163,7 @@ type SourceTime struct {
 
 func (x *SourceTime) Reset() {
 	*x = SourceTime{}
-	mi := &file_wire_proto_msgTypes[32]
+	mi := &file_wire_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2602,7 +3175,7 @@ func (x *SourceTime) String() string {
 func (*SourceTime) ProtoMessage() {}
 
 func (x *SourceTime) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[32]
+	mi := &file_wire_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2615,7 +3188,7 @@ func (x *SourceTime) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SourceTime.ProtoReflect.Descriptor instead.
 func (*SourceTime) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{32}
+	return file_wire_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *SourceTime) GetSource() string {
@@ -2658,7 +3231,7 @@ type Counters struct {
 
 func (x *Counters) Reset() {
 	*x = Counters{}
-	mi := &file_wire_proto_msgTypes[33]
+	mi := &file_wire_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2670,7 +3243,7 @@ func (x *Counters) String() string {
 func (*Counters) ProtoMessage() {}
 
 func (x *Counters) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[33]
+	mi := &file_wire_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2683,7 +3256,7 @@ func (x *Counters) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Counters.ProtoReflect.Descriptor instead.
 func (*Counters) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{33}
+	return file_wire_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Counters) GetRowsIn() int64 {
@@ -2773,7 +3346,7 @@ type Digest struct {
 
 func (x *Digest) Reset() {
 	*x = Digest{}
-	mi := &file_wire_proto_msgTypes[34]
+	mi := &file_wire_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2785,7 +3358,7 @@ func (x *Digest) String() string {
 func (*Digest) ProtoMessage() {}
 
 func (x *Digest) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[34]
+	mi := &file_wire_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2798,7 +3371,7 @@ func (x *Digest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Digest.ProtoReflect.Descriptor instead.
 func (*Digest) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{34}
+	return file_wire_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Digest) GetHi() uint64 {
@@ -2825,7 +3398,7 @@ type ShardDigest struct {
 
 func (x *ShardDigest) Reset() {
 	*x = ShardDigest{}
-	mi := &file_wire_proto_msgTypes[35]
+	mi := &file_wire_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2837,7 +3410,7 @@ func (x *ShardDigest) String() string {
 func (*ShardDigest) ProtoMessage() {}
 
 func (x *ShardDigest) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[35]
+	mi := &file_wire_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2850,7 +3423,7 @@ func (x *ShardDigest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShardDigest.ProtoReflect.Descriptor instead.
 func (*ShardDigest) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{35}
+	return file_wire_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *ShardDigest) GetShard() *Shard {
@@ -2880,7 +3453,7 @@ type Prepared struct {
 
 func (x *Prepared) Reset() {
 	*x = Prepared{}
-	mi := &file_wire_proto_msgTypes[36]
+	mi := &file_wire_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2892,7 +3465,7 @@ func (x *Prepared) String() string {
 func (*Prepared) ProtoMessage() {}
 
 func (x *Prepared) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[36]
+	mi := &file_wire_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2905,7 +3478,7 @@ func (x *Prepared) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Prepared.ProtoReflect.Descriptor instead.
 func (*Prepared) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{36}
+	return file_wire_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Prepared) GetSink() string {
@@ -2956,7 +3529,7 @@ type OpWork struct {
 
 func (x *OpWork) Reset() {
 	*x = OpWork{}
-	mi := &file_wire_proto_msgTypes[37]
+	mi := &file_wire_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2968,7 +3541,7 @@ func (x *OpWork) String() string {
 func (*OpWork) ProtoMessage() {}
 
 func (x *OpWork) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[37]
+	mi := &file_wire_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2981,7 +3554,7 @@ func (x *OpWork) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpWork.ProtoReflect.Descriptor instead.
 func (*OpWork) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{37}
+	return file_wire_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *OpWork) GetName() string {
@@ -3044,7 +3617,7 @@ type StateWork struct {
 
 func (x *StateWork) Reset() {
 	*x = StateWork{}
-	mi := &file_wire_proto_msgTypes[38]
+	mi := &file_wire_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3056,7 +3629,7 @@ func (x *StateWork) String() string {
 func (*StateWork) ProtoMessage() {}
 
 func (x *StateWork) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[38]
+	mi := &file_wire_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3069,7 +3642,7 @@ func (x *StateWork) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StateWork.ProtoReflect.Descriptor instead.
 func (*StateWork) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{38}
+	return file_wire_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *StateWork) GetOperator() string {
@@ -3201,7 +3774,7 @@ type LateWork struct {
 
 func (x *LateWork) Reset() {
 	*x = LateWork{}
-	mi := &file_wire_proto_msgTypes[39]
+	mi := &file_wire_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3213,7 +3786,7 @@ func (x *LateWork) String() string {
 func (*LateWork) ProtoMessage() {}
 
 func (x *LateWork) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[39]
+	mi := &file_wire_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3226,7 +3799,7 @@ func (x *LateWork) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LateWork.ProtoReflect.Descriptor instead.
 func (*LateWork) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{39}
+	return file_wire_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *LateWork) GetOperator() string {
@@ -3254,7 +3827,7 @@ type TimeSpread struct {
 
 func (x *TimeSpread) Reset() {
 	*x = TimeSpread{}
-	mi := &file_wire_proto_msgTypes[40]
+	mi := &file_wire_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3266,7 +3839,7 @@ func (x *TimeSpread) String() string {
 func (*TimeSpread) ProtoMessage() {}
 
 func (x *TimeSpread) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[40]
+	mi := &file_wire_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3279,7 +3852,7 @@ func (x *TimeSpread) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TimeSpread.ProtoReflect.Descriptor instead.
 func (*TimeSpread) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{40}
+	return file_wire_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *TimeSpread) GetCount() int64 {
@@ -3313,7 +3886,7 @@ type Arrival struct {
 
 func (x *Arrival) Reset() {
 	*x = Arrival{}
-	mi := &file_wire_proto_msgTypes[41]
+	mi := &file_wire_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3325,7 +3898,7 @@ func (x *Arrival) String() string {
 func (*Arrival) ProtoMessage() {}
 
 func (x *Arrival) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[41]
+	mi := &file_wire_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3338,7 +3911,7 @@ func (x *Arrival) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Arrival.ProtoReflect.Descriptor instead.
 func (*Arrival) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{41}
+	return file_wire_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *Arrival) GetAt() int64 {
@@ -3368,7 +3941,7 @@ type Observed struct {
 
 func (x *Observed) Reset() {
 	*x = Observed{}
-	mi := &file_wire_proto_msgTypes[42]
+	mi := &file_wire_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3380,7 +3953,7 @@ func (x *Observed) String() string {
 func (*Observed) ProtoMessage() {}
 
 func (x *Observed) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[42]
+	mi := &file_wire_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3393,7 +3966,7 @@ func (x *Observed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Observed.ProtoReflect.Descriptor instead.
 func (*Observed) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{42}
+	return file_wire_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *Observed) GetName() string {
@@ -3451,13 +4024,14 @@ type TaskResult struct {
 	Observed      []*Observed            `protobuf:"bytes,16,rep,name=observed,proto3" json:"observed,omitempty"`
 	Holds         bool                   `protobuf:"varint,17,opt,name=holds,proto3" json:"holds,omitempty"`
 	Hold          int64                  `protobuf:"zigzag64,18,opt,name=hold,proto3" json:"hold,omitempty"`
+	Adopted       bool                   `protobuf:"varint,19,opt,name=adopted,proto3" json:"adopted,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *TaskResult) Reset() {
 	*x = TaskResult{}
-	mi := &file_wire_proto_msgTypes[43]
+	mi := &file_wire_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3469,7 +4043,7 @@ func (x *TaskResult) String() string {
 func (*TaskResult) ProtoMessage() {}
 
 func (x *TaskResult) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[43]
+	mi := &file_wire_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3482,7 +4056,7 @@ func (x *TaskResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskResult.ProtoReflect.Descriptor instead.
 func (*TaskResult) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{43}
+	return file_wire_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *TaskResult) GetTask() *TaskID {
@@ -3611,24 +4185,42 @@ func (x *TaskResult) GetHold() int64 {
 	return 0
 }
 
+func (x *TaskResult) GetAdopted() bool {
+	if x != nil {
+		return x.Adopted
+	}
+	return false
+}
+
 // StreamRef is the ticket of a Flight DoGet.
 type StreamRef struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	To            string                 `protobuf:"bytes,1,opt,name=to,proto3" json:"to,omitempty"` // the node whose output it is: several may be behind one address
-	Key           string                 `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
-	Batch         int64                  `protobuf:"zigzag64,3,opt,name=batch,proto3" json:"batch,omitempty"`
-	Stage         int64                  `protobuf:"zigzag64,4,opt,name=stage,proto3" json:"stage,omitempty"`
-	Task          int64                  `protobuf:"zigzag64,5,opt,name=task,proto3" json:"task,omitempty"`
-	Partition     int64                  `protobuf:"zigzag64,6,opt,name=partition,proto3" json:"partition,omitempty"`
-	Follow        bool                   `protobuf:"varint,7,opt,name=follow,proto3" json:"follow,omitempty"`
-	Attempt       int64                  `protobuf:"zigzag64,8,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	To        string                 `protobuf:"bytes,1,opt,name=to,proto3" json:"to,omitempty"` // the node whose output it is: several may be behind one address
+	Key       string                 `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
+	Batch     int64                  `protobuf:"zigzag64,3,opt,name=batch,proto3" json:"batch,omitempty"`
+	Stage     int64                  `protobuf:"zigzag64,4,opt,name=stage,proto3" json:"stage,omitempty"`
+	Task      int64                  `protobuf:"zigzag64,5,opt,name=task,proto3" json:"task,omitempty"`
+	Partition int64                  `protobuf:"zigzag64,6,opt,name=partition,proto3" json:"partition,omitempty"`
+	Follow    bool                   `protobuf:"varint,7,opt,name=follow,proto3" json:"follow,omitempty"`
+	Attempt   int64                  `protobuf:"zigzag64,8,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	// The outputs of these tasks one after the other; task is -1 then, which nobody has.
+	Tasks []int64 `protobuf:"zigzag64,9,rep,packed,name=tasks,proto3" json:"tasks,omitempty"`
+	// A question that other rows answer.
+	//
+	// Types that are valid to be assigned to Ask:
+	//
+	//	*StreamRef_ReadState
+	//	*StreamRef_Look
+	//	*StreamRef_Settle
+	//	*StreamRef_Changes
+	Ask           isStreamRef_Ask `protobuf_oneof:"ask"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *StreamRef) Reset() {
 	*x = StreamRef{}
-	mi := &file_wire_proto_msgTypes[44]
+	mi := &file_wire_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3640,7 +4232,7 @@ func (x *StreamRef) String() string {
 func (*StreamRef) ProtoMessage() {}
 
 func (x *StreamRef) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[44]
+	mi := &file_wire_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3653,7 +4245,7 @@ func (x *StreamRef) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamRef.ProtoReflect.Descriptor instead.
 func (*StreamRef) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{44}
+	return file_wire_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *StreamRef) GetTo() string {
@@ -3708,6 +4300,356 @@ func (x *StreamRef) GetFollow() bool {
 func (x *StreamRef) GetAttempt() int64 {
 	if x != nil {
 		return x.Attempt
+	}
+	return 0
+}
+
+func (x *StreamRef) GetTasks() []int64 {
+	if x != nil {
+		return x.Tasks
+	}
+	return nil
+}
+
+func (x *StreamRef) GetAsk() isStreamRef_Ask {
+	if x != nil {
+		return x.Ask
+	}
+	return nil
+}
+
+func (x *StreamRef) GetReadState() *ReadState {
+	if x != nil {
+		if x, ok := x.Ask.(*StreamRef_ReadState); ok {
+			return x.ReadState
+		}
+	}
+	return nil
+}
+
+func (x *StreamRef) GetLook() *Look {
+	if x != nil {
+		if x, ok := x.Ask.(*StreamRef_Look); ok {
+			return x.Look
+		}
+	}
+	return nil
+}
+
+func (x *StreamRef) GetSettle() *Settle {
+	if x != nil {
+		if x, ok := x.Ask.(*StreamRef_Settle); ok {
+			return x.Settle
+		}
+	}
+	return nil
+}
+
+func (x *StreamRef) GetChanges() *Changes {
+	if x != nil {
+		if x, ok := x.Ask.(*StreamRef_Changes); ok {
+			return x.Changes
+		}
+	}
+	return nil
+}
+
+type isStreamRef_Ask interface {
+	isStreamRef_Ask()
+}
+
+type StreamRef_ReadState struct {
+	ReadState *ReadState `protobuf:"bytes,10,opt,name=read_state,json=readState,proto3,oneof"`
+}
+
+type StreamRef_Look struct {
+	Look *Look `protobuf:"bytes,11,opt,name=look,proto3,oneof"`
+}
+
+type StreamRef_Settle struct {
+	Settle *Settle `protobuf:"bytes,12,opt,name=settle,proto3,oneof"`
+}
+
+type StreamRef_Changes struct {
+	Changes *Changes `protobuf:"bytes,20,opt,name=changes,proto3,oneof"`
+}
+
+func (*StreamRef_ReadState) isStreamRef_Ask() {}
+
+func (*StreamRef_Look) isStreamRef_Ask() {}
+
+func (*StreamRef_Settle) isStreamRef_Ask() {}
+
+func (*StreamRef_Changes) isStreamRef_Ask() {}
+
+type Changes struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Shard         *Shard                 `protobuf:"bytes,1,opt,name=shard,proto3" json:"shard,omitempty"`
+	Since         int64                  `protobuf:"zigzag64,2,opt,name=since,proto3" json:"since,omitempty"`
+	To            int64                  `protobuf:"zigzag64,3,opt,name=to,proto3" json:"to,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Changes) Reset() {
+	*x = Changes{}
+	mi := &file_wire_proto_msgTypes[52]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Changes) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Changes) ProtoMessage() {}
+
+func (x *Changes) ProtoReflect() protoreflect.Message {
+	mi := &file_wire_proto_msgTypes[52]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Changes.ProtoReflect.Descriptor instead.
+func (*Changes) Descriptor() ([]byte, []int) {
+	return file_wire_proto_rawDescGZIP(), []int{52}
+}
+
+func (x *Changes) GetShard() *Shard {
+	if x != nil {
+		return x.Shard
+	}
+	return nil
+}
+
+func (x *Changes) GetSince() int64 {
+	if x != nil {
+		return x.Since
+	}
+	return 0
+}
+
+func (x *Changes) GetTo() int64 {
+	if x != nil {
+		return x.To
+	}
+	return 0
+}
+
+type ReadState struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Shard         *Shard                 `protobuf:"bytes,1,opt,name=shard,proto3" json:"shard,omitempty"`
+	Version       int64                  `protobuf:"zigzag64,2,opt,name=version,proto3" json:"version,omitempty"`
+	Keys          [][]byte               `protobuf:"bytes,3,rep,name=keys,proto3" json:"keys,omitempty"`
+	Some          bool                   `protobuf:"varint,4,opt,name=some,proto3" json:"some,omitempty"` // keys is not nil
+	Ends          [][]byte               `protobuf:"bytes,5,rep,name=ends,proto3" json:"ends,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReadState) Reset() {
+	*x = ReadState{}
+	mi := &file_wire_proto_msgTypes[53]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReadState) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReadState) ProtoMessage() {}
+
+func (x *ReadState) ProtoReflect() protoreflect.Message {
+	mi := &file_wire_proto_msgTypes[53]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReadState.ProtoReflect.Descriptor instead.
+func (*ReadState) Descriptor() ([]byte, []int) {
+	return file_wire_proto_rawDescGZIP(), []int{53}
+}
+
+func (x *ReadState) GetShard() *Shard {
+	if x != nil {
+		return x.Shard
+	}
+	return nil
+}
+
+func (x *ReadState) GetVersion() int64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *ReadState) GetKeys() [][]byte {
+	if x != nil {
+		return x.Keys
+	}
+	return nil
+}
+
+func (x *ReadState) GetSome() bool {
+	if x != nil {
+		return x.Some
+	}
+	return false
+}
+
+func (x *ReadState) GetEnds() [][]byte {
+	if x != nil {
+		return x.Ends
+	}
+	return nil
+}
+
+type Look struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Source        string                 `protobuf:"bytes,1,opt,name=source,proto3" json:"source,omitempty"`
+	Batch         int64                  `protobuf:"zigzag64,2,opt,name=batch,proto3" json:"batch,omitempty"`
+	On            []int64                `protobuf:"zigzag64,3,rep,packed,name=on,proto3" json:"on,omitempty"`
+	Columns       []int64                `protobuf:"zigzag64,4,rep,packed,name=columns,proto3" json:"columns,omitempty"`
+	Some          bool                   `protobuf:"varint,5,opt,name=some,proto3" json:"some,omitempty"` // columns is not nil
+	Keys          []byte                 `protobuf:"bytes,6,opt,name=keys,proto3" json:"keys,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Look) Reset() {
+	*x = Look{}
+	mi := &file_wire_proto_msgTypes[54]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Look) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Look) ProtoMessage() {}
+
+func (x *Look) ProtoReflect() protoreflect.Message {
+	mi := &file_wire_proto_msgTypes[54]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Look.ProtoReflect.Descriptor instead.
+func (*Look) Descriptor() ([]byte, []int) {
+	return file_wire_proto_rawDescGZIP(), []int{54}
+}
+
+func (x *Look) GetSource() string {
+	if x != nil {
+		return x.Source
+	}
+	return ""
+}
+
+func (x *Look) GetBatch() int64 {
+	if x != nil {
+		return x.Batch
+	}
+	return 0
+}
+
+func (x *Look) GetOn() []int64 {
+	if x != nil {
+		return x.On
+	}
+	return nil
+}
+
+func (x *Look) GetColumns() []int64 {
+	if x != nil {
+		return x.Columns
+	}
+	return nil
+}
+
+func (x *Look) GetSome() bool {
+	if x != nil {
+		return x.Some
+	}
+	return false
+}
+
+func (x *Look) GetKeys() []byte {
+	if x != nil {
+		return x.Keys
+	}
+	return nil
+}
+
+type Settle struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Source        string                 `protobuf:"bytes,1,opt,name=source,proto3" json:"source,omitempty"`
+	Batch         int64                  `protobuf:"zigzag64,2,opt,name=batch,proto3" json:"batch,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Settle) Reset() {
+	*x = Settle{}
+	mi := &file_wire_proto_msgTypes[55]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Settle) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Settle) ProtoMessage() {}
+
+func (x *Settle) ProtoReflect() protoreflect.Message {
+	mi := &file_wire_proto_msgTypes[55]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Settle.ProtoReflect.Descriptor instead.
+func (*Settle) Descriptor() ([]byte, []int) {
+	return file_wire_proto_rawDescGZIP(), []int{55}
+}
+
+func (x *Settle) GetSource() string {
+	if x != nil {
+		return x.Source
+	}
+	return ""
+}
+
+func (x *Settle) GetBatch() int64 {
+	if x != nil {
+		return x.Batch
 	}
 	return 0
 }
@@ -3774,7 +4716,7 @@ const file_wire_proto_rawDesc = "" +
 	"\bdraining\x18\x01 \x01(\bR\bdraining\"=\n" +
 	"\aGoodbye\x12\x16\n" +
 	"\x06reason\x18\x01 \x01(\tR\x06reason\x12\x1a\n" +
-	"\bredirect\x18\x02 \x01(\tR\bredirect\"\x86\x05\n" +
+	"\bredirect\x18\x02 \x01(\tR\bredirect\"\xca\a\n" +
 	"\bEnvelope\x12\x12\n" +
 	"\x04from\x18\x01 \x01(\tR\x04from\x12\x0e\n" +
 	"\x02to\x18\x02 \x01(\tR\x02to\x120\n" +
@@ -3791,7 +4733,13 @@ const file_wire_proto_rawDesc = "" +
 	" \x01(\v2\x1c.sluice.wire.v1.CheckpointedH\x00R\fcheckpointed\x123\n" +
 	"\arestore\x18\v \x01(\v2\x17.sluice.wire.v1.RestoreH\x00R\arestore\x126\n" +
 	"\brestored\x18\f \x01(\v2\x18.sluice.wire.v1.RestoredH\x00R\brestored\x12-\n" +
-	"\x05prune\x18\r \x01(\v2\x15.sluice.wire.v1.PruneH\x00R\x05pruneB\t\n" +
+	"\x05prune\x18\r \x01(\v2\x15.sluice.wire.v1.PruneH\x00R\x05prune\x126\n" +
+	"\bdeployed\x18\x0e \x01(\v2\x18.sluice.wire.v1.DeployedH\x00R\bdeployed\x126\n" +
+	"\bneedless\x18\x0f \x01(\v2\x18.sluice.wire.v1.NeedlessH\x00R\bneedless\x120\n" +
+	"\x06survey\x18\x14 \x01(\v2\x16.sluice.wire.v1.SurveyH\x00R\x06survey\x126\n" +
+	"\bsurveyed\x18\x15 \x01(\v2\x18.sluice.wire.v1.SurveyedH\x00R\bsurveyed\x120\n" +
+	"\x06follow\x18\x16 \x01(\v2\x16.sluice.wire.v1.FollowH\x00R\x06follow\x126\n" +
+	"\bfollowed\x18\x17 \x01(\v2\x18.sluice.wire.v1.FollowedH\x00R\bfollowedB\t\n" +
 	"\amessage\"\xd5\x01\n" +
 	"\bPlanText\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
@@ -3800,7 +4748,7 @@ const file_wire_proto_rawDesc = "" +
 	"\bsettings\x18\x04 \x03(\v2&.sluice.wire.v1.PlanText.SettingsEntryR\bsettings\x1a;\n" +
 	"\rSettingsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xf8\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xd9\x02\n" +
 	"\x06Deploy\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05query\x18\x02 \x01(\tR\x05query\x12,\n" +
@@ -3809,9 +4757,37 @@ const file_wire_proto_rawDesc = "" +
 	"\tstate_dir\x18\x05 \x01(\fR\bstateDir\x123\n" +
 	"\telsewhere\x18\x06 \x03(\v2\x15.sluice.wire.v1.ShardR\telsewhere\x12\x18\n" +
 	"\aworkers\x18\a \x03(\tR\aworkers\x12\x16\n" +
-	"\x06places\x18\b \x03(\rR\x06places\"\x1c\n" +
+	"\x06places\x18\b \x03(\rR\x06places\x12\x16\n" +
+	"\x06weight\x18\t \x01(\x03R\x06weight\x12\x16\n" +
+	"\x06memory\x18\n" +
+	" \x01(\x03R\x06memory\x12/\n" +
+	"\afollows\x18\x14 \x03(\v2\x15.sluice.wire.v1.ShardR\afollows\"0\n" +
 	"\bUndeploy\x12\x10\n" +
-	"\x03key\x18\x01 \x01(\tR\x03key\"\x8f\x01\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x12\n" +
+	"\x04keep\x18\x02 \x01(\bR\x04keep\"0\n" +
+	"\x06Survey\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05query\x18\x02 \x01(\tR\x05query\"Z\n" +
+	"\bSurveyed\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x12\n" +
+	"\x04term\x18\x02 \x01(\x04R\x04term\x12(\n" +
+	"\x04kept\x18\x03 \x03(\v2\x14.sluice.wire.v1.KeptR\x04kept\"N\n" +
+	"\x06Follow\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05batch\x18\x02 \x01(\x12R\x05batch\x12\x1c\n" +
+	"\tmanifests\x18\x03 \x03(\fR\tmanifests\"2\n" +
+	"\bFollowed\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05batch\x18\x02 \x01(\x12R\x05batch\"\x9b\x01\n" +
+	"\x04Kept\x12+\n" +
+	"\x05shard\x18\x01 \x01(\v2\x15.sluice.wire.v1.ShardR\x05shard\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\x12R\aversion\x12\x1b\n" +
+	"\tdigest_hi\x18\x03 \x01(\x06R\bdigestHi\x12\x1b\n" +
+	"\tdigest_lo\x18\x04 \x01(\x06R\bdigestLo\x12\x12\n" +
+	"\x04copy\x18\x14 \x01(\bR\x04copy\"E\n" +
+	"\bDeployed\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12'\n" +
+	"\x03err\x18\x02 \x01(\v2\x15.sluice.wire.v1.ErrorR\x03err\"\x8f\x01\n" +
 	"\x03Run\x12,\n" +
 	"\x04spec\x18\x01 \x01(\v2\x18.sluice.wire.v1.TaskSpecR\x04spec\x12,\n" +
 	"\x05where\x18\x02 \x03(\v2\x16.sluice.wire.v1.PlacesR\x05where\x12\x16\n" +
@@ -3838,22 +4814,29 @@ const file_wire_proto_rawDesc = "" +
 	"\x05batch\x18\x02 \x01(\x12R\x05batch\x12\x1c\n" +
 	"\tmanifests\x18\x03 \x03(\fR\tmanifests\x121\n" +
 	"\aholding\x18\x04 \x01(\v2\x17.sluice.wire.v1.HoldingR\aholding\x12'\n" +
-	"\x03err\x18\x05 \x01(\v2\x15.sluice.wire.v1.ErrorR\x03err\"~\n" +
+	"\x03err\x18\x05 \x01(\v2\x15.sluice.wire.v1.ErrorR\x03err\"\xd4\x01\n" +
 	"\aRestore\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05batch\x18\x02 \x01(\x12R\x05batch\x12-\n" +
 	"\x06shards\x18\x03 \x03(\v2\x15.sluice.wire.v1.ShardR\x06shards\x12\x1c\n" +
-	"\tmanifests\x18\x04 \x03(\fR\tmanifests\"\x8e\x01\n" +
+	"\tmanifests\x18\x04 \x03(\fR\tmanifests\x12(\n" +
+	"\x04kept\x18\x05 \x03(\v2\x14.sluice.wire.v1.KeptR\x04kept\x12\x16\n" +
+	"\x06before\x18\x06 \x01(\x04R\x06before\x12\x12\n" +
+	"\x04term\x18\a \x01(\x04R\x04term\"\x8e\x01\n" +
 	"\bRestored\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05batch\x18\x02 \x01(\x12R\x05batch\x121\n" +
 	"\aholding\x18\x03 \x01(\v2\x17.sluice.wire.v1.HoldingR\aholding\x12'\n" +
-	"\x03err\x18\x04 \x01(\v2\x15.sluice.wire.v1.ErrorR\x03err\"a\n" +
+	"\x03err\x18\x04 \x01(\v2\x15.sluice.wire.v1.ErrorR\x03err\"\x7f\n" +
 	"\x05Prune\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x16\n" +
 	"\x06oldest\x18\x02 \x01(\x12R\x06oldest\x12\x12\n" +
 	"\x04live\x18\x03 \x03(\fR\x04live\x12\x1a\n" +
-	"\bcollects\x18\x04 \x01(\bR\bcollects\"m\n" +
+	"\bcollects\x18\x04 \x01(\bR\bcollects\x12\x1c\n" +
+	"\tcommitted\x18\x14 \x01(\x12R\tcommitted\"2\n" +
+	"\bNeedless\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05files\x18\x02 \x03(\tR\x05files\"m\n" +
 	"\x05Error\x12\x12\n" +
 	"\x04text\x18\x01 \x01(\tR\x04text\x12\x16\n" +
 	"\x06marked\x18\x02 \x01(\bR\x06marked\x12\x12\n" +
@@ -3900,7 +4883,7 @@ const file_wire_proto_rawDesc = "" +
 	"\x05stage\x18\x01 \x01(\x12R\x05stage\x12\x14\n" +
 	"\x05tasks\x18\x02 \x01(\x12R\x05tasks\x12\x14\n" +
 	"\x05batch\x18\x03 \x01(\x12R\x05batch\x12\x18\n" +
-	"\aversion\x18\x04 \x01(\fR\aversion\"\x85\x03\n" +
+	"\aversion\x18\x04 \x01(\fR\aversion\"\x9b\x03\n" +
 	"\bTaskSpec\x12*\n" +
 	"\x04task\x18\x01 \x01(\v2\x16.sluice.wire.v1.TaskIDR\x04task\x12\x12\n" +
 	"\x04term\x18\x02 \x01(\x04R\x04term\x12\x12\n" +
@@ -3918,7 +4901,8 @@ const file_wire_proto_rawDesc = "" +
 	"sinkPrefix\x12\x1e\n" +
 	"\n" +
 	"quarantine\x18\r \x03(\tR\n" +
-	"quarantine\"T\n" +
+	"quarantine\x12\x14\n" +
+	"\x05reads\x18\x0e \x01(\x06R\x05reads\"T\n" +
 	"\n" +
 	"SourceTime\x12\x16\n" +
 	"\x06source\x18\x01 \x01(\tR\x06source\x12\x1c\n" +
@@ -3993,7 +4977,7 @@ const file_wire_proto_rawDesc = "" +
 	"\x02at\x18\x02 \x01(\x12R\x02at\x12\x14\n" +
 	"\x05stage\x18\x03 \x01(\x12R\x05stage\x12\x1c\n" +
 	"\tpartition\x18\x04 \x01(\x12R\tpartition\x12\x14\n" +
-	"\x05state\x18\x05 \x01(\fR\x05state\"\xc2\x06\n" +
+	"\x05state\x18\x05 \x01(\fR\x05state\"\xdc\x06\n" +
 	"\n" +
 	"TaskResult\x12*\n" +
 	"\x04task\x18\x01 \x01(\v2\x16.sluice.wire.v1.TaskIDR\x04task\x12\x12\n" +
@@ -4014,10 +4998,11 @@ const file_wire_proto_rawDesc = "" +
 	"\aarrived\x18\x0f \x03(\v2\x17.sluice.wire.v1.ArrivalR\aarrived\x124\n" +
 	"\bobserved\x18\x10 \x03(\v2\x18.sluice.wire.v1.ObservedR\bobserved\x12\x14\n" +
 	"\x05holds\x18\x11 \x01(\bR\x05holds\x12\x12\n" +
-	"\x04hold\x18\x12 \x01(\x12R\x04hold\x1a9\n" +
+	"\x04hold\x18\x12 \x01(\x12R\x04hold\x12\x18\n" +
+	"\aadopted\x18\x13 \x01(\bR\aadopted\x1a9\n" +
 	"\vMillisEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"\xbd\x01\n" +
+	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"\xa9\x03\n" +
 	"\tStreamRef\x12\x0e\n" +
 	"\x02to\x18\x01 \x01(\tR\x02to\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\tR\x03key\x12\x14\n" +
@@ -4026,7 +5011,35 @@ const file_wire_proto_rawDesc = "" +
 	"\x04task\x18\x05 \x01(\x12R\x04task\x12\x1c\n" +
 	"\tpartition\x18\x06 \x01(\x12R\tpartition\x12\x16\n" +
 	"\x06follow\x18\a \x01(\bR\x06follow\x12\x18\n" +
-	"\aattempt\x18\b \x01(\x12R\aattemptB@Z>github.com/sluice-stream/sluice/internal/transport/wire/wirepbb\x06proto3"
+	"\aattempt\x18\b \x01(\x12R\aattempt\x12\x14\n" +
+	"\x05tasks\x18\t \x03(\x12R\x05tasks\x12:\n" +
+	"\n" +
+	"read_state\x18\n" +
+	" \x01(\v2\x19.sluice.wire.v1.ReadStateH\x00R\treadState\x12*\n" +
+	"\x04look\x18\v \x01(\v2\x14.sluice.wire.v1.LookH\x00R\x04look\x120\n" +
+	"\x06settle\x18\f \x01(\v2\x16.sluice.wire.v1.SettleH\x00R\x06settle\x123\n" +
+	"\achanges\x18\x14 \x01(\v2\x17.sluice.wire.v1.ChangesH\x00R\achangesB\x05\n" +
+	"\x03ask\"\\\n" +
+	"\aChanges\x12+\n" +
+	"\x05shard\x18\x01 \x01(\v2\x15.sluice.wire.v1.ShardR\x05shard\x12\x14\n" +
+	"\x05since\x18\x02 \x01(\x12R\x05since\x12\x0e\n" +
+	"\x02to\x18\x03 \x01(\x12R\x02to\"\x8e\x01\n" +
+	"\tReadState\x12+\n" +
+	"\x05shard\x18\x01 \x01(\v2\x15.sluice.wire.v1.ShardR\x05shard\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\x12R\aversion\x12\x12\n" +
+	"\x04keys\x18\x03 \x03(\fR\x04keys\x12\x12\n" +
+	"\x04some\x18\x04 \x01(\bR\x04some\x12\x12\n" +
+	"\x04ends\x18\x05 \x03(\fR\x04ends\"\x86\x01\n" +
+	"\x04Look\x12\x16\n" +
+	"\x06source\x18\x01 \x01(\tR\x06source\x12\x14\n" +
+	"\x05batch\x18\x02 \x01(\x12R\x05batch\x12\x0e\n" +
+	"\x02on\x18\x03 \x03(\x12R\x02on\x12\x18\n" +
+	"\acolumns\x18\x04 \x03(\x12R\acolumns\x12\x12\n" +
+	"\x04some\x18\x05 \x01(\bR\x04some\x12\x12\n" +
+	"\x04keys\x18\x06 \x01(\fR\x04keys\"6\n" +
+	"\x06Settle\x12\x16\n" +
+	"\x06source\x18\x01 \x01(\tR\x06source\x12\x14\n" +
+	"\x05batch\x18\x02 \x01(\x12R\x05batchB@Z>github.com/sluice-stream/sluice/internal/transport/wire/wirepbb\x06proto3"
 
 var (
 	file_wire_proto_rawDescOnce sync.Once
@@ -4040,7 +5053,7 @@ func file_wire_proto_rawDescGZIP() []byte {
 	return file_wire_proto_rawDescData
 }
 
-var file_wire_proto_msgTypes = make([]protoimpl.MessageInfo, 47)
+var file_wire_proto_msgTypes = make([]protoimpl.MessageInfo, 58)
 var file_wire_proto_goTypes = []any{
 	(*Frame)(nil),        // 0: sluice.wire.v1.Frame
 	(*Hello)(nil),        // 1: sluice.wire.v1.Hello
@@ -4056,39 +5069,50 @@ var file_wire_proto_goTypes = []any{
 	(*PlanText)(nil),     // 11: sluice.wire.v1.PlanText
 	(*Deploy)(nil),       // 12: sluice.wire.v1.Deploy
 	(*Undeploy)(nil),     // 13: sluice.wire.v1.Undeploy
-	(*Run)(nil),          // 14: sluice.wire.v1.Run
-	(*Places)(nil),       // 15: sluice.wire.v1.Places
-	(*Cancel)(nil),       // 16: sluice.wire.v1.Cancel
-	(*Finished)(nil),     // 17: sluice.wire.v1.Finished
-	(*Failed)(nil),       // 18: sluice.wire.v1.Failed
-	(*Checkpoint)(nil),   // 19: sluice.wire.v1.Checkpoint
-	(*Checkpointed)(nil), // 20: sluice.wire.v1.Checkpointed
-	(*Restore)(nil),      // 21: sluice.wire.v1.Restore
-	(*Restored)(nil),     // 22: sluice.wire.v1.Restored
-	(*Prune)(nil),        // 23: sluice.wire.v1.Prune
-	(*Error)(nil),        // 24: sluice.wire.v1.Error
-	(*Holding)(nil),      // 25: sluice.wire.v1.Holding
-	(*FileUse)(nil),      // 26: sluice.wire.v1.FileUse
-	(*TaskID)(nil),       // 27: sluice.wire.v1.TaskID
-	(*Shard)(nil),        // 28: sluice.wire.v1.Shard
-	(*Split)(nil),        // 29: sluice.wire.v1.Split
-	(*Input)(nil),        // 30: sluice.wire.v1.Input
-	(*TaskSpec)(nil),     // 31: sluice.wire.v1.TaskSpec
-	(*SourceTime)(nil),   // 32: sluice.wire.v1.SourceTime
-	(*Counters)(nil),     // 33: sluice.wire.v1.Counters
-	(*Digest)(nil),       // 34: sluice.wire.v1.Digest
-	(*ShardDigest)(nil),  // 35: sluice.wire.v1.ShardDigest
-	(*Prepared)(nil),     // 36: sluice.wire.v1.Prepared
-	(*OpWork)(nil),       // 37: sluice.wire.v1.OpWork
-	(*StateWork)(nil),    // 38: sluice.wire.v1.StateWork
-	(*LateWork)(nil),     // 39: sluice.wire.v1.LateWork
-	(*TimeSpread)(nil),   // 40: sluice.wire.v1.TimeSpread
-	(*Arrival)(nil),      // 41: sluice.wire.v1.Arrival
-	(*Observed)(nil),     // 42: sluice.wire.v1.Observed
-	(*TaskResult)(nil),   // 43: sluice.wire.v1.TaskResult
-	(*StreamRef)(nil),    // 44: sluice.wire.v1.StreamRef
-	nil,                  // 45: sluice.wire.v1.PlanText.SettingsEntry
-	nil,                  // 46: sluice.wire.v1.TaskResult.MillisEntry
+	(*Survey)(nil),       // 14: sluice.wire.v1.Survey
+	(*Surveyed)(nil),     // 15: sluice.wire.v1.Surveyed
+	(*Follow)(nil),       // 16: sluice.wire.v1.Follow
+	(*Followed)(nil),     // 17: sluice.wire.v1.Followed
+	(*Kept)(nil),         // 18: sluice.wire.v1.Kept
+	(*Deployed)(nil),     // 19: sluice.wire.v1.Deployed
+	(*Run)(nil),          // 20: sluice.wire.v1.Run
+	(*Places)(nil),       // 21: sluice.wire.v1.Places
+	(*Cancel)(nil),       // 22: sluice.wire.v1.Cancel
+	(*Finished)(nil),     // 23: sluice.wire.v1.Finished
+	(*Failed)(nil),       // 24: sluice.wire.v1.Failed
+	(*Checkpoint)(nil),   // 25: sluice.wire.v1.Checkpoint
+	(*Checkpointed)(nil), // 26: sluice.wire.v1.Checkpointed
+	(*Restore)(nil),      // 27: sluice.wire.v1.Restore
+	(*Restored)(nil),     // 28: sluice.wire.v1.Restored
+	(*Prune)(nil),        // 29: sluice.wire.v1.Prune
+	(*Needless)(nil),     // 30: sluice.wire.v1.Needless
+	(*Error)(nil),        // 31: sluice.wire.v1.Error
+	(*Holding)(nil),      // 32: sluice.wire.v1.Holding
+	(*FileUse)(nil),      // 33: sluice.wire.v1.FileUse
+	(*TaskID)(nil),       // 34: sluice.wire.v1.TaskID
+	(*Shard)(nil),        // 35: sluice.wire.v1.Shard
+	(*Split)(nil),        // 36: sluice.wire.v1.Split
+	(*Input)(nil),        // 37: sluice.wire.v1.Input
+	(*TaskSpec)(nil),     // 38: sluice.wire.v1.TaskSpec
+	(*SourceTime)(nil),   // 39: sluice.wire.v1.SourceTime
+	(*Counters)(nil),     // 40: sluice.wire.v1.Counters
+	(*Digest)(nil),       // 41: sluice.wire.v1.Digest
+	(*ShardDigest)(nil),  // 42: sluice.wire.v1.ShardDigest
+	(*Prepared)(nil),     // 43: sluice.wire.v1.Prepared
+	(*OpWork)(nil),       // 44: sluice.wire.v1.OpWork
+	(*StateWork)(nil),    // 45: sluice.wire.v1.StateWork
+	(*LateWork)(nil),     // 46: sluice.wire.v1.LateWork
+	(*TimeSpread)(nil),   // 47: sluice.wire.v1.TimeSpread
+	(*Arrival)(nil),      // 48: sluice.wire.v1.Arrival
+	(*Observed)(nil),     // 49: sluice.wire.v1.Observed
+	(*TaskResult)(nil),   // 50: sluice.wire.v1.TaskResult
+	(*StreamRef)(nil),    // 51: sluice.wire.v1.StreamRef
+	(*Changes)(nil),      // 52: sluice.wire.v1.Changes
+	(*ReadState)(nil),    // 53: sluice.wire.v1.ReadState
+	(*Look)(nil),         // 54: sluice.wire.v1.Look
+	(*Settle)(nil),       // 55: sluice.wire.v1.Settle
+	nil,                  // 56: sluice.wire.v1.PlanText.SettingsEntry
+	nil,                  // 57: sluice.wire.v1.TaskResult.MillisEntry
 }
 var file_wire_proto_depIdxs = []int32{
 	1,  // 0: sluice.wire.v1.Frame.hello:type_name -> sluice.wire.v1.Hello
@@ -4103,54 +5127,71 @@ var file_wire_proto_depIdxs = []int32{
 	7,  // 9: sluice.wire.v1.Peers.peers:type_name -> sluice.wire.v1.Peer
 	12, // 10: sluice.wire.v1.Envelope.deploy:type_name -> sluice.wire.v1.Deploy
 	13, // 11: sluice.wire.v1.Envelope.undeploy:type_name -> sluice.wire.v1.Undeploy
-	14, // 12: sluice.wire.v1.Envelope.run:type_name -> sluice.wire.v1.Run
-	16, // 13: sluice.wire.v1.Envelope.cancel:type_name -> sluice.wire.v1.Cancel
-	17, // 14: sluice.wire.v1.Envelope.finished:type_name -> sluice.wire.v1.Finished
-	18, // 15: sluice.wire.v1.Envelope.failed:type_name -> sluice.wire.v1.Failed
-	19, // 16: sluice.wire.v1.Envelope.checkpoint:type_name -> sluice.wire.v1.Checkpoint
-	20, // 17: sluice.wire.v1.Envelope.checkpointed:type_name -> sluice.wire.v1.Checkpointed
-	21, // 18: sluice.wire.v1.Envelope.restore:type_name -> sluice.wire.v1.Restore
-	22, // 19: sluice.wire.v1.Envelope.restored:type_name -> sluice.wire.v1.Restored
-	23, // 20: sluice.wire.v1.Envelope.prune:type_name -> sluice.wire.v1.Prune
-	45, // 21: sluice.wire.v1.PlanText.settings:type_name -> sluice.wire.v1.PlanText.SettingsEntry
-	11, // 22: sluice.wire.v1.Deploy.plan:type_name -> sluice.wire.v1.PlanText
-	28, // 23: sluice.wire.v1.Deploy.elsewhere:type_name -> sluice.wire.v1.Shard
-	31, // 24: sluice.wire.v1.Run.spec:type_name -> sluice.wire.v1.TaskSpec
-	15, // 25: sluice.wire.v1.Run.where:type_name -> sluice.wire.v1.Places
-	27, // 26: sluice.wire.v1.Cancel.task:type_name -> sluice.wire.v1.TaskID
-	43, // 27: sluice.wire.v1.Finished.result:type_name -> sluice.wire.v1.TaskResult
-	27, // 28: sluice.wire.v1.Failed.task:type_name -> sluice.wire.v1.TaskID
-	24, // 29: sluice.wire.v1.Failed.err:type_name -> sluice.wire.v1.Error
-	28, // 30: sluice.wire.v1.Checkpoint.shards:type_name -> sluice.wire.v1.Shard
-	25, // 31: sluice.wire.v1.Checkpointed.holding:type_name -> sluice.wire.v1.Holding
-	24, // 32: sluice.wire.v1.Checkpointed.err:type_name -> sluice.wire.v1.Error
-	28, // 33: sluice.wire.v1.Restore.shards:type_name -> sluice.wire.v1.Shard
-	25, // 34: sluice.wire.v1.Restored.holding:type_name -> sluice.wire.v1.Holding
-	24, // 35: sluice.wire.v1.Restored.err:type_name -> sluice.wire.v1.Error
-	26, // 36: sluice.wire.v1.Holding.files:type_name -> sluice.wire.v1.FileUse
-	27, // 37: sluice.wire.v1.TaskSpec.task:type_name -> sluice.wire.v1.TaskID
-	29, // 38: sluice.wire.v1.TaskSpec.splits:type_name -> sluice.wire.v1.Split
-	30, // 39: sluice.wire.v1.TaskSpec.inputs:type_name -> sluice.wire.v1.Input
-	28, // 40: sluice.wire.v1.ShardDigest.shard:type_name -> sluice.wire.v1.Shard
-	34, // 41: sluice.wire.v1.ShardDigest.digest:type_name -> sluice.wire.v1.Digest
-	34, // 42: sluice.wire.v1.Prepared.digest:type_name -> sluice.wire.v1.Digest
-	27, // 43: sluice.wire.v1.TaskResult.task:type_name -> sluice.wire.v1.TaskID
-	33, // 44: sluice.wire.v1.TaskResult.counters:type_name -> sluice.wire.v1.Counters
-	32, // 45: sluice.wire.v1.TaskResult.times:type_name -> sluice.wire.v1.SourceTime
-	35, // 46: sluice.wire.v1.TaskResult.shards:type_name -> sluice.wire.v1.ShardDigest
-	36, // 47: sluice.wire.v1.TaskResult.prepared:type_name -> sluice.wire.v1.Prepared
-	46, // 48: sluice.wire.v1.TaskResult.millis:type_name -> sluice.wire.v1.TaskResult.MillisEntry
-	37, // 49: sluice.wire.v1.TaskResult.ops:type_name -> sluice.wire.v1.OpWork
-	38, // 50: sluice.wire.v1.TaskResult.state:type_name -> sluice.wire.v1.StateWork
-	39, // 51: sluice.wire.v1.TaskResult.late_by:type_name -> sluice.wire.v1.LateWork
-	40, // 52: sluice.wire.v1.TaskResult.spread:type_name -> sluice.wire.v1.TimeSpread
-	41, // 53: sluice.wire.v1.TaskResult.arrived:type_name -> sluice.wire.v1.Arrival
-	42, // 54: sluice.wire.v1.TaskResult.observed:type_name -> sluice.wire.v1.Observed
-	55, // [55:55] is the sub-list for method output_type
-	55, // [55:55] is the sub-list for method input_type
-	55, // [55:55] is the sub-list for extension type_name
-	55, // [55:55] is the sub-list for extension extendee
-	0,  // [0:55] is the sub-list for field type_name
+	20, // 12: sluice.wire.v1.Envelope.run:type_name -> sluice.wire.v1.Run
+	22, // 13: sluice.wire.v1.Envelope.cancel:type_name -> sluice.wire.v1.Cancel
+	23, // 14: sluice.wire.v1.Envelope.finished:type_name -> sluice.wire.v1.Finished
+	24, // 15: sluice.wire.v1.Envelope.failed:type_name -> sluice.wire.v1.Failed
+	25, // 16: sluice.wire.v1.Envelope.checkpoint:type_name -> sluice.wire.v1.Checkpoint
+	26, // 17: sluice.wire.v1.Envelope.checkpointed:type_name -> sluice.wire.v1.Checkpointed
+	27, // 18: sluice.wire.v1.Envelope.restore:type_name -> sluice.wire.v1.Restore
+	28, // 19: sluice.wire.v1.Envelope.restored:type_name -> sluice.wire.v1.Restored
+	29, // 20: sluice.wire.v1.Envelope.prune:type_name -> sluice.wire.v1.Prune
+	19, // 21: sluice.wire.v1.Envelope.deployed:type_name -> sluice.wire.v1.Deployed
+	30, // 22: sluice.wire.v1.Envelope.needless:type_name -> sluice.wire.v1.Needless
+	14, // 23: sluice.wire.v1.Envelope.survey:type_name -> sluice.wire.v1.Survey
+	15, // 24: sluice.wire.v1.Envelope.surveyed:type_name -> sluice.wire.v1.Surveyed
+	16, // 25: sluice.wire.v1.Envelope.follow:type_name -> sluice.wire.v1.Follow
+	17, // 26: sluice.wire.v1.Envelope.followed:type_name -> sluice.wire.v1.Followed
+	56, // 27: sluice.wire.v1.PlanText.settings:type_name -> sluice.wire.v1.PlanText.SettingsEntry
+	11, // 28: sluice.wire.v1.Deploy.plan:type_name -> sluice.wire.v1.PlanText
+	35, // 29: sluice.wire.v1.Deploy.elsewhere:type_name -> sluice.wire.v1.Shard
+	35, // 30: sluice.wire.v1.Deploy.follows:type_name -> sluice.wire.v1.Shard
+	18, // 31: sluice.wire.v1.Surveyed.kept:type_name -> sluice.wire.v1.Kept
+	35, // 32: sluice.wire.v1.Kept.shard:type_name -> sluice.wire.v1.Shard
+	31, // 33: sluice.wire.v1.Deployed.err:type_name -> sluice.wire.v1.Error
+	38, // 34: sluice.wire.v1.Run.spec:type_name -> sluice.wire.v1.TaskSpec
+	21, // 35: sluice.wire.v1.Run.where:type_name -> sluice.wire.v1.Places
+	34, // 36: sluice.wire.v1.Cancel.task:type_name -> sluice.wire.v1.TaskID
+	50, // 37: sluice.wire.v1.Finished.result:type_name -> sluice.wire.v1.TaskResult
+	34, // 38: sluice.wire.v1.Failed.task:type_name -> sluice.wire.v1.TaskID
+	31, // 39: sluice.wire.v1.Failed.err:type_name -> sluice.wire.v1.Error
+	35, // 40: sluice.wire.v1.Checkpoint.shards:type_name -> sluice.wire.v1.Shard
+	32, // 41: sluice.wire.v1.Checkpointed.holding:type_name -> sluice.wire.v1.Holding
+	31, // 42: sluice.wire.v1.Checkpointed.err:type_name -> sluice.wire.v1.Error
+	35, // 43: sluice.wire.v1.Restore.shards:type_name -> sluice.wire.v1.Shard
+	18, // 44: sluice.wire.v1.Restore.kept:type_name -> sluice.wire.v1.Kept
+	32, // 45: sluice.wire.v1.Restored.holding:type_name -> sluice.wire.v1.Holding
+	31, // 46: sluice.wire.v1.Restored.err:type_name -> sluice.wire.v1.Error
+	33, // 47: sluice.wire.v1.Holding.files:type_name -> sluice.wire.v1.FileUse
+	34, // 48: sluice.wire.v1.TaskSpec.task:type_name -> sluice.wire.v1.TaskID
+	36, // 49: sluice.wire.v1.TaskSpec.splits:type_name -> sluice.wire.v1.Split
+	37, // 50: sluice.wire.v1.TaskSpec.inputs:type_name -> sluice.wire.v1.Input
+	35, // 51: sluice.wire.v1.ShardDigest.shard:type_name -> sluice.wire.v1.Shard
+	41, // 52: sluice.wire.v1.ShardDigest.digest:type_name -> sluice.wire.v1.Digest
+	41, // 53: sluice.wire.v1.Prepared.digest:type_name -> sluice.wire.v1.Digest
+	34, // 54: sluice.wire.v1.TaskResult.task:type_name -> sluice.wire.v1.TaskID
+	40, // 55: sluice.wire.v1.TaskResult.counters:type_name -> sluice.wire.v1.Counters
+	39, // 56: sluice.wire.v1.TaskResult.times:type_name -> sluice.wire.v1.SourceTime
+	42, // 57: sluice.wire.v1.TaskResult.shards:type_name -> sluice.wire.v1.ShardDigest
+	43, // 58: sluice.wire.v1.TaskResult.prepared:type_name -> sluice.wire.v1.Prepared
+	57, // 59: sluice.wire.v1.TaskResult.millis:type_name -> sluice.wire.v1.TaskResult.MillisEntry
+	44, // 60: sluice.wire.v1.TaskResult.ops:type_name -> sluice.wire.v1.OpWork
+	45, // 61: sluice.wire.v1.TaskResult.state:type_name -> sluice.wire.v1.StateWork
+	46, // 62: sluice.wire.v1.TaskResult.late_by:type_name -> sluice.wire.v1.LateWork
+	47, // 63: sluice.wire.v1.TaskResult.spread:type_name -> sluice.wire.v1.TimeSpread
+	48, // 64: sluice.wire.v1.TaskResult.arrived:type_name -> sluice.wire.v1.Arrival
+	49, // 65: sluice.wire.v1.TaskResult.observed:type_name -> sluice.wire.v1.Observed
+	53, // 66: sluice.wire.v1.StreamRef.read_state:type_name -> sluice.wire.v1.ReadState
+	54, // 67: sluice.wire.v1.StreamRef.look:type_name -> sluice.wire.v1.Look
+	55, // 68: sluice.wire.v1.StreamRef.settle:type_name -> sluice.wire.v1.Settle
+	52, // 69: sluice.wire.v1.StreamRef.changes:type_name -> sluice.wire.v1.Changes
+	35, // 70: sluice.wire.v1.Changes.shard:type_name -> sluice.wire.v1.Shard
+	35, // 71: sluice.wire.v1.ReadState.shard:type_name -> sluice.wire.v1.Shard
+	72, // [72:72] is the sub-list for method output_type
+	72, // [72:72] is the sub-list for method input_type
+	72, // [72:72] is the sub-list for extension type_name
+	72, // [72:72] is the sub-list for extension extendee
+	0,  // [0:72] is the sub-list for field type_name
 }
 
 func init() { file_wire_proto_init() }
@@ -4181,6 +5222,18 @@ func file_wire_proto_init() {
 		(*Envelope_Restore)(nil),
 		(*Envelope_Restored)(nil),
 		(*Envelope_Prune)(nil),
+		(*Envelope_Deployed)(nil),
+		(*Envelope_Needless)(nil),
+		(*Envelope_Survey)(nil),
+		(*Envelope_Surveyed)(nil),
+		(*Envelope_Follow)(nil),
+		(*Envelope_Followed)(nil),
+	}
+	file_wire_proto_msgTypes[51].OneofWrappers = []any{
+		(*StreamRef_ReadState)(nil),
+		(*StreamRef_Look)(nil),
+		(*StreamRef_Settle)(nil),
+		(*StreamRef_Changes)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -4188,7 +5241,7 @@ func file_wire_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_wire_proto_rawDesc), len(file_wire_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   47,
+			NumMessages:   58,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
