@@ -91,6 +91,15 @@ func renderChart(t *testing.T, over string) ([]object, error) {
 			b, err := yaml.Marshal(v)
 			return strings.TrimSuffix(string(b), "\n"), err
 		},
+		"until": func(n int) []int {
+			all := make([]int, n)
+			for i := range all {
+				all[i] = i
+			}
+			return all
+		},
+		"int":   func(v any) int { n, _ := v.(int); return n },
+		"list":  func(v ...any) []any { return v },
 		"quote": func(v any) string { return fmt.Sprintf("%q", fmt.Sprint(v)) },
 		"required": func(what string, v any) (any, error) {
 			if v == nil || v == "" {
@@ -167,7 +176,7 @@ func TestChart(t *testing.T) {
 		"bucket": {singleValues[:len(singleValues)-1] + `, checkpoints: {url: "s3://lake/checkpoints"}, networkPolicy: {enabled: false}}`,
 			"ConfigMap PodDisruptionBudget Service ServiceAccount StatefulSet"},
 		"cluster": {clusterValues, "NetworkPolicy PodDisruptionBudget Service ServiceAccount StatefulSet"},
-		"cluster, everything": {clusterValues[:len(clusterValues)-1] + `, worker: {replicas: 8, storage: {className: local}}, monitoring: {enabled: true, tokenSecret: viewer}}`,
+		"cluster, everything": {clusterValues[:len(clusterValues)-1] + `, driver: {replicas: 5}, worker: {replicas: 8, storage: {className: local}}, networkPolicy: {egress: [{to: [{ipBlock: {cidr: 10.0.0.0/8}}]}]}, monitoring: {enabled: true, tokenSecret: viewer}}`,
 			"NetworkPolicy PodDisruptionBudget PrometheusRule Service ServiceAccount ServiceMonitor StatefulSet"},
 	} {
 		all, err := renderChart(t, c.over)
@@ -186,6 +195,8 @@ func TestChart(t *testing.T) {
 				checkSet(t, name+": "+id, o, all)
 			}
 		}
+		checkBudgets(t, name, all)
+		checkGroup(t, name, all)
 		if got := strings.Join(slices.Sorted(maps.Keys(kinds)), " "); got != c.kinds {
 			t.Errorf("%s: %s, want %s", name, got, c.kinds)
 		}
@@ -230,8 +241,14 @@ func checkSet(t *testing.T, name string, set object, all []object) {
 			ports[p.text("name")] = true
 		}
 		for _, probe := range []string{"startupProbe", "livenessProbe", "readinessProbe"} {
-			if p := c.at(probe, "tcpSocket").text("port"); !ports[p] {
-				t.Errorf("%s: %s asks port %q", name, probe, p)
+			how := c.at(probe, "tcpSocket")
+			if get := c.at(probe, "httpGet"); get != nil {
+				if how = get; get.text("path") != "/readyz" || get.text("scheme") != "HTTPS" {
+					t.Errorf("%s: %s asks %v", name, probe, get)
+				}
+			}
+			if !ports[how.text("port")] {
+				t.Errorf("%s: %s asks port %v", name, probe, how)
 			}
 		}
 		for _, m := range c.list("volumeMounts") {
@@ -258,6 +275,67 @@ func checkSet(t *testing.T, name string, set object, all []object) {
 	}
 	if !served {
 		t.Errorf("%s: its service is not there, or not for its pods and ports", name)
+	}
+}
+
+// checkBudgets: of the pods of each set one may be away at a time, and no budget is of two sets.
+func checkBudgets(t *testing.T, name string, all []object) {
+	t.Helper()
+	budgets := map[string]int{}
+	for _, o := range all {
+		if o.text("kind") != "StatefulSet" {
+			continue
+		}
+		for _, b := range all {
+			if b.text("kind") == "PodDisruptionBudget" && within(b.at("spec", "selector", "matchLabels"), o.at("spec", "template", "metadata", "labels")) {
+				budgets[b.at("metadata").text("name")]++
+				budgets[o.at("metadata").text("name")+" has"]++
+				if b.at("spec")["maxUnavailable"] != 1 {
+					t.Errorf("%s: budget %v", name, b.at("spec"))
+				}
+			}
+		}
+		if budgets[o.at("metadata").text("name")+" has"] != 1 {
+			t.Errorf("%s: the pods of %s have %d budgets", name, o.at("metadata").text("name"), budgets[o.at("metadata").text("name")+" has"])
+		}
+	}
+	for b, n := range budgets {
+		if n != 1 {
+			t.Errorf("%s: budget %s is of %d sets", name, b, n)
+		}
+	}
+}
+
+// checkGroup: the drivers know each other by the names of their pods, and workers know all.
+func checkGroup(t *testing.T, name string, all []object) {
+	t.Helper()
+	var want []string
+	for _, o := range all {
+		args := fmt.Sprint(o.at("spec", "template", "spec").list("containers"))
+		if set := o.at("metadata").text("name"); o.text("kind") == "StatefulSet" && strings.Contains(args, " --peers=") {
+			n, _ := o.at("spec")["replicas"].(int)
+			for i := range n {
+				want = append(want, fmt.Sprintf("%s-%d=%[1]s-%[2]d.%s.streams.svc:7070", set, i, o.at("spec").text("serviceName")))
+			}
+			if len(want) == 0 || !strings.Contains(args, " --peers="+strings.Join(want, ",")+" ") || !strings.Contains(args, " --id=$(POD_NAME) ") {
+				t.Errorf("%s: %d drivers are started with %s", name, n, args)
+			}
+		}
+	}
+	for _, o := range all {
+		args := fmt.Sprint(o.at("spec", "template", "spec").list("containers"))
+		if _, join, ok := strings.Cut(args, " --join="); ok {
+			var at []string
+			for _, w := range want {
+				_, addr, _ := strings.Cut(w, "=")
+				at = append(at, addr)
+			}
+			if !strings.HasPrefix(join, strings.Join(at, ",")+" ") {
+				t.Errorf("%s: workers join %s, and the drivers are at %v", name, join, at)
+			}
+		} else if o.text("kind") == "StatefulSet" && want == nil && strings.Contains(args, " worker ") {
+			t.Errorf("%s: workers join nobody", name)
+		}
 	}
 }
 

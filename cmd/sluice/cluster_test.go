@@ -32,10 +32,14 @@ func TestClusterCommands(t *testing.T) {
 		want string
 	}{
 		{[]string{"driver"}, exitUsage, "--id ID and --data DIR"},
-		{[]string{"driver", "--id", "d", "--data", dir, "--listen", "0.0.0.0:0"}, exitQuery, "TLS"},
+		{[]string{"driver", "--id", "d", "--data", dir, "--listen", "0.0.0.0:0"}, exitUsage, "--listen 0.0.0.0:0: without TLS and authentication only a loopback address such as 127.0.0.1 is served: give certificates with --tls-dir"},
+		{[]string{"driver", "--id", "d", "--data", dir, "--listen", "127.0.0.1:0", "--http", "0.0.0.0:0"}, exitUsage, "give certificates with --tls-dir (sluice certs makes them) and tokens with --auth-dir"},
+		{[]string{"driver", "--id", "d", "--data", dir, "--listen", "7070"}, exitUsage, "want HOST:PORT"},
+		{[]string{"driver", "--id", "d", "--data", dir, "--tls-dir", filepath.Join(dir, "none")}, exitUsage, "ca.crt"},
 		{[]string{"worker", "--id", "w", "--data", dir}, exitUsage, "--join HOST:PORT"},
 		{[]string{"worker", "--id", "w", "--data", dir, "--join", "127.0.0.1:1", "--slots", "-1"}, exitUsage, "--slots -1"},
-		{[]string{"worker", "--id", "w", "--data", dir, "--join", "127.0.0.1:1", "--listen", "0.0.0.0:0"}, exitQuery, "TLS"},
+		{[]string{"worker", "--id", "w", "--data", dir, "--join", "127.0.0.1:1", "--listen", "0.0.0.0:0"}, exitUsage, "--listen 0.0.0.0:0: without TLS"},
+		{[]string{"worker", "--id", "w", "--data", dir, "--join", "192.0.2.1:1"}, exitUsage, "--join 192.0.2.1:1"},
 		{[]string{"submit"}, exitUsage, "one argument"},
 		{[]string{"submit", filepath.Join(dir, "no.sql")}, exitUsage, "no.sql"},
 		{[]string{"queries", "--format", "xml"}, exitUsage, "table or json"},

@@ -1,22 +1,13 @@
 package main
 
 import (
-	"context"
-	"crypto/tls"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
-	"os"
-	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/sluice-stream/sluice"
 	"github.com/sluice-stream/sluice/batch"
-	"github.com/sluice-stream/sluice/internal/auth"
-	"github.com/sluice-stream/sluice/internal/certs"
 )
 
 // httpFlags are those of a process that serves HTTP.
@@ -41,7 +32,7 @@ func (f *httpFlags) check() error {
 	return nil
 }
 
-// servesHTTP is a session, or the driver of a cluster.
+// servesHTTP is a session, or a driver or worker of a cluster.
 type servesHTTP interface {
 	ServeHTTP(addr string, o sluice.HTTPOptions) (*sluice.Server, error)
 }
@@ -60,85 +51,4 @@ func (f *httpFlags) serve(env *environment, s servesHTTP) (*sluice.Server, error
 		fmt.Fprintf(env.err, "the first token, of an administrator, is in %s\n", file)
 	}
 	return server, nil
-}
-
-// tokenVariable is where a client finds its token unless --token-file says.
-const tokenVariable = "SLUICE_TOKEN"
-
-// clientFlags are those of a command that asks a process of ours.
-type clientFlags struct{ addr, tlsDir, tokenFile string }
-
-func (f *clientFlags) add(c *cobra.Command, what string) {
-	c.Flags().StringVar(&f.addr, "http", "", what)
-	c.Flags().StringVar(&f.tlsDir, "tls-dir", "", "a folder with the ca.crt of the process at --http, and a certificate if there is one")
-	c.Flags().StringVar(&f.tokenFile, "token-file", "", "a file with the token for --http; else it is taken from $"+tokenVariable)
-}
-
-// token is the one to show; "" shows none.
-func (f *clientFlags) token() (string, error) {
-	if f.tokenFile == "" {
-		return os.Getenv(tokenVariable), nil
-	}
-	b, err := os.ReadFile(f.tokenFile)
-	if err != nil {
-		return "", usageError{fmt.Errorf("--token-file: %w", err)}
-	}
-	return strings.TrimSpace(string(b)), nil
-}
-
-// answerMax is how much of an answer is read.
-const answerMax = 1 << 20
-
-// ask sends a request without a body to a process of ours and reads its answer.
-func (f *clientFlags) ask(ctx context.Context, method, path string, into any) error {
-	return f.send(ctx, method, path, http.NoBody, into)
-}
-
-// send sends a request to a process of ours and reads its answer.
-func (f *clientFlags) send(ctx context.Context, method, path string, body io.Reader, into any) (err error) {
-	scheme, client := "http", &http.Client{}
-	if f.tlsDir != "" {
-		t, err := certs.LoadClient(f.tlsDir, nil)
-		if err != nil {
-			return usageError{err}
-		}
-		scheme = "https"
-		client.Transport = &http.Transport{TLSClientConfig: f.config(t), DisableKeepAlives: true}
-	}
-	req, err := http.NewRequestWithContext(ctx, method, scheme+"://"+f.addr+path, body)
-	if err != nil {
-		return usageError{fmt.Errorf("--http %s: %w", f.addr, err)}
-	}
-	token, err := f.token()
-	if err != nil {
-		return err
-	}
-	if token != "" && f.tlsDir == "" && !auth.Loopback(req.URL.Hostname()) {
-		return usageError{fmt.Errorf("--http %s: a token is not sent in the clear: say with --tls-dir whom to trust", f.addr)}
-	}
-	if token != "" {
-		req.Header.Set("Authorization", "Bearer "+token)
-	}
-	resp, err := client.Do(req)
-	if err != nil {
-		return fmt.Errorf("ask %s: %w", f.addr, err)
-	}
-	defer func() { err = errors.Join(err, resp.Body.Close()) }()
-	b, err := io.ReadAll(io.LimitReader(resp.Body, answerMax))
-	if err != nil {
-		return fmt.Errorf("ask %s: %w", f.addr, err)
-	}
-	if resp.StatusCode/100 != 2 {
-		var said struct{ Error string }
-		if json.Unmarshal(b, &said) != nil || said.Error == "" {
-			said.Error = resp.Status
-		}
-		return fmt.Errorf("%s refuses: %s", f.addr, said.Error)
-	}
-	return json.Unmarshal(b, into)
-}
-
-// config lets a driver answer, or a worker that serves its metrics.
-func (f *clientFlags) config(t *certs.TLS) *tls.Config {
-	return t.Client(f.addr, certs.Driver, certs.Worker)
 }

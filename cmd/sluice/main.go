@@ -78,6 +78,7 @@ type environment struct {
 	settings []string
 	ckDir    string
 	logLevel string
+	umask    string
 }
 
 // onInterrupt calls first at the first SIGINT or SIGTERM and second at the next,
@@ -117,14 +118,17 @@ func command(env *environment) *cobra.Command {
 		SilenceErrors: true,
 		Args:          knownCommand,
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
+		// Before a command opens anything.
+		PersistentPreRunE: func(*cobra.Command, []string) error { return confine(env.umask) },
 	}
 	root.PersistentFlags().StringArrayVar(&env.settings, "set", nil, "a setting, key=value; may be repeated")
 	root.PersistentFlags().StringVar(&env.logLevel, "log", "warn", "what is logged to standard error: debug, info, warn or error")
+	root.PersistentFlags().StringVar(&env.umask, "umask", "077", "who besides the process's user may not use the files it makes, as umask of a shell; 027 lets its group read them")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(sqlCommand(env), runCommand(env), explainCommand(env), checkpointCommand(env),
 		stateCommand(env), planDiffCommand(env), replayCommand(env), versionCommand(env), doctorCommand(env), certsCommand(env), tokenCommand(env),
-		driverCommand(env), workerCommand(env), submitCommand(env), queriesCommand(env))
+		driverCommand(env), workerCommand(env), submitCommand(env), queriesCommand(env), driversCommand(env))
 	return root
 }
 

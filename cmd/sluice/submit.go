@@ -21,7 +21,8 @@ const serverAddress = "127.0.0.1:7071"
 
 // server are the flags of a command that asks a driver.
 func (f *clientFlags) server(c *cobra.Command) {
-	c.Flags().StringVar(&f.addr, "server", serverAddress, "where the driver serves clients, HOST:PORT")
+	f.flag = "--server"
+	c.Flags().StringVar(&f.addr, "server", serverAddress, "where the driver serves clients, HOST:PORT; of several drivers some or all, with commas")
 	c.Flags().StringVar(&f.tlsDir, "tls-dir", "", "a folder with the ca.crt of the cluster, and a certificate if there is one")
 	c.Flags().StringVar(&f.tokenFile, "token-file", "", "a file with the token for the driver; else it is taken from $"+tokenVariable)
 }
@@ -54,7 +55,7 @@ func submitCommand(env *environment) *cobra.Command {
 				name = strings.TrimSuffix(filepath.Base(args[0]), filepath.Ext(args[0]))
 			}
 			var p sluice.Pipeline
-			if err := f.send(c.Context(), http.MethodPost, "/api/pipelines/"+url.PathEscape(name), strings.NewReader(string(text)), &p); err != nil {
+			if err := f.send(c.Context(), http.MethodPost, "/api/pipelines/"+url.PathEscape(name), string(text), &p); err != nil {
 				return err
 			}
 			fmt.Fprintf(env.out, "pipeline %s runs: %s\n", p.Name, strings.Join(p.Queries, ", "))

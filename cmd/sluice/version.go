@@ -7,6 +7,15 @@ import (
 	"github.com/spf13/cobra"
 )
 
+// buildVersion is what a node says of its program: the engine's version if the linker was
+// told nothing.
+func buildVersion() string {
+	if version == "devel" {
+		return ""
+	}
+	return version
+}
+
 func versionCommand(env *environment) *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",

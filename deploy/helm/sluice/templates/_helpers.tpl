@@ -101,3 +101,32 @@ env:
       requests:
         storage: {{ .size }}
 {{- end }}
+
+{{- /* The drivers, as each is told of all: in one order, by the names of their pods. */ -}}
+{{- define "sluice.peers" -}}
+{{- $name := include "sluice.name" . -}}
+{{- $namespace := .Release.Namespace -}}
+{{- range $i := until (int .Values.driver.replicas) -}}
+{{- if $i }},{{ end }}{{ $name }}-driver-{{ $i }}={{ $name }}-driver-{{ $i }}.{{ $name }}.{{ $namespace }}.svc:7070
+{{- end -}}
+{{- end }}
+
+{{- define "sluice.join" -}}
+{{- $name := include "sluice.name" . -}}
+{{- $namespace := .Release.Namespace -}}
+{{- range $i := until (int .Values.driver.replicas) -}}
+{{- if $i }},{{ end }}{{ $name }}-driver-{{ $i }}.{{ $name }}.{{ $namespace }}.svc:7070
+{{- end -}}
+{{- end }}
+
+{{- /* Pods of a kind on machines of their own, where there are enough. */ -}}
+{{- define "sluice.spread" -}}
+topologySpreadConstraints:
+  - maxSkew: 1
+    topologyKey: kubernetes.io/hostname
+    whenUnsatisfiable: ScheduleAnyway
+    labelSelector:
+      matchLabels:
+{{ include "sluice.labels" (index . 0) | indent 8 }}
+        app.kubernetes.io/component: {{ index . 1 }}
+{{- end }}
