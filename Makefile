@@ -33,7 +33,7 @@ SLTPKGS = $(or $(shell git grep --untracked -lE 'internal/slt"' -- 'test/*_test.
 
 BENCHPKGS = $(shell git grep --untracked -lE '^func Benchmark' -- '*_test.go' | xargs -r -n1 dirname | sort -u | sed 's,^,./,')
 
-.PHONY: help build demo kafka-up kafka-down test-kafka soak-kafka chaos postgres-up postgres-down test-postgres test-chart test fmt vet lint staticcheck exhaustive unit short race foreign slt rewrite proto sim fuzz fuzz-sql fuzz-stream tpcds nexmark bench ci clean
+.PHONY: help build bubble demo kafka-up kafka-down test-kafka soak-kafka test-partition test-upgrade chaos postgres-up postgres-down test-postgres test-chart test fmt vet lint staticcheck exhaustive unit short race foreign slt rewrite proto sim fuzz fuzz-sql fuzz-stream tpcds nexmark bench ci clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,7 @@ test: fmt vet staticcheck exhaustive ## Install what is needed and run every che
 	@$(MAKE) --no-print-directory race
 	@$(MAKE) --no-print-directory short
 	@$(MAKE) --no-print-directory unit
+	@$(MAKE) --no-print-directory bubble
 	@$(MAKE) --no-print-directory test-kafka ARGS="-short $(ARGS)"
 	@$(MAKE) --no-print-directory test-postgres ARGS="-short $(ARGS)"
 	@echo "make test: everything passed"
@@ -58,6 +59,7 @@ fmt:
 
 vet:
 	go vet -tags invariants ./...
+	go vet -tags synctests,invariants ./test/bubble ./internal/lock ./internal/mutant
 	go -C tools vet ./...
 
 staticcheck:
@@ -80,6 +82,10 @@ unit: ## Run all tests with invariants checked, and the foreign readers
 	@python=$$(tools/foreign); SLUICE_DUCKDB_PYTHON="$$python" go test -count=1 -tags invariants -timeout $(TIMEOUT) $(ARGS) ./...
 	go -C tools test ./...
 
+# The tag makes mutexes of kgo and of ours channels, see internal/lock.
+bubble: ## Run drivers, workers and a fake broker in bubbles of virtual time; SEEDS=first+count
+	$(if $(SEEDS),SLUICE_SEEDS=$(SEEDS)) go test -count=1 -tags synctests,invariants -timeout $(TIMEOUT) $(ARGS) ./test/bubble
+
 short: ## Run the short tests of what is shipped without its checks of invariants, as it is shipped
 	go test -short -timeout $(TIMEOUT) $(ARGS) $(SHORTPKGS)
 
@@ -98,14 +104,21 @@ kafka-down: ## Stop the broker of make kafka-up; its files stay
 	@tools/kafka/broker down .work/kafka/broker
 
 test-kafka: ## Run the tests with a real Kafka broker, which they start (Java 17, Maven); KAFKA=off leaves them out
-	@jars=$$(tools/kafka/broker install); [ -z "$$jars" ] || SLUICE_KAFKA_JARS="$$jars" go test -count=1 -timeout $(TIMEOUT) -run /real $(ARGS) ./test/kafka
+	@jars=$$(tools/kafka/broker install); [ -z "$$jars" ] || SLUICE_KAFKA_JARS="$$jars" SLUICE_POSTGRES=$$(tools/postgres/server install) SLUICE_DUCKDB_PYTHON=$$(tools/foreign) \
+		go test -count=1 -timeout $(TIMEOUT) -run /real $(ARGS) ./test/kafka
 
 soak-kafka: ## Break engine, broker and network at random for SOAK (default 10m) beside a real broker; SEED=n
 	@jars=$$(KAFKA=require tools/kafka/broker install); SLUICE_KAFKA_JARS="$$jars" go test -count=1 -timeout 0 -v -run Soak ./test/kafka \
 		-soak $(or $(SOAK),10m) $(if $(SEED),-seed $(SEED)) $(ARGS)
 
+test-partition: ## Break a cluster in network namespaces: cuts, kills, stops, full disks, clocks; SEEDS=first+count (default 0+5)
+	@python=$$(tools/foreign); SLUICE_DUCKDB_PYTHON="$$python" SLUICE_SEEDS=$(or $(SEEDS),0+5) go test -count=1 -tags invariants -timeout 0 -v $(ARGS) ./test/partition
+
+test-upgrade: ## Replace drivers and workers under running queries, also by builds that must be refused; FROM=commit begins with that one
+	go test -count=1 -timeout 30m -v $(ARGS) ./test/upgrade -others $(if $(FROM),-from $(FROM))
+
 chaos: ## Run a chunk of every long suite on new seeds and write it into test/LEDGER.md
-	@for s in protocol mutants power state damage kafka; do tools/chaos $$s; done
+	@for s in protocol mutants bubble days bubble-mutants disk-mutants power state damage kafka cluster-kafka partition; do tools/chaos $$s; done
 
 # Root runs the server as nobody, who may not be able to enter this folder.
 PGDIR := $(if $(filter 0,$(shell id -u)),/var/tmp/sluice-postgres-server,.work/postgres/server)

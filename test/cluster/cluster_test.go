@@ -15,52 +15,48 @@ import (
 	"testing"
 
 	"github.com/sluice-stream/sluice"
+	"github.com/sluice-stream/sluice/internal/proctest"
 )
 
 // scene is a cluster with a query that counts.
 type scene struct {
 	t       *testing.T
 	dir     string
+	set     string // settings of the pipeline
 	join    string // where workers join
 	url     string // of the driver
-	driver  *process
-	workers map[string]*process
-	all     []*process
+	driver  *proctest.Process
+	workers map[string]*proctest.Process
 	files   int
 	given   int
 }
 
 func newScene(t *testing.T) *scene {
-	s := &scene{t: t, dir: t.TempDir(), join: "127.0.0.1:0", workers: map[string]*process{}}
-	t.Cleanup(func() {
-		for _, p := range s.all {
-			p.kill()
-			if t.Failed() {
-				t.Logf("%s\n%s", strings.Join(p.cmd.Env[len(p.cmd.Env)-1:], ""), p.log)
-			}
-		}
-	})
+	s := newEmptyScene(t)
+	s.startDriver()
+	return s
+}
+
+// newEmptyScene has no driver yet.
+func newEmptyScene(t *testing.T) *scene {
+	s := &scene{t: t, dir: t.TempDir(), join: "127.0.0.1:0", workers: map[string]*proctest.Process{}}
 	for _, d := range []string{"in", "out"} {
 		if err := os.Mkdir(filepath.Join(s.dir, d), 0o700); err != nil {
 			t.Fatal(err)
 		}
 	}
-	s.startDriver()
 	return s
 }
 
-func (s *scene) start(role string) *process {
-	p := start(s.t, role)
-	s.all = append(s.all, p)
-	return p
-}
+// begun is what a driver says first: where workers and where clients reach it.
+const begun = `(?m)^(127\S+ http://\S+)$`
 
 func (s *scene) startDriver() {
-	s.driver = s.start("driver " + filepath.Join(s.dir, "d1") + " " + s.join)
-	s.join, s.url, _ = strings.Cut(s.driver.line(s.t), " ")
+	s.driver = start(s.t, "driver "+filepath.Join(s.dir, "d1")+" "+s.join)
+	s.join, s.url, _ = strings.Cut(s.driver.Says(begun), " ")
 }
 
-func (s *scene) startWorker(id string) { s.workers[id] = s.start("worker " + id + " " + s.join) }
+func (s *scene) startWorker(id string) { s.workers[id] = start(s.t, "worker "+id+" "+s.join) }
 
 // give adds files of numbers.
 func (s *scene) give(files int) {
@@ -85,22 +81,29 @@ func (s *scene) expand(text string) string { return strings.ReplaceAll(text, "$D
 
 func (s *scene) submit() {
 	s.t.Helper()
-	text := s.expand(`
+	if code, said := s.post(s.url); code != http.StatusCreated {
+		s.t.Fatalf("submit: %d %s", code, said)
+	}
+}
+
+// post gives the pipeline to a driver.
+func (s *scene) post(to string) (code int, said string) {
+	s.t.Helper()
+	text := s.expand(s.set + `
 CREATE TABLE numbers (digit BIGINT, n BIGINT) WITH ('connector' = 'filesystem', 'path' = '$DIR/in', 'format' = 'csv', 'csv.header' = 'false', 'max-files-per-trigger' = '1');
 CREATE TABLE counts (digit BIGINT, rows BIGINT, total BIGINT) WITH ('connector' = 'filesystem', 'path' = '$DIR/out', 'format' = 'csv', 'csv.header' = 'false', 'changelog.op-column' = 'op');
 CREATE STREAMING QUERY counting OUTPUT MODE changelog TRIGGER EVERY '10 ms' AS INSERT INTO counts SELECT digit, count(*), sum(n) FROM numbers GROUP BY digit;`)
-	req, err := http.NewRequestWithContext(s.t.Context(), http.MethodPost, s.url+"/api/pipelines/numbers", strings.NewReader(text))
+	req, err := http.NewRequestWithContext(s.t.Context(), http.MethodPost, to+"/api/pipelines/numbers", strings.NewReader(text))
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
-		s.t.Fatal(err)
+		return 0, err.Error()
 	}
 	defer resp.Body.Close()
-	if b, err := io.ReadAll(resp.Body); err != nil || resp.StatusCode != http.StatusCreated {
-		s.t.Fatalf("submit: %d %s %v", resp.StatusCode, b, err)
-	}
+	b, err := io.ReadAll(resp.Body)
+	return resp.StatusCode, fmt.Sprint(string(b), err)
 }
 
 // check waits until the output is that of all numbers that were given: of each digit one
@@ -116,7 +119,7 @@ func (s *scene) check(when string) {
 	for d := range 7 {
 		want = append(want, fmt.Sprint([]any{int64(d), int64(rows[d]), int64(total[d]), int64(1)}))
 	}
-	until(s.t, "the output is right "+when, func() (bool, string) {
+	proctest.Until(s.t, "the output is right "+when, func() (bool, string) {
 		got, err := s.output()
 		return err == nil && slices.Equal(got, want), fmt.Sprintf("%v %v\nwant %v", got, err, want)
 	})
@@ -167,13 +170,14 @@ func (s *scene) workersOf() (ids []string) {
 
 func (s *scene) joined(ids ...string) {
 	s.t.Helper()
-	until(s.t, fmt.Sprintf("the workers are %v", ids), func() (bool, string) {
+	proctest.Until(s.t, fmt.Sprintf("the workers are %v", ids), func() (bool, string) {
 		got := s.workersOf()
 		return slices.Equal(got, ids), fmt.Sprint(got)
 	})
 }
 
 func TestProcessesEndInAllWays(t *testing.T) {
+	t.Parallel()
 	s := newScene(t)
 	s.give(3)
 	s.submit()
@@ -184,13 +188,13 @@ func TestProcessesEndInAllWays(t *testing.T) {
 	s.check("on two workers")
 
 	s.give(4)
-	s.workers["w1"].kill()
+	s.workers["w1"].Kill()
 	s.check("after a worker was killed")
 
 	s.startWorker("w3")
 	s.joined("w2", "w3")
 	s.give(4)
-	s.driver.kill()
+	s.driver.Kill()
 	s.give(2)
 	s.startDriver()
 	s.joined("w2", "w3")
@@ -199,25 +203,23 @@ func TestProcessesEndInAllWays(t *testing.T) {
 	// A worker that is stopped is lost after its lease; when it goes on it has nothing to
 	// say any more, whatever it was doing, and joins anew (C17, C18).
 	s.give(4)
-	s.workers["w2"].signal(t, syscall.SIGSTOP)
+	s.workers["w2"].Signal(syscall.SIGSTOP)
 	s.joined("w3")
 	s.give(2)
 	s.check("while a worker is stopped")
-	s.workers["w2"].signal(t, syscall.SIGCONT)
+	s.workers["w2"].Signal(syscall.SIGCONT)
 	s.joined("w2", "w3")
 	s.give(3)
 	s.check("after a stopped worker has gone on")
 
 	s.give(3)
-	s.workers["w3"].signal(t, syscall.SIGTERM)
-	if err := s.workers["w3"].cmd.Wait(); err != nil {
+	if err := s.workers["w3"].Stop(); err != nil {
 		t.Errorf("a worker that drains ends with %v", err)
 	}
 	s.joined("w2")
 	s.give(1)
 	s.check("after a worker has left")
-	s.driver.signal(t, syscall.SIGTERM)
-	if err := s.driver.cmd.Wait(); err != nil {
+	if err := s.driver.Stop(); err != nil {
 		t.Errorf("the driver ends with %v", err)
 	}
 }

@@ -1,11 +1,10 @@
 package cluster
 
 import (
-	"bufio"
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
+	"math"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -15,7 +14,7 @@ import (
 	"time"
 
 	"github.com/sluice-stream/sluice"
-	"github.com/sluice-stream/sluice/internal/clock"
+	"github.com/sluice-stream/sluice/internal/proctest"
 )
 
 // roleVariable makes the test's program a node of a cluster.
@@ -32,13 +31,13 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// node is `driver DATA ADDRESS` or `worker ID ADDRESS`.
+// node is `driver DATA ADDRESS`, `replica ID DATA PEERS CHECKPOINTS HTTP` or `worker ID ADDRESSES`.
 func node(role []string) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
 	if role[0] == "worker" {
-		w, err := sluice.JoinCluster(ctx, sluice.WorkerOptions{ID: role[1], Join: []string{role[2]}, Slots: 2, Logger: log})
+		w, err := sluice.JoinCluster(ctx, sluice.WorkerOptions{ID: role[1], Join: strings.Split(role[2], ","), Slots: 2, Logger: log})
 		if err != nil {
 			return err
 		}
@@ -48,12 +47,27 @@ func node(role []string) error {
 		}
 		return w.Close()
 	}
-	d, err := sluice.StartDriver(ctx, sluice.DriverOptions{ID: "d1", Data: role[1], Listen: role[2], Lease: lease, Logger: log,
-		Settings: map[string]string{"checkpoint.interval": "200ms"}})
+	o, web := sluice.DriverOptions{ID: "d1", Lease: lease, Logger: log, Settings: map[string]string{"checkpoint.interval": "200ms"}}, "127.0.0.1:0"
+	if role[0] == "replica" {
+		defer failDisk()()
+		o.ID, o.Data, o.Peers, o.CheckpointDir, web = role[1], role[2], map[string]string{}, role[4], role[5]
+		for p := range strings.SplitSeq(role[3], ",") {
+			id, at, _ := strings.Cut(p, "=")
+			o.Peers[id] = at
+		}
+		o.Listen = o.Peers[o.ID]
+		o.Fatal = func(err error) {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+	} else {
+		o.Data, o.Listen = role[1], role[2]
+	}
+	d, err := sluice.StartDriver(ctx, o)
 	if err != nil {
 		return err
 	}
-	srv, err := d.ServeHTTP("127.0.0.1:0", sluice.HTTPOptions{})
+	srv, err := d.ServeHTTP(web, sluice.HTTPOptions{})
 	if err != nil {
 		return err
 	}
@@ -65,67 +79,34 @@ func node(role []string) error {
 	return d.Close()
 }
 
+// failDisk lets every write to a file fail from SIGUSR1 on.
+func failDisk() (stop func()) {
+	c, done, ended := make(chan os.Signal, 1), make(chan struct{}), make(chan struct{})
+	signal.Notify(c, syscall.SIGUSR1)
+	go func() {
+		defer close(ended)
+		select {
+		case <-c:
+			signal.Ignore(syscall.SIGXFSZ) // the write is to say it
+			if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Max: math.MaxInt64}); err != nil {
+				fmt.Fprintln(os.Stderr, "limit files:", err)
+			}
+		case <-done:
+		}
+	}()
+	return func() {
+		signal.Stop(c)
+		close(done)
+		<-ended
+	}
+}
+
 // lease is short, so that the loss of a silent worker is seen soon; three heartbeats fit.
 const lease = 1500 * time.Millisecond
 
-// process is a node that runs.
-type process struct {
-	cmd *exec.Cmd
-	out io.ReadCloser
-	log *strings.Builder
-}
-
-func start(t *testing.T, role string) *process {
+func start(t *testing.T, role string) *proctest.Process {
 	t.Helper()
-	p := &process{cmd: exec.Command(os.Args[0]), log: &strings.Builder{}}
-	p.cmd.Env = append(os.Environ(), roleVariable+"="+role)
-	p.cmd.Stderr = p.log
-	var err error
-	if p.out, err = p.cmd.StdoutPipe(); err != nil {
-		t.Fatal(err)
-	}
-	if err := p.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	return p
-}
-
-// line reads the first line that the process prints.
-func (p *process) line(t *testing.T) string {
-	t.Helper()
-	s, err := bufio.NewReader(p.out).ReadString('\n')
-	if err != nil {
-		_ = p.cmd.Wait()
-		t.Fatalf("a node ends before it has begun: %v\n%s", err, p.log)
-	}
-	return strings.TrimSpace(s)
-}
-
-func (p *process) signal(t *testing.T, s syscall.Signal) {
-	t.Helper()
-	if err := p.cmd.Process.Signal(s); err != nil {
-		t.Fatalf("signal %s: %v", s, err)
-	}
-}
-
-// kill ends the process at once and waits until it is gone.
-func (p *process) kill() {
-	_ = p.cmd.Process.Kill() // of one that has ended there is nothing to kill
-	_ = p.cmd.Wait()
-}
-
-// until waits for a condition.
-func until(t *testing.T, what string, ok func() (bool, string)) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	for {
-		done, state := ok()
-		if done {
-			return
-		}
-		if err := clock.Wait(ctx, clock.System(), 20*time.Millisecond); err != nil {
-			t.Fatalf("waiting until %s: it is %s", what, state)
-		}
-	}
+	cmd := exec.Command(os.Args[0], role) // which it reads elsewhere, and is known by
+	cmd.Env = append(os.Environ(), roleVariable+"="+role)
+	return proctest.Start(t, cmd)
 }

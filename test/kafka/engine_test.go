@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -32,6 +33,10 @@ func TestMain(m *testing.M) {
 			os.Exit(1)
 		}
 		os.Exit(0)
+	}
+	if role := os.Getenv(nodeVar); role != "" {
+		fmt.Fprintln(os.Stderr, runNode(context.Background(), strings.Fields(role)))
+		os.Exit(1)
 	}
 	code := m.Run()
 	if err := sharedBroker.stop(); err != nil {
