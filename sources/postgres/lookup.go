@@ -123,8 +123,7 @@ func (l *lookup) answer(ctx context.Context, id batch.ID, q *question) ([][]stri
 		rows, ok := known[k.name]
 		if !ok {
 			if rows, ok = l.mu.cache.get(k.name, now); ok {
-				known[k.name] = rows
-				fresh = append(fresh, answer{k.name, rows})
+				fresh = append(fresh, answer{k.name, rows}) // known once it is logged
 			}
 		}
 		if found[i] = rows; !ok {
