@@ -40,8 +40,12 @@ type kept struct {
 	relax func()
 }
 
-// keepLocked takes the state of a plan that ends; release hands it over later.
+// keepLocked takes the state of a plan that ends; release hands it over later. It returns
+// nil if what is there already is to be kept: a plan that is not ready has not taken it.
 func (w *Worker) keepLocked(p *plan) *kept {
+	if w.mu.kept[p.d.Query] != nil && !p.isReady() {
+		return nil
+	}
 	k := &kept{query: p.d.Query, key: p.d.Key, dir: p.d.StateDir, ready: make(chan struct{}), disarm: func() {}, relax: func() {}}
 	if old := w.mu.kept[k.query]; old != nil {
 		w.wg.Go(func() { w.drop(old) })
@@ -131,12 +135,15 @@ func (w *Worker) drop(k *kept) {
 	}
 }
 
-// inherit gives a plan the state that the one before has left; false if there is none.
+// inherit gives a plan the state that the one before has left; false if there is none. A
+// plan that has ended meanwhile takes none: it would wait for itself, or take the state from
+// the next one.
 func (w *Worker) inherit(p *plan) bool {
 	w.mu.Lock()
 	k := w.mu.kept[p.d.Query]
+	ended := w.mu.plans[p.d.Key] != p
 	w.mu.Unlock()
-	if k == nil {
+	if k == nil || ended {
 		return false
 	}
 	ctx, cancel := context.WithCancel(w.ctx)
@@ -147,7 +154,10 @@ func (w *Worker) inherit(p *plan) bool {
 	case <-ctx.Done():
 		return false // a task does not end: its plan keeps what it has
 	}
-	if !w.forgetKept(k) {
+	w.mu.Lock()
+	mine := w.mu.plans[p.d.Key] == p && w.forgetKeptLocked(k)
+	w.mu.Unlock()
+	if !mine {
 		return false
 	}
 	heir, told := w.conn.(Heir)

@@ -11,6 +11,7 @@ import (
 	"github.com/sluice-stream/sluice/internal/clock"
 	limits "github.com/sluice-stream/sluice/internal/memory"
 	"github.com/sluice-stream/sluice/internal/transport"
+	"github.com/sluice-stream/sluice/planner/physical"
 	"github.com/sluice-stream/sluice/statestore"
 )
 
@@ -24,9 +25,13 @@ type life struct {
 }
 
 func newLife(t *testing.T, opt Options) *life {
+	return newLifeOn(t, opt, func(f *fake) Connectors { return f })
+}
+
+func newLifeOn(t *testing.T, opt Options, conn func(*fake) Connectors) *life {
 	l := &life{f: &fake{rows: map[int][]int64{0: {1, 2, 2, 3}, 1: {3, 4, 1}, 2: {4, 5}}, dir: t.TempDir()}, clock: clock.NewManual(time.Unix(0, 0))}
 	opt.Clock = l.clock
-	l.cluster = start(t, l.f, opt)
+	l.cluster = startOn(t, conn(l.f), opt)
 	l.deploy("p")
 	var shards []batch.Shard
 	for p := range 2 {
@@ -198,6 +203,38 @@ func TestStateIsNotKeptForever(t *testing.T) {
 			l.deploy("p2")
 			l.send(transport.Restore{Key: "p2", Batch: 1, Kept: l.kept(), Before: 2, Term: 3})
 			l.restored(errNotKept)
+		})
+	}
+}
+
+// Where workers come and go one after the other a plan ends before it has opened its state.
+// It does not wait for the state that it would leave itself, and the next plan goes on with
+// that of the plan before.
+func TestAPlanDoesNotInheritFromItself(t *testing.T) {
+	for name, others := range map[string]bool{"state of the plan before": true, "no other state": false} {
+		t.Run(name, func(t *testing.T) {
+			slow := &texts{asked: make(chan string, 1), plan: make(chan *physical.Plan), gone: make(chan string, 1)}
+			l := newLifeOn(t, Options{}, func(f *fake) Connectors { slow.fake = f; return slow })
+			l.send(transport.Undeploy{Key: "p", Keep: others})
+			l.survey()
+			l.send(transport.Deploy{Key: "p2", Query: "q", Plan: transport.PlanText{}, Parts: 2, StateDir: l.f.dir})
+			<-slow.asked
+			l.send(transport.Undeploy{Key: "p2", Keep: true})
+			l.flush()
+			slow.plan <- distinct()
+			select {
+			case <-slow.gone:
+			case <-time.After(time.Minute): // the worker's own clock stands
+				t.Fatal("the plan that has ended waits for itself")
+			}
+			l.deploy("p3")
+			l.send(transport.Restore{Key: "p3", Batch: 1, Kept: l.kept(), Before: 2, Term: 3})
+			if !others {
+				l.restored(errNotKept)
+				return
+			}
+			l.restored(nil)
+			l.next("p3", 3)
 		})
 	}
 }

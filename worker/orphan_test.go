@@ -284,13 +284,6 @@ func (o *orphans) jobEnd() <-chan struct{} {
 	return nil
 }
 
-// flush returns when all has been taken in that was sent.
-func (o *orphans) flush() {
-	o.t.Helper()
-	o.send(transport.Survey{Key: "f", Query: "nobody"})
-	o.answer()
-}
-
 // What is asked for in another way ends the task of before, which has to have ended first.
 func TestAnotherRunEndsAnOrphan(t *testing.T) {
 	for name, change := range map[string]func(*batch.TaskSpec){

@@ -108,7 +108,7 @@ func (w *Worker) deploy(from transport.NodeID, d transport.Deploy) {
 			p.phys, p.gone, p.err = planner.Plan(w.ctx, d)
 		}
 		w.open(p) // may wait for tasks of the plan before
-		if !here {
+		if !here && !errors.Is(p.err, errUndeployed) {
 			w.send(from, transport.Deployed{Key: d.Key, Err: p.err}) // before the answer of any task
 		}
 		close(p.ready)
@@ -125,6 +125,10 @@ func (w *Worker) open(p *plan) {
 	for _, s := range p.phys.Stages {
 		p.byPart[s.ID] = s.Kind == physical.Hash
 		if len(s.Stateful) > 0 && p.store == nil && p.err == nil && !w.inherit(p) {
+			if !w.deployed(p) { // its folder may be another plan's by now
+				p.err = fmt.Errorf("plan %s: %w", p.d.Key, errUndeployed)
+				continue
+			}
 			store, err := w.conn.State(p.d, p.track)
 			if err != nil { // what it returns besides may be a nil of some type
 				p.err = fmt.Errorf("open the state of query %s: %w", p.d.Query, err)
@@ -133,6 +137,16 @@ func (w *Worker) open(p *plan) {
 			p.store = store
 		}
 	}
+}
+
+// errUndeployed says that a plan has ended before something of it was done.
+var errUndeployed = errors.New("it has been undeployed")
+
+// deployed reports whether a plan has not ended.
+func (w *Worker) deployed(p *plan) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.mu.plans[p.d.Key] == p
 }
 
 // Plans is how many plans drivers count on here: none, if the worker may leave.
@@ -286,7 +300,7 @@ func (p *plan) use(ctx context.Context) (done func(), err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.mu.closed {
-		return nil, fmt.Errorf("plan %s has been undeployed", p.d.Key)
+		return nil, fmt.Errorf("plan %s: %w", p.d.Key, errUndeployed)
 	}
 	p.mu.users++
 	return p.done, nil

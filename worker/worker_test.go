@@ -164,6 +164,13 @@ func (c *cluster) answer() transport.Message {
 	}
 }
 
+// flush returns when all has been taken in that was sent.
+func (c *cluster) flush() {
+	c.t.Helper()
+	c.send(transport.Survey{Key: "f", Query: "nobody"})
+	c.answer()
+}
+
 func (c *cluster) run(spec batch.TaskSpec) batch.TaskResult {
 	c.t.Helper()
 	c.send(transport.Run{Spec: spec})
