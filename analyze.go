@@ -4,30 +4,14 @@ import (
 	"context"
 	"errors"
 	"io"
-	"slices"
-	"strings"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/sluice-stream/sluice/batch"
-	"github.com/sluice-stream/sluice/executor"
 	"github.com/sluice-stream/sluice/planner"
 	"github.com/sluice-stream/sluice/sql/ast"
-	"github.com/sluice-stream/sluice/worker"
 )
 
-// analyses gather what the operators of some queries did. Every other query
-// costs one atomic read a task.
-type analyses struct {
-	running atomic.Int32
-	mu      struct {
-		sync.Mutex
-		byQuery map[string]*analysis
-	}
-}
-
-// analysis sums over the tasks of each stage of one query.
+// analysis sums over the tasks of each stage of one query, as they report.
 type analysis struct {
 	plan   *planner.Query
 	stages map[int]*stageWork
@@ -36,82 +20,20 @@ type analysis struct {
 type stageWork struct {
 	tasks int
 	took  time.Duration // of the longest task
-	ops   []executor.OpStats
-}
-
-// wants reports whether a plan is being analysed.
-func (a *analyses) wants(key string) bool {
-	if a.running.Load() == 0 {
-		return false
-	}
-	id, _, _ := strings.Cut(key, "/")
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.mu.byQuery[id] != nil
+	ops   []batch.OpCount
 }
 
 // add takes in a finished task.
-func (a *analyses) add(ev worker.TaskEvent) {
-	id, _, _ := strings.Cut(ev.Key, "/")
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	one := a.mu.byQuery[id]
-	if one == nil {
-		return
-	}
-	st := one.stages[ev.Spec.Task.Stage]
+func (a *analysis) add(res *batch.TaskResult) {
+	st := a.stages[res.Task.Stage]
 	if st == nil {
 		st = &stageWork{}
-		one.stages[ev.Spec.Task.Stage] = st
+		a.stages[res.Task.Stage] = st
 	}
 	st.tasks++
-	if st.ops == nil {
-		st.ops = make([]executor.OpStats, len(ev.Operators))
-	}
-	for i, op := range ev.Operators {
-		if addOperator(&st.ops[i], op); i == 0 {
-			st.took = max(st.took, time.Duration(op.Nanos))
-		}
-	}
-}
-
-func addOperator(sum *executor.OpStats, op executor.OpStats) {
-	sum.Depth, sum.Name = op.Depth, op.Name
-	sum.Rows += op.Rows
-	sum.Batches += op.Batches
-	sum.Bytes += op.Bytes
-	sum.Nanos += op.Nanos
-	sum.Memory += op.Memory
-	sum.Spilled += op.Spilled
-	for _, n := range op.Notes {
-		at := slices.IndexFunc(sum.Notes, func(o executor.Note) bool { return o.Name == n.Name })
-		if at < 0 {
-			sum.Notes = append(sum.Notes, n)
-			continue
-		}
-		sum.Notes[at].Value += n.Value
-	}
-}
-
-// begin notes that the tasks of a query are to be watched.
-func (a *analyses) begin(id batch.QueryID, pq *planner.Query) *analysis {
-	one := &analysis{plan: pq, stages: map[int]*stageWork{}}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.mu.byQuery == nil {
-		a.mu.byQuery = map[string]*analysis{}
-	}
-	a.mu.byQuery[string(id)] = one
-	a.running.Add(1)
-	return one
-}
-
-func (a *analyses) end(id batch.QueryID) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.mu.byQuery[string(id)] != nil {
-		delete(a.mu.byQuery, string(id))
-		a.running.Add(-1)
+	st.ops = batch.AddOps(st.ops, res.Ops)
+	if len(res.Ops) > 0 {
+		st.took = max(st.took, time.Duration(res.Ops[0].Nanos))
 	}
 }
 
@@ -147,8 +69,6 @@ func (s *Session) explainAnalyze(ctx context.Context, st *ast.Explain) (*Result,
 		return s.planRows(commandPlan(st)), nil
 	}
 	sum := analysisSummary{rows: rows, message: r.Message, took: time.Since(start), peak: s.memory.Peak()}
-	s.analyses.mu.Lock()
-	defer s.analyses.mu.Unlock()
 	if st.Format == "JSON" {
 		return s.planRows(done.one.json(sum)), nil
 	}

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/sluice-stream/sluice/executor"
+	"github.com/sluice-stream/sluice/batch"
 	"github.com/sluice-stream/sluice/internal/memory"
 )
 
@@ -15,17 +15,6 @@ type analysisSummary struct {
 	message string // of a statement that gives no rows
 	took    time.Duration
 	peak    int64
-}
-
-// selfNanos is the time of operator i without that of the operators below it.
-func selfNanos(ops []executor.OpStats, i int) int64 {
-	self := ops[i].Nanos
-	for j := i + 1; j < len(ops) && ops[j].Depth > ops[i].Depth; j++ {
-		if ops[j].Depth == ops[i].Depth+1 {
-			self -= ops[j].Nanos
-		}
-	}
-	return max(self, 0)
 }
 
 // text prints the stages, a line an operator with its figures in front of it. All
@@ -46,9 +35,10 @@ func (a *analysis) text(sum analysisSummary) string {
 		}
 		fmt.Fprintf(&b, "Stage %d %s: %d tasks, the longest %s\n", stage.ID, stage.Flow(), st.tasks, shortTime(st.took))
 		fmt.Fprintf(&b, "  %12s %10s %10s %10s %10s  %s\n", "rows", "time", "self", "memory", "spilled", "operator")
-		for i, op := range st.ops {
+		ops := stage.Work(st.ops)
+		for i, op := range ops {
 			fmt.Fprintf(&b, "  %12d %10s %10s %10s %10s  %s%s%s\n", op.Rows, shortTime(time.Duration(op.Nanos)),
-				shortTime(time.Duration(selfNanos(st.ops, i))), shortBytes(op.Memory), shortBytes(op.Spilled),
+				shortTime(time.Duration(batch.SelfNanos(ops, i))), shortBytes(op.Memory), shortBytes(op.Spilled),
 				strings.Repeat("  ", op.Depth), op.Name, notesText(op.Notes))
 		}
 	}
@@ -56,7 +46,7 @@ func (a *analysis) text(sum analysisSummary) string {
 }
 
 // notesText prints what an operator tells about itself.
-func notesText(notes []executor.Note) string {
+func notesText(notes []batch.OpNote) string {
 	if len(notes) == 0 {
 		return ""
 	}

@@ -80,7 +80,8 @@ type oneRun struct {
 	rows atomic.Int64 // written to sinks
 	bad  atomic.Int64 // put into quarantine tables
 
-	succeeded bool // all rows are there
+	succeeded bool      // all rows are there
+	analysis  *analysis // nil: nobody asks
 	seen      observed
 }
 
@@ -99,7 +100,8 @@ func (s *Session) openBatch(ctx context.Context, pq *planner.Query, targets []ta
 	}
 	s.conns.add(r.res)
 	if a, ok := ctx.Value(analysing{}).(*analysed); ok {
-		a.one = s.analyses.begin(r.id, pq)
+		r.analysis = &analysis{plan: pq, stages: map[int]*stageWork{}}
+		a.one = r.analysis
 	}
 	if r.node, err = s.net.Join(transport.NodeID("driver/" + string(r.id))); err != nil {
 		return nil, errors.Join(err, r.close())
@@ -111,10 +113,13 @@ func (r *oneRun) options() driver.Options {
 	own := r.plan.Plan.OwnSinks()
 	opt := driver.Options{
 		Name: "batch", Query: r.id, Plan: r.plan.Plan, Sources: r.res.sources, Sinks: r.res.sinks,
-		Transport: r.node, Workers: r.s.crew.ids, Parallelism: r.s.parallelism(),
+		Transport: r.node, Workers: r.s.crew.ids, Parallelism: r.s.parallelism(), Measure: r.analysis != nil,
 		Listener: driver.ListenerFunc(func(_ driver.Origin, e driver.Event) {
 			if t, ok := e.(driver.TaskFinished); ok {
 				r.seen.add(t.Result)
+				if r.analysis != nil {
+					r.analysis.add(&t.Result)
+				}
 				for _, p := range t.Result.Prepared {
 					if own[p.Sink] {
 						r.bad.Add(p.Rows)
@@ -139,7 +144,6 @@ func (r *oneRun) close() error {
 		r.s.opts.Logger.Warn("bad rows were set aside", "rows", n, "tables", strings.Join(tables, ","))
 	}
 	r.s.conns.remove(r.id)
-	r.s.analyses.end(r.id)
 	err := r.res.close()
 	if r.node != nil {
 		err = errors.Join(err, r.node.Close())

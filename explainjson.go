@@ -4,7 +4,7 @@ import (
 	"encoding/json"
 	"time"
 
-	"github.com/sluice-stream/sluice/executor"
+	"github.com/sluice-stream/sluice/batch"
 	"github.com/sluice-stream/sluice/planner"
 	"github.com/sluice-stream/sluice/planner/logical"
 	"github.com/sluice-stream/sluice/planner/physical"
@@ -107,17 +107,17 @@ func (a *analysis) json(sum analysisSummary) string {
 			continue
 		}
 		p.Stages[i].Tasks, p.Stages[i].MaxMillis = st.tasks, millis(int64(st.took))
-		p.Stages[i].Plan, _ = workTree(st.ops, 0)
+		p.Stages[i].Plan, _ = workTree(a.plan.Plan.Stages[i].Work(st.ops), 0)
 	}
 	return marshalPlan(p)
 }
 
 // workTree makes a tree of the list of operators, parents first, from number i on.
 // It returns the number behind the tree.
-func workTree(ops []executor.OpStats, i int) (operatorJSON, int) {
+func workTree(ops []batch.OpWork, i int) (operatorJSON, int) {
 	op := ops[i]
 	o := operatorJSON{Operator: op.Name, Run: &workJSON{
-		Rows: op.Rows, Batches: op.Batches, Bytes: op.Bytes, Millis: millis(op.Nanos), SelfMillis: millis(selfNanos(ops, i)),
+		Rows: op.Rows, Batches: op.Batches, Bytes: op.Bytes, Millis: millis(op.Nanos), SelfMillis: millis(batch.SelfNanos(ops, i)),
 		MemoryBytes: op.Memory, SpilledBytes: op.Spilled,
 	}}
 	for _, n := range op.Notes {

@@ -181,7 +181,7 @@ func (q *Query) ExplainBatch(id int64) (string, error) {
 		fmt.Fprintf(&b, "  %12s %10s %10s %10s  %s\n", "rows", "bytes", "time", "self", "operator")
 		for i, op := range s.Ops {
 			fmt.Fprintf(&b, "  %12d %10s %10s %10s  %s%s\n", op.Rows, shortBytes(op.Bytes), shortTime(time.Duration(op.Nanos)),
-				shortTime(time.Duration(selfWork(s.Ops, i))), strings.Repeat("  ", op.Depth), op.Name)
+				shortTime(time.Duration(batch.SelfNanos(s.Ops, i))), strings.Repeat("  ", op.Depth), op.Name)
 		}
 	}
 	for _, o := range p.StateOperators {
@@ -189,17 +189,6 @@ func (q *Query) ExplainBatch(id int64) (string, error) {
 			o.NumRowsUpdated, o.NumRowsRemoved, o.NumRowsDroppedWatermark)
 	}
 	return b.String(), nil
-}
-
-// selfWork is the time of operator i without that of the operators below it.
-func selfWork(ops []batch.OpWork, i int) int64 {
-	self := ops[i].Nanos
-	for j := i + 1; j < len(ops) && ops[j].Depth > ops[i].Depth; j++ {
-		if ops[j].Depth == ops[i].Depth+1 {
-			self -= ops[j].Nanos
-		}
-	}
-	return max(self, 0)
 }
 
 // explainQuery answers EXPLAIN of a query that runs: its plan, its watermark or one

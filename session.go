@@ -77,8 +77,6 @@ type Session struct {
 	logs    queryLogs
 	buckets *buckets
 	spill   string // a folder that is made by whoever needs it first
-	// analyses are the EXPLAIN ANALYZE under way.
-	analyses analyses
 	planHooks
 
 	// otherRoutes are the routes of HTTP in place of the session's own; nil for those.

@@ -33,7 +33,6 @@ func (s *Session) startCrew(n int) error {
 		s.crew.ids, s.crew.nodes = append(s.crew.ids, id), append(s.crew.nodes, node)
 		s.crew.workers = append(s.crew.workers, worker.New(node, s.conns, worker.Options{
 			SpillDir: s.spill, Memory: s.memory, Alloc: buffers, Clock: clock.System(),
-			OnTask: s.analyses.add, Watched: s.analyses.wants,
 		}))
 	}
 	return nil

@@ -96,12 +96,14 @@ type TaskResult struct {
 	Prepared []Prepared       `json:"prepared,omitempty"`
 	OutRows  []int64          `json:"out_rows,omitempty"` // rows written to each partition of the outgoing exchange
 	Millis   map[string]int64 `json:"millis,omitempty"`   // durations by phase, for progress only
-	Ops      []OpWork         `json:"ops,omitempty"`      // of a streaming query's operators, parents first
-	State    []StateWork      `json:"state,omitempty"`
-	LateBy   []LateWork       `json:"late_by,omitempty"`
-	Spread   TimeSpread       `json:"spread"`
-	Arrived  Arrivals         `json:"arrived,omitempty"` // when the rows of streams came
-	Observed []Observed       `json:"observed,omitempty"`
+	// Ops are of the stage's operators, in the order of the plan, which names them: of a
+	// stream always, else where they are measured.
+	Ops      []OpCount   `json:"ops,omitempty"`
+	State    []StateWork `json:"state,omitempty"`
+	LateBy   []LateWork  `json:"late_by,omitempty"`
+	Spread   TimeSpread  `json:"spread"`
+	Arrived  Arrivals    `json:"arrived,omitempty"` // when the rows of streams came
+	Observed []Observed  `json:"observed,omitempty"`
 	// Hold, if Holds is set, is an event time that rows of this or a later batch may still
 	// have: what the stages above close by event time stays open up to it.
 	Holds bool      `json:"holds,omitempty"`

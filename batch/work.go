@@ -2,16 +2,45 @@ package batch
 
 import "slices"
 
-// What a task tells about its work, for progress and EXPLAIN BATCH. No decision
-// depends on it, and no log keeps it.
+// What a task tells about its work, for progress, EXPLAIN BATCH and EXPLAIN ANALYZE. No
+// decision depends on it, and no log keeps it.
 
-// OpWork is the work of one operator in a task, or summed over tasks.
-type OpWork struct {
+// OpCount is the work of one operator in a task, or summed over tasks.
+type OpCount struct {
+	Rows    int64 `json:"rows"` // handed on
+	Batches int64 `json:"batches"`
+	Bytes   int64 `json:"bytes"` // handed on; only measured with a clock
+	Nanos   int64 `json:"nanos"` // here and below; only measured with a clock
+	// Memory is the most that the operator held at once, and Spilled what it wrote to disk
+	// because memory was short. Notes are figures that only operators of its kind have, such
+	// as the rows of a join's table. All three only where operators are measured.
+	Memory  int64    `json:"memory,omitempty"`
+	Spilled int64    `json:"spilled,omitempty"`
+	Notes   []OpNote `json:"notes,omitempty"`
+}
+
+// OpNote is a figure of an operator that only its kind has.
+type OpNote struct {
 	Name  string `json:"name"`
+	Value int64  `json:"value"`
+}
+
+// OpWork is OpCount with the operator's place in the plan: a line of EXPLAIN BATCH.
+type OpWork struct {
+	Name  string `json:"name"`  // the EXPLAIN line
 	Depth int    `json:"depth"` // in the tree; the root is 0
-	Rows  int64  `json:"rows"`  // handed on
-	Bytes int64  `json:"bytes"`
-	Nanos int64  `json:"nanos"` // here and below
+	OpCount
+}
+
+// SelfNanos is the time of operator i without that of the operators below it.
+func SelfNanos(ops []OpWork, i int) int64 {
+	self := ops[i].Nanos
+	for j := i + 1; j < len(ops) && ops[j].Depth > ops[i].Depth; j++ {
+		if ops[j].Depth == ops[i].Depth+1 {
+			self -= ops[j].Nanos
+		}
+	}
+	return max(self, 0)
 }
 
 // StateWork is what became of one operator's state.
@@ -120,14 +149,22 @@ next:
 }
 
 // AddOps adds the work of another task of the same stage.
-func AddOps(sum []OpWork, more []OpWork) []OpWork {
+func AddOps(sum []OpCount, more []OpCount) []OpCount {
 	if sum == nil {
-		return append(sum, more...)
+		sum = make([]OpCount, len(more))
 	}
 	for i := range min(len(sum), len(more)) {
-		sum[i].Rows += more[i].Rows
-		sum[i].Bytes += more[i].Bytes
-		sum[i].Nanos += more[i].Nanos
+		s, m := &sum[i], &more[i]
+		s.Rows, s.Batches, s.Bytes, s.Nanos = s.Rows+m.Rows, s.Batches+m.Batches, s.Bytes+m.Bytes, s.Nanos+m.Nanos
+		s.Memory, s.Spilled = s.Memory+m.Memory, s.Spilled+m.Spilled
+		for _, n := range m.Notes {
+			at := slices.IndexFunc(s.Notes, func(o OpNote) bool { return o.Name == n.Name })
+			if at < 0 {
+				s.Notes = append(s.Notes, n)
+				continue
+			}
+			s.Notes[at].Value += n.Value
+		}
 	}
 	return sum
 }

@@ -81,7 +81,7 @@ func newDeployment(opt Options, listen *announcer) *deployment {
 
 // deploy hands every worker the plan.
 func (d *deployment) deploy(ctx context.Context) error {
-	m := transport.Deploy{Key: d.key, Query: d.query, Plan: d.plan, Parts: d.parts, StateDir: d.opt.StateDir, Homes: d.homes, Quota: d.opt.Quota}
+	m := transport.Deploy{Key: d.key, Query: d.query, Plan: d.plan, Parts: d.parts, StateDir: d.opt.StateDir, Homes: d.homes, Quota: d.opt.Quota, Measure: d.opt.Measure}
 	if d.opt.Deployed != nil {
 		m.Plan = d.opt.Deployed
 	}

@@ -80,6 +80,7 @@ type stageRun struct {
 	counters batch.Counters
 	done     []bool // of the client's stage
 	trace    StageTrace
+	ops      []batch.OpCount // of its tasks together
 	state    []batch.StateWork
 	twice    bool            // its tasks may be begun a second time
 	took     []time.Duration // by its tasks; only if twice
@@ -505,6 +506,7 @@ func (x *execution) countLocked(t taskRef, a attempt, res batch.TaskResult) {
 		r.noteTook(x.d.clock.Now().Sub(a.since))
 	}
 	r.trace.note(&res, x.d.clock.Now().Sub(a.since))
+	r.ops = batch.AddOps(r.ops, res.Ops)
 	r.state = batch.AddState(r.state, res.State)
 	x.mu.late = batch.AddLate(x.mu.late, res.LateBy...)
 	if !r.plan.Static {

@@ -42,7 +42,6 @@ func (s *StageTrace) note(res *batch.TaskResult, took time.Duration) {
 	s.Compute += res.Millis["compute"]
 	s.Prepare += res.Millis["prepare"]
 	s.Seal += res.Millis["seal"]
-	s.Ops = batch.AddOps(s.Ops, res.Ops)
 }
 
 // stageTraces returns those of the stages that ran.
@@ -52,7 +51,7 @@ func (x *execution) stageTraces() []StageTrace {
 	var out []StageTrace
 	for i := range x.mu.stages {
 		if t := x.mu.stages[i].trace; t.Tasks > 0 {
-			t.Stage = i
+			t.Stage, t.Ops = i, x.mu.stages[i].plan.Work(x.mu.stages[i].ops)
 			out = append(out, t)
 		}
 	}

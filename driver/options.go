@@ -110,6 +110,8 @@ type Options struct {
 	Speculation Speculation
 	// Quota is what the query may have of each worker.
 	Quota transport.Quota
+	// Measure has the results of tasks tell what each operator holds and spills.
+	Measure bool
 	// SlotsMax is how many tasks of the query are under way at most, on all workers
 	// together; 0: as many as TasksPerWorker lets.
 	SlotsMax int

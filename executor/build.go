@@ -17,7 +17,7 @@ type builder struct {
 
 // build is the one switch from a node of the plan to its operator.
 func (b *builder) build(n physical.Node, depth int) (Operator, error) {
-	w := &watched{task: b.task, stats: OpStats{Depth: depth, Name: n.String()}}
+	w := &watched{task: b.task, name: n.String(), depth: depth}
 	b.task.ops = append(b.task.ops, w)
 	in := make([]Operator, len(n.Inputs()))
 	for i, c := range n.Inputs() {

@@ -95,28 +95,19 @@ func (a *attempt) expiring(ctx context.Context, at int, operator string, ttl phy
 	return t, nil
 }
 
-// opWork tells what each operator of the last run did.
-func (t *Task) opWork() []batch.OpWork {
-	out := make([]batch.OpWork, len(t.ops))
-	for i, w := range t.ops {
-		out[i] = batch.OpWork{Name: w.stats.Name, Depth: w.stats.Depth, Rows: w.stats.Rows, Bytes: w.stats.Bytes, Nanos: w.stats.Nanos}
-	}
-	return out
-}
-
 // selfNanos is the time that the operator with a state took in the last run,
 // without the operators below it.
 func (t *Task) selfNanos(operator string) int64 {
-	at := slices.IndexFunc(t.ops, func(w *watched) bool { return strings.Contains(w.stats.Name, operator) })
+	at := slices.IndexFunc(t.ops, func(w *watched) bool { return strings.Contains(w.name, operator) })
 	if at < 0 {
 		return 0
 	}
 	self := t.ops[at].stats.Nanos
 	for _, w := range t.ops[at+1:] {
-		if w.stats.Depth <= t.ops[at].stats.Depth {
+		if w.depth <= t.ops[at].depth {
 			break
 		}
-		if w.stats.Depth == t.ops[at].stats.Depth+1 {
+		if w.depth == t.ops[at].depth+1 {
 			self -= w.stats.Nanos
 		}
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/apache/arrow-go/v18/arrow/memory"
 
+	"github.com/sluice-stream/sluice/batch"
 	"github.com/sluice-stream/sluice/planner/expr/vec"
 )
 
@@ -20,6 +21,9 @@ func (t *Task) Measure(on bool) {
 		}
 	}
 }
+
+// measured reports whether Measure is on.
+func (t *Task) measured() bool { return len(t.ops) > 0 && t.ops[0].meter != nil }
 
 // meter counts the memory of one operator: it stands between the operator and
 // the task's allocator and budget. What an operator hands on counts here until
@@ -123,14 +127,14 @@ func (tc *TaskContext) Note(name string, n int64) {
 }
 
 // read adds what was measured to an operator's figures.
-func (m *meter) read(s OpStats) OpStats {
+func (m *meter) read(s batch.OpCount) batch.OpCount {
 	s.Memory, s.Spilled = m.peak.Load(), m.spilled.Load()
 	m.notes.Lock()
 	defer m.notes.Unlock()
 	s.Notes = nil
 	for name, v := range m.notes.values {
-		s.Notes = append(s.Notes, Note{Name: name, Value: v})
+		s.Notes = append(s.Notes, batch.OpNote{Name: name, Value: v})
 	}
-	slices.SortFunc(s.Notes, func(a, b Note) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortFunc(s.Notes, func(a, b batch.OpNote) int { return cmp.Compare(a.Name, b.Name) })
 	return s
 }

@@ -41,7 +41,7 @@ func chainsOf(ops []*watched) [][]int {
 		chain := []int{i}
 		for at := i - 1; at >= 0; at-- {
 			top := ops[chain[len(chain)-1]]
-			if ops[at].stats.Depth != top.stats.Depth-1 {
+			if ops[at].depth != top.depth-1 {
 				continue
 			}
 			if !rowByRow(ops[at].op) {

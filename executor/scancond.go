@@ -125,12 +125,16 @@ func (s *scan) settle() {
 	}
 	c := r.Counts()
 	s.tc.Result.Counters.RowsIn += c.Rows - s.returned
-	for _, n := range []Note{{"row groups", c.Groups}, {"row groups pruned", c.GroupsPruned}, {"pages pruned", c.PagesPruned},
-		{"rows pruned", c.RowsPruned}, {"rows sifted", c.RowsSifted}} {
-		if n.Value > 0 {
-			s.tc.Note(n.Name, n.Value)
+	note := func(name string, n int64) {
+		if n > 0 {
+			s.tc.Note(name, n)
 		}
 	}
+	note("row groups", c.Groups)
+	note("row groups pruned", c.GroupsPruned)
+	note("pages pruned", c.PagesPruned)
+	note("rows pruned", c.RowsPruned)
+	note("rows sifted", c.RowsSifted)
 }
 
 // Conditions are those of a scan, for a source that may leave out files by them.

@@ -121,9 +121,10 @@ func (t *Task) Schema() *arrow.Schema { return t.root.Schema() }
 // run again, only be closed.
 func (t *Task) Broken() bool { return t.broken }
 
-// Stats tells what each operator did in the last run, parents first.
-func (t *Task) Stats() []OpStats {
-	out := make([]OpStats, len(t.ops))
+// Stats tells what each operator did in the last run, in the order of the plan: parents
+// first.
+func (t *Task) Stats() []batch.OpCount {
+	out := make([]batch.OpCount, len(t.ops))
 	for i, w := range t.ops {
 		if out[i] = w.stats; w.meter != nil {
 			out[i] = w.meter.read(w.stats)
@@ -255,8 +256,8 @@ func (a *attempt) run(ctx context.Context) error {
 	if err := a.seal(ctx); err != nil {
 		return err
 	}
-	if a.t.plan.Stream {
-		a.res.Ops = a.t.opWork()
+	if a.t.plan.Stream || a.t.measured() {
+		a.res.Ops = a.t.Stats()
 	}
 	if a.env.Nanos != nil {
 		a.res.Millis = map[string]int64{"compute": (computed - start) / 1e6, "prepare": (prepared - computed) / 1e6, "seal": (a.now() - prepared) / 1e6}

@@ -5,37 +5,18 @@ import (
 
 	"github.com/apache/arrow-go/v18/arrow"
 
+	"github.com/sluice-stream/sluice/batch"
 	"github.com/sluice-stream/sluice/executor/gather"
 )
-
-// OpStats is what one operator did in a task: a line of EXPLAIN ANALYZE.
-type OpStats struct {
-	Depth   int    // in the tree; the root is 0
-	Name    string // the EXPLAIN line
-	Rows    int64  // handed on
-	Batches int64
-	Bytes   int64 // handed on; only measured with a clock
-	Nanos   int64 // spent here and below; only measured with a clock
-	// Memory is the most that the operator held at once, Spilled what it wrote to
-	// disk because memory was short. Only measured after Task.Measure.
-	Memory, Spilled int64
-	// Notes are what operators of a kind tell about themselves, such as the rows of a
-	// join's table. Only after Task.Measure.
-	Notes []Note
-}
-
-// Note is a figure of an operator that only its kind has.
-type Note struct {
-	Name  string
-	Value int64
-}
 
 // watched wraps every operator of a task. It counts, and it knows which operator
 // is running, so that a panic can be blamed on one.
 type watched struct {
 	op    Operator
 	task  *Task
-	stats OpStats
+	name  string // the EXPLAIN line
+	depth int    // in the tree; the root is 0
+	stats batch.OpCount
 	meter *meter // nil unless the operator's memory is measured
 }
 
@@ -49,7 +30,7 @@ func (w *watched) Close() error          { return w.op.Close() }
 // Open counts from zero again. What a blocking operator does in Open or in its
 // first Next counts the same.
 func (w *watched) Open(ctx context.Context, tc *TaskContext) error {
-	w.stats = OpStats{Depth: w.stats.Depth, Name: w.stats.Name}
+	w.stats = batch.OpCount{}
 	if w.meter != nil {
 		tc = w.meter.open(tc)
 	}

@@ -150,26 +150,22 @@ func (w *Worker) slot(j *job) {
 
 func (w *Worker) runJob(j *job) {
 	spec := j.run.Spec
-	ev := TaskEvent{Key: spec.Plan, Spec: spec}
+	var res batch.TaskResult
 	p, err := w.planOf(j)
 	if err == nil {
-		ev.Result, err = w.runTask(p, j, &ev)
+		res, err = w.runTask(p, j)
 	}
-	ev.Err = err
 	cancelled := j.ctx.Err() != nil
-	from, heir := w.forget(j, ev.Result, ev.Err)
-	if w.watched(ev.Key) {
-		w.opt.OnTask(ev)
-	}
+	from, heir := w.forget(j, res, err)
 	asked := spec
 	switch {
 	case from == "":
 		return
-	case ev.Err == nil && heir != nil:
-		w.send(from, transport.Finished{Result: adopted(ev.Result, heir)})
+	case err == nil && heir != nil:
+		w.send(from, transport.Finished{Result: adopted(res, heir)})
 		return
-	case ev.Err == nil:
-		w.send(from, transport.Finished{Result: ev.Result})
+	case err == nil:
+		w.send(from, transport.Finished{Result: res})
 		return
 	case heir != nil && !cancelled: // it may have missed what was there before
 		w.enqueue(from, *heir)
@@ -178,14 +174,9 @@ func (w *Worker) runJob(j *job) {
 		asked = heir.Spec
 	}
 	if cancelled {
-		ev.Err = errors.Join(errCancelled, ev.Err)
+		err = errors.Join(errCancelled, err)
 	}
-	w.send(from, transport.Failed{Task: asked.Task, Term: asked.Term, Err: ev.Err})
-}
-
-// watched reports whether somebody wants to know what tasks of a plan did.
-func (w *Worker) watched(key string) bool {
-	return w.opt.OnTask != nil && (w.opt.Watched == nil || w.opt.Watched(key))
+	w.send(from, transport.Failed{Task: asked.Task, Term: asked.Term, Err: err})
 }
 
 // planOf is the plan of a task that begins.
@@ -215,7 +206,7 @@ func (w *Worker) planOf(j *job) (*plan, error) {
 	return p, nil
 }
 
-func (w *Worker) runTask(p *plan, j *job, ev *TaskEvent) (res batch.TaskResult, err error) {
+func (w *Worker) runTask(p *plan, j *job) (res batch.TaskResult, err error) {
 	spec := j.run.Spec
 	done, err := p.use(j.ctx)
 	if err != nil {
@@ -229,13 +220,9 @@ func (w *Worker) runTask(p *plan, j *job, ev *TaskEvent) (res batch.TaskResult, 
 	if err != nil {
 		return res, err
 	}
-	watched := w.watched(ev.Key)
-	t.task.Measure(watched)
+	t.task.Measure(p.d.Measure)
 	spec.Plan = p.d.Key // what it makes is known by it, whoever has deployed the plan since
 	res, err = t.task.Run(j.ctx, w.env(p, t, j), spec)
-	if watched {
-		ev.Operators = t.task.Stats()
-	}
 	return res, errors.Join(err, p.give(spec.Task.Stage, t))
 }
 

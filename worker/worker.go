@@ -11,7 +11,6 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/memory"
 
 	"github.com/sluice-stream/sluice/batch"
-	"github.com/sluice-stream/sluice/executor"
 	"github.com/sluice-stream/sluice/executor/exchange"
 	"github.com/sluice-stream/sluice/internal/clock"
 	limits "github.com/sluice-stream/sluice/internal/memory"
@@ -73,19 +72,6 @@ type Options struct {
 	// Clock measures operators and phases, and what queries take of the slots. Nil
 	// measures none: slots go round by tasks, each of which keeps its own to its end.
 	Clock clock.Clock
-	// OnTask, if not nil, is called at the end of each task, on its slot, if
-	// Watched is nil or true for the task's plan.
-	OnTask  func(TaskEvent)
-	Watched func(key string) bool
-}
-
-// TaskEvent tells what a task did.
-type TaskEvent struct {
-	Key       string
-	Spec      batch.TaskSpec
-	Result    batch.TaskResult
-	Err       error
-	Operators []executor.OpStats
 }
 
 func (o Options) withDefaults() Options {

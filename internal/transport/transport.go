@@ -44,6 +44,8 @@ type Deploy struct {
 	Homes Homes
 	// Quota is what the query may have of the worker.
 	Quota Quota
+	// Measure asks for what each operator holds and spills, in the results of tasks.
+	Measure bool
 }
 
 // Quota is what a query may have of each worker that it runs on, beside others.

@@ -3,6 +3,7 @@ package physical
 import (
 	"github.com/apache/arrow-go/v18/arrow"
 
+	"github.com/sluice-stream/sluice/batch"
 	"github.com/sluice-stream/sluice/planner/expr"
 )
 
@@ -73,6 +74,24 @@ type Stage struct {
 	Stateful []string
 	// TTL is the time to live of the state of some of them, by name.
 	TTL map[string]StateTTL
+}
+
+// Work names what the stage's operators did: parents first, which is the order in which
+// tasks count.
+func (s *Stage) Work(counts []batch.OpCount) []batch.OpWork {
+	out := make([]batch.OpWork, 0, len(counts))
+	var walk func(n Node, depth int)
+	walk = func(n Node, depth int) {
+		if len(out) == len(counts) {
+			return // of another plan
+		}
+		out = append(out, batch.OpWork{Name: n.String(), Depth: depth, OpCount: counts[len(out)]})
+		for _, in := range n.Inputs() {
+			walk(in, depth+1)
+		}
+	}
+	walk(s.Root, 0)
+	return out
 }
 
 // StageKind says what a stage's tasks are.

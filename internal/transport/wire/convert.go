@@ -137,7 +137,7 @@ func message(e *pb.Envelope) (transport.Message, error) {
 
 func deployOut(d transport.Deploy) (*pb.Deploy, error) {
 	out := &pb.Deploy{Key: d.Key, Query: string(d.Query), Parts: int64(d.Parts), StateDir: []byte(d.StateDir), Elsewhere: each(d.Elsewhere, shardOut),
-		Weight: int64(d.Quota.Weight), Memory: d.Quota.Memory, Follows: each(d.Follows, shardOut)}
+		Weight: int64(d.Quota.Weight), Memory: d.Quota.Memory, Follows: each(d.Follows, shardOut), Measure: d.Measure}
 	for _, n := range d.Homes.Workers {
 		out.Workers = append(out.Workers, string(n))
 	}
@@ -157,7 +157,7 @@ func deployOut(d transport.Deploy) (*pb.Deploy, error) {
 func deployIn(d *pb.Deploy) (transport.Deploy, error) {
 	out := transport.Deploy{
 		Key: d.GetKey(), Query: batch.QueryID(d.GetQuery()), Parts: int(d.GetParts()), StateDir: string(d.GetStateDir()), Elsewhere: each(d.GetElsewhere(), shardIn), Follows: each(d.GetFollows(), shardIn),
-		Quota: transport.Quota{Weight: int(d.GetWeight()), Memory: d.GetMemory()},
+		Quota: transport.Quota{Weight: int(d.GetWeight()), Memory: d.GetMemory()}, Measure: d.GetMeasure(),
 	}
 	if p := d.GetPlan(); p != nil {
 		out.Plan = transport.PlanText{Key: p.GetKey(), Query: p.GetQuery(), Definitions: p.GetDefinitions(), Settings: p.GetSettings()}

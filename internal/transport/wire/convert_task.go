@@ -64,7 +64,7 @@ func resultOut(r batch.TaskResult) *pb.TaskResult {
 	return &pb.TaskResult{
 		Task: taskIDOut(r.Task), Term: uint64(r.Term), Counters: countersOut(r.Counters), Times: each(r.Times, timeOut),
 		NextDue: int64(r.NextDue), NextWake: int64(r.NextWake), Shards: each(r.Shards, shardDigestOut), Prepared: each(r.Prepared, preparedOut),
-		OutRows: r.OutRows, Millis: r.Millis, Ops: each(r.Ops, opOut), State: each(r.State, stateOut), LateBy: each(r.LateBy, lateOut),
+		OutRows: r.OutRows, Millis: r.Millis, OpCounts: opsOut(r.Ops), State: each(r.State, stateOut), LateBy: each(r.LateBy, lateOut),
 		Spread:  &pb.TimeSpread{Count: r.Spread.Count, Min: int64(r.Spread.Min), Sum: r.Spread.Sum},
 		Arrived: each(r.Arrived, arrivalOut), Observed: each(r.Observed, observedOut), Holds: r.Holds, Hold: int64(r.Hold), Adopted: r.Adopted,
 	}
@@ -75,7 +75,7 @@ func resultIn(r *pb.TaskResult) batch.TaskResult {
 	return batch.TaskResult{
 		Task: taskIDIn(r.GetTask()), Term: batch.Term(r.GetTerm()), Counters: countersIn(r.GetCounters()), Times: each(r.GetTimes(), timeIn),
 		NextDue: batch.EventTime(r.GetNextDue()), NextWake: batch.EventTime(r.GetNextWake()), Shards: each(r.GetShards(), shardDigestIn),
-		Prepared: each(r.GetPrepared(), preparedIn), OutRows: r.GetOutRows(), Millis: r.GetMillis(), Ops: each(r.GetOps(), opIn),
+		Prepared: each(r.GetPrepared(), preparedIn), OutRows: r.GetOutRows(), Millis: r.GetMillis(), Ops: opsIn(r.GetOpCounts(), r.GetOps()),
 		State: each(r.GetState(), stateIn), LateBy: each(r.GetLateBy(), lateIn),
 		Spread:  batch.TimeSpread{Count: s.GetCount(), Min: batch.EventTime(s.GetMin()), Sum: s.GetSum()},
 		Arrived: each(r.GetArrived(), arrivalIn), Observed: each(r.GetObserved(), observedIn), Holds: r.GetHolds(), Hold: batch.EventTime(r.GetHold()), Adopted: r.GetAdopted(),

@@ -241,3 +241,33 @@ func FuzzEnvelope(f *testing.F) {
 		}
 	})
 }
+
+// What operators did is a few bytes each, and what a build before has sent is understood.
+func TestCountsOfOperatorsAreSmall(t *testing.T) {
+	const operators = 300
+	m := transport.Finished{Result: batch.TaskResult{Ops: make([]batch.OpCount, operators)}}
+	size := func() int {
+		e, err := envelope("from", "to", m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return proto.Size(e)
+	}
+	if n := size(); n > operators+100 {
+		t.Errorf("%d operators that did nothing are %d bytes", operators, n)
+	}
+	for i := range m.Result.Ops {
+		m.Result.Ops[i] = batch.OpCount{Rows: 1_000_000, Batches: 100, Bytes: 50_000_000, Nanos: 300_000_000}
+	}
+	if n := size(); n > 16*operators {
+		t.Errorf("%d operators are %d bytes", operators, n)
+	}
+	old := []*pb.OpWork{{Rows: 1, Bytes: 2, Nanos: 3}, {}}
+	if got, want := resultIn(&pb.TaskResult{Ops: old}).Ops, []batch.OpCount{{Rows: 1, Bytes: 2, Nanos: 3}, {}}; !reflect.DeepEqual(got, want) {
+		t.Errorf("a build before says %+v, want %+v", got, want)
+	}
+	odd := &pb.OpCounts{Rows: []int64{1}, Nanos: []int64{2, 3}, Notes: []*pb.OpNote{{Operator: 1 << 31, Name: "n"}}}
+	if got, want := opsIn(odd, nil), []batch.OpCount{{Rows: 1, Nanos: 2}}; !reflect.DeepEqual(got, want) {
+		t.Errorf("columns that do not fit are %+v, want %+v", got, want)
+	}
+}

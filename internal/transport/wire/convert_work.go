@@ -1,17 +1,64 @@
 package wire
 
 import (
+	"slices"
+
 	"github.com/sluice-stream/sluice/batch"
 	"github.com/sluice-stream/sluice/internal/transport"
 	pb "github.com/sluice-stream/sluice/internal/transport/wire/wirepb"
 )
 
-func opOut(o batch.OpWork) *pb.OpWork {
-	return &pb.OpWork{Name: o.Name, Depth: int64(o.Depth), Rows: o.Rows, Bytes: o.Bytes, Nanos: o.Nanos}
+// opsOut makes columns: a task with hundreds of operators is some bytes each.
+func opsOut(ops []batch.OpCount) *pb.OpCounts {
+	if len(ops) == 0 {
+		return nil
+	}
+	column := func(of func(batch.OpCount) int64) []int64 {
+		if !slices.ContainsFunc(ops, func(o batch.OpCount) bool { return of(o) != 0 }) {
+			return nil
+		}
+		return each(ops, of)
+	}
+	out := &pb.OpCounts{
+		Rows:    each(ops, func(o batch.OpCount) int64 { return o.Rows }),
+		Batches: column(func(o batch.OpCount) int64 { return o.Batches }),
+		Bytes:   column(func(o batch.OpCount) int64 { return o.Bytes }),
+		Nanos:   column(func(o batch.OpCount) int64 { return o.Nanos }),
+		Memory:  column(func(o batch.OpCount) int64 { return o.Memory }),
+		Spilled: column(func(o batch.OpCount) int64 { return o.Spilled }),
+	}
+	for i, o := range ops {
+		for _, n := range o.Notes {
+			out.Notes = append(out.Notes, &pb.OpNote{Operator: uint32(i), Name: n.Name, Value: n.Value})
+		}
+	}
+	return out
 }
 
-func opIn(o *pb.OpWork) batch.OpWork {
-	return batch.OpWork{Name: o.GetName(), Depth: int(o.GetDepth()), Rows: o.GetRows(), Bytes: o.GetBytes(), Nanos: o.GetNanos()}
+// opsIn takes them, or what a build before has in their place.
+func opsIn(c *pb.OpCounts, former []*pb.OpWork) []batch.OpCount {
+	if c == nil {
+		return each(former, func(o *pb.OpWork) batch.OpCount {
+			return batch.OpCount{Rows: o.GetRows(), Bytes: o.GetBytes(), Nanos: o.GetNanos()}
+		})
+	}
+	out := each(c.GetRows(), func(rows int64) batch.OpCount { return batch.OpCount{Rows: rows} })
+	column := func(from []int64, to func(*batch.OpCount) *int64) {
+		for i := range min(len(from), len(out)) {
+			*to(&out[i]) = from[i]
+		}
+	}
+	column(c.GetBatches(), func(o *batch.OpCount) *int64 { return &o.Batches })
+	column(c.GetBytes(), func(o *batch.OpCount) *int64 { return &o.Bytes })
+	column(c.GetNanos(), func(o *batch.OpCount) *int64 { return &o.Nanos })
+	column(c.GetMemory(), func(o *batch.OpCount) *int64 { return &o.Memory })
+	column(c.GetSpilled(), func(o *batch.OpCount) *int64 { return &o.Spilled })
+	for _, n := range c.GetNotes() {
+		if at := n.GetOperator(); uint64(at) < uint64(len(out)) {
+			out[at].Notes = append(out[at].Notes, batch.OpNote{Name: n.GetName(), Value: n.GetValue()})
+		}
+	}
+	return out
 }
 
 func stateOut(s batch.StateWork) *pb.StateWork {

@@ -1247,6 +1247,7 @@ type Deploy struct {
 	Weight        int64    `protobuf:"varint,9,opt,name=weight,proto3" json:"weight,omitempty"`
 	Memory        int64    `protobuf:"varint,10,opt,name=memory,proto3" json:"memory,omitempty"`
 	Follows       []*Shard `protobuf:"bytes,20,rep,name=follows,proto3" json:"follows,omitempty"`
+	Measure       bool     `protobuf:"varint,21,opt,name=measure,proto3" json:"measure,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1356,6 +1357,13 @@ func (x *Deploy) GetFollows() []*Shard {
 		return x.Follows
 	}
 	return nil
+}
+
+func (x *Deploy) GetMeasure() bool {
+	if x != nil {
+		return x.Measure
+	}
+	return false
 }
 
 type Undeploy struct {
@@ -3516,10 +3524,9 @@ func (x *Prepared) GetDigest() *Digest {
 	return nil
 }
 
+// OpWork is what builds before OpCounts say of an operator.
 type OpWork struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	Depth         int64                  `protobuf:"zigzag64,2,opt,name=depth,proto3" json:"depth,omitempty"`
 	Rows          int64                  `protobuf:"varint,3,opt,name=rows,proto3" json:"rows,omitempty"`
 	Bytes         int64                  `protobuf:"varint,4,opt,name=bytes,proto3" json:"bytes,omitempty"`
 	Nanos         int64                  `protobuf:"varint,5,opt,name=nanos,proto3" json:"nanos,omitempty"`
@@ -3557,20 +3564,6 @@ func (*OpWork) Descriptor() ([]byte, []int) {
 	return file_wire_proto_rawDescGZIP(), []int{44}
 }
 
-func (x *OpWork) GetName() string {
-	if x != nil {
-		return x.Name
-	}
-	return ""
-}
-
-func (x *OpWork) GetDepth() int64 {
-	if x != nil {
-		return x.Depth
-	}
-	return 0
-}
-
 func (x *OpWork) GetRows() int64 {
 	if x != nil {
 		return x.Rows
@@ -3588,6 +3581,160 @@ func (x *OpWork) GetBytes() int64 {
 func (x *OpWork) GetNanos() int64 {
 	if x != nil {
 		return x.Nanos
+	}
+	return 0
+}
+
+// OpCounts are a column of each figure of a task's operators, in the order of the plan,
+// which names them. A column other than the first that is all zeros is left out.
+type OpCounts struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Rows          []int64                `protobuf:"varint,1,rep,packed,name=rows,proto3" json:"rows,omitempty"`
+	Batches       []int64                `protobuf:"varint,2,rep,packed,name=batches,proto3" json:"batches,omitempty"`
+	Bytes         []int64                `protobuf:"varint,3,rep,packed,name=bytes,proto3" json:"bytes,omitempty"`
+	Nanos         []int64                `protobuf:"varint,4,rep,packed,name=nanos,proto3" json:"nanos,omitempty"`
+	Memory        []int64                `protobuf:"varint,5,rep,packed,name=memory,proto3" json:"memory,omitempty"`
+	Spilled       []int64                `protobuf:"varint,6,rep,packed,name=spilled,proto3" json:"spilled,omitempty"`
+	Notes         []*OpNote              `protobuf:"bytes,7,rep,name=notes,proto3" json:"notes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OpCounts) Reset() {
+	*x = OpCounts{}
+	mi := &file_wire_proto_msgTypes[45]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OpCounts) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OpCounts) ProtoMessage() {}
+
+func (x *OpCounts) ProtoReflect() protoreflect.Message {
+	mi := &file_wire_proto_msgTypes[45]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OpCounts.ProtoReflect.Descriptor instead.
+func (*OpCounts) Descriptor() ([]byte, []int) {
+	return file_wire_proto_rawDescGZIP(), []int{45}
+}
+
+func (x *OpCounts) GetRows() []int64 {
+	if x != nil {
+		return x.Rows
+	}
+	return nil
+}
+
+func (x *OpCounts) GetBatches() []int64 {
+	if x != nil {
+		return x.Batches
+	}
+	return nil
+}
+
+func (x *OpCounts) GetBytes() []int64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return nil
+}
+
+func (x *OpCounts) GetNanos() []int64 {
+	if x != nil {
+		return x.Nanos
+	}
+	return nil
+}
+
+func (x *OpCounts) GetMemory() []int64 {
+	if x != nil {
+		return x.Memory
+	}
+	return nil
+}
+
+func (x *OpCounts) GetSpilled() []int64 {
+	if x != nil {
+		return x.Spilled
+	}
+	return nil
+}
+
+func (x *OpCounts) GetNotes() []*OpNote {
+	if x != nil {
+		return x.Notes
+	}
+	return nil
+}
+
+type OpNote struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Operator      uint32                 `protobuf:"varint,1,opt,name=operator,proto3" json:"operator,omitempty"` // a place in the columns
+	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	Value         int64                  `protobuf:"varint,3,opt,name=value,proto3" json:"value,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OpNote) Reset() {
+	*x = OpNote{}
+	mi := &file_wire_proto_msgTypes[46]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OpNote) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OpNote) ProtoMessage() {}
+
+func (x *OpNote) ProtoReflect() protoreflect.Message {
+	mi := &file_wire_proto_msgTypes[46]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OpNote.ProtoReflect.Descriptor instead.
+func (*OpNote) Descriptor() ([]byte, []int) {
+	return file_wire_proto_rawDescGZIP(), []int{46}
+}
+
+func (x *OpNote) GetOperator() uint32 {
+	if x != nil {
+		return x.Operator
+	}
+	return 0
+}
+
+func (x *OpNote) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *OpNote) GetValue() int64 {
+	if x != nil {
+		return x.Value
 	}
 	return 0
 }
@@ -3617,7 +3764,7 @@ type StateWork struct {
 
 func (x *StateWork) Reset() {
 	*x = StateWork{}
-	mi := &file_wire_proto_msgTypes[45]
+	mi := &file_wire_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3629,7 +3776,7 @@ func (x *StateWork) String() string {
 func (*StateWork) ProtoMessage() {}
 
 func (x *StateWork) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[45]
+	mi := &file_wire_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3642,7 +3789,7 @@ func (x *StateWork) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StateWork.ProtoReflect.Descriptor instead.
 func (*StateWork) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{45}
+	return file_wire_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *StateWork) GetOperator() string {
@@ -3774,7 +3921,7 @@ type LateWork struct {
 
 func (x *LateWork) Reset() {
 	*x = LateWork{}
-	mi := &file_wire_proto_msgTypes[46]
+	mi := &file_wire_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3786,7 +3933,7 @@ func (x *LateWork) String() string {
 func (*LateWork) ProtoMessage() {}
 
 func (x *LateWork) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[46]
+	mi := &file_wire_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3799,7 +3946,7 @@ func (x *LateWork) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LateWork.ProtoReflect.Descriptor instead.
 func (*LateWork) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{46}
+	return file_wire_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *LateWork) GetOperator() string {
@@ -3827,7 +3974,7 @@ type TimeSpread struct {
 
 func (x *TimeSpread) Reset() {
 	*x = TimeSpread{}
-	mi := &file_wire_proto_msgTypes[47]
+	mi := &file_wire_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3839,7 +3986,7 @@ func (x *TimeSpread) String() string {
 func (*TimeSpread) ProtoMessage() {}
 
 func (x *TimeSpread) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[47]
+	mi := &file_wire_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3852,7 +3999,7 @@ func (x *TimeSpread) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TimeSpread.ProtoReflect.Descriptor instead.
 func (*TimeSpread) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{47}
+	return file_wire_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *TimeSpread) GetCount() int64 {
@@ -3886,7 +4033,7 @@ type Arrival struct {
 
 func (x *Arrival) Reset() {
 	*x = Arrival{}
-	mi := &file_wire_proto_msgTypes[48]
+	mi := &file_wire_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3898,7 +4045,7 @@ func (x *Arrival) String() string {
 func (*Arrival) ProtoMessage() {}
 
 func (x *Arrival) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[48]
+	mi := &file_wire_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3911,7 +4058,7 @@ func (x *Arrival) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Arrival.ProtoReflect.Descriptor instead.
 func (*Arrival) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{48}
+	return file_wire_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *Arrival) GetAt() int64 {
@@ -3941,7 +4088,7 @@ type Observed struct {
 
 func (x *Observed) Reset() {
 	*x = Observed{}
-	mi := &file_wire_proto_msgTypes[49]
+	mi := &file_wire_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3953,7 +4100,7 @@ func (x *Observed) String() string {
 func (*Observed) ProtoMessage() {}
 
 func (x *Observed) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[49]
+	mi := &file_wire_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3966,7 +4113,7 @@ func (x *Observed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Observed.ProtoReflect.Descriptor instead.
 func (*Observed) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{49}
+	return file_wire_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *Observed) GetName() string {
@@ -4025,13 +4172,14 @@ type TaskResult struct {
 	Holds         bool                   `protobuf:"varint,17,opt,name=holds,proto3" json:"holds,omitempty"`
 	Hold          int64                  `protobuf:"zigzag64,18,opt,name=hold,proto3" json:"hold,omitempty"`
 	Adopted       bool                   `protobuf:"varint,19,opt,name=adopted,proto3" json:"adopted,omitempty"`
+	OpCounts      *OpCounts              `protobuf:"bytes,20,opt,name=op_counts,json=opCounts,proto3" json:"op_counts,omitempty"` // in place of ops
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *TaskResult) Reset() {
 	*x = TaskResult{}
-	mi := &file_wire_proto_msgTypes[50]
+	mi := &file_wire_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4043,7 +4191,7 @@ func (x *TaskResult) String() string {
 func (*TaskResult) ProtoMessage() {}
 
 func (x *TaskResult) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[50]
+	mi := &file_wire_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4056,7 +4204,7 @@ func (x *TaskResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskResult.ProtoReflect.Descriptor instead.
 func (*TaskResult) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{50}
+	return file_wire_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *TaskResult) GetTask() *TaskID {
@@ -4192,6 +4340,13 @@ func (x *TaskResult) GetAdopted() bool {
 	return false
 }
 
+func (x *TaskResult) GetOpCounts() *OpCounts {
+	if x != nil {
+		return x.OpCounts
+	}
+	return nil
+}
+
 // StreamRef is the ticket of a Flight DoGet.
 type StreamRef struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
@@ -4220,7 +4375,7 @@ type StreamRef struct {
 
 func (x *StreamRef) Reset() {
 	*x = StreamRef{}
-	mi := &file_wire_proto_msgTypes[51]
+	mi := &file_wire_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4232,7 +4387,7 @@ func (x *StreamRef) String() string {
 func (*StreamRef) ProtoMessage() {}
 
 func (x *StreamRef) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[51]
+	mi := &file_wire_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4245,7 +4400,7 @@ func (x *StreamRef) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamRef.ProtoReflect.Descriptor instead.
 func (*StreamRef) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{51}
+	return file_wire_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *StreamRef) GetTo() string {
@@ -4393,7 +4548,7 @@ type Changes struct {
 
 func (x *Changes) Reset() {
 	*x = Changes{}
-	mi := &file_wire_proto_msgTypes[52]
+	mi := &file_wire_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4405,7 +4560,7 @@ func (x *Changes) String() string {
 func (*Changes) ProtoMessage() {}
 
 func (x *Changes) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[52]
+	mi := &file_wire_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4418,7 +4573,7 @@ func (x *Changes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Changes.ProtoReflect.Descriptor instead.
 func (*Changes) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{52}
+	return file_wire_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *Changes) GetShard() *Shard {
@@ -4455,7 +4610,7 @@ type ReadState struct {
 
 func (x *ReadState) Reset() {
 	*x = ReadState{}
-	mi := &file_wire_proto_msgTypes[53]
+	mi := &file_wire_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4467,7 +4622,7 @@ func (x *ReadState) String() string {
 func (*ReadState) ProtoMessage() {}
 
 func (x *ReadState) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[53]
+	mi := &file_wire_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4480,7 +4635,7 @@ func (x *ReadState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadState.ProtoReflect.Descriptor instead.
 func (*ReadState) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{53}
+	return file_wire_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *ReadState) GetShard() *Shard {
@@ -4532,7 +4687,7 @@ type Look struct {
 
 func (x *Look) Reset() {
 	*x = Look{}
-	mi := &file_wire_proto_msgTypes[54]
+	mi := &file_wire_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4544,7 +4699,7 @@ func (x *Look) String() string {
 func (*Look) ProtoMessage() {}
 
 func (x *Look) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[54]
+	mi := &file_wire_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4557,7 +4712,7 @@ func (x *Look) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Look.ProtoReflect.Descriptor instead.
 func (*Look) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{54}
+	return file_wire_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *Look) GetSource() string {
@@ -4612,7 +4767,7 @@ type Settle struct {
 
 func (x *Settle) Reset() {
 	*x = Settle{}
-	mi := &file_wire_proto_msgTypes[55]
+	mi := &file_wire_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4624,7 +4779,7 @@ func (x *Settle) String() string {
 func (*Settle) ProtoMessage() {}
 
 func (x *Settle) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[55]
+	mi := &file_wire_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4637,7 +4792,7 @@ func (x *Settle) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Settle.ProtoReflect.Descriptor instead.
 func (*Settle) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{55}
+	return file_wire_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *Settle) GetSource() string {
@@ -4748,7 +4903,7 @@ const file_wire_proto_rawDesc = "" +
 	"\bsettings\x18\x04 \x03(\v2&.sluice.wire.v1.PlanText.SettingsEntryR\bsettings\x1a;\n" +
 	"\rSettingsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xd9\x02\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xf3\x02\n" +
 	"\x06Deploy\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05query\x18\x02 \x01(\tR\x05query\x12,\n" +
@@ -4761,7 +4916,8 @@ const file_wire_proto_rawDesc = "" +
 	"\x06weight\x18\t \x01(\x03R\x06weight\x12\x16\n" +
 	"\x06memory\x18\n" +
 	" \x01(\x03R\x06memory\x12/\n" +
-	"\afollows\x18\x14 \x03(\v2\x15.sluice.wire.v1.ShardR\afollows\"0\n" +
+	"\afollows\x18\x14 \x03(\v2\x15.sluice.wire.v1.ShardR\afollows\x12\x18\n" +
+	"\ameasure\x18\x15 \x01(\bR\ameasure\"0\n" +
 	"\bUndeploy\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x12\n" +
 	"\x04keep\x18\x02 \x01(\bR\x04keep\"0\n" +
@@ -4935,13 +5091,23 @@ const file_wire_proto_rawDesc = "" +
 	"\tpartition\x18\x02 \x01(\x12R\tpartition\x12\x18\n" +
 	"\apayload\x18\x03 \x01(\fR\apayload\x12\x12\n" +
 	"\x04rows\x18\x04 \x01(\x03R\x04rows\x12.\n" +
-	"\x06digest\x18\x05 \x01(\v2\x16.sluice.wire.v1.DigestR\x06digest\"r\n" +
+	"\x06digest\x18\x05 \x01(\v2\x16.sluice.wire.v1.DigestR\x06digest\"T\n" +
 	"\x06OpWork\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
-	"\x05depth\x18\x02 \x01(\x12R\x05depth\x12\x12\n" +
 	"\x04rows\x18\x03 \x01(\x03R\x04rows\x12\x14\n" +
 	"\x05bytes\x18\x04 \x01(\x03R\x05bytes\x12\x14\n" +
-	"\x05nanos\x18\x05 \x01(\x03R\x05nanos\"\xbf\x03\n" +
+	"\x05nanos\x18\x05 \x01(\x03R\x05nanosJ\x04\b\x01\x10\x02J\x04\b\x02\x10\x03\"\xc4\x01\n" +
+	"\bOpCounts\x12\x12\n" +
+	"\x04rows\x18\x01 \x03(\x03R\x04rows\x12\x18\n" +
+	"\abatches\x18\x02 \x03(\x03R\abatches\x12\x14\n" +
+	"\x05bytes\x18\x03 \x03(\x03R\x05bytes\x12\x14\n" +
+	"\x05nanos\x18\x04 \x03(\x03R\x05nanos\x12\x16\n" +
+	"\x06memory\x18\x05 \x03(\x03R\x06memory\x12\x18\n" +
+	"\aspilled\x18\x06 \x03(\x03R\aspilled\x12,\n" +
+	"\x05notes\x18\a \x03(\v2\x16.sluice.wire.v1.OpNoteR\x05notes\"N\n" +
+	"\x06OpNote\x12\x1a\n" +
+	"\boperator\x18\x01 \x01(\rR\boperator\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
+	"\x05value\x18\x03 \x01(\x03R\x05value\"\xbf\x03\n" +
 	"\tStateWork\x12\x1a\n" +
 	"\boperator\x18\x01 \x01(\tR\boperator\x12\x12\n" +
 	"\x04rows\x18\x02 \x01(\x03R\x04rows\x12\x14\n" +
@@ -4977,7 +5143,7 @@ const file_wire_proto_rawDesc = "" +
 	"\x02at\x18\x02 \x01(\x12R\x02at\x12\x14\n" +
 	"\x05stage\x18\x03 \x01(\x12R\x05stage\x12\x1c\n" +
 	"\tpartition\x18\x04 \x01(\x12R\tpartition\x12\x14\n" +
-	"\x05state\x18\x05 \x01(\fR\x05state\"\xdc\x06\n" +
+	"\x05state\x18\x05 \x01(\fR\x05state\"\x93\a\n" +
 	"\n" +
 	"TaskResult\x12*\n" +
 	"\x04task\x18\x01 \x01(\v2\x16.sluice.wire.v1.TaskIDR\x04task\x12\x12\n" +
@@ -4999,7 +5165,8 @@ const file_wire_proto_rawDesc = "" +
 	"\bobserved\x18\x10 \x03(\v2\x18.sluice.wire.v1.ObservedR\bobserved\x12\x14\n" +
 	"\x05holds\x18\x11 \x01(\bR\x05holds\x12\x12\n" +
 	"\x04hold\x18\x12 \x01(\x12R\x04hold\x12\x18\n" +
-	"\aadopted\x18\x13 \x01(\bR\aadopted\x1a9\n" +
+	"\aadopted\x18\x13 \x01(\bR\aadopted\x125\n" +
+	"\top_counts\x18\x14 \x01(\v2\x18.sluice.wire.v1.OpCountsR\bopCounts\x1a9\n" +
 	"\vMillisEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"\xa9\x03\n" +
@@ -5053,7 +5220,7 @@ func file_wire_proto_rawDescGZIP() []byte {
 	return file_wire_proto_rawDescData
 }
 
-var file_wire_proto_msgTypes = make([]protoimpl.MessageInfo, 58)
+var file_wire_proto_msgTypes = make([]protoimpl.MessageInfo, 60)
 var file_wire_proto_goTypes = []any{
 	(*Frame)(nil),        // 0: sluice.wire.v1.Frame
 	(*Hello)(nil),        // 1: sluice.wire.v1.Hello
@@ -5100,19 +5267,21 @@ var file_wire_proto_goTypes = []any{
 	(*ShardDigest)(nil),  // 42: sluice.wire.v1.ShardDigest
 	(*Prepared)(nil),     // 43: sluice.wire.v1.Prepared
 	(*OpWork)(nil),       // 44: sluice.wire.v1.OpWork
-	(*StateWork)(nil),    // 45: sluice.wire.v1.StateWork
-	(*LateWork)(nil),     // 46: sluice.wire.v1.LateWork
-	(*TimeSpread)(nil),   // 47: sluice.wire.v1.TimeSpread
-	(*Arrival)(nil),      // 48: sluice.wire.v1.Arrival
-	(*Observed)(nil),     // 49: sluice.wire.v1.Observed
-	(*TaskResult)(nil),   // 50: sluice.wire.v1.TaskResult
-	(*StreamRef)(nil),    // 51: sluice.wire.v1.StreamRef
-	(*Changes)(nil),      // 52: sluice.wire.v1.Changes
-	(*ReadState)(nil),    // 53: sluice.wire.v1.ReadState
-	(*Look)(nil),         // 54: sluice.wire.v1.Look
-	(*Settle)(nil),       // 55: sluice.wire.v1.Settle
-	nil,                  // 56: sluice.wire.v1.PlanText.SettingsEntry
-	nil,                  // 57: sluice.wire.v1.TaskResult.MillisEntry
+	(*OpCounts)(nil),     // 45: sluice.wire.v1.OpCounts
+	(*OpNote)(nil),       // 46: sluice.wire.v1.OpNote
+	(*StateWork)(nil),    // 47: sluice.wire.v1.StateWork
+	(*LateWork)(nil),     // 48: sluice.wire.v1.LateWork
+	(*TimeSpread)(nil),   // 49: sluice.wire.v1.TimeSpread
+	(*Arrival)(nil),      // 50: sluice.wire.v1.Arrival
+	(*Observed)(nil),     // 51: sluice.wire.v1.Observed
+	(*TaskResult)(nil),   // 52: sluice.wire.v1.TaskResult
+	(*StreamRef)(nil),    // 53: sluice.wire.v1.StreamRef
+	(*Changes)(nil),      // 54: sluice.wire.v1.Changes
+	(*ReadState)(nil),    // 55: sluice.wire.v1.ReadState
+	(*Look)(nil),         // 56: sluice.wire.v1.Look
+	(*Settle)(nil),       // 57: sluice.wire.v1.Settle
+	nil,                  // 58: sluice.wire.v1.PlanText.SettingsEntry
+	nil,                  // 59: sluice.wire.v1.TaskResult.MillisEntry
 }
 var file_wire_proto_depIdxs = []int32{
 	1,  // 0: sluice.wire.v1.Frame.hello:type_name -> sluice.wire.v1.Hello
@@ -5142,7 +5311,7 @@ var file_wire_proto_depIdxs = []int32{
 	15, // 24: sluice.wire.v1.Envelope.surveyed:type_name -> sluice.wire.v1.Surveyed
 	16, // 25: sluice.wire.v1.Envelope.follow:type_name -> sluice.wire.v1.Follow
 	17, // 26: sluice.wire.v1.Envelope.followed:type_name -> sluice.wire.v1.Followed
-	56, // 27: sluice.wire.v1.PlanText.settings:type_name -> sluice.wire.v1.PlanText.SettingsEntry
+	58, // 27: sluice.wire.v1.PlanText.settings:type_name -> sluice.wire.v1.PlanText.SettingsEntry
 	11, // 28: sluice.wire.v1.Deploy.plan:type_name -> sluice.wire.v1.PlanText
 	35, // 29: sluice.wire.v1.Deploy.elsewhere:type_name -> sluice.wire.v1.Shard
 	35, // 30: sluice.wire.v1.Deploy.follows:type_name -> sluice.wire.v1.Shard
@@ -5152,7 +5321,7 @@ var file_wire_proto_depIdxs = []int32{
 	38, // 34: sluice.wire.v1.Run.spec:type_name -> sluice.wire.v1.TaskSpec
 	21, // 35: sluice.wire.v1.Run.where:type_name -> sluice.wire.v1.Places
 	34, // 36: sluice.wire.v1.Cancel.task:type_name -> sluice.wire.v1.TaskID
-	50, // 37: sluice.wire.v1.Finished.result:type_name -> sluice.wire.v1.TaskResult
+	52, // 37: sluice.wire.v1.Finished.result:type_name -> sluice.wire.v1.TaskResult
 	34, // 38: sluice.wire.v1.Failed.task:type_name -> sluice.wire.v1.TaskID
 	31, // 39: sluice.wire.v1.Failed.err:type_name -> sluice.wire.v1.Error
 	35, // 40: sluice.wire.v1.Checkpoint.shards:type_name -> sluice.wire.v1.Shard
@@ -5169,29 +5338,31 @@ var file_wire_proto_depIdxs = []int32{
 	35, // 51: sluice.wire.v1.ShardDigest.shard:type_name -> sluice.wire.v1.Shard
 	41, // 52: sluice.wire.v1.ShardDigest.digest:type_name -> sluice.wire.v1.Digest
 	41, // 53: sluice.wire.v1.Prepared.digest:type_name -> sluice.wire.v1.Digest
-	34, // 54: sluice.wire.v1.TaskResult.task:type_name -> sluice.wire.v1.TaskID
-	40, // 55: sluice.wire.v1.TaskResult.counters:type_name -> sluice.wire.v1.Counters
-	39, // 56: sluice.wire.v1.TaskResult.times:type_name -> sluice.wire.v1.SourceTime
-	42, // 57: sluice.wire.v1.TaskResult.shards:type_name -> sluice.wire.v1.ShardDigest
-	43, // 58: sluice.wire.v1.TaskResult.prepared:type_name -> sluice.wire.v1.Prepared
-	57, // 59: sluice.wire.v1.TaskResult.millis:type_name -> sluice.wire.v1.TaskResult.MillisEntry
-	44, // 60: sluice.wire.v1.TaskResult.ops:type_name -> sluice.wire.v1.OpWork
-	45, // 61: sluice.wire.v1.TaskResult.state:type_name -> sluice.wire.v1.StateWork
-	46, // 62: sluice.wire.v1.TaskResult.late_by:type_name -> sluice.wire.v1.LateWork
-	47, // 63: sluice.wire.v1.TaskResult.spread:type_name -> sluice.wire.v1.TimeSpread
-	48, // 64: sluice.wire.v1.TaskResult.arrived:type_name -> sluice.wire.v1.Arrival
-	49, // 65: sluice.wire.v1.TaskResult.observed:type_name -> sluice.wire.v1.Observed
-	53, // 66: sluice.wire.v1.StreamRef.read_state:type_name -> sluice.wire.v1.ReadState
-	54, // 67: sluice.wire.v1.StreamRef.look:type_name -> sluice.wire.v1.Look
-	55, // 68: sluice.wire.v1.StreamRef.settle:type_name -> sluice.wire.v1.Settle
-	52, // 69: sluice.wire.v1.StreamRef.changes:type_name -> sluice.wire.v1.Changes
-	35, // 70: sluice.wire.v1.Changes.shard:type_name -> sluice.wire.v1.Shard
-	35, // 71: sluice.wire.v1.ReadState.shard:type_name -> sluice.wire.v1.Shard
-	72, // [72:72] is the sub-list for method output_type
-	72, // [72:72] is the sub-list for method input_type
-	72, // [72:72] is the sub-list for extension type_name
-	72, // [72:72] is the sub-list for extension extendee
-	0,  // [0:72] is the sub-list for field type_name
+	46, // 54: sluice.wire.v1.OpCounts.notes:type_name -> sluice.wire.v1.OpNote
+	34, // 55: sluice.wire.v1.TaskResult.task:type_name -> sluice.wire.v1.TaskID
+	40, // 56: sluice.wire.v1.TaskResult.counters:type_name -> sluice.wire.v1.Counters
+	39, // 57: sluice.wire.v1.TaskResult.times:type_name -> sluice.wire.v1.SourceTime
+	42, // 58: sluice.wire.v1.TaskResult.shards:type_name -> sluice.wire.v1.ShardDigest
+	43, // 59: sluice.wire.v1.TaskResult.prepared:type_name -> sluice.wire.v1.Prepared
+	59, // 60: sluice.wire.v1.TaskResult.millis:type_name -> sluice.wire.v1.TaskResult.MillisEntry
+	44, // 61: sluice.wire.v1.TaskResult.ops:type_name -> sluice.wire.v1.OpWork
+	47, // 62: sluice.wire.v1.TaskResult.state:type_name -> sluice.wire.v1.StateWork
+	48, // 63: sluice.wire.v1.TaskResult.late_by:type_name -> sluice.wire.v1.LateWork
+	49, // 64: sluice.wire.v1.TaskResult.spread:type_name -> sluice.wire.v1.TimeSpread
+	50, // 65: sluice.wire.v1.TaskResult.arrived:type_name -> sluice.wire.v1.Arrival
+	51, // 66: sluice.wire.v1.TaskResult.observed:type_name -> sluice.wire.v1.Observed
+	45, // 67: sluice.wire.v1.TaskResult.op_counts:type_name -> sluice.wire.v1.OpCounts
+	55, // 68: sluice.wire.v1.StreamRef.read_state:type_name -> sluice.wire.v1.ReadState
+	56, // 69: sluice.wire.v1.StreamRef.look:type_name -> sluice.wire.v1.Look
+	57, // 70: sluice.wire.v1.StreamRef.settle:type_name -> sluice.wire.v1.Settle
+	54, // 71: sluice.wire.v1.StreamRef.changes:type_name -> sluice.wire.v1.Changes
+	35, // 72: sluice.wire.v1.Changes.shard:type_name -> sluice.wire.v1.Shard
+	35, // 73: sluice.wire.v1.ReadState.shard:type_name -> sluice.wire.v1.Shard
+	74, // [74:74] is the sub-list for method output_type
+	74, // [74:74] is the sub-list for method input_type
+	74, // [74:74] is the sub-list for extension type_name
+	74, // [74:74] is the sub-list for extension extendee
+	0,  // [0:74] is the sub-list for field type_name
 }
 
 func init() { file_wire_proto_init() }
@@ -5229,7 +5400,7 @@ func file_wire_proto_init() {
 		(*Envelope_Follow)(nil),
 		(*Envelope_Followed)(nil),
 	}
-	file_wire_proto_msgTypes[51].OneofWrappers = []any{
+	file_wire_proto_msgTypes[53].OneofWrappers = []any{
 		(*StreamRef_ReadState)(nil),
 		(*StreamRef_Look)(nil),
 		(*StreamRef_Settle)(nil),
@@ -5241,7 +5412,7 @@ func file_wire_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_wire_proto_rawDesc), len(file_wire_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   58,
+			NumMessages:   60,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
