@@ -66,13 +66,21 @@ func Close(conn *pgx.Conn) {
 
 // Codes of errors that are asked for by name.
 const (
-	UniqueViolation = "23505"
 	LockNotReady    = "55P03"
-	DuplicateTable  = "42P07"
 	UndefinedTable  = "42P01"
 	NoPrivilege     = "42501"
 	noSchema        = "3F000"
+	uniqueViolation = "23505"
+	duplicateTable  = "42P07"
+	duplicateObject = "42710"
 )
+
+// MadeByOther reports whether CREATE TABLE IF NOT EXISTS met another session that made
+// the table at the same time. How that is told depends on how far the other has come:
+// the table is there, or its type, or its row in one of the catalog's indexes.
+func MadeByOther(err error) bool {
+	return Is(err, duplicateTable, duplicateObject, uniqueViolation)
+}
 
 // Is reports whether the database has refused something with one of the codes.
 func Is(err error, codes ...string) bool {

@@ -53,7 +53,7 @@ func (t *target) makeBatches(ctx context.Context, conn *pgx.Conn) error {
 		if pgclient.Is(err, pgclient.NoPrivilege) {
 			return t.userError("make the table of batches %s: %v: let somebody run\n  %s", t.meta, err, t.batchesDDL())
 		}
-		if err == nil || pgclient.Is(err, pgclient.UniqueViolation, pgclient.DuplicateTable) { // another may make it, too
+		if err == nil || pgclient.MadeByOther(err) {
 			_, err = conn.Exec(ctx, row)
 		}
 	}

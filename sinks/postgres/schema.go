@@ -148,7 +148,7 @@ func (t *target) check(ctx context.Context, conn *pgx.Conn) error {
 		return err
 	}
 	if found == nil && t.create {
-		if _, err := conn.Exec(ctx, t.ddl()); err != nil && !pgclient.Is(err, pgclient.UniqueViolation, pgclient.DuplicateTable) { // another may make it, too
+		if _, err := conn.Exec(ctx, t.ddl()); err != nil && !pgclient.MadeByOther(err) {
 			return fmt.Errorf("make table %s: %w", t.config.Table, err)
 		}
 		if found, err = pgclient.Describe(ctx, conn, t.config.Table); err != nil {

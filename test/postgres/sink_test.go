@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -73,6 +74,41 @@ func TestSeam(t *testing.T) {
 					Volatile: true,
 				}
 			})
+		})
+	}
+}
+
+// TestTablesMadeAtOnce: queries that begin together in a database without any of their
+// tables, which of them each may find half made by another.
+func TestTablesMadeAtOnce(t *testing.T) {
+	s := theServer(t)
+	conn := s.connect(t)
+	for round := range 10 {
+		t.Run(fmt.Sprint(round), func(t *testing.T) {
+			schema := s.schema(t, conn)
+			const queries = 8
+			var fixtures []*fixture
+			var parts [][]batch.Prepared
+			for n := range queries {
+				spec := sinktest.Spec()
+				spec.Query = batch.QueryID(fmt.Sprintf("%s.%d", schema, n))
+				spec.Options = s.options(schema+".t", "create-table", "true")
+				f := openSink(t, spec)
+				fixtures = append(fixtures, f)
+				parts = append(parts, f.prepare(0, 1, nil, fmt.Sprintf(`[{"id": %d, "name": "n"}]`, n)))
+			}
+			errs := make([]error, queries)
+			var all sync.WaitGroup
+			for n, f := range fixtures {
+				all.Go(func() { errs[n] = f.sink.Commit(t.Context(), 0, 1, parts[n]) })
+			}
+			all.Wait()
+			if err := errors.Join(errs...); err != nil {
+				t.Fatal(err)
+			}
+			if got := rowsOf(t, conn, "SELECT count(*) FROM "+schema+".t"); !slices.Equal(got, []string{fmt.Sprint(queries)}) {
+				t.Errorf("the table has %s rows of %d queries", got, queries)
+			}
 		})
 	}
 }
