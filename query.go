@@ -107,7 +107,7 @@ func (q *Query) cleanUp() error {
 
 func (q *Query) reported() bool { return q.seen.Load() }
 
-// Stop lets the running batch finish and ends the query; Await tells when it has.
+// Stop lets the batches that are planned finish and ends the query; Await tells when it has.
 func (q *Query) Stop() { q.stop(false) }
 
 // Abandon ends the query at once. The running batch is run again at the next start.
@@ -221,7 +221,7 @@ func (s *Session) Query(name string) (*Query, bool) {
 	return nil, false
 }
 
-// StopAll lets every query finish its running batch and end.
+// StopAll lets every query finish what is planned and end.
 func (s *Session) StopAll() {
 	for _, q := range s.Queries() {
 		q.Stop()

@@ -408,7 +408,7 @@ func (q *Query) Await(ctx context.Context) error {
 // Done is closed when the query has ended.
 func (q *Query) Done() <-chan struct{} { return q.done }
 
-// Stop ends the query and waits for it: after the running batch is shown and a
+// Stop ends the query and waits for it: after what is planned is shown and a
 // last checkpoint written, or at once with abandon, which leaves the batch for
 // the next start. It returns what ended the query; nil if that was Stop.
 func (q *Query) Stop(ctx context.Context, abandon bool) error {

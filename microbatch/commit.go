@@ -9,7 +9,7 @@ import (
 // decideRun starts the tasks of the current batch once its plan is durable (M3).
 func (m *Machine) decideRun() {
 	f := m.cur
-	if f == nil || f.state != backingOff || m.stopping || m.now < f.retryAt {
+	if f == nil || f.state != backingOff || m.stopping && f.attempt > 0 || m.now < f.retryAt {
 		return
 	}
 	f.state = running
@@ -113,8 +113,10 @@ func (m *Machine) decideEnd() {
 	if !m.stopping && !m.trig.finished {
 		return
 	}
-	if f := m.cur; f != nil && (!m.stopping || f.state != backingOff) {
-		return // a batch that has not begun, or waits to try again, is left to the next start
+	// A planned batch is run: no other plan could go on from here. One that waits to try
+	// again is left to the next start.
+	if f := m.cur; f != nil && (!m.stopping || f.state != backingOff || f.attempt == 0) {
+		return
 	}
 	if m.reveal.active || m.durable < m.appended || m.check.pending() {
 		return

@@ -119,7 +119,7 @@ type CheckpointRequested struct{}
 // query that is stopped or fails first never names it.
 type ProcessAll struct{ Token int }
 
-// StopRequested ends the query: after the running batch is revealed, or at
+// StopRequested ends the query: after what is planned is revealed, or at
 // once with Abandon, which leaves a planned batch for the next start.
 type StopRequested struct{ Abandon bool }
 

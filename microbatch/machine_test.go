@@ -293,3 +293,51 @@ func TestOptionsJoinAllFaults(t *testing.T) {
 		t.Errorf("kind is %v", kind)
 	}
 }
+
+// TestStopFinishesWhatIsPlanned: a query that is stopped while its next batch is
+// planned already runs that, too, so that another plan can go on from its last
+// checkpoint; one that waits to try again is left.
+func TestStopFinishesWhatIsPlanned(t *testing.T) {
+	for _, fails := range []bool{false, true} {
+		s := newShell(t, testOptions())
+		s.feed("a")
+		s.feed("b")
+		// The start of the next batch is where the shell would run it at once.
+		s.end = "c"
+		runs := len(s.runs)
+		queue := []Event{SourceChanged{Source: "a"}}
+		stopped, failed := false, false
+		for len(queue) > 0 {
+			if err := s.m.Step(queue[0]); err != nil {
+				t.Fatal(err)
+			}
+			queue = queue[1:]
+			for rd, ok := s.m.Ready(); ok; rd, ok = s.m.Ready() {
+				for _, rec := range rd.Append {
+					if _, ok := rec.(Planned); ok && !stopped {
+						stopped = true
+						queue = append([]Event{StopRequested{}}, queue...)
+					}
+				}
+				evs := s.carryOut(rd)
+				for i, ev := range evs {
+					if done, ok := ev.(BatchDone); ok && fails {
+						evs[i], failed = BatchFailed{Batch: done.Batch, Attempt: done.Attempt, Err: errors.New("no luck"), Retry: true}, true
+					}
+				}
+				queue = append(queue, evs...)
+				s.m.Advance(rd)
+			}
+		}
+		if s.done == nil || s.done.Err != nil || !stopped {
+			t.Fatalf("fails %t: it did not end in order: %+v", fails, s.done)
+		}
+		st := s.done.Status
+		if got := len(s.runs) - runs; got != 1 {
+			t.Errorf("fails %t: %d runs of the planned batch", fails, got)
+		}
+		if fails != failed || fails != (st.Committed < st.Planned) {
+			t.Errorf("fails %t: it ended with batch %d planned and %d committed", fails, st.Planned, st.Committed)
+		}
+	}
+}
