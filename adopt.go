@@ -3,6 +3,7 @@ package sluice
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -209,6 +210,11 @@ func (a *adoption) evolve(ctx context.Context, h *state.History) error {
 	if err != nil {
 		return err
 	}
+	if h.Adopted == h.Committed {
+		if err := a.showAdopted(ctx, h, r); err != nil {
+			return err
+		}
+	}
 	boot := a.s.bootstraps(a.q.def)
 	policy := a.s.set.get(setEvolution)
 	if boot {
@@ -228,6 +234,43 @@ func (a *adoption) evolve(ctx context.Context, h *state.History) error {
 		return err
 	}
 	return a.adopt(ctx, r, diff, kept, "plan "+h.Hash, keptOutput(r, diff))
+}
+
+// showAdopted shows what the plan before has put out when it was adopted itself, if the
+// query ended before that. A checkpoint of any other batch stands in the log when
+// its output is shown (M7), but an adopted batch has one from the beginning, and no
+// start of another plan shows it once its place is taken.
+func (a *adoption) showAdopted(ctx context.Context, h *state.History, r *state.Root) (err error) {
+	was := &formerQuery{a.q.plan, a.targets}
+	if _, known := a.s.formerDef(r.Info, a.q.def.name, a.q.dir, h.Hash); known != nil {
+		was = known // with the sinks that are dropped
+	}
+	res, err := a.s.openSinks(ctx, a.q.log.Metadata().Query, was.plan, was.targets, false)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, res.close()) }()
+	for name, sink := range res.sinks {
+		parts := slices.DeleteFunc(slices.Clone(r.Commit.Prepared), func(p batch.Prepared) bool { return p.Sink != name })
+		if len(parts) == 0 || res.volatile[name] {
+			continue // a volatile sink's parts are lost, as after every crash; it promises no more
+		}
+		if res.transactional[name] { // so are its parts, but it knows what it holds
+			held, _, err := sink.Holds(ctx)
+			if err != nil {
+				return fmt.Errorf("ask sink %s what it holds: %w", name, err)
+			}
+			if held < h.Committed {
+				return batch.UserErrorf("%w: sink %s was not shown how the result had changed with batch %d, since the query ended before; that cannot be told again: give the query another sink or a new checkpoint",
+					microbatch.ErrSinkBehind, name, h.Committed)
+			}
+			continue
+		}
+		if err := sink.Commit(ctx, h.Committed, a.term, parts); err != nil {
+			return fmt.Errorf("show sink %s what batch %d, of the plan before, has put out: %w", name, h.Committed, err)
+		}
+	}
+	return nil
 }
 
 // keptOutput is the newest batch's output to the sinks that stay.

@@ -1,11 +1,17 @@
 package sluice
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/sluice-stream/sluice/batch"
+	"github.com/sluice-stream/sluice/driver/filelog"
+	"github.com/sluice-stream/sluice/sql/ast"
+	"github.com/sluice-stream/sluice/sql/parser"
 )
 
 // bootBed compares what a query has put out with the batch query of its text.
@@ -200,4 +206,66 @@ func TestLeftOverBatchesOfAChangedQuery(t *testing.T) {
 	b.drained(b.s, "q")
 	b.same("at last", b.rows(b.s, "SELECT k, n FROM bag"), b.rows(b.s, bootMax))
 	b.close(b.s)
+}
+
+// adopt changes the query to a text as a start does, and ends as a process that is
+// killed then: the log has the change, and nobody has shown its output.
+func (b *bootBed) adopt(text string) {
+	b.t.Helper()
+	stmts, err := parser.Parse(text, b.s.parserOptions())
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	d, err := b.s.declare(stmts[0].(*ast.CreateStreamingQuery))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	pq, targets, hash, err := b.s.planWhole(d)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	log, err := b.s.logs.Open(b.t.Context(), b.s.dir(d), filelog.Metadata{
+		Name: d.name, PlanHash: hash, SQL: d.text, Sources: sourceNames(pq), Sinks: sinkNames(targets), KeyGroups: batch.KeyGroups, Engine: Version,
+	})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	q := &Query{s: b.s, def: d, plan: pq, hash: hash, dir: b.s.dir(d), log: log, targets: targets}
+	if err := errors.Join(b.s.takeUp(b.t.Context(), q, targets), q.cleanUp()); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// TestAdoptedAndNotShown: a query that is killed when it has become another one, and
+// before its sinks show how the result differs, and is then changed once more.
+func TestAdoptedAndNotShown(t *testing.T) {
+	for name, third := range map[string]string{"the same sink": "bag", "another sink": "bag2"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBootBed(t, "state.evolution=bootstrap")
+			for _, bag := range []string{"bag", "bag2"} {
+				b.exec(b.s, "CREATE TABLE "+bag+" (k STRING, n BIGINT, op STRING) WITH ('connector'='filesystem','path'='"+b.dir+"/"+bag+"','format'='csv')")
+				b.exec(b.s, "CREATE TABLE to_"+bag+" (k STRING, n BIGINT) WITH ('connector'='filesystem','path'='"+b.dir+"/"+bag+"','format'='csv', 'changelog.op-column'='op')")
+			}
+			held := func(bag string) []string {
+				return b.rows(b.s, "SELECT k, n FROM (SELECT k, n, sum(CASE WHEN op IN ('+I', '+U') THEN 1 ELSE -1 END) AS c FROM "+bag+" GROUP BY k, n) WHERE c <> 0")
+			}
+			create := func(sink, text string) string {
+				return "CREATE STREAMING QUERY q OUTPUT MODE changelog AS INSERT INTO to_" + sink + " " + text
+			}
+			b.more(3)
+			b.exec(b.s, create("bag", bootCount))
+			b.drained(b.s, "q")
+			b.exec(b.s, "STOP STREAMING QUERY q; DROP STREAMING QUERY q")
+			b.adopt(create("bag", bootSome))
+			b.exec(b.s, create(third, bootMax))
+			b.drained(b.s, "q")
+			b.exec(b.s, "STOP STREAMING QUERY q")
+			b.same("the third text", held(third), b.rows(b.s, bootMax))
+			if third != "bag" {
+				b.same("the second text", held("bag"), b.rows(b.s, bootSome))
+			}
+			b.close(b.s)
+		})
+	}
 }

@@ -56,9 +56,9 @@ type target struct {
 // open makes the connectors of a planned query. dir is its checkpoint, "" for a
 // batch.
 func (s *Session) open(ctx context.Context, id batch.QueryID, q *planner.Query, targets []target, dir string) (_ *resources, err error) {
-	r := &resources{
-		query: id, sources: map[string]sources.Source{}, openers: map[string]sources.Opener{}, lookers: map[string]sources.Looker{},
-		sinks: map[string]sinks.Sink{}, writers: map[string]sinks.WriterFactory{}, volatile: map[string]bool{}, transactional: map[string]bool{},
+	r, err := s.openSinks(ctx, id, q, targets, dir == "")
+	if err != nil {
+		return nil, err
 	}
 	defer func() {
 		if err != nil {
@@ -94,9 +94,18 @@ func (s *Session) open(ctx context.Context, id batch.QueryID, q *planner.Query, 
 			return nil, err
 		}
 	}
+	return r, nil
+}
+
+// openSinks makes the connectors of a planned query's sinks alone. once is a batch.
+func (s *Session) openSinks(ctx context.Context, id batch.QueryID, q *planner.Query, targets []target, once bool) (*resources, error) {
+	r := &resources{
+		query: id, sources: map[string]sources.Source{}, openers: map[string]sources.Opener{}, lookers: map[string]sources.Looker{},
+		sinks: map[string]sinks.Sink{}, writers: map[string]sinks.WriterFactory{}, volatile: map[string]bool{}, transactional: map[string]bool{},
+	}
 	for i, t := range targets {
-		if err := r.openSink(ctx, t.connector, s.sinkSpec(id, q, i, t, dir == "")); err != nil {
-			return nil, err
+		if err := r.openSink(ctx, t.connector, s.sinkSpec(id, q, i, t, once)); err != nil {
+			return nil, errors.Join(err, r.close())
 		}
 	}
 	return r, nil

@@ -210,6 +210,7 @@ type History struct {
 	Hash      string // of the plan; "" of a log without a start
 	Planned   batch.ID
 	Committed batch.ID
+	Adopted   batch.ID // the newest whose state another plan or query has made; None if there is none
 	Plans     map[batch.ID]microbatch.Planned
 	Commits   map[batch.ID]microbatch.Committed
 	Checks    []microbatch.Checkpointed // usable ones, oldest first
@@ -217,7 +218,7 @@ type History struct {
 
 // ReadHistory goes through the records of a log, oldest first.
 func ReadHistory(recs []microbatch.Record) *History {
-	h := &History{Planned: batch.None, Committed: batch.None, Plans: map[batch.ID]microbatch.Planned{}, Commits: map[batch.ID]microbatch.Committed{}}
+	h := &History{Planned: batch.None, Committed: batch.None, Adopted: batch.None, Plans: map[batch.ID]microbatch.Planned{}, Commits: map[batch.ID]microbatch.Committed{}}
 	for _, rec := range recs {
 		h.Term = max(h.Term, rec.LogTerm())
 		switch rec := rec.(type) {
@@ -231,7 +232,7 @@ func ReadHistory(recs []microbatch.Record) *History {
 			h.Checks = slices.DeleteFunc(h.Checks, func(c microbatch.Checkpointed) bool { return c.Batch > rec.Prev })
 			h.Checks, h.Hash = append(h.Checks, rec), rec.Identity.PlanHash
 		case microbatch.Adopted:
-			h.Planned, h.Committed, h.Hash = rec.Plan.Batch, rec.Plan.Batch, rec.Identity.PlanHash
+			h.Planned, h.Committed, h.Adopted, h.Hash = rec.Plan.Batch, rec.Plan.Batch, rec.Plan.Batch, rec.Identity.PlanHash
 			h.Plans = map[batch.ID]microbatch.Planned{rec.Plan.Batch: rec.Plan}
 			h.Commits = map[batch.ID]microbatch.Committed{rec.Plan.Batch: rec.Commit}
 			h.Checks = []microbatch.Checkpointed{rec.Checkpointed()}
