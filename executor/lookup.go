@@ -97,7 +97,7 @@ func (l *lookupJoin) Next(ctx context.Context) (arrow.RecordBatch, error) {
 // settle ends the task's part: what it was told has to be durable before the batch is.
 func (l *lookupJoin) settle(ctx context.Context) error {
 	if !l.over {
-		if err := l.source.Settle(ctx, l.tc.Spec.Task.Batch); err != nil {
+		if err := l.source.Settle(ctx, l.tc.Spec.Task.Batch, l.tc.Spec.Term); err != nil {
 			return err
 		}
 		l.over = true
@@ -138,7 +138,8 @@ func (l *lookupJoin) find(ctx context.Context) (err error) {
 		keys = append(keys, array.NewRecordBatch(l.schema, cols, rec.NumRows()))
 		gather.Release(cols)
 	}
-	if l.got, err = l.source.Look(ctx, l.tc.Spec.Task.Batch, l.n.On, keys, l.n.Columns, l.tc.Alloc); err != nil {
+	q := sources.Lookup{Batch: l.tc.Spec.Task.Batch, Term: l.tc.Spec.Term, On: l.n.On, Keys: keys, Columns: l.n.Columns}
+	if l.got, err = l.source.Look(ctx, q, l.tc.Alloc); err != nil {
 		return err
 	}
 	for _, t := range l.left {

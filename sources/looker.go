@@ -12,16 +12,28 @@ import (
 // Looker is implemented by openers of tables in outside systems in which rows are looked
 // up by key. Such a system cannot be asked again for what it has answered, so that the
 // answers are kept: an answer that was given to a batch is given to it again.
+//
+// An answer belongs to the term in which it was given. A higher term goes on with what was
+// given before it began; what a lower one still asks for is refused with batch.ErrFenced,
+// and what another process writes down for it counts for nothing.
 type Looker interface {
-	// Look returns the rows whose columns on (positions in the schema) equal those of a
-	// key: once, however often the key is asked for, in any order. Keys with a NULL have
-	// no rows. columns lists the positions of what is returned; nil means all. keys are
-	// borrowed, the result belongs to the caller. It may be called by several tasks at
-	// the same time.
-	Look(ctx context.Context, id batch.ID, on []int, keys []arrow.RecordBatch, columns []int, alloc memory.Allocator) (arrow.RecordBatch, error)
+	// Look returns the rows that have one of the keys, each key's once, however often it
+	// is asked for, in any order. Keys with a NULL have no rows. The result belongs to the
+	// caller. It may be called by several tasks at the same time.
+	Look(ctx context.Context, q Lookup, alloc memory.Allocator) (arrow.RecordBatch, error)
 	// Settle returns when all answers that the batch was given so far are durable.
-	Settle(ctx context.Context, id batch.ID) error
+	Settle(ctx context.Context, id batch.ID, term batch.Term) error
 	// Trim says that no batch before will be run again.
 	Trim(ctx context.Context, before batch.ID) error
 	Close() error
+}
+
+// Lookup asks for the rows of a table whose columns On (positions in the schema) equal those
+// of a key.
+type Lookup struct {
+	Batch   batch.ID
+	Term    batch.Term // of the query's life that asks
+	On      []int
+	Keys    []arrow.RecordBatch // borrowed
+	Columns []int               // positions of what is returned; nil means all
 }

@@ -15,7 +15,8 @@
 //
 //	L1  All splits of a range are of one snapshot of the database.
 //	L2  An answer that was given to a batch is given to it again, whoever asks and
-//	    whenever; Settle returns when that holds across a crash.
+//	    whenever; Settle returns when that holds across a crash. What is logged for a term
+//	    after a higher one has begun counts for nothing.
 //	L3  Answers in memory are bounded by number ('lookup.cache-rows') and by what the
 //	    last two batches have asked.
 package postgres

@@ -32,43 +32,40 @@ type lookup struct {
 
 	mu struct {
 		sync.Mutex
-		log     *answers
-		dirty   bool
-		batches map[batch.ID]map[string][]string // what they were answered: the last two
-		cache   cache
-		idle    []*pgx.Conn
-		found   *pgclient.Table // nil: to be looked at
-		closed  bool
+		log    *answers // of the term that asks; nil: nobody has asked yet
+		dirty  bool
+		turns  map[batch.ID]*turn // of the last two
+		cache  cache
+		idle   []*pgx.Conn
+		found  *pgclient.Table // nil: to be looked at
+		closed bool
 	}
-	// asking is held by the one who asks for keys of a batch, so that no key is asked
-	// twice; who comes then finds the answers.
-	asking map[batch.ID]*sync.Mutex
+}
+
+// turn is what a batch was answered in a term. It is had by the one who asks for keys, so
+// that no key is asked twice; who comes then finds the answers.
+type turn struct {
+	log   *answers
+	taken chan struct{}       // holds one value while somebody has it
+	known map[string][]string // nil: to be read in the log
 }
 
 // looking returns the table's look-ups, which the first caller opens.
-func (o *opener) looking() (*lookup, error) {
+func (o *opener) looking() *lookup {
 	o.once.Lock()
 	defer o.once.Unlock()
 	if o.look != nil {
-		return o.look, nil
+		return o.look
 	}
-	log, err := openAnswers(o.fs, o.t.spec.Dir)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", o.t.spec, err)
-	}
-	l := &lookup{o: o, slots: make(chan struct{}, o.t.conns), asking: map[batch.ID]*sync.Mutex{}}
-	l.mu.log, l.mu.batches = log, map[batch.ID]map[string][]string{}
-	l.mu.cache = newCache(o.t.rowsMax)
+	l := &lookup{o: o, slots: make(chan struct{}, o.t.conns)}
+	l.mu.turns, l.mu.cache = map[batch.ID]*turn{}, newCache(o.t.rowsMax)
 	o.look = l
-	return l, nil
+	return l
 }
 
 // Look implements sources.Looker.
-func (o *opener) Look(ctx context.Context, id batch.ID, on []int, keys []arrow.RecordBatch, columns []int, alloc memory.Allocator) (arrow.RecordBatch, error) {
-	l, err := o.looking()
-	if err != nil {
-		return nil, err
-	}
+func (o *opener) Look(ctx context.Context, ask sources.Lookup, alloc memory.Allocator) (arrow.RecordBatch, error) {
+	columns := ask.Columns
 	schema, err := sources.Project(o.t.spec.Schema, columns)
 	if err != nil {
 		return nil, fmt.Errorf("look up in %s: %w", o.t.spec, err)
@@ -78,11 +75,11 @@ func (o *opener) Look(ctx context.Context, id batch.ID, on []int, keys []arrow.R
 			columns = append(columns, i)
 		}
 	}
-	q := question{on: on, columns: columns, about: fmt.Sprintf("%v%v", on, columns)}
-	if err := q.read(keys); err != nil {
+	q := question{on: ask.On, columns: columns, about: fmt.Sprintf("%v%v", ask.On, columns)}
+	if err := q.read(ask.Keys); err != nil {
 		return nil, fmt.Errorf("look up in %s: %w", o.t.spec, err)
 	}
-	found, err := l.answer(ctx, id, &q)
+	found, err := o.looking().answer(ctx, ask.Batch, ask.Term, &q)
 	if err != nil {
 		return nil, err
 	}
@@ -106,21 +103,19 @@ func (o *opener) Look(ctx context.Context, id batch.ID, on []int, keys []arrow.R
 }
 
 // answer returns the rows of each key, in the keys' order.
-func (l *lookup) answer(ctx context.Context, id batch.ID, q *question) ([][]string, error) {
-	turn := l.turn(id)
-	turn.Lock()
-	defer turn.Unlock()
-	known, err := l.known(id)
+func (l *lookup) answer(ctx context.Context, id batch.ID, term batch.Term, q *question) ([][]string, error) {
+	turn, err := l.turn(ctx, id, term)
 	if err != nil {
 		return nil, err
 	}
+	defer func() { <-turn.taken }()
 	found := make([][]string, len(q.keys))
 	var fresh []answer
 	var ask []int
 	now := l.o.clock.Now()
 	l.mu.Lock()
 	for i, k := range q.keys {
-		rows, ok := known[k.name]
+		rows, ok := turn.known[k.name]
 		if !ok {
 			if rows, ok = l.mu.cache.get(k.name, now); ok {
 				fresh = append(fresh, answer{k.name, rows}) // known once it is logged
@@ -147,12 +142,15 @@ func (l *lookup) answer(ctx context.Context, id batch.ID, q *question) ([][]stri
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if err := l.mu.log.append(id, fresh); err != nil {
+	if l.mu.log != turn.log {
+		return nil, l.fenced(term)
+	}
+	if err := turn.log.append(id, fresh); err != nil {
 		return nil, batch.ExternalError(fmt.Errorf("%s: %w", l.o.t.spec, err), false)
 	}
 	l.mu.dirty = true
 	for _, a := range fresh {
-		known[a.key] = a.rows
+		turn.known[a.key] = a.rows
 	}
 	if l.o.t.ttl > 0 {
 		for _, at := range ask {
@@ -162,41 +160,84 @@ func (l *lookup) answer(ctx context.Context, id batch.ID, q *question) ([][]stri
 	return found, nil
 }
 
-// turn returns the lock of a batch.
-func (l *lookup) turn(id batch.ID) *sync.Mutex {
+// turn takes a batch's turn, which the caller gives back.
+func (l *lookup) turn(ctx context.Context, id batch.ID, term batch.Term) (*turn, error) {
+	t, err := l.turnOf(id, term)
+	if err != nil {
+		return nil, err
+	}
+	select {
+	case t.taken <- struct{}{}:
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	if t.known != nil {
+		return t, nil
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.asking[id] == nil {
-		l.asking[id] = &sync.Mutex{}
-		for old := range l.asking { // a batch runs beside the one before at most
+	logged, err := t.log.of(id)
+	if err != nil {
+		<-t.taken
+		return nil, fmt.Errorf("%s: %w", l.o.t.spec, err)
+	}
+	t.known = make(map[string][]string, len(logged))
+	for _, a := range logged {
+		if _, twice := t.known[a.key]; !twice { // the first counts: a task may have used it
+			t.known[a.key] = a.rows
+		}
+	}
+	return t, nil
+}
+
+// turnOf finds the turn of a batch, in the log of its term.
+func (l *lookup) turnOf(id batch.ID, term batch.Term) (*turn, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.enterLocked(term); err != nil {
+		return nil, err
+	}
+	t := l.mu.turns[id]
+	if t == nil {
+		t = &turn{log: l.mu.log, taken: make(chan struct{}, 1)}
+		l.mu.turns[id] = t
+		for old := range l.mu.turns { // a batch runs beside the one before at most
 			if old < id-1 {
-				delete(l.asking, old)
-				delete(l.mu.batches, old)
+				delete(l.mu.turns, old)
 			}
 		}
 	}
-	return l.asking[id]
+	return t, nil
 }
 
-// known returns what the batch was answered; its lock is held.
-func (l *lookup) known(id batch.ID) (map[string][]string, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if m := l.mu.batches[id]; m != nil {
-		return m, nil
+// enterLocked opens the log for a term. A higher one reads it anew, since another process
+// may have written it since, and goes on with what counts of it.
+func (l *lookup) enterLocked(term batch.Term) error {
+	was := l.mu.log
+	switch {
+	case l.mu.closed:
+		return errors.New("the query has ended")
+	case was != nil && was.term == term:
+		return nil
+	case was != nil && was.term > term:
+		return l.fenced(term)
+	case was != nil && was.broken != nil: // what was not synced may look as if it were
+		return batch.ExternalError(fmt.Errorf("%s: %w", l.o.t.spec, was.broken), false)
 	}
-	logged, err := l.mu.log.of(id)
+	log, err := openAnswers(l.o.fs, l.o.t.spec.Dir, term)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", l.o.t.spec, err)
+		return fmt.Errorf("%s: %w", l.o.t.spec, err)
 	}
-	m := make(map[string][]string, len(logged))
-	for _, a := range logged {
-		if _, twice := m[a.key]; !twice { // the first counts: a task may have used it
-			m[a.key] = a.rows
-		}
+	l.mu.log, l.mu.dirty, l.mu.turns = log, false, map[batch.ID]*turn{}
+	if was != nil {
+		return was.close()
 	}
-	l.mu.batches[id] = m
-	return m, nil
+	return nil
+}
+
+// fenced refuses a term that is over.
+func (l *lookup) fenced(term batch.Term) error {
+	return fmt.Errorf("look up in %s for term %d: %w", l.o.t.spec, term, batch.ErrFenced)
 }
 
 // ask asks the database, some times if it cannot answer.
@@ -331,13 +372,16 @@ func (t *table) lookupText(found *pgclient.Table, q *question) (string, []string
 }
 
 // Settle implements sources.Looker.
-func (o *opener) Settle(context.Context, batch.ID) error {
-	l, err := o.looking()
-	if err != nil {
-		return err
-	}
+func (o *opener) Settle(_ context.Context, _ batch.ID, term batch.Term) error {
+	l := o.looking()
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.mu.log == nil {
+		return nil // nothing was asked for
+	}
+	if term < l.mu.log.term {
+		return l.fenced(term)
+	}
 	if !l.mu.dirty {
 		return nil
 	}
@@ -350,12 +394,12 @@ func (o *opener) Settle(context.Context, batch.ID) error {
 
 // Trim implements sources.Looker.
 func (o *opener) Trim(_ context.Context, before batch.ID) error {
-	l, err := o.looking()
-	if err != nil {
-		return err
-	}
+	l := o.looking()
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.mu.log == nil {
+		return nil // it is open before anything has to go
+	}
 	return l.mu.log.trim(before)
 }
 
@@ -374,6 +418,9 @@ func (o *opener) Close() error {
 		pgclient.Close(c)
 	}
 	l.mu.idle = nil
+	if l.mu.log == nil {
+		return nil
+	}
 	return l.mu.log.close()
 }
 
