@@ -233,6 +233,32 @@ func TestCluster(t *testing.T) {
 	}
 }
 
+// A query that ends by its trigger ends as if nothing had happened when a worker is lost: with
+// what was there when it began.
+func TestClusterQueryThatEndsLosesAWorker(t *testing.T) {
+	f := newFleet(t)
+	const files, each = 40, 50
+	for i := range files {
+		f.add(i*each, (i+1)*each)
+	}
+	f.join("w1")
+	f.join("w2")
+	f.until("both are there", func() bool { return len(f.d.Workers()) == 2 })
+	if _, err := f.d.Submit(t.Context(), "numbers", strings.Replace(f.script(), "EVERY '10 ms'", "AVAILABLE NOW", 1)); err != nil {
+		t.Fatal(err)
+	}
+	q := f.query()
+	f.until("it runs", func() bool { return q.Totals().Batches > 0 })
+	f.add(files*each, 2*files*each)
+	f.leave("w2")
+	if err := q.Await(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := f.shown(); err != nil || !slices.Equal(got, f.counted(files*each)) {
+		t.Errorf("the output has\n%v %v\nwant\n%v", got, err, f.counted(files*each))
+	}
+}
+
 // The driver's routes: those of a session for the queries of all pipelines, and its own.
 func TestClusterHTTP(t *testing.T) {
 	f := newFleet(t)

@@ -63,6 +63,7 @@ type Query struct {
 	m           *microbatch.Machine
 	begun       time.Time // wall clock and monotonic reading of the start
 	sources     map[string]*sourceLoop
+	drained     map[string]*sourceLoop // of the life before
 	keeper      *janitor
 	traces      map[batch.ID]*trace
 	asked       map[string]asking // by source, while it is under way
@@ -144,6 +145,7 @@ func Start(ctx context.Context, opt Options) (*Query, error) {
 // the parallelism of the options.
 func (q *Query) begin(ctx context.Context, m *microbatch.Machine) error {
 	q.m, q.armed, q.uploading, q.waiting, q.checkpoints, q.last = m, batch.EndOfTime, batch.None, nil, nil, nil
+	q.drained = q.sources
 	q.sources, q.traces, q.asked = map[string]*sourceLoop{}, map[batch.ID]*trace{}, map[string]asking{}
 	q.saves.durable = nil
 	q.life++
@@ -271,6 +273,7 @@ func (q *Query) launch(ctx context.Context) {
 		err := q.live(ctx)
 		for err == nil && q.again() {
 			var m *microbatch.Machine
+			q.opt.Protocol.Goal = q.m.Goal() // of the run, not of a life
 			if q.opt.NextLife != nil {
 				q.opt.Log, q.opt.Protocol.Term, err = q.opt.NextLife(ctx)
 			}
@@ -326,6 +329,9 @@ func (q *Query) live(ctx context.Context) error {
 	q.work.Go(func() { q.keeper.run(workCtx) })
 	for _, s := range q.opt.Plan.Sources {
 		l := newSourceLoop(s.Name, q.opt.Sources[s.Name], q.opt.Limits[s.Name], !s.Stream, q.post)
+		if was := q.drained[s.Name]; was != nil && q.opt.Protocol.Goal != nil {
+			l.steps = was.steps // its goroutine has ended
+		}
 		q.sources[s.Name] = l
 		q.work.Go(func() { l.run(workCtx) })
 	}

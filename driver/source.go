@@ -28,7 +28,8 @@ type sourceLoop struct {
 	last  batch.Offset // From of the newest ask
 	asked bool
 	// steps are the positions up to the end that was told to a drain: a source
-	// is then never read past it, and in the pieces that its limits make.
+	// is then never read past it, and in the pieces that its limits make. A life that
+	// goes on with a drain takes them over.
 	steps []batch.Offset
 }
 
@@ -135,8 +136,11 @@ func (l *sourceLoop) all(ctx context.Context, from batch.Offset) (batch.Offset, 
 func (l *sourceLoop) next(ctx context.Context, a microbatch.Ask) (batch.Offset, bool, error) {
 	if a.Until != "" {
 		if i := slices.Index(l.steps, a.From); i >= 0 && i+1 < len(l.steps) && l.steps[len(l.steps)-1] == a.Until {
-			l.steps = slices.Delete(l.steps, 0, i) // what lies behind is not asked for again
-			return l.steps[1], len(l.steps) > 2, nil
+			to, more := l.steps[i+1], i+2 < len(l.steps)
+			// What lies behind is not asked for again, but for one step: a life that ends before
+			// a plan is durable leaves it to the next.
+			l.steps = slices.Delete(l.steps, 0, max(i-1, 0))
+			return to, more, nil
 		}
 		return a.From, false, fmt.Errorf("source %q: position %q is not on the way to %q", l.name, a.From, a.Until)
 	}

@@ -104,6 +104,8 @@ type Options struct {
 	// NoFinalCheckpoint ends the query without writing a last checkpoint first,
 	// so that the next start replays from an older one.
 	NoFinalCheckpoint bool
+	// Goal, if not nil, is how far a run reads that another machine has begun.
+	Goal *Goal
 }
 
 func (o Options) withDefaults() Options {

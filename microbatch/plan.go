@@ -17,6 +17,7 @@ type triggerState struct {
 	firedAt  batch.EventTime
 	begun    bool // AVAILABLE NOW, ONCE: the drain has begun
 	finished bool // and has ended
+	goal     *Goal
 }
 
 // drain processes what sources held at its beginning.
@@ -73,6 +74,9 @@ func (m *Machine) decideTrigger() {
 	case m.opt.Trigger.Bounded() && !t.begun:
 		t.begun = true
 		m.beginDrain(&drain{once: t.kind == Once, own: true})
+		if m.opt.Goal != nil {
+			m.pursue(m.opt.Goal)
+		}
 	case len(m.queued) > 0:
 		m.beginDrain(&drain{tokens: m.queued})
 		m.queued = nil

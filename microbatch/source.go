@@ -135,6 +135,7 @@ func (m *Machine) sourceAvailable(ev SourceAvailable) error {
 		return nil
 	case m.drain != nil && !s.hasTarget:
 		s.target, s.hasTarget = ev.To, true
+		m.noteGoal()
 		return nil
 	case m.drain != nil && ev.To == s.pos:
 		return m.stuck(s, ev.Source)
