@@ -33,7 +33,7 @@ SLTPKGS = $(or $(shell git grep --untracked -lE 'internal/slt"' -- 'test/*_test.
 
 BENCHPKGS = $(shell git grep --untracked -lE '^func Benchmark' -- '*_test.go' | xargs -r -n1 dirname | sort -u | sed 's,^,./,')
 
-.PHONY: help build bubble demo kafka-up kafka-down test-kafka soak-kafka test-partition test-upgrade chaos postgres-up postgres-down test-postgres test-chart test fmt vet lint staticcheck exhaustive unit short race foreign slt rewrite proto sim fuzz fuzz-sql fuzz-stream tpcds nexmark bench ci clean
+.PHONY: help build bubble demo kafka-up kafka-down test-kafka soak-kafka test-partition test-upgrade chaos postgres-up postgres-down test-postgres test-chart test fmt vet lint staticcheck exhaustive unit short race foreign slt slt-cluster rewrite proto sim fuzz fuzz-sql fuzz-stream tpcds nexmark bench ci clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -139,6 +139,9 @@ test-chart: ## Render the Helm chart with Helm itself and hold it against the ty
 
 slt: ## Run the SQL logic tests; F=test/slt/x.slt:12 runs one record
 	@python=$$(tools/foreign); SLUICE_DUCKDB_PYTHON="$$python" go test -tags invariants -timeout $(TIMEOUT) $(SLTPKGS) -run 'SLT|Oracle' $(ARGS) $(if $(F),-slt=$(F))
+
+slt-cluster: ## Run the streaming queries of all SQL logic tests on clusters of one and of three workers; F=file:line as above
+	go test -count=1 -tags invariants -timeout $(TIMEOUT) -v -run SLTCluster $(ARGS) ./test -cluster all $(if $(F),-slt=$(F))
 
 rewrite: ## Write what tests print into their expected files; review the diff
 	go test -tags invariants $(REWRITEPKGS) -rewrite

@@ -46,6 +46,7 @@ type engine struct {
 	files   int
 	runs    int
 	inserts insertions
+	stdout  io.Writer // what its session prints; nil is the process's
 	// raw makes rows of what a feed holds, for tables in memory.
 	raw *rawRows
 }
@@ -81,7 +82,7 @@ func folder(t *testing.T) string {
 }
 
 func (e *engine) session(parallelism string) *sluice.Session {
-	opts := sluice.Options{CheckpointDir: filepath.Join(e.dir, "ck"), Logger: slog.New(slog.DiscardHandler), Workers: 3}
+	opts := sluice.Options{CheckpointDir: filepath.Join(e.dir, "ck"), Logger: slog.New(slog.DiscardHandler), Workers: 3, Stdout: e.stdout}
 	if n, err := strconv.Atoi(parallelism); err == nil {
 		opts.Workers = 1 + n%3 // results depend on neither
 	}

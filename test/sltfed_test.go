@@ -4,23 +4,27 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/apache/arrow-go/v18/arrow/ipc"
 
 	"github.com/sluice-stream/sluice"
 	"github.com/sluice-stream/sluice/internal/slt"
 	"github.com/sluice-stream/sluice/sql/ast"
 )
 
-// fedTable is a table of a streaming query that grows in memory: what was fed so
-// far is there again after a restart.
+// fedTable is a table of a streaming query that grows in memory, or in a folder of Arrow
+// files: what was fed so far is there again after a restart.
 type fedTable struct {
 	name   string // of the stream in memory
 	ddl    string // the table over it
+	dir    string // the folder; "" is in memory
+	files  int    // there
 	table  *ast.CreateTable
 	schema *arrow.Schema
 	rows   []arrow.RecordBatch
@@ -42,6 +46,9 @@ func (e *engine) fedTable(ctx context.Context, c *ast.CreateTable) (*fedTable, e
 
 // open makes the stream in a session, with what it held before.
 func (f *fedTable) open(s *sluice.Session) (err error) {
+	if f.dir != "" {
+		return nil // the table is all
+	}
 	if f.stream, err = s.CreateStream(f.name, f.schema); err != nil {
 		return err
 	}
@@ -73,6 +80,42 @@ func (f *fedTable) feed(ctx context.Context, e *engine, feed slt.Feed) error {
 func (f *fedTable) end() {
 	f.over = true
 	f.stream.End()
+}
+
+// put adds rows to the stream or the folder.
+func (f *fedTable) put(rec arrow.RecordBatch) error {
+	if f.dir == "" {
+		return f.stream.Add(rec)
+	}
+	return f.write(rec)
+}
+
+// write puts rows into a file of their own; without any, into one that tells the columns.
+func (f *fedTable) write(recs ...arrow.RecordBatch) (err error) {
+	f.files++
+	if err := os.MkdirAll(f.dir, 0o755); err != nil {
+		return err
+	}
+	name := filepath.Join(f.dir, fmt.Sprintf("part-%05d.arrow", f.files))
+	// A stream that looks in between must not find a part of a file.
+	hidden := filepath.Join(f.dir, ".part")
+	file, err := os.Create(hidden)
+	if err != nil {
+		return err
+	}
+	w, err := ipc.NewFileWriter(file, ipc.WithSchema(f.schema))
+	if err != nil {
+		return errors.Join(err, file.Close())
+	}
+	for _, rec := range recs {
+		if err := w.Write(rec); err != nil {
+			return errors.Join(err, w.Close(), file.Close())
+		}
+	}
+	if err := errors.Join(w.Close(), file.Close()); err != nil {
+		return err
+	}
+	return os.Rename(hidden, name)
 }
 
 func (f *fedTable) close() {

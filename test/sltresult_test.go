@@ -43,11 +43,17 @@ func (a *accumulated) keyed(schema *arrow.Schema, names []string) error {
 // be the same.
 func (a *accumulated) apply(_ context.Context, id int64, recs []arrow.RecordBatch) error {
 	rows, changes := textRows(recs)
+	a.take(id, rows, changes)
+	return nil
+}
+
+// take takes the rows of a batch, with the kinds of change behind them if there are any.
+func (a *accumulated) take(id int64, rows [][]string, changes bool) {
 	if a.seen && id <= a.last {
 		if id < a.last || !sameRows(rows, a.batch) {
 			a.faultf(id, "came again after batch %d, and otherwise: %v, before it was %v", a.last, rows, a.batch)
 		}
-		return nil
+		return
 	}
 	a.seen, a.last, a.batch = true, id, rows
 	switch {
@@ -60,7 +66,7 @@ func (a *accumulated) apply(_ context.Context, id int64, recs []arrow.RecordBatc
 			for _, row := range rows {
 				a.upsert(row)
 			}
-			return nil
+			return
 		}
 		a.rows = append(a.rows, rows...)
 	case a.mode == sluice.Update:
@@ -68,7 +74,6 @@ func (a *accumulated) apply(_ context.Context, id int64, recs []arrow.RecordBatc
 	default:
 		a.change(id, rows)
 	}
-	return nil
 }
 
 func (a *accumulated) faultf(id int64, format string, args ...any) {

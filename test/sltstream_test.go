@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -34,6 +35,7 @@ type streamRun struct {
 	// inserted is how many of the pass's statements that add rows have been repeated.
 	inserted int
 	fed      map[string]*fedTable // tables that grow in memory, by lower-case name
+	stdout   io.Writer            // of its session; nil is the process's
 	// open says that a table has a watermark, and so windows that stay open.
 	open bool
 }
@@ -146,7 +148,7 @@ func (r *streamRun) tables(ctx context.Context) error {
 // open1 opens a session and declares in it what the pass has declared so far. Rows
 // that statements have added come with the feeds.
 func (r *streamRun) open1(ctx context.Context, parallelism string) error {
-	r.sub = &engine{t: r.e.t, dir: r.dir}
+	r.sub = &engine{t: r.e.t, dir: r.dir, stdout: r.stdout}
 	r.sub.s = r.sub.session(parallelism)
 	for _, f := range r.fed {
 		if err := f.open(r.sub.s); err != nil {

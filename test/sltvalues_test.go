@@ -97,7 +97,7 @@ func (f *liftedTable) add(i, n int) error {
 		if a, b := max(from, at), min(to, at+rows); a < b {
 			part := rec.NewSlice(int64(a-at), int64(b-at))
 			f.rows = append(f.rows, part)
-			if err := f.stream.Add(part); err != nil {
+			if err := f.put(part); err != nil {
 				return err
 			}
 		}

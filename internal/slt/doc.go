@@ -40,6 +40,9 @@
 // runs as a batch, and what is accumulated is compared without regard to order. A feed
 // below a query is not seen by it.
 //
+// RunStream runs a part of the queries as streams alone, on an engine that holds by itself
+// what they put out on the way.
+//
 // Invariants:
 //
 //	L1  The same file gives the same calls to the engine, in the same order.

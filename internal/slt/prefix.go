@@ -11,7 +11,7 @@ import (
 func (r *run) plan(rec *Record, q *Query) (plan Plan, known bool) {
 	at := slices.Index(pieces, r.pieces)
 	total := totalOf(r.feeds)
-	if at > 0 && pieces[at-1] >= max(total, 1) && r.only == 0 {
+	if at > 0 && pieces[at-1] >= max(total, 1) && r.only == 0 && !r.alone {
 		return Plan{}, true
 	}
 	feeds := r.feeds

@@ -45,6 +45,8 @@ type run struct {
 	engine  Engine
 	name    string // of the engine, for skipif and onlyif
 	only    int    // if not 0, the line of the one query or statement to judge
+	part    Part   // of the queries
+	alone   bool   // there is no pass of fewer pieces
 	fresh   func() Engine
 	results map[int][]string
 	fails   []string // what is wrong and no result could mend
@@ -72,7 +74,7 @@ func (r *run) play(ctx context.Context) error {
 		case *Statement:
 			r.statement(ctx, rec, s)
 		case *Query:
-			if r.judged(rec) {
+			if r.judged(rec) && r.part.holds(r.file.Path, i) {
 				r.query(ctx, rec, s)
 			}
 		case *Feed:

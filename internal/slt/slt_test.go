@@ -440,3 +440,18 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// Every query is in one part.
+func TestParts(t *testing.T) {
+	for record := range 100 {
+		in := 0
+		for at := range 7 {
+			if (Part{At: at, Of: 7}).holds("slt/a.slt", record) {
+				in++
+			}
+		}
+		if in != 1 || !(Part{}).holds("slt/a.slt", record) {
+			t.Errorf("record %d is in %d parts", record, in)
+		}
+	}
+}

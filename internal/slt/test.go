@@ -4,6 +4,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"hash/fnv"
 	"os"
 	"path/filepath"
 	"slices"
@@ -42,6 +43,39 @@ func Run(t *testing.T, dir string, make Factory) {
 				judge(t, f, p, sluiceName, line, make)
 			})
 		}
+	})
+}
+
+// Part is every so many queries of all files: those at At of each Of. The zero value is
+// all of them.
+type Part struct{ At, Of int }
+
+// holds reports whether a record belongs to the part.
+func (p Part) holds(path string, record int) bool {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(filepath.Base(path))) // it never fails
+	return p.Of == 0 || (int(h.Sum32()>>1)+record)%p.Of == p.At
+}
+
+// RunStream runs the queries of a part of the files below dir as streams whose input
+// arrives in so many pieces, each file as a subtest. What -slt names is run whatever the
+// part. It never rewrites.
+func RunStream(t *testing.T, dir string, n int, part Part, make Factory) {
+	t.Helper()
+	if !slices.Contains(pieces, n) {
+		t.Fatalf("%d pieces: want one of %v", n, pieces)
+	}
+	if *oneRecord != "" {
+		part = Part{}
+	}
+	eachFile(t, dir, func(t *testing.T, f *File, _ string, line int) {
+		t.Parallel()
+		if !slices.Contains(f.Modes, Stream) {
+			t.Skip("the file has no mode stream")
+		}
+		r := newRun(t, f, pass{Stream, n}, sluiceName, line, make)
+		r.part, r.alone = part, true
+		r.judge(t)
 	})
 }
 
@@ -140,7 +174,11 @@ func rewriteFile(t *testing.T, f *File, text string, make Factory) {
 // 0 judges the record there alone.
 func judge(t *testing.T, f *File, p pass, name string, line int, make Factory) {
 	t.Helper()
-	r := newRun(t, f, p, name, line, make)
+	newRun(t, f, p, name, line, make).judge(t)
+}
+
+func (r *run) judge(t *testing.T) {
+	t.Helper()
 	if err := r.play(t.Context()); err != nil {
 		t.Error(err)
 	}

@@ -1,0 +1,103 @@
+package test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/sluice-stream/sluice"
+	"github.com/sluice-stream/sluice/internal/clock"
+)
+
+// fleet is a driver with workers of this process, which speak over the loopback. It runs
+// one query at a time, so that all that it prints is that one's.
+type fleet struct {
+	driver  *sluice.Driver
+	printed *printed
+	queries int
+}
+
+// printed is what the driver prints.
+type printed struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (p *printed) Write(b []byte) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.buf.Write(b)
+}
+
+// take returns what has been printed since.
+func (p *printed) take() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s := p.buf.String()
+	p.buf.Reset()
+	return s
+}
+
+func newFleet(t *testing.T, id string, workers int) *fleet {
+	t.Helper()
+	f := &fleet{printed: &printed{}}
+	dir, log := folder(t), slog.New(slog.DiscardHandler)
+	var err error
+	f.driver, err = sluice.StartDriver(t.Context(), sluice.DriverOptions{ID: "d" + id, Data: filepath.Join(dir, "driver"), Listen: "127.0.0.1:0", Stdout: f.printed, Logger: log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := f.driver.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	for i := range workers {
+		w, err := sluice.JoinCluster(t.Context(), sluice.WorkerOptions{ID: fmt.Sprintf("w%s-%d", id, i), Join: []string{f.driver.Addr()}, Slots: 2, Logger: log})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := w.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), clusterPatience)
+	defer cancel()
+	for len(f.driver.Workers()) < workers {
+		if err := clock.Wait(ctx, clock.System(), 5*time.Millisecond); err != nil {
+			t.Fatalf("waiting for %d workers: %v", workers, err)
+		}
+	}
+	return f
+}
+
+// csvRows are the rows of CSV below each header, their fields as they stand there: NULL is
+// empty, and the empty string has quotes.
+func csvRows(text string) (rows [][]string) {
+	var row []string
+	from, quoted := 0, false
+	for i, c := range []byte(text) {
+		switch {
+		case c == '"':
+			quoted = !quoted
+		case quoted:
+		case c == ',', c == '\n':
+			row = append(row, text[from:i])
+			from = i + 1
+		}
+		if c == '\n' && !quoted {
+			if row[0] != "batch" {
+				rows = append(rows, row)
+			}
+			row = nil
+		}
+	}
+	return rows
+}
