@@ -60,6 +60,7 @@ fmt:
 vet:
 	go vet -tags invariants ./...
 	go vet -tags synctests,invariants ./test/bubble ./internal/lock ./internal/mutant
+	go vet -tags faults ./test/kafka ./internal/fault
 	go -C tools vet ./...
 
 staticcheck:
@@ -105,7 +106,7 @@ kafka-down: ## Stop the broker of make kafka-up; its files stay
 
 test-kafka: ## Run the tests with a real Kafka broker, which they start (Java 17, Maven); KAFKA=off leaves them out
 	@jars=$$(tools/kafka/broker install); [ -z "$$jars" ] || SLUICE_KAFKA_JARS="$$jars" SLUICE_POSTGRES=$$(tools/postgres/server install) SLUICE_DUCKDB_PYTHON=$$(tools/foreign) \
-		go test -count=1 -timeout $(TIMEOUT) -run /real $(ARGS) ./test/kafka
+		go test -count=1 -tags faults -timeout $(TIMEOUT) -run /real $(ARGS) ./test/kafka
 
 soak-kafka: ## Break engine, broker and network at random for SOAK (default 10m) beside a real broker; SEED=n
 	@jars=$$(KAFKA=require tools/kafka/broker install); SLUICE_KAFKA_JARS="$$jars" go test -count=1 -timeout 0 -v -run Soak ./test/kafka \

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/sluice-stream/sluice/batch"
+	"github.com/sluice-stream/sluice/internal/fault"
 	"github.com/sluice-stream/sluice/microbatch"
 )
 
@@ -48,11 +49,29 @@ func (a *appender) run(ctx context.Context) {
 				more = false
 			}
 		}
+		pass(recs, fault.C1, fault.C6)
 		if err := a.log.Append(ctx, newestTerm(recs), recs...); err != nil {
 			a.post(microbatch.AppendFailed{Err: err})
 			return
 		}
+		pass(recs, fault.C2, fault.C10)
 		a.post(microbatch.LogAppended{Through: req.through})
+	}
+}
+
+// pass is the crash points before or after records become durable.
+func pass(recs []microbatch.Record, planned, committed fault.Point) {
+	if !fault.On {
+		return
+	}
+	for _, rec := range recs {
+		switch rec.(type) {
+		case microbatch.Planned:
+			fault.Hit(planned)
+		case microbatch.Committed:
+			fault.Hit(committed)
+		default:
+		}
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"syscall"
 
 	"github.com/sluice-stream/sluice/batch"
+	"github.com/sluice-stream/sluice/internal/fault"
 	"github.com/sluice-stream/sluice/microbatch"
 )
 
@@ -100,7 +101,10 @@ func (q *Query) reveal(ctx context.Context, r microbatch.Reveal) {
 	} else {
 		var wg sync.WaitGroup
 		for i := range r.Sinks {
-			wg.Go(func() { commit(i) })
+			wg.Go(func() {
+				commit(i)
+				fault.Hit(fault.C9)
+			})
 		}
 		wg.Wait()
 	}
@@ -120,6 +124,7 @@ func (q *Query) reveal(ctx context.Context, r microbatch.Reveal) {
 		q.post(microbatch.RevealFailed{Batch: r.Batch, Err: err, Retry: retry})
 		return
 	}
+	fault.Hit(fault.C8)
 	q.post(microbatch.Revealed{Batch: r.Batch})
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/sluice-stream/sluice/batch"
 	"github.com/sluice-stream/sluice/executor"
+	"github.com/sluice-stream/sluice/internal/fault"
 	"github.com/sluice-stream/sluice/internal/transport"
 	"github.com/sluice-stream/sluice/sinks"
 	"github.com/sluice-stream/sluice/sources"
@@ -162,9 +163,11 @@ func (w *Worker) runJob(j *job) {
 	case from == "":
 		return
 	case err == nil && heir != nil:
+		fault.Hit(fault.C5)
 		w.send(from, transport.Finished{Result: adopted(res, heir)})
 		return
 	case err == nil:
+		fault.Hit(fault.C5)
 		w.send(from, transport.Finished{Result: res})
 		return
 	case heir != nil && !cancelled: // it may have missed what was there before
@@ -234,7 +237,10 @@ func (w *Worker) env(p *plan, t *tree, j *job) executor.Env {
 		Outputs: w.outputs,
 		Tables:  p.tables,
 		Nanos:   w.nanosOf(j),
-		Turn:    func() error { return w.slots.turn(j.ctx, j) },
+		Turn: func() error {
+			fault.Hit(fault.C4)
+			return w.slots.turn(j.ctx, j)
+		},
 		Yield:   func() func() { return w.slots.lend(j.ctx, j, false) },
 		Lend:    func() func() { return w.slots.lend(j.ctx, j, true) },
 		Opener:  func(source string) (sources.Opener, error) { return w.conn.Opener(key, source) },

@@ -12,6 +12,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"github.com/sluice-stream/sluice/internal/fault"
 	"github.com/sluice-stream/sluice/internal/mutant"
 	"github.com/sluice-stream/sluice/internal/vfsx"
 )
@@ -329,6 +330,10 @@ func (s *store) group(kind byte, fill func(*encoder) error, note func(seg *segme
 	}
 	endGroup(e.b, w.seq+1)
 	done := s.watch.begin("write " + seg.path)
+	if fault.On && fault.Due(fault.C3) {
+		_, _ = seg.file.WriteAt(e.b[:len(e.b)/2], seg.size)
+		fault.Hit(fault.C3)
+	}
 	_, err = seg.file.WriteAt(e.b, seg.size)
 	if err == nil && !mutant.On(mutant.RaftUnsynced) {
 		err = seg.file.SyncData()

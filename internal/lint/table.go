@@ -23,7 +23,7 @@ const arrowTypes = "github.com/apache/arrow-go/v18/arrow"
 // helpers are the leaves below internal that code at the edge may use.
 var helpers = []string{
 	"internal/clock", "internal/vfsx", "internal/memory", "internal/options", "internal/render", "internal/kafkaclient", "internal/pgclient", "internal/secret",
-	"internal/certs", "internal/auth", "internal/lock", "internal/mutant",
+	"internal/certs", "internal/auth", "internal/lock", "internal/mutant", "internal/fault",
 }
 
 // roots are the seams: interfaces and vocabulary, no implementation.

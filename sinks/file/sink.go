@@ -9,6 +9,7 @@ import (
 
 	"github.com/sluice-stream/sluice/batch"
 	"github.com/sluice-stream/sluice/formats/manifest"
+	"github.com/sluice-stream/sluice/internal/fault"
 	"github.com/sluice-stream/sluice/internal/mutant"
 	"github.com/sluice-stream/sluice/sinks"
 )
@@ -56,6 +57,7 @@ func (s *Sink) Commit(ctx context.Context, id batch.ID, term batch.Term, parts [
 		}
 	}
 	held, err := s.t.putManifest(m)
+	fault.Hit(fault.C7)
 	if err != nil {
 		return err
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/sluice-stream/sluice/batch"
 	"github.com/sluice-stream/sluice/internal/clock"
+	"github.com/sluice-stream/sluice/internal/fault"
 	"github.com/sluice-stream/sluice/internal/kafkaclient"
 	"github.com/sluice-stream/sluice/internal/mutant"
 )
@@ -200,6 +201,9 @@ func (c *cluster) end(ctx context.Context, p *producer, commit bool) error {
 	})
 	if err != nil {
 		return fmt.Errorf("end the transaction: %w", err)
+	}
+	if commit {
+		fault.Hit(fault.C7)
 	}
 	return nil
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/sluice-stream/sluice/batch"
 	"github.com/sluice-stream/sluice/internal/clock"
+	"github.com/sluice-stream/sluice/internal/fault"
 	"github.com/sluice-stream/sluice/internal/pgclient"
 	"github.com/sluice-stream/sluice/sinks"
 )
@@ -242,6 +243,7 @@ func (s *sink) write(ctx context.Context, want held, all []*prepared) error {
 	if _, err := query(ctx, s.conn, append(last, "COMMIT")...); err != nil {
 		return fmt.Errorf("write %d rows: %w", rows, err)
 	}
+	fault.Hit(fault.C7)
 	s.done = !s.noted()
 	return nil
 }

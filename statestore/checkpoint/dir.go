@@ -16,6 +16,7 @@ import (
 	"github.com/cespare/xxhash/v2"
 
 	"github.com/sluice-stream/sluice/batch"
+	"github.com/sluice-stream/sluice/internal/fault"
 	"github.com/sluice-stream/sluice/internal/vfsx"
 	"github.com/sluice-stream/sluice/statestore"
 )
@@ -281,6 +282,7 @@ func (d *Dir) Collect(ctx context.Context, live, also []statestore.Manifest) err
 			return fmt.Errorf("delete an old state checkpoint: %w", err)
 		}
 		d.bound.forget(name)
+		fault.Hit(fault.C13)
 	}
 	return d.collectRemote(ctx, needless)
 }

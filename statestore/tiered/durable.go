@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/sluice-stream/sluice/batch"
+	"github.com/sluice-stream/sluice/internal/fault"
 	"github.com/sluice-stream/sluice/internal/mutant"
 	"github.com/sluice-stream/sluice/statestore"
 )
@@ -37,6 +38,7 @@ func (s *Store) Checkpoint(ctx context.Context, name batch.Shard, id batch.ID) (
 	if err := s.publish(ctx, sh, b); err != nil {
 		return statestore.Manifest{}, err
 	}
+	fault.Hit(fault.C11)
 	m := statestore.Manifest{Shard: name, Version: id, State: v.state, Groups: statestore.PackGroups(v.groups)}
 	sh.mu.Lock()
 	for i, l := range b.levels {

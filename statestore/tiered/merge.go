@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/sluice-stream/sluice/batch"
+	"github.com/sluice-stream/sluice/internal/fault"
 )
 
 // Runs are merged by size: as soon as mergeWidth of about the same size lie over
@@ -175,6 +176,7 @@ func (s *Store) merge(ctx context.Context, sh *shard, most int64) (bool, error) 
 	}
 	sh.mu.Unlock()
 	by, err := s.mergeLevels(ctx, sh, old, from == 0)
+	fault.Hit(fault.C12)
 	sh.mu.Lock()
 	for _, l := range old {
 		delete(sh.mu.merging, l)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/sluice-stream/sluice/batch"
+	"github.com/sluice-stream/sluice/internal/fault"
 	"github.com/sluice-stream/sluice/statestore"
 	"github.com/sluice-stream/sluice/statestore/checkpoint"
 )
@@ -57,6 +58,7 @@ func (s *Store) restored(ctx context.Context, sh *shard, id batch.ID, from []sta
 	if err != nil {
 		return nil, err
 	}
+	fault.Hit(fault.C14)
 	v.node.id, v.node.base = id, b
 	if err := s.fill(ctx, sh, v, b); err != nil {
 		return nil, errors.Join(err, b.close())

@@ -17,11 +17,12 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/sluice-stream/sluice/internal/fault"
 	"github.com/sluice-stream/sluice/internal/slt/duckdb"
 )
 
 var (
-	cyclesMany = flag.Int("cycles", 5, "how often TestCycles kills something")
+	cyclesMany = flag.Int("cycles", 8, "how often TestCycles kills something")
 	cyclesRows = flag.Int("rows", 1000, "how many rows come in each cycle")
 	cyclesSet  = flag.String("set", "", "settings of the query of TestCycles: name=value, name=value")
 	cyclesTV   = flag.Int("transaction-version", 0, "version of transactions (transaction.version) that the broker of TestCycles has; 0: its newest")
@@ -29,7 +30,8 @@ var (
 
 // TestCycles kills processes of a cluster of three drivers without any warning while one
 // query writes to topics, files and tables of a database: its rows as they are, and counts
-// of them. At the end of each cycle all rows are there, once and of each key in order; at
+// of them. Every other process dies at a crash point of the protocol (internal/fault), if
+// they are built in (tag faults). At the end of each cycle all rows are there, once and of each key in order; at
 // the end of all the outputs are what a batch run says.
 func TestCycles(t *testing.T) {
 	real(t, func(t *testing.T, c *cluster) {
@@ -143,13 +145,22 @@ func (y *cycles) cycle(i int) {
 	y.n += *cyclesRows
 	y.times = append(y.times, make([]bool, *cyclesRows)...)
 	want := from + y.rng.IntN(*cyclesRows)
+	who := y.choose(i)
+	point, named := strings.CutPrefix(who, "at ")
+	if named {
+		y.cast.arm(point)
+	}
 	begun := time.Now()
 	produce(y.t, y.cl, y.in, from, y.n)
 	made := time.Since(begun)
 	y.read(func() bool { return y.copied >= want })
 	came := time.Since(begun) - made
 	begun = time.Now()
-	killed := y.kill(i)
+	if !named {
+		y.kill(who)
+	} else if point == string(fault.C14) { // nobody else restores state
+		y.kill("a worker")
+	}
 	dead := time.Since(begun)
 	y.read(func() bool { return y.copied >= y.n })
 	took := time.Since(begun)
@@ -157,21 +168,34 @@ func (y *cycles) cycle(i int) {
 	if y.db != nil {
 		await(y.t, "the rows in the database", func() string { y.cast.goesOn(); return y.db.row("SELECT count(*), sum(n), sum(total) FROM counts_of") }, fmt.Sprintf("7 %d %d", y.n, y.n*(y.n-1)/2))
 	}
+	if named && !y.cast.disarm() {
+		who = "nobody, who came to " + point
+	}
+	y.hits[who]++
 	y.t.Logf("cycle %d: killed %s when %d of %d rows were there; all of them %.1f s later (made in %.1f s, read in %.1f s, killed and started in %.1f s, in the database after %.1f s)",
-		i, killed, want, y.n, took.Seconds(), made.Seconds(), came.Seconds(), dead.Seconds(), time.Since(begun).Seconds())
+		i, who, want, y.n, took.Seconds(), made.Seconds(), came.Seconds(), dead.Seconds(), time.Since(begun).Seconds())
 }
 
-// kill ends something, and starts it again.
-func (y *cycles) kill(i int) string {
+// choose says who is killed, or at which point whoever comes to it.
+func (y *cycles) choose(i int) string {
+	if fault.On {
+		if i%2 == 0 {
+			return "at " + string(fault.Points[(i/2+int(*soakSeed))%len(fault.Points)])
+		}
+		i /= 2
+	}
 	whom := []string{"a worker", "the leader", "all", "a worker and the leader", "both workers", "two drivers", "the broker"}
 	if y.db != nil {
 		whom = append(whom, "the database", "all and the database")
 	}
-	who := whom[i%len(whom)] // a short run has the first of them
-	if *cyclesMany > len(whom) {
-		who = whom[y.rng.IntN(len(whom))]
+	if *cyclesMany > 2*len(whom) {
+		return whom[y.rng.IntN(len(whom))]
 	}
-	y.hits[who]++
+	return whom[i%len(whom)] // a short run has the first of them
+}
+
+// kill ends something, and starts it again.
+func (y *cycles) kill(who string) {
 	w, d := y.rng.IntN(len(y.cast.workers)), max(y.cast.leader(), 0)
 	var workers, drivers []int
 	switch who {
@@ -207,7 +231,6 @@ func (y *cycles) kill(i int) string {
 	for _, w := range workers {
 		y.cast.startWorker(w)
 	}
-	return who
 }
 
 // read reads the copies on, each of which must be new, and behind those of its key.

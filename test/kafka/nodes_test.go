@@ -3,6 +3,7 @@ package kafka
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -20,6 +21,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/sluice-stream/sluice"
+	"github.com/sluice-stream/sluice/internal/fault"
 )
 
 // nodeVar makes this test binary a node of a cluster: `driver ID DATA CHECKPOINTS HTTP
@@ -86,16 +88,71 @@ func (c *cast) startDriver(i int) {
 		peers = append(peers, fmt.Sprintf("d%d=%s", i+1, l))
 	}
 	id := fmt.Sprintf("d%d", i+1)
-	c.drivers[i] = startEngine(c.t, "", nodeVar+"=driver "+strings.Join([]string{id, filepath.Join(c.dir, id), filepath.Join(c.dir, "checkpoints"), c.http[i], strings.Join(peers, ",")}, " "))
+	c.drivers[i] = startEngine(c.t, "", c.point(), nodeVar+"=driver "+strings.Join([]string{id, filepath.Join(c.dir, id), filepath.Join(c.dir, "checkpoints"), c.http[i], strings.Join(peers, ",")}, " "))
 }
 
 func (c *cast) startWorker(i int) {
-	c.workers[i] = startEngine(c.t, "", nodeVar+"=worker w"+strconv.Itoa(i+1)+" "+strings.Join(c.listen, ","))
+	c.workers[i] = startEngine(c.t, "", c.point(), nodeVar+"=worker w"+strconv.Itoa(i+1)+" "+strings.Join(c.listen, ","))
 }
 
-// alive fails the test if a node has ended by itself.
+// point is the variable of the environment by which nodes die at a crash point.
+func (c *cast) point() string { return fault.Variable + "=" + filepath.Join(c.dir, "fault") }
+
+// arm lets the first node die that comes to a crash point.
+func (c *cast) arm(point string) {
+	c.t.Helper()
+	file := filepath.Join(c.dir, "fault")
+	if err := errors.Join(os.WriteFile(file+".new", []byte(point), 0o600), os.Rename(file+".new", file)); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// disarm reports whether a node has died since arm, and lets none die from now on.
+func (c *cast) disarm() bool {
+	c.t.Helper()
+	c.alive()
+	err := os.Remove(filepath.Join(c.dir, "fault"))
+	if errors.Is(err, os.ErrNotExist) {
+		for c.bury() { // it may have come to the point just now, and not be dead yet
+			<-time.After(time.Millisecond)
+		}
+		return true
+	}
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return false
+}
+
+// bury starts a node again that has died at a crash point. It reports whether one is
+// still to die.
+func (c *cast) bury() bool {
+	c.t.Helper()
+	taken := filepath.Join(c.dir, "fault"+fault.Taken)
+	if _, err := os.Stat(taken); err != nil {
+		return false
+	}
+	again := func(nodes []*engine, start func(int)) bool {
+		for i, e := range nodes {
+			select {
+			case <-e.ended:
+				if err := os.Remove(taken); err != nil {
+					c.t.Fatal(err)
+				}
+				start(i)
+				return true
+			default:
+			}
+		}
+		return false
+	}
+	return !again(c.drivers, c.startDriver) && !again(c.workers, c.startWorker)
+}
+
+// alive fails the test if a node has ended by itself, but at a crash point.
 func (c *cast) alive() {
 	c.t.Helper()
+	c.bury()
 	for _, e := range slices.Concat(c.drivers, c.workers) {
 		e.alive()
 	}
