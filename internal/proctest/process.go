@@ -3,6 +3,7 @@ package proctest
 import (
 	"bytes"
 	"errors"
+	"io"
 	"os"
 	"os/exec"
 	"regexp"
@@ -59,17 +60,30 @@ func Start(t testing.TB, cmd *exec.Cmd) *Process {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	p.follow(func() {})
+	return p
+}
+
+// Started is Start for a command that was started already, such as on a terminal; read
+// takes in what it says there, up to the end.
+func Started(t testing.TB, cmd *exec.Cmd, read func(out io.Writer)) *Process {
+	p := &Process{Cmd: cmd, Out: &Output{}, Err: &Output{}, Ended: make(chan struct{}), t: t}
+	p.follow(func() { read(p.Out) })
+	return p
+}
+
+func (p *Process) follow(read func()) {
 	go func() { // joined at the end of the test
-		p.State = cmd.Wait()
+		read()
+		p.State = p.Cmd.Wait()
 		close(p.Ended)
 	}()
-	t.Cleanup(func() {
+	p.t.Cleanup(func() {
 		p.Kill()
-		if t.Failed() {
-			t.Logf("%v %v\n%s", cmd.Args, cmd.ProcessState, p.Said())
+		if p.t.Failed() {
+			p.t.Logf("%v %v\n%s", p.Cmd.Args, p.Cmd.ProcessState, p.Said())
 		}
 	})
-	return p
 }
 
 // tail is how much of what was said is shown.
@@ -95,6 +109,24 @@ func (p *Process) Over() bool {
 func (p *Process) Kill() {
 	_ = p.Cmd.Process.Kill() // of one that has ended there is nothing to kill
 	<-p.Ended
+}
+
+// KillAfter lets the process be for a while and kills it then. It reports whether there
+// was something to kill; how the process ended by itself is State.
+func (p *Process) KillAfter(d time.Duration) bool {
+	select {
+	case <-p.Ended:
+		return false
+	case <-time.After(d):
+		p.Kill()
+		return true
+	}
+}
+
+// Killed reports whether it was by a kill that the process has ended.
+func (p *Process) Killed() bool {
+	s, ok := p.Cmd.ProcessState.Sys().(syscall.WaitStatus)
+	return ok && s.Signaled() && s.Signal() == syscall.SIGKILL
 }
 
 // Signal sends a signal; a process that has ended does not get it.
@@ -125,27 +157,38 @@ func (p *Process) AwaitEnd() {
 	}
 }
 
-// Says waits for what the process says on either stream, and returns what the last group
-// of the expression finds in it.
-func (p *Process) Says(expr string) string {
+// Until waits for what the process brings about, and fails when it ends before.
+func (p *Process) Until(what string, holds func() bool) {
 	p.t.Helper()
-	re := regexp.MustCompile(expr)
-	for end := time.After(Patience); ; {
-		over := p.Over()
-		for _, o := range []*Output{p.Out, p.Err} {
-			if found := re.FindStringSubmatch(o.String()); found != nil {
-				return found[len(found)-1]
-			}
-		}
+	for end := time.After(Patience); !holds(); {
 		select {
 		case <-time.After(pause):
+		case <-p.Ended:
+			if !holds() {
+				p.t.Fatalf("%v has ended before: %s", p.Cmd.Args, what)
+			}
+			return
 		case <-end:
-			over = true
-		}
-		if over {
-			p.t.Fatalf("%v, over %t, does not say %q", p.Cmd.Args, p.Over(), expr)
+			p.t.Fatalf("%v is waited for in vain: %s", p.Cmd.Args, what)
 		}
 	}
+}
+
+// Says waits for what the process says on either stream, and returns what the last group
+// of the expression finds in it.
+func (p *Process) Says(expr string) (found string) {
+	p.t.Helper()
+	re := regexp.MustCompile(expr)
+	p.Until("it says "+expr, func() bool {
+		for _, o := range []*Output{p.Out, p.Err} {
+			if groups := re.FindStringSubmatch(o.String()); groups != nil {
+				found = groups[len(groups)-1]
+				return true
+			}
+		}
+		return false
+	})
+	return found
 }
 
 // Patience is how long anything may take before a test gives up. A loaded machine is

@@ -274,9 +274,9 @@ CREATE TABLE o (id BIGINT) WITH ('connector'='console','format'='json');
 CREATE STREAMING QUERY q CHECKPOINT 'ck' AS INSERT INTO o SELECT id FROM g;`)
 	first := start(t, dir, "run", "p.sql")
 	first.untilOutput(`"id":1}`)
-	refuses(t, dir, failed, []string{fmt.Sprintf(`checkpoint .*ck is in use by process %d on `, first.cmd.Process.Pid)}, "run", "p.sql")
+	refuses(t, dir, failed, []string{fmt.Sprintf(`checkpoint .*ck is in use by process %d on `, first.Cmd.Process.Pid)}, "run", "p.sql")
 	ok(t, dir, "checkpoint", "describe", "ck") // reading is free
-	first.signal(os.Interrupt)
+	first.Signal(os.Interrupt)
 	first.wait().check(t, done, "stopping after the running batch")
 }
 

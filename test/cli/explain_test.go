@@ -20,7 +20,7 @@ CREATE STREAMING QUERY busy AS INSERT INTO c SELECT window_end, count(*) FROM TU
 		r := sluice(t, t.TempDir(), append([]string{"explain", "--http", address}, args...)...)
 		return r.out + r.err
 	}
-	p.until("windows that wait", func() bool {
+	p.Until("windows that wait", func() bool {
 		return strings.Contains(explain("--watermark", "busy"), "window waits, ending at") || strings.Contains(explain("busy"), "windows wait, ending at")
 	})
 	if text := explain("--watermark", "busy"); !strings.Contains(text, "held back by g#0 since") {

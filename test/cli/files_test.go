@@ -53,7 +53,7 @@ func TestNewFilesWhileRunning(t *testing.T) {
 			}
 		}
 		if p != nil {
-			p.until("rows of "+name, func() bool { return len(csvRows(t, filepath.Join(dir, "out"))) == 2*next })
+			p.Until("rows of "+name, func() bool { return len(csvRows(t, filepath.Join(dir, "out"))) == 2*next })
 		}
 	}
 	for range 2 {
@@ -62,7 +62,7 @@ func TestNewFilesWhileRunning(t *testing.T) {
 			add(p, "", i%2 == 0)
 		}
 		add(p, fmt.Sprintf("day=%d/deep", next), true)
-		p.signal(os.Interrupt)
+		p.Signal(os.Interrupt)
 		p.wait().check(t, done)
 		add(nil, "", true) // while nothing runs
 	}

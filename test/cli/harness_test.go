@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"bytes"
 	"encoding/csv"
 	"errors"
 	"fmt"
@@ -9,19 +8,11 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"strings"
-	"sync"
-	"syscall"
 	"testing"
-	"time"
 
-	"github.com/sluice-stream/sluice/internal/invariants"
+	"github.com/sluice-stream/sluice/internal/proctest"
 )
-
-// patience is how long anything may take before a test gives up; a loaded
-// machine is slow, and nothing here waits for it to pass.
-const patience = 4 * time.Minute
 
 // Exit codes of the command.
 const (
@@ -38,28 +29,11 @@ var bin string
 var slots = make(chan struct{}, 4)
 
 func TestMain(m *testing.M) {
-	os.Exit(func() int {
-		dir, err := os.MkdirTemp("", "sluice-cli-*")
-		if err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			return 1
-		}
-		defer os.RemoveAll(dir)
-		bin = filepath.Join(dir, "sluice")
-		if runtime.GOOS == "windows" {
-			bin += ".exe"
-		}
-		args := []string{"build", "-o", bin}
-		if invariants.Enabled { // the binary checks what the tests of this run check
-			args = append(args, "-tags", "invariants")
-		}
-		cmd := exec.Command("go", append(args, "github.com/sluice-stream/sluice/cmd/sluice")...)
-		if out, err := cmd.CombinedOutput(); err != nil {
-			fmt.Fprintf(os.Stderr, "go build: %v\n%s", err, out)
-			return 1
-		}
-		return m.Run()
-	}())
+	code, err := proctest.Main(m, &bin, proctest.Checked()...)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+	}
+	os.Exit(code)
 }
 
 // result is what a process left.
@@ -70,29 +44,8 @@ type result struct {
 
 // process is a running binary.
 type process struct {
-	t        *testing.T
-	cmd      *exec.Cmd
-	out, err *watched
-	ended    chan struct{}
-	state    error
-}
-
-// watched gathers output and can be read while it grows.
-type watched struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (w *watched) Write(b []byte) (int, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.buf.Write(b)
-}
-
-func (w *watched) String() string {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.buf.String()
+	*proctest.Process
+	t *testing.T
 }
 
 // start runs the binary in dir. The process is gone when the test is.
@@ -103,47 +56,25 @@ func start(t *testing.T, dir string, args ...string) *process {
 
 func startCommand(t *testing.T, dir, stdin string, cmd *exec.Cmd) *process {
 	t.Helper()
-	p := &process{t: t, cmd: cmd, out: &watched{}, err: &watched{}, ended: make(chan struct{})}
 	cmd.Dir = dir
 	if stdin != "" {
 		cmd.Stdin = strings.NewReader(stdin)
 	}
-	if cmd.Stdout == nil {
-		cmd.Stdout = p.out
-	}
-	cmd.Stderr = p.err
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	go func() {
-		p.state = cmd.Wait()
-		close(p.ended)
-	}()
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill() // it has ended, mostly
-		<-p.ended
-	})
-	return p
+	return &process{proctest.Start(t, cmd), t}
 }
 
 // wait returns what the process left, which is never a trace of goroutines.
 func (p *process) wait() result {
 	p.t.Helper()
-	select {
-	case <-p.ended:
-	case <-time.After(patience):
-		_ = p.cmd.Process.Signal(syscall.SIGQUIT) // its goroutines say where it hangs
-		<-p.ended
-		p.t.Fatalf("%v does not end\nstdout: %s\nstderr: %s", p.cmd.Args[1:], tail(p.out.String()), tail(p.err.String()))
-	}
-	r := result{code: p.cmd.ProcessState.ExitCode(), out: p.out.String(), err: p.err.String()}
+	p.AwaitEnd()
+	r := result{code: p.Cmd.ProcessState.ExitCode(), out: p.Out.String(), err: p.Err.String()}
 	var exit *exec.ExitError
-	if p.state != nil && !errors.As(p.state, &exit) {
-		p.t.Fatal(p.state)
+	if p.State != nil && !errors.As(p.State, &exit) {
+		p.t.Fatal(p.State)
 	}
 	for _, trace := range []string{"panic:", "goroutine ", "runtime error", "SIGSEGV"} {
 		if strings.Contains(r.err, trace) || strings.Contains(r.out, trace) {
-			p.t.Errorf("%v shows a trace:\n%s%s", p.cmd.Args[1:], tail(r.out), tail(r.err))
+			p.t.Errorf("%v shows a trace:\n%s%s", p.Cmd.Args[1:], tail(r.out), tail(r.err))
 		}
 	}
 	return r
@@ -151,37 +82,10 @@ func (p *process) wait() result {
 
 func tail(s string) string { return s[max(0, len(s)-20_000):] }
 
-func (p *process) signal(s os.Signal) {
-	p.t.Helper()
-	if err := p.cmd.Process.Signal(s); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		p.t.Fatal(err)
-	}
-}
-
-// until waits for a condition that the process brings about, and fails when it ends before.
-func (p *process) until(what string, holds func() bool) {
-	p.t.Helper()
-	tick := time.NewTicker(2 * time.Millisecond)
-	defer tick.Stop()
-	late := time.After(patience)
-	for !holds() {
-		select {
-		case <-tick.C:
-		case <-p.ended:
-			if holds() {
-				return
-			}
-			p.t.Fatalf("ended before: %s\nstdout: %s\nstderr: %s", what, tail(p.out.String()), tail(p.err.String()))
-		case <-late:
-			p.t.Fatalf("waited in vain: %s\nstdout: %s\nstderr: %s", what, tail(p.out.String()), tail(p.err.String()))
-		}
-	}
-}
-
 // untilOutput waits for a text on standard output.
 func (p *process) untilOutput(text string) {
 	p.t.Helper()
-	p.until("output "+text, func() bool { return strings.Contains(p.out.String(), text) })
+	p.Until("output "+text, func() bool { return strings.Contains(p.Out.String(), text) })
 }
 
 // sluice runs the binary to its end.

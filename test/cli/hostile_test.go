@@ -123,8 +123,8 @@ func TestInterruptOfHugeQueries(t *testing.T) {
 		t.Run(strings.Fields(sql)[4]+sql[len(sql)-30:], func(t *testing.T) {
 			t.Parallel()
 			p := start(t, t.TempDir(), "sql", "--format", "csv", "--set", "memory_limit=256MB", "-c", sql)
-			p.until("some output", func() bool { return p.out.String() != "" })
-			p.signal(syscall.SIGINT)
+			p.Until("some output", func() bool { return p.Out.String() != "" })
+			p.Signal(syscall.SIGINT)
 			if r := p.wait(); r.code == done {
 				t.Errorf("exit code %d\n%s", r.code, r.err)
 			}

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/sluice-stream/sluice/internal/proctest"
 )
 
 // get asks the served address, under another host name if host is set.
@@ -24,7 +26,7 @@ func get(t *testing.T, url, host string) (int, string) {
 	if host != "" {
 		req.Host = host
 	}
-	c := http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true}}
+	c := http.Client{Timeout: proctest.Patience, Transport: &http.Transport{DisableKeepAlives: true}}
 	resp, err := c.Do(req)
 	if err != nil {
 		t.Fatal(err)
@@ -46,13 +48,10 @@ func serve(t *testing.T, pipeline string) (*process, string) {
 	return p, "http://" + p.address()
 }
 
-var serving = regexp.MustCompile(`serving http://(127\.0\.0\.1:\d+)`)
-
 // address waits until the process says where it serves.
 func (p *process) address() string {
 	p.t.Helper()
-	p.until("an address", func() bool { return serving.MatchString(p.err.String()) })
-	return serving.FindStringSubmatch(p.err.String())[1]
+	return p.Says(`serving http://(127\.0\.0\.1:\d+)\s`)
 }
 
 const served = `
@@ -66,7 +65,7 @@ CREATE STREAMING QUERY busy OUTPUT MODE update AS INSERT INTO c SELECT id % 3, c
 func TestHTTP(t *testing.T) {
 	t.Parallel()
 	p, url := serve(t, served)
-	p.until("three batches", func() bool { return strings.Count(p.out.String(), "\n") > 9 })
+	p.Until("three batches", func() bool { return strings.Count(p.Out.String(), "\n") > 9 })
 	if code, body := get(t, url+"/healthz", ""); code != http.StatusOK || !strings.Contains(body, `"ok"`) {
 		t.Errorf("healthz: %d %s", code, body)
 	}
@@ -85,7 +84,7 @@ func TestHTTP(t *testing.T) {
 			t.Errorf("%s of host %q: %d %s, want %d", c.path, c.host, code, body, c.code)
 		}
 	}
-	p.signal(os.Interrupt)
+	p.Signal(os.Interrupt)
 	p.wait().check(t, done)
 }
 

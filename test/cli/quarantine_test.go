@@ -36,12 +36,7 @@ CREATE TABLE sums (n BIGINT) WITH ('connector'='filesystem','path'='sums','forma
 	rng := rand.New(rand.NewPCG(5, uint64(kills)))
 	for range kills {
 		p := start(t, dir, "run", "p.sql")
-		select {
-		case <-p.ended:
-		case <-time.After(time.Duration(rng.IntN(250)) * time.Millisecond):
-			_ = p.cmd.Process.Kill() // it may have ended
-			<-p.ended
-		}
+		p.KillAfter(time.Duration(rng.IntN(250)) * time.Millisecond)
 	}
 	ok(t, dir, "run", "p.sql")
 	got := column(csvRows(t, filepath.Join(dir, "out")), 0)

@@ -83,14 +83,14 @@ func TestSaveARunningQuery(t *testing.T) {
 	writeEvents(t, dir, 1)
 	p := start(t, dir, "run", "--http", "127.0.0.1:0", "p.sql")
 	addr := p.address()
-	p.until("windows are out", func() bool { return len(visible(t, filepath.Join(dir, "out"))) > 0 })
+	p.Until("windows are out", func() bool { return len(visible(t, filepath.Join(dir, "out"))) > 0 })
 	refuses(t, dir, failed, []string{"in use.*--http HOST:PORT"}, "checkpoint", "save", "ck", "s")
 	if out := ok(t, dir, "checkpoint", "save", "--http", addr, "q", "s"); !strings.Contains(out, "savepoint s of query q") {
 		t.Errorf("save: %s", out)
 	}
 	refuses(t, dir, failed, []string{"there is no query"}, "checkpoint", "save", "--http", addr, "r", "s")
 	refuses(t, dir, failed, []string{"exists already"}, "checkpoint", "save", "--http", addr, "q", "s")
-	p.signal(os.Interrupt)
+	p.Signal(os.Interrupt)
 	p.wait().check(t, done, "stopping")
 	if out := ok(t, dir, "checkpoint", "savepoints", "--json", "ck"); !strings.Contains(out, `"name": "s"`) {
 		t.Errorf("savepoints: %s", out)
@@ -204,8 +204,8 @@ func TestChangeBeforeTheLastIsFinished(t *testing.T) {
 		writeEvents(t, dir, h)
 	}
 	p := start(t, dir, "run", "--set", "checkpoint.interval=1h", "p.sql")
-	p.until("windows are out", func() bool { return len(visible(t, filepath.Join(dir, "out"))) > 4 })
-	p.signal(os.Kill)
+	p.Until("windows are out", func() bool { return len(visible(t, filepath.Join(dir, "out"))) > 4 })
+	p.Signal(os.Kill)
 	p.wait()
 	write(t, dir, "new.sql", strings.Replace(windowed, "SELECT window_start, count(*)", "SELECT window_start, count(*) + 0", 1))
 	ok(t, dir, "run", "new.sql") // the plan before finishes what it had planned

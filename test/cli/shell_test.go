@@ -1,12 +1,15 @@
 package cli
 
 import (
+	"io"
 	"os"
 	"os/exec"
 	"strings"
 	"testing"
 
 	"github.com/creack/pty"
+
+	"github.com/sluice-stream/sluice/internal/proctest"
 )
 
 // terminal is the shell on a pseudo-terminal.
@@ -25,25 +28,11 @@ func shell(t *testing.T, dir string, args ...string) *terminal {
 	if err != nil {
 		t.Skipf("no terminal can be made here: %v", err)
 	}
-	p := &process{t: t, cmd: cmd, out: &watched{}, err: &watched{}, ended: make(chan struct{})}
-	go func() {
-		b := make([]byte, 4096)
-		for {
-			n, err := tty.Read(b)
-			_, _ = p.out.Write(b[:n]) // never fails
-			if err != nil {
-				break
-			}
-		}
-		p.state = cmd.Wait()
-		close(p.ended)
-	}()
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill() // it has ended, mostly
-		<-p.ended
-		_ = tty.Close()
+	t.Cleanup(func() { _ = tty.Close() }) // after the process
+	p := proctest.Started(t, cmd, func(out io.Writer) {
+		_, _ = io.Copy(out, tty) // the end of a terminal is an error
 	})
-	return &terminal{process: p, tty: tty}
+	return &terminal{process: &process{p, t}, tty: tty}
 }
 
 func (s *terminal) send(text string) {
@@ -57,8 +46,8 @@ func (s *terminal) send(text string) {
 func (s *terminal) expect(texts ...string) {
 	s.t.Helper()
 	for _, text := range texts {
-		s.until("terminal shows "+text, func() bool { return strings.Contains(s.out.String()[s.seen:], text) })
-		s.seen += strings.Index(s.out.String()[s.seen:], text) + len(text)
+		s.Until("terminal shows "+text, func() bool { return strings.Contains(s.Out.String()[s.seen:], text) })
+		s.seen += strings.Index(s.Out.String()[s.seen:], text) + len(text)
 	}
 }
 
@@ -129,7 +118,7 @@ func TestShellInterrupt(t *testing.T) {
 	s.expect("table g created", "sluice> ")
 	s.send("SELECT 'running' || '!' AS now; SELECT count(*) AS n FROM g WHERE a % 7 = 3;\r")
 	s.expect("running!")
-	s.signal(os.Interrupt)
+	s.Signal(os.Interrupt)
 	s.expect("error: ", "sluice> ")
 	s.send("SELECT 6 * 7 AS n;\r")
 	s.expect("| 42 |", "sluice> ")

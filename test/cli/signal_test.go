@@ -69,8 +69,8 @@ func TestInterruptOnce(t *testing.T) {
 	for _, sig := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
 		before := len(visible(t, filepath.Join(dir, "out", "ids")))
 		p := start(t, dir, "run", "p.sql")
-		p.until("some batches", func() bool { return len(visible(t, filepath.Join(dir, "out", "ids"))) > before+3 })
-		p.signal(sig)
+		p.Until("some batches", func() bool { return len(visible(t, filepath.Join(dir, "out", "ids"))) > before+3 })
+		p.Signal(sig)
 		p.wait().check(t, done, "stopping after the running batch", `ids: \d+ batches`)
 		if n := len(noDuplicates(t, dir)); n == 0 || n%100 != 0 || n == rows {
 			t.Errorf("%d rows are visible after %v", n, sig)
@@ -90,10 +90,10 @@ func TestInterruptTwice(t *testing.T) {
 	dir := t.TempDir()
 	write(t, dir, "p.sql", manyBatches(rows, 100))
 	p := start(t, dir, "run", "p.sql")
-	p.until("some batches", func() bool { return len(visible(t, filepath.Join(dir, "out", "ids"))) > 3 })
-	p.signal(os.Interrupt)
-	p.until("the message", func() bool { return strings.Contains(p.err.String(), "stopping after") })
-	p.signal(os.Interrupt)
+	p.Until("some batches", func() bool { return len(visible(t, filepath.Join(dir, "out", "ids"))) > 3 })
+	p.Signal(os.Interrupt)
+	p.Until("the message", func() bool { return strings.Contains(p.Err.String(), "stopping after") })
+	p.Signal(os.Interrupt)
 	if r := p.wait(); r.code != done { // else the batch was over before
 		r.check(t, failed, "stopped at once: what was not committed is run again at the next start")
 	}
@@ -117,14 +117,14 @@ func TestInterruptAtAnyMoment(t *testing.T) {
 		p := start(t, dir, "run", "p.sql")
 		twice := rng.IntN(2) == 0
 		select {
-		case <-p.ended:
+		case <-p.Ended:
 		case <-time.After(time.Duration(rng.IntN(300)) * time.Millisecond):
-			p.signal(os.Interrupt)
+			p.Signal(os.Interrupt)
 			if twice {
 				select {
-				case <-p.ended:
+				case <-p.Ended:
 				case <-time.After(time.Duration(rng.IntN(3000)) * time.Microsecond):
-					p.signal(os.Interrupt)
+					p.Signal(os.Interrupt)
 				}
 			}
 		}
@@ -148,7 +148,7 @@ CREATE TABLE o (a BIGINT) WITH ('connector'='filesystem','path'='out','format'='
 SELECT 1 AS ready;
 INSERT INTO o SELECT a FROM g;`)
 	p.untilOutput("ready")
-	p.signal(os.Interrupt)
+	p.Signal(os.Interrupt)
 	// The signal may come before the INSERT has begun: then nothing was cut off.
 	if r := p.wait(); r.code != done {
 		r.check(t, failed, "interrupted: the statement was not finished")
@@ -171,7 +171,7 @@ SELECT 2 AS late;
 CREATE STREAMING QUERY q AS INSERT INTO o SELECT a FROM g;`)
 	p := start(t, dir, "run", "--format", "csv", "p.sql")
 	p.untilOutput("ready")
-	p.signal(os.Interrupt)
+	p.Signal(os.Interrupt)
 	r := p.wait()
 	r.check(t, done, "stopping")
 	if strings.Contains(r.out, "late") || strings.Contains(r.err, "started") {
@@ -188,7 +188,7 @@ CREATE TABLE g (id BIGINT) WITH ('connector'='datagen','rows-per-second'='1000',
 CREATE TABLE c (id BIGINT) WITH ('connector'='console','format'='json');
 CREATE STREAMING QUERY q AS INSERT INTO c SELECT id FROM g;`)
 	p.untilOutput(`"id":1}`)
-	p.signal(os.Interrupt)
+	p.Signal(os.Interrupt)
 	r := p.wait()
 	r.check(t, done, "stopping after the running batch")
 	if !strings.HasSuffix(r.out, "\n") {

@@ -101,8 +101,8 @@ INSERT INTO o SELECT value, length(value) FROM s;`, l.Addr().(*net.TCPAddr).Port
 	p := start(t, dir, "run", "p.sql")
 	p.untilOutput(`{"line":"four","n":4}`)
 	for _, want := range []string{`{"line":"one","n":3}`, `{"line":"two words","n":9}`, `{"line":"","n":0}`} {
-		if !strings.Contains(p.out.String(), want) {
-			t.Errorf("no %s in %s", want, p.out)
+		if !strings.Contains(p.Out.String(), want) {
+			t.Errorf("no %s in %s", want, p.Out)
 		}
 	}
 	close(hang)

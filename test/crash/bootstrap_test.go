@@ -1,12 +1,10 @@
 package crash
 
 import (
-	"bytes"
 	"fmt"
 	"math/rand/v2"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -39,7 +37,6 @@ func TestKillWhileBootstrapping(t *testing.T) {
 	if testing.Short() {
 		kills = 3
 	}
-	bin := binary(t)
 	backend := s3mem.New()
 	if err := backend.CreateBucket("lake"); err != nil {
 		t.Fatal(err)
@@ -60,21 +57,9 @@ func TestKillWhileBootstrapping(t *testing.T) {
 			for n := range kills {
 				text := texts[n%len(texts)]
 				write(t, filepath.Join(dir, "p.sql"), rebuilt(mode, place, text))
-				cmd := exec.Command(bin, "run", "--bootstrap", "--set", cache, "--set", "checkpoint.interval=20ms", "--set", fmt.Sprintf("parallelism=%d", 1+rng.IntN(7)), "p.sql")
-				cmd.Dir = dir
-				var errOut bytes.Buffer
-				cmd.Stderr = &errOut
-				if err := cmd.Start(); err != nil {
-					t.Fatal(err)
-				}
-				ended := make(chan error, 1)
-				go func() { ended <- cmd.Wait() }()
-				select {
-				case err := <-ended:
-					t.Fatalf("it ended by itself: %v\n%s", err, errOut.String())
-				case <-time.After(time.Duration(20+rng.IntN(500)) * time.Millisecond):
-					_ = cmd.Process.Kill()
-					<-ended
+				p := start(t, dir, bin, "run", "--bootstrap", "--set", cache, "--set", "checkpoint.interval=20ms", "--set", fmt.Sprintf("parallelism=%d", 1+rng.IntN(7)), "p.sql")
+				if !p.KillAfter(time.Duration(20+rng.IntN(500)) * time.Millisecond) {
+					t.Fatalf("it ended by itself: %v", p.State)
 				}
 				if n%2 == 0 {
 					continue
@@ -83,7 +68,7 @@ func TestKillWhileBootstrapping(t *testing.T) {
 				write(t, filepath.Join(dir, "p.sql"), rebuilt(mode, place, text))
 				run(t, dir, bin, "run", "--bootstrap", "--once", "--set", cache, "p.sql")
 				want := strings.TrimSpace(run(t, dir, bin, "sql", "--format", "csv", "-c", tables+"SELECT k, n, s FROM ("+text+") ORDER BY k, n, s"))
-				if got := counted(t, dir, bin, mode); got != want {
+				if got := counted(t, dir, mode); got != want {
 					t.Fatalf("after %d kills, text %s:\n%s\nwant\n%s", n+1, text, got, want)
 				}
 				for _, left := range []string{filepath.Join(dir, "ck", "bootstrap"), filepath.Join(dir, "cache", "bootstrap", "s3", "lake", "ck")} {
@@ -97,7 +82,7 @@ func TestKillWhileBootstrapping(t *testing.T) {
 }
 
 // counted is the result as the files have it.
-func counted(t *testing.T, dir, bin, mode string) string {
+func counted(t *testing.T, dir, mode string) string {
 	t.Helper()
 	if mode == "complete" {
 		return strings.TrimSpace(run(t, dir, bin, "sql", "--format", "csv", "-c", "CREATE TABLE c (k STRING, n BIGINT, s BIGINT) WITH ('connector'='filesystem','path'='out','format'='csv');\nSELECT * FROM c ORDER BY k, n, s"))

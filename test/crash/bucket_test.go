@@ -1,7 +1,6 @@
 package crash
 
 import (
-	"bytes"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -17,6 +16,8 @@ import (
 
 	"github.com/johannesboyne/gofakes3"
 	"github.com/johannesboyne/gofakes3/backend/s3mem"
+
+	"github.com/sluice-stream/sluice/internal/proctest"
 )
 
 // moment is the request to the store of checkpoints at which a process is killed.
@@ -112,7 +113,7 @@ func TestKillInEveryPhaseOfARescale(t *testing.T) {
 	k := &killer{next: gofakes3.New(backend, gofakes3.WithLogger(gofakes3.DiscardLog())).Server()}
 	srv := httptest.NewServer(k)
 	defer srv.Close()
-	bin, dir := binary(t), t.TempDir()
+	dir := t.TempDir()
 	writeInput(t, filepath.Join(dir, "all"))
 	if err := os.Mkdir(filepath.Join(dir, "in"), 0o755); err != nil {
 		t.Fatal(err)
@@ -146,7 +147,7 @@ func TestKillInEveryPhaseOfARescale(t *testing.T) {
 			for n := 1; ; n++ { // one that comes before the first batch writes no state
 				l.ask("parallelism", fmt.Sprintf(`{"parallelism": %d}`, oneSevenThree[(life+n)%3]))
 				select {
-				case <-l.ended:
+				case <-l.Ended:
 					return
 				case <-time.After(5 * time.Millisecond):
 				}
@@ -154,13 +155,12 @@ func TestKillInEveryPhaseOfARescale(t *testing.T) {
 		}()
 		select {
 		case <-hit:
-		case <-l.ended:
-			t.Fatalf("it ended by itself: %v\n%s", l.err, l.text())
+		case <-l.Ended:
+			t.Fatalf("it ended by itself: %v\n%s", l.State, l.Said())
 		case <-time.After(time.Minute):
-			t.Fatalf("moment %d never comes\n%s", life, l.text())
+			t.Fatalf("moment %d never comes\n%s", life, l.Said())
 		}
-		l.kill()
-		<-l.ended
+		l.Kill()
 	}
 	k.set(nil)
 	bring(files)
@@ -191,7 +191,7 @@ func TestKillInEveryPhaseOfABucket(t *testing.T) {
 	k := &killer{next: gofakes3.New(backend, gofakes3.WithLogger(gofakes3.DiscardLog())).Server()}
 	srv := httptest.NewServer(k)
 	defer srv.Close()
-	bin, dir := binary(t), t.TempDir()
+	dir := t.TempDir()
 	writeInput(t, filepath.Join(dir, "in"))
 	write(t, filepath.Join(dir, "p.sql"), strings.ReplaceAll(pipeline, "CHECKPOINT 'ck/", "CHECKPOINT 's3://lake/ck/"))
 	rng := rand.New(rand.NewPCG(1, uint64(len(todo))))
@@ -206,21 +206,14 @@ func TestKillInEveryPhaseOfABucket(t *testing.T) {
 		cmd := exec.Command(bin, "run", "p.sql", "--set", fmt.Sprint("parallelism=", oneSevenThree[lives%3]), "--set", "checkpoint.interval=20ms", "--set", "checkpoint.retain=1")
 		cmd.Dir = dir
 		cmd.Env = append(cmd.Environ(), "AWS_ENDPOINT_URL="+srv.URL, "AWS_ACCESS_KEY_ID=key", "AWS_SECRET_ACCESS_KEY=secret", "XDG_CACHE_HOME="+cache, "HOME="+cache)
-		var errOut bytes.Buffer
-		cmd.Stderr = &errOut
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		done := make(chan error, 1)
-		go func() { done <- cmd.Wait() }()
+		p := proctest.Start(t, cmd)
 		select {
-		case err := <-done:
-			if err != nil {
-				t.Fatalf("after %d kills: %v\n%s", killed, err, errOut.String())
+		case <-p.Ended:
+			if p.State != nil {
+				t.Fatalf("after %d kills: %v", killed, p.State)
 			}
 		case <-hit:
-			_ = cmd.Process.Kill()
-			<-done
+			p.Kill()
 			killed++
 		}
 	}
@@ -228,7 +221,7 @@ func TestKillInEveryPhaseOfABucket(t *testing.T) {
 		start(&todo[i])
 	}
 	start(nil)
-	check(t, bin, dir)
+	check(t, dir)
 	if killed < len(todo)/2 {
 		t.Errorf("%d kills at %d moments", killed, len(todo))
 	}

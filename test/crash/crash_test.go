@@ -14,45 +14,34 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sluice-stream/sluice/internal/proctest"
 	"github.com/sluice-stream/sluice/internal/slt/duckdb"
 )
 
-var built struct {
-	sync.Once
-	dir, bin string
-	err      error
-}
+// bin is the command.
+var bin string
 
 func TestMain(m *testing.M) {
-	code := m.Run()
+	code, err := proctest.Main(m, &bin)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
 	if db, _ := duck(); db != nil {
 		if err := db.Close(); err != nil {
 			fmt.Fprintln(os.Stderr, "close DuckDB:", err)
 			code = 1
 		}
 	}
-	if built.dir != "" {
-		_ = os.RemoveAll(built.dir) // it is in the system's folder for such things
-	}
 	os.Exit(code)
 }
 
-// binary builds the command once for the package.
-func binary(t *testing.T) string {
+// start starts a program in a folder.
+func start(t *testing.T, dir, program string, args ...string) *proctest.Process {
 	t.Helper()
-	built.Do(func() {
-		if built.dir, built.err = os.MkdirTemp("", "sluice-crash-*"); built.err != nil {
-			return
-		}
-		built.bin = filepath.Join(built.dir, "sluice")
-		if out, err := exec.Command("go", "build", "-o", built.bin, "github.com/sluice-stream/sluice/cmd/sluice").CombinedOutput(); err != nil {
-			built.err = fmt.Errorf("go build: %w\n%s", err, out)
-		}
-	})
-	if built.err != nil {
-		t.Fatal(built.err)
-	}
-	return built.bin
+	cmd := exec.Command(program, args...)
+	cmd.Dir = dir
+	return proctest.Start(t, cmd)
 }
 
 const (
@@ -120,42 +109,30 @@ func TestKillAndRestart(t *testing.T) {
 	if testing.Short() {
 		kills = 4
 	}
-	bin, dir := binary(t), t.TempDir()
+	dir := t.TempDir()
 	writeInput(t, filepath.Join(dir, "in"))
 	write(t, filepath.Join(dir, "p.sql"), pipeline)
 	rng := rand.New(rand.NewPCG(1, uint64(kills)))
 	killed := 0
 	for killed < kills {
-		cmd := exec.Command(bin, "run", "p.sql")
-		cmd.Dir = dir
-		var errOut bytes.Buffer
-		cmd.Stderr = &errOut
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		done := make(chan error, 1)
-		go func() { done <- cmd.Wait() }()
-		select {
-		case err := <-done:
-			if err != nil {
-				t.Fatalf("after %d kills: %v\n%s", killed, err, errOut.String())
-			}
-			killed = kills // everything is processed: nothing is left to interrupt
-		case <-time.After(time.Duration(20+rng.IntN(130)) * time.Millisecond):
-			_ = cmd.Process.Kill()
-			<-done
+		p := start(t, dir, bin, "run", "p.sql")
+		if p.KillAfter(time.Duration(20+rng.IntN(130)) * time.Millisecond) {
 			killed++
+		} else if p.State != nil {
+			t.Fatalf("after %d kills: %v", killed, p.State)
+		} else {
+			killed = kills // everything is processed: nothing is left to interrupt
 		}
-		checkNoDuplicates(t, bin, dir)
+		checkNoDuplicates(t, dir)
 	}
 	run(t, dir, bin, "run", "p.sql")
-	check(t, bin, dir)
+	check(t, dir)
 }
 
 // check compares the output with the input and with the batch query.
-func check(t *testing.T, bin, dir string) {
+func check(t *testing.T, dir string) {
 	t.Helper()
-	rows := foreign(t, bin, dir, "SELECT count(*), count(DISTINCT id), sum(id), sum(w) FROM TABLE_copied")
+	rows := foreign(t, dir, "SELECT count(*), count(DISTINCT id), sum(id), sum(w) FROM TABLE_copied")
 	var ids, ws int
 	for id := range files * rowsPerFile {
 		ids += id
@@ -165,7 +142,7 @@ func check(t *testing.T, bin, dir string) {
 	if want := []string{fmt.Sprint(n), fmt.Sprint(n), fmt.Sprint(ids), fmt.Sprint(ws)}; !slices.Equal(rows[0], want) {
 		t.Errorf("copied: got %v, want %v", rows[0], want)
 	}
-	got := foreign(t, bin, dir, "SELECT window_start, k, n, s FROM TABLE_counted ORDER BY 1, 2")
+	got := foreign(t, dir, "SELECT window_start, k, n, s FROM TABLE_counted ORDER BY 1, 2")
 	var want [][]string
 	for _, r := range parse(t, run(t, dir, bin, "sql", "--format", "csv", "-c", batchQuery))[1:] {
 		start, err := time.Parse("2006-01-02 15:04:05", r[0])
@@ -186,12 +163,12 @@ func check(t *testing.T, bin, dir string) {
 
 // checkNoDuplicates looks at the plain directory while nothing runs: whatever
 // the crash left, no row may be there twice.
-func checkNoDuplicates(t *testing.T, bin, dir string) {
+func checkNoDuplicates(t *testing.T, dir string) {
 	t.Helper()
 	if found, _ := filepath.Glob(filepath.Join(dir, "out/copied/*.parquet")); len(found) == 0 {
 		return
 	}
-	rows := foreign(t, bin, dir, "SELECT count(*) - count(DISTINCT id) FROM TABLE_copied")
+	rows := foreign(t, dir, "SELECT count(*) - count(DISTINCT id) FROM TABLE_copied")
 	if rows[0][0] != "0" {
 		t.Fatalf("%s rows are doubled", rows[0][0])
 	}
@@ -212,7 +189,7 @@ var duck = sync.OnceValues(func() (*duckdb.Engine, error) {
 
 // foreign reads the output directories with DuckDB where `make test` has
 // installed it, else with a fresh process of our own.
-func foreign(t *testing.T, bin, dir, query string) [][]string {
+func foreign(t *testing.T, dir, query string) [][]string {
 	t.Helper()
 	db, err := duck()
 	if err != nil {

@@ -1,7 +1,6 @@
 package crash
 
 import (
-	"bytes"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -75,7 +74,7 @@ func TestKillAProcessor(t *testing.T) {
 	if testing.Short() {
 		kills = 4
 	}
-	bin, dir := binary(t), t.TempDir()
+	dir := t.TempDir()
 	program := filepath.Join(dir, "sessions")
 	if out, err := exec.Command("go", "build", "-o", program, "github.com/sluice-stream/sluice/examples/sessions").CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)
@@ -83,27 +82,12 @@ func TestKillAProcessor(t *testing.T) {
 	want := writeClicks(t, filepath.Join(dir, "in"))
 	rng := rand.New(rand.NewPCG(7, uint64(kills)))
 	args := func() []string { return []string{"-dir", dir, "-parallelism", strconv.Itoa(1 + rng.IntN(4))} }
-	ended := 0
 	for range kills {
-		cmd := exec.Command(program, args()...)
-		var errOut bytes.Buffer
-		cmd.Stderr = &errOut
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		done := make(chan error, 1)
-		go func() { done <- cmd.Wait() }()
-		select {
-		case err := <-done:
-			if err != nil {
-				t.Fatalf("%v\n%s", err, errOut.String())
+		p := start(t, dir, program, args()...)
+		if !p.KillAfter(time.Duration(20+rng.IntN(100)) * time.Millisecond) {
+			if p.State != nil {
+				t.Fatal(p.State)
 			}
-			ended++
-		case <-time.After(time.Duration(20+rng.IntN(100)) * time.Millisecond):
-			_ = cmd.Process.Kill()
-			<-done
-		}
-		if ended > 0 {
 			break
 		}
 	}

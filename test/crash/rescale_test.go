@@ -12,9 +12,10 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
+
+	"github.com/sluice-stream/sluice/internal/proctest"
 )
 
 // rescaled runs all kinds of output at once: windows that slide, joined with a
@@ -70,7 +71,7 @@ func TestKillAndRescale(t *testing.T) {
 	if testing.Short() {
 		kills, inputs = 3, 40
 	}
-	bin, dir := binary(t), t.TempDir()
+	dir := t.TempDir()
 	writeInput(t, filepath.Join(dir, "in"))
 	for f := inputs; f < files; f++ {
 		if err := os.Remove(filepath.Join(dir, "in", fmt.Sprintf("part-%04d.csv", f))); err != nil {
@@ -88,7 +89,7 @@ func TestKillAndRescale(t *testing.T) {
 	if err := os.MkdirAll(filepath.Join(dir, "out", "hops"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	r := &rescaler{t: t, bin: bin, dir: dir, rng: rand.New(rand.NewPCG(seed, 1))}
+	r := &rescaler{t: t, dir: dir, rng: rand.New(rand.NewPCG(seed, 1))}
 	for range kills {
 		// The kills share the batches of the input, on a slow machine as on a fast one.
 		if r.run(r.rng.IntN(2 * 4 * inputs * 2 / 3 / kills)) {
@@ -114,7 +115,6 @@ func TestKillAndRescale(t *testing.T) {
 // rescaler is the life of a pipeline over many processes.
 type rescaler struct {
 	t    *testing.T
-	bin  string
 	dir  string
 	rng  *rand.Rand
 	last int // partitions of the run before
@@ -136,36 +136,24 @@ const toTheEnd = 1 << 30
 func (r *rescaler) run(batches int) bool {
 	r.t.Helper()
 	parts := 1 + r.rng.IntN(7)
-	cmd := exec.Command(r.bin, "run", "--log", "debug", "--set", "parallelism="+strconv.Itoa(parts), "--set", "checkpoint.interval=50ms", "p.sql")
+	cmd := exec.Command(bin, "run", "--log", "debug", "--set", "parallelism="+strconv.Itoa(parts), "--set", "checkpoint.interval=50ms", "p.sql")
 	cmd.Dir = r.dir
-	var out bytes.Buffer
 	errOut := &counting{word: []byte(`msg="batch done"`), after: batches, reached: make(chan struct{})}
-	cmd.Stdout, cmd.Stderr = &out, errOut
-	if err := cmd.Start(); err != nil {
-		r.t.Fatal(err)
-	}
-	done := make(chan error, 1)
-	go func() { done <- cmd.Wait() }()
+	cmd.Stderr = errOut
+	p := proctest.Start(r.t, cmd)
 	select {
-	case err := <-done:
-		done <- err
+	case <-p.Ended:
 	case <-errOut.reached:
-		select {
-		case err := <-done:
-			done <- err
-		case <-time.After(time.Duration(r.rng.IntN(40)) * time.Millisecond):
-			_ = cmd.Process.Kill() // it has ended, perhaps
-		}
+		p.KillAfter(time.Duration(r.rng.IntN(40)) * time.Millisecond)
 	}
-	err := <-done
-	ended := err == nil
-	if s, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); !ended && !(ok && s.Signaled() && s.Signal() == syscall.SIGKILL) {
-		r.t.Fatalf("after %d kills: %v\n%s", r.killed, err, tail(errOut.text.String()))
+	ended := p.State == nil
+	if !ended && !p.Killed() {
+		r.t.Fatalf("after %d kills: %v\n%s", r.killed, p.State, tail(errOut.text.String()))
 	}
 	if !ended {
 		r.killed++
 	}
-	r.console = append(r.console, out.Bytes()...)
+	r.console = append(r.console, p.Out.String()...)
 	if n := len(r.console); n > 0 && r.console[n-1] != '\n' {
 		r.console = append(r.console, '\n') // the kill has torn a line
 	}
@@ -238,7 +226,7 @@ func (r *rescaler) between() {
 	if len(queries) == 0 {
 		return
 	}
-	for _, row := range foreign(r.t, r.bin, r.dir, strings.Join(queries, " UNION ALL ")) {
+	for _, row := range foreign(r.t, r.dir, strings.Join(queries, " UNION ALL ")) {
 		if row[1] != "0" {
 			r.t.Fatalf("after kill %d: %s rows of %s are doubled", r.killed, row[1], row[0])
 		}
@@ -272,7 +260,7 @@ func (r *rescaler) compare(inputs int) {
 	// A window of six minutes is closed when its start is at least eight before the highest time.
 	closed := highest.Add(-8 * time.Minute).Format("2006-01-02 15:04:05")
 	sql := func(query string) [][]string {
-		return parse(t, run(t, r.dir, r.bin, "sql", "--format", "csv", "-c", rescaleTables+query))[1:]
+		return parse(t, run(t, r.dir, bin, "sql", "--format", "csv", "-c", rescaleTables+query))[1:]
 	}
 	for _, c := range []struct{ name, want, got string }{
 		{"raw", "SELECT id, city FROM events JOIN dim ON k = dk ORDER BY 1", "SELECT id, city FROM TABLE_raw ORDER BY 1"},
@@ -283,7 +271,7 @@ func (r *rescaler) compare(inputs int) {
 		{"totals", "SELECT g, n, s, m FROM (" + totalSelect + ") AS b ORDER BY 1", "SELECT g, n, s, m FROM TABLE_totals ORDER BY 1"},
 		{"copied", "SELECT id, k, v * 2 AS w FROM events ORDER BY 1", "SELECT id, k, w FROM TABLE_copied ORDER BY 1"},
 	} {
-		got, want := foreign(t, r.bin, r.dir, c.got), sql(c.want)
+		got, want := foreign(t, r.dir, c.got), sql(c.want)
 		if len(want) == 0 || fmt.Sprint(got) != fmt.Sprint(want) {
 			t.Errorf("%s: got %d rows, want %d\n got %v\nwant %v", c.name, len(got), len(want), got, want)
 		}
@@ -300,7 +288,7 @@ func (r *rescaler) compare(inputs int) {
 		}
 		lines += bytes.Count(b, []byte("\n")) - 1
 	}
-	if want := foreign(t, r.bin, r.dir, "SELECT count(*) FROM TABLE_hops")[0][0]; strconv.Itoa(lines) != want {
+	if want := foreign(t, r.dir, "SELECT count(*) FROM TABLE_hops")[0][0]; strconv.Itoa(lines) != want {
 		t.Errorf("the second sink of the query has %d rows, the first %s", lines, want)
 	}
 	r.compareForeign(closed)
@@ -334,7 +322,7 @@ func (r *rescaler) compareForeign(closed string) {
 			"SELECT start, city, n, s, round(a, 6) FROM TABLE_hops ORDER BY 1, 2"},
 		{"totals", "SELECT id % 500, count(*), sum(v)::BIGINT, max(id) FROM read_csv('in/*.csv') GROUP BY 1 ORDER BY 1", "SELECT g, n, s, m FROM TABLE_totals ORDER BY 1"},
 	} {
-		got, want := foreign(r.t, r.bin, r.dir, c.got), foreign(r.t, r.bin, r.dir, c.want)
+		got, want := foreign(r.t, r.dir, c.got), foreign(r.t, r.dir, c.want)
 		if fmt.Sprint(got) != fmt.Sprint(want) {
 			r.t.Errorf("%s: %d rows, DuckDB finds %d\n got %v\nwant %v", c.name, len(got), len(want), got, want)
 		}

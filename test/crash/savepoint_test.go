@@ -1,7 +1,6 @@
 package crash
 
 import (
-	"bufio"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -10,13 +9,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
-	"sync"
-	"syscall"
 	"testing"
 	"time"
+
+	"github.com/sluice-stream/sluice/internal/proctest"
 )
 
 // saving counts for ever, in complete mode, so that its result tells of every event.
@@ -37,7 +35,7 @@ func TestKillWhileSavingAndRescaling(t *testing.T) {
 	if testing.Short() {
 		kills = 3
 	}
-	bin, dir := binary(t), t.TempDir()
+	dir := t.TempDir()
 	writeInput(t, filepath.Join(dir, "all"))
 	brought := 0
 	bring := func(until int) {
@@ -75,25 +73,25 @@ func TestKillWhileSavingAndRescaling(t *testing.T) {
 		limit := time.After(time.Minute)
 		for !did() {
 			select {
-			case <-l.ended:
-				t.Fatalf("it ended by itself: %v\n%s", l.err, l.text())
+			case <-l.Ended:
+				t.Fatalf("it ended by itself: %v\n%s", l.State, l.Said())
 			case <-limit:
-				t.Fatalf("no savepoint and no change of parallelism for a minute\n%s", l.text())
+				t.Fatalf("no savepoint and no change of parallelism for a minute\n%s", l.Said())
 			case <-time.After(5 * time.Millisecond):
 			}
 		}
-		kill := time.AfterFunc(time.Duration(rng.IntN(350))*time.Millisecond, l.kill)
+		kill := time.AfterFunc(time.Duration(rng.IntN(350))*time.Millisecond, l.Kill)
 		for alive := true; alive; {
 			did()
 			select {
-			case <-l.ended:
+			case <-l.Ended:
 				alive = false
 			default:
 			}
 		}
 		kill.Stop()
-		if !l.killed() {
-			t.Fatalf("it ended by itself: %v\n%s", l.err, l.text())
+		if !l.Killed() {
+			t.Fatalf("it ended by itself: %v\n%s", l.State, l.Said())
 		}
 	}
 	if len(saved) == 0 || changes == 0 {
@@ -132,69 +130,16 @@ func TestKillWhileSavingAndRescaling(t *testing.T) {
 
 // alive is a process that runs the query q and serves it.
 type alive struct {
-	cmd   *exec.Cmd
-	addr  string
-	ended chan struct{} // closed when it has ended, with err
-	err   error
-
-	mu   sync.Mutex
-	said strings.Builder // on standard error, so far
+	*proctest.Process
+	addr string
 }
-
-var serving = regexp.MustCompile(`serving (http://\S+)`)
 
 // live starts a process and waits until it serves.
 func live(t *testing.T, cmd *exec.Cmd, dir string) *alive {
 	t.Helper()
-	l := &alive{cmd: cmd, ended: make(chan struct{})}
 	cmd.Dir = dir
-	errOut, err := cmd.StderrPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		l.kill()
-		<-l.ended
-	})
-	addr := make(chan string, 1)
-	go func() {
-		defer close(l.ended)
-		lines := bufio.NewScanner(errOut)
-		for lines.Scan() {
-			l.mu.Lock()
-			fmt.Fprintln(&l.said, lines.Text())
-			l.mu.Unlock()
-			if m := serving.FindStringSubmatch(lines.Text()); m != nil {
-				addr <- m[1]
-			}
-		}
-		l.err = cmd.Wait()
-	}()
-	select {
-	case l.addr = <-addr:
-	case <-l.ended:
-		t.Fatalf("it ended by itself: %v\n%s", l.err, l.text())
-	case <-time.After(time.Minute):
-		t.Fatalf("it serves nothing after a minute\n%s", l.text())
-	}
-	return l
-}
-
-func (l *alive) text() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.said.String()
-}
-
-func (l *alive) kill() { _ = l.cmd.Process.Kill() } // it has ended, mostly
-
-// killed reports whether the process that has ended was killed.
-func (l *alive) killed() bool {
-	s, ok := l.cmd.ProcessState.Sys().(syscall.WaitStatus)
-	return ok && s.Signaled() && s.Signal() == syscall.SIGKILL
+	p := proctest.Start(t, cmd)
+	return &alive{p, p.Says(`serving (http://\S+)\s`)}
 }
 
 // ask posts to the query and returns the status, 0 if there is no answer.

@@ -16,69 +16,56 @@ import (
 // of the checkpoint refuses it, naming who has it, and the first, woken again,
 // goes on as if nothing had been.
 func TestZombie(t *testing.T) {
-	bin, dir := binary(t), t.TempDir()
+	dir := t.TempDir()
 	writeInput(t, filepath.Join(dir, "in"))
 	write(t, filepath.Join(dir, "p.sql"), pipeline)
 	write(t, filepath.Join(dir, "endless.sql"), strings.ReplaceAll(pipeline, "TRIGGER AVAILABLE NOW ", ""))
-	first := exec.Command(bin, "run", "--set", "checkpoint.interval=50ms", "endless.sql")
-	first.Dir = dir
-	var firstErr bytes.Buffer
-	first.Stderr = &firstErr
-	if err := first.Start(); err != nil {
-		t.Fatal(err)
-	}
-	done := make(chan error, 1)
-	go func() { done <- first.Wait() }()
+	first := start(t, dir, bin, "run", "--set", "checkpoint.interval=50ms", "endless.sql")
 	// Stopped anywhere between its first batches; the rest of the test does not depend on where.
 	for tries := 0; ; tries++ {
 		if found, _ := filepath.Glob(filepath.Join(dir, "out/counted/*.parquet")); len(found) > 0 {
 			break
 		}
 		select {
-		case err := <-done:
-			t.Fatalf("the first run ended early: %v\n%s", err, firstErr.String())
+		case <-first.Ended:
+			t.Fatalf("the first run ended early: %v", first.State)
 		case <-time.After(2 * time.Millisecond):
 		}
 		if tries > 100_000 {
 			t.Fatal("the first run shows nothing")
 		}
 	}
-	if err := first.Process.Signal(syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
-	awaitStop(t, first.Process.Pid)
+	first.Signal(syscall.SIGSTOP)
+	pid := first.Cmd.Process.Pid
+	awaitStop(t, pid)
 	before := listing(t, dir)
 	for range 3 {
 		second := exec.Command(bin, "run", "p.sql")
 		second.Dir = dir
 		out, err := second.CombinedOutput()
-		if err == nil || !strings.Contains(string(out), "is in use by process "+fmt.Sprint(first.Process.Pid)) {
+		if err == nil || !strings.Contains(string(out), "is in use by process "+fmt.Sprint(pid)) {
 			t.Errorf("a second run beside a stopped one: %v\n%s", err, out)
 		}
 	}
 	if after := listing(t, dir); after != before {
 		t.Errorf("the refused runs have changed something:\n%s\nwas\n%s", after, before)
 	}
-	if err := first.Process.Signal(syscall.SIGCONT); err != nil {
-		t.Fatal(err)
-	}
+	first.Signal(syscall.SIGCONT)
 	for limit := time.After(4 * time.Minute); len(listed(t, dir, "out/copied/*.parquet")) < files/2; { // two files a batch
 		select {
-		case err := <-done:
-			t.Fatalf("the first run, woken, ended: %v\n%s", err, firstErr.String())
+		case <-first.Ended:
+			t.Fatalf("the first run, woken, ended: %v", first.State)
 		case <-limit:
 			t.Fatalf("the first run, woken, has shown %d files", len(listed(t, dir, "out/copied/*.parquet")))
 		case <-time.After(2 * time.Millisecond):
 		}
 	}
-	if err := first.Process.Signal(os.Interrupt); err != nil {
-		t.Fatal(err)
-	}
-	if err := <-done; err != nil {
-		t.Fatalf("the first run, woken: %v\n%s", err, firstErr.String())
+	first.Signal(os.Interrupt)
+	if first.AwaitEnd(); first.State != nil {
+		t.Fatalf("the first run, woken: %v", first.State)
 	}
 	run(t, dir, bin, "run", "p.sql") // windows that the last rows have closed
-	check(t, bin, dir)
+	check(t, dir)
 }
 
 // awaitStop returns when every thread of a process has stopped: the signal is
