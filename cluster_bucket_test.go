@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/johannesboyne/gofakes3"
@@ -18,24 +17,6 @@ import (
 	"github.com/sluice-stream/sluice/driver/raftlog"
 	"github.com/sluice-stream/sluice/internal/vfsx"
 )
-
-// screen is what a console prints on.
-type screen struct {
-	mu  sync.Mutex
-	all strings.Builder
-}
-
-func (s *screen) Write(b []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.all.Write(b)
-}
-
-func (s *screen) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.all.String()
-}
 
 // objects lists the files of state that a bucket holds.
 func objects(t *testing.T, b *s3mem.Backend, prefix string) (names []string) {
@@ -72,7 +53,7 @@ func forgotten(t *testing.T, until func(string, func() bool), b *s3mem.Backend, 
 // deleted by the driver.
 func TestClusterBucket(t *testing.T) {
 	backend := bucketServer(t, nil)
-	out := &screen{}
+	out := &logged{}
 	f := newFleetWith(t, func(o *DriverOptions) {
 		o.CheckpointDir, o.Stdout = "s3://lake/ck", out
 		o.Settings["checkpoint.cache-dir"] = filepath.Join(t.TempDir(), "gone", "driver")

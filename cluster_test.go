@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"maps"
 	"net/http"
@@ -286,18 +285,8 @@ func TestClusterHTTP(t *testing.T) {
 	defer srv.Close()
 	ask := func(method, path, body string, code int, has string) {
 		t.Helper()
-		req, err := http.NewRequestWithContext(t.Context(), method, srv.URL()+path, strings.NewReader(body))
-		if err != nil {
-			t.Fatal(err)
-		}
-		resp, err := http.DefaultClient.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer resp.Body.Close()
-		b, err := io.ReadAll(resp.Body)
-		if err != nil || resp.StatusCode != code || !strings.Contains(string(b), has) {
-			t.Errorf("%s %s: %d %s %v, want %d with %s", method, path, resp.StatusCode, b, err, code, has)
+		if got, b, _ := submit(t, http.DefaultClient, method, srv.URL()+path, body); got != code || !strings.Contains(b, has) {
+			t.Errorf("%s %s: %d %s, want %d with %s", method, path, got, b, code, has)
 		}
 	}
 	ask("POST", "/api/pipelines/p", "SELECT 1", 400, "for sluice sql")

@@ -1,7 +1,6 @@
 package sluice
 
 import (
-	"io"
 	"log/slog"
 	"net/http"
 	"regexp"
@@ -35,20 +34,9 @@ func TestWorkerHTTP(t *testing.T) {
 	}
 	defer srv.Close()
 	get := func(path string) (int, string) {
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, srv.URL()+path, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		resp, err := http.DefaultClient.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer resp.Body.Close()
-		b, err := io.ReadAll(resp.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return resp.StatusCode, string(b)
+		t.Helper()
+		code, body, _ := fetch(t, http.MethodGet, srv.URL()+path, "")
+		return code, body
 	}
 	for path, want := range map[string]int{"/healthz": 200, "/metrics": 401, "/api/queries": 401, "/debug/pprof/": 401} {
 		if code, body := get(path); code != want {

@@ -32,16 +32,30 @@ func served(t *testing.T) (*Session, *httptest.Server) {
 	return s, srv
 }
 
+// fetch asks under another host name if host is set.
 func fetch(t *testing.T, method, url, host string) (int, string, http.Header) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, url, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if host != "" {
-		req.Host = host
+	req.Host = host
+	return answer(t, http.DefaultClient, req)
+}
+
+// submit asks with a body.
+func submit(t *testing.T, c *http.Client, method, url, body string) (int, string, http.Header) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
 	}
-	resp, err := http.DefaultClient.Do(req)
+	return answer(t, c, req)
+}
+
+func answer(t *testing.T, c *http.Client, req *http.Request) (code int, body string, header http.Header) {
+	t.Helper()
+	resp, err := c.Do(req)
 	if err != nil {
 		t.Fatal(err)
 	}

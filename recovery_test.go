@@ -14,7 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// logged is what a session's log says, which comes from several goroutines.
+// logged gathers what several goroutines write, such as a session's log.
 type logged struct {
 	mu   sync.Mutex
 	text bytes.Buffer

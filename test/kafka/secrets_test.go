@@ -11,12 +11,12 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kfake"
 
 	"github.com/sluice-stream/sluice"
+	"github.com/sluice-stream/sluice/internal/proctest"
 )
 
 // The secrets of these tests. Nothing that the engine says or writes may have one.
@@ -27,26 +27,7 @@ const (
 	canary      = "canary-9c41d0"
 )
 
-// said collects what an engine says, from any goroutine.
-type said struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (s *said) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(p)
-}
-
-// leaks reports lines with a secret.
-func (s *said) leaks(t *testing.T, where string) {
-	t.Helper()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	leaked(t, where, s.b.Bytes())
-}
-
+// leaked reports a text with a secret.
 func leaked(t *testing.T, where string, text []byte) {
 	t.Helper()
 	if i := bytes.Index(text, []byte(canary)); i >= 0 {
@@ -78,7 +59,7 @@ func TestSecretsAreNowhere(t *testing.T) {
 	}
 	reader := broker + ",'sasl.mechanism'='plain','sasl.username'='reader','sasl.password'='${env:SLUICE_TEST_SECRET}'"
 	writer := broker + ",'sasl.mechanism'='scram-sha-256','sasl.username'='writer','sasl.password'='${file:" + file + "}'"
-	var out said
+	var out proctest.Output
 	dir := t.TempDir()
 	s, err := sluice.NewSession(sluice.Options{
 		CheckpointDir: dir, Stdout: &out, Logger: slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug})),
@@ -146,7 +127,7 @@ func TestSecretsAreNowhere(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Log(err)
 	}
-	out.leaks(t, "what was logged and printed")
+	leaked(t, "what was logged and printed", []byte(out.String()))
 	files := 0
 	if err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
@@ -160,14 +141,14 @@ func TestSecretsAreNowhere(t *testing.T) {
 	}); err != nil || files < 4 {
 		t.Errorf("%d files of checkpoints: %v", files, err)
 	}
-	if !strings.Contains(out.b.String(), "SLUICE_TEST_SECRET") {
+	if !strings.Contains(out.String(), "SLUICE_TEST_SECRET") {
 		t.Error("SHOW CREATE TABLE does not say where the secret is: was anything printed?")
 	}
 }
 
 // TestSecretsInTheOpen are refused, and not repeated.
 func TestSecretsInTheOpen(t *testing.T) {
-	var out said
+	var out proctest.Output
 	s, err := sluice.NewSession(sluice.Options{CheckpointDir: t.TempDir(), Stdout: &out, Logger: slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug}))})
 	if err != nil {
 		t.Fatal(err)
@@ -205,5 +186,5 @@ func TestSecretsInTheOpen(t *testing.T) {
 			leaked(t, "an error", []byte(err.Error()))
 		}
 	}
-	out.leaks(t, "what was logged")
+	leaked(t, "what was logged", []byte(out.String()))
 }
