@@ -154,7 +154,6 @@ func TestAQueryEndsWhileItWaits(t *testing.T) {
 func TestQuotasReachTheWorkers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCrowd(t)
-		defer c.close()
 		c.opt.Quota = transport.Quota{Weight: 3, Memory: gib}
 		c.opt.Admission = NewAdmission(0, func() (out []int64) {
 			for range c.members.usable() {

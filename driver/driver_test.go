@@ -131,17 +131,19 @@ func (b *bed) start() *Query {
 }
 
 // count counts the events of a type.
-func count[E Event](b *bed) int {
+// told lists the events of a kind.
+func told[E Event](b *bed) (out []E) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	n := 0
 	for _, e := range b.events {
-		if _, ok := e.(E); ok {
-			n++
+		if e, ok := e.(E); ok {
+			out = append(out, e)
 		}
 	}
-	return n
+	return out
 }
+
+func count[E Event](b *bed) int { return len(told[E](b)) }
 
 func (b *bed) must(err error) {
 	b.t.Helper()

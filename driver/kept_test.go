@@ -13,12 +13,8 @@ import (
 
 // recoveries lists how each life came by its state.
 func (c *crowd) recoveries() (out []Recovery) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, e := range c.events {
-		if r, ok := e.(Recovered); ok {
-			out = append(out, r.Recovery)
-		}
+	for _, r := range told[Recovered](c.bed) {
+		out = append(out, r.Recovery)
 	}
 	return out
 }
@@ -59,7 +55,6 @@ func TestADriverComesBackToItsWorkers(t *testing.T) {
 			c.members.Lose(late.ID, late.Run)
 			time.AfterFunc(returnTime/2, func() { c.members.Join(late) })
 		})
-		defer c.close()
 		rs := c.recoveries()
 		if len(rs) != 1 || rs[0].KeptShards != 3 || rs[0].ReplayedBatches != 0 || rs[0].StateBatch != 5 || rs[0].CheckpointBatch != -1 {
 			t.Errorf("it has come by its state like this: %+v", rs)
@@ -93,7 +88,6 @@ func TestWhatWorkersKeepIsNotTrusted(t *testing.T) {
 	for what, do := range spoil {
 		synctest.Test(t, func(t *testing.T) {
 			c := again(t, do)
-			defer c.close()
 			if rs := c.recoveries(); len(rs) != 1 || rs[0].KeptShards != 0 || rs[0].ReplayedBatches != 6 || rs[0].StateBatch != -1 {
 				t.Errorf("%s: it has come by its state like this: %+v", what, rs)
 			}
@@ -106,7 +100,6 @@ func TestWhatWorkersKeepIsNotTrusted(t *testing.T) {
 func TestStateOfTheLifeBeforeLast(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCrowd(t)
-		defer c.close()
 		a, b := c.join("a"), c.join("b")
 		q := c.start()
 		c.grow(q, 300)
@@ -129,7 +122,6 @@ func TestStateOfTheLifeBeforeLast(t *testing.T) {
 func TestAJoiningWorkerTakesOnlyItsShare(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCrowd(t)
-		defer c.close()
 		c.opt.Parallelism = 6
 		a, b := c.join("a"), c.join("b")
 		q := c.start()
@@ -151,7 +143,6 @@ func TestAJoiningWorkerTakesOnlyItsShare(t *testing.T) {
 func TestStateIsTakenUpAsItWasCut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCrowd(t)
-		defer c.close()
 		c.opt.Auto = true
 		c.join("a")
 		c.join("b")

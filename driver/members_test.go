@@ -30,6 +30,7 @@ func newCrowd(t *testing.T) *crowd {
 	c.opt.Workers, c.opt.Members = nil, c.members
 	c.opt.Limits = map[string]sources.Limit{"n#0": {Rows: 50}}
 	c.opt.Protocol = microbatch.Options{CheckpointInterval: time.Hour}
+	t.Cleanup(c.close)
 	return c
 }
 
@@ -69,12 +70,8 @@ func (c *crowd) close() {
 
 // taken lists the workers of each life.
 func (c *crowd) taken() (out []string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, e := range c.events {
-		if w, ok := e.(WorkersTaken); ok {
-			out = append(out, fmt.Sprint(w.Workers, w.Parallelism))
-		}
+	for _, w := range told[WorkersTaken](c.bed) {
+		out = append(out, fmt.Sprint(w.Workers, w.Parallelism))
 	}
 	return out
 }
@@ -90,7 +87,6 @@ func (c *crowd) grow(q *Query, end int64) {
 func TestWorkersComeAndGo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCrowd(t)
-		defer c.close()
 		q := c.start()
 		synctest.Wait()
 		if got := q.Waiting(); got != waitingForWorkers {
@@ -103,7 +99,7 @@ func TestWorkersComeAndGo(t *testing.T) {
 		}
 		c.join("b")
 		c.join("c")
-		time.Sleep(time.Second) // of the bubble: they have settled
+		time.Sleep(time.Second)
 		synctest.Wait()
 		c.grow(q, 300)
 		c.kill("b", true)
@@ -138,7 +134,6 @@ func TestWorkersComeAndGo(t *testing.T) {
 func TestAQueryWithoutWorkers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCrowd(t)
-		defer c.close()
 		q := c.start()
 		moved := make(chan error, 1)
 		go func() { moved <- q.Rescale(t.Context(), 5) }()
@@ -159,7 +154,6 @@ func TestAQueryWithoutWorkers(t *testing.T) {
 func TestParallelismByWorkers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCrowd(t)
-		defer c.close()
 		c.opt.Auto = true
 		c.join("a")
 		q := c.start()
@@ -184,7 +178,6 @@ func TestAWorkerIsLostInTheMiddle(t *testing.T) {
 	for _, told := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {
 			c := newCrowd(t)
-			defer c.close()
 			c.join("a")
 			b := c.join("b")
 			q := c.start()
@@ -230,7 +223,6 @@ func TestAWorkerIsLostInTheMiddle(t *testing.T) {
 func TestAWorkerThatCannotBeReached(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCrowd(t)
-		defer c.close()
 		c.join("a")
 		c.join("b")
 		q := c.start()
@@ -261,7 +253,6 @@ func TestAWorkerThatCannotBeReached(t *testing.T) {
 func TestAnotherProcessUnderAName(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCrowd(t)
-		defer c.close()
 		c.join("a")
 		q := c.start()
 		c.grow(q, 100)
@@ -279,7 +270,6 @@ func TestAnotherProcessUnderAName(t *testing.T) {
 func TestAPoisonTask(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCrowd(t)
-		defer c.close()
 		var q *Query
 		poison := func(s batch.TaskSpec) bool { return s.Task.Stage == 0 && s.Task.Batch == 2 && s.Task.Partition == 1 }
 		for _, id := range []transport.NodeID{"a", "b", "c", "d", "e"} {
@@ -327,7 +317,6 @@ func TestWorkersThatCannotRunTheQuery(t *testing.T) {
 		clear(asked)
 		synctest.Test(t, func(t *testing.T) {
 			c := newCrowd(t)
-			defer c.close()
 			c.join("a").unable = refuses("a", missing)
 			c.join("b").unable = refuses("b", nil)
 			q := c.start()
@@ -365,7 +354,6 @@ func TestWorkersThatCannotRunTheQuery(t *testing.T) {
 		clear(asked)
 		synctest.Test(t, func(t *testing.T) {
 			c := newCrowd(t)
-			defer c.close()
 			c.join("a").unable = refuses("a", missing)
 			c.join("b").unable = refuses("b", missing)
 			q := c.start()
@@ -383,7 +371,6 @@ func TestWorkersThatCannotRunTheQuery(t *testing.T) {
 		clear(asked)
 		synctest.Test(t, func(t *testing.T) {
 			c := newCrowd(t)
-			defer c.close()
 			c.join("a").unable = refuses("a", older)
 			q := c.start()
 			c.src.grow(100)

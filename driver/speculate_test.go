@@ -41,27 +41,29 @@ func (p *pile) Commit(_ context.Context, id batch.ID, _ batch.Term, parts []batc
 		return nil
 	}
 	p.last = id
-	for _, x := range parts {
-		var rows []int64
-		if err := json.Unmarshal(x.Payload, &rows); err != nil {
-			return err
-		}
-		p.rows = append(p.rows, rows...)
-	}
-	return nil
+	rows, err := numbersIn(parts)
+	p.rows = append(p.rows, rows...)
+	return err
 }
 
 func (p *pile) Abort(_ context.Context, _ batch.ID, _ batch.Term, parts []batch.Prepared) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	rows, err := numbersIn(parts)
+	p.aborted = append(p.aborted, rows...)
+	return err
+}
+
+// numbersIn are the rows of prepared parts.
+func numbersIn(parts []batch.Prepared) (all []int64, err error) {
 	for _, x := range parts {
 		var rows []int64
 		if err := json.Unmarshal(x.Payload, &rows); err != nil {
-			return err
+			return all, err
 		}
-		p.aborted = append(p.aborted, rows...)
+		all = append(all, rows...)
 	}
-	return nil
+	return all, nil
 }
 
 func (p *pile) Holds(context.Context) (batch.ID, batch.Digest, error) {
@@ -84,6 +86,7 @@ func newPair(t *testing.T, plan *physical.Plan) *pair {
 	b.opt.Plan, b.opt.Workers = plan, []transport.NodeID{"w", "w2"}
 	b.opt.Protocol.Trigger.Kind = microbatch.AvailableNow
 	b.opt.Speculation = Speculation{On: true, Quantile: 0.3}
+	t.Cleanup(p.close)
 	return p
 }
 
@@ -113,7 +116,6 @@ func (p *pair) attempts(w *fakeWorker) (n [2]int) {
 func TestOneAttemptOfAStragglerIsAdopted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPair(t, copyPlan())
-		defer p.close()
 		out := &pile{last: batch.None}
 		p.opt.Sinks = map[string]sinks.Sink{"out#0": out}
 		p.opt.Protocol.Trigger = microbatch.Trigger{Kind: microbatch.Immediate}
@@ -155,7 +157,6 @@ func TestOneAttemptOfAStragglerIsAdopted(t *testing.T) {
 func TestAStragglerIsCancelled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPair(t, countPlan())
-		defer p.close()
 		p.worker.hold = func(s batch.TaskSpec) bool { return s.Task.Stage == 0 }
 		p.must(p.start().Await(t.Context()))
 		p.out.check(t, 200)
@@ -171,7 +172,6 @@ func TestTasksWithStateStayWhereItIs(t *testing.T) {
 	for _, on := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {
 			p := newPair(t, countPlan())
-			defer p.close()
 			p.opt.Speculation.On = on
 			p.opt.TaskTimeout = time.Hour
 			stage := 0
@@ -196,7 +196,6 @@ func TestAnAttemptThatFailsBesideAnother(t *testing.T) {
 	for _, second := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
 			p := newPair(t, countPlan())
-			defer p.close()
 			broken := batch.ExternalError(errors.New("the disk is full"), true)
 			fault := func(s batch.TaskSpec) error {
 				first := try(s, 2) == 0
@@ -227,7 +226,6 @@ func TestAnAttemptThatFailsBesideAnother(t *testing.T) {
 func TestAFailureNamesTaskWorkersAndCauses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPair(t, countPlan())
-		defer p.close()
 		p.opt.Speculation.On, p.opt.Protocol.AttemptsMax = false, 1
 		fails := func(why string) func(batch.TaskSpec) error {
 			return func(s batch.TaskSpec) error {
@@ -251,7 +249,6 @@ func TestAFailureNamesTaskWorkersAndCauses(t *testing.T) {
 func TestSlotsOfAQuery(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPair(t, countPlan())
-		defer p.close()
 		p.opt.SlotsMax = 1
 		var mu sync.Mutex
 		now, most := 0, 0

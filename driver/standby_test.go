@@ -116,7 +116,6 @@ func TestAWorkerIsLostThatHasCopies(t *testing.T) {
 	for behind, replayed := range map[batch.ID]int64{0: 0, 3: 3, microbatch.LaterMax - 1: microbatch.LaterMax - 1, microbatch.LaterMax: 51, 60: 51} {
 		synctest.Test(t, func(t *testing.T) {
 			c := newCrowd(t)
-			defer c.close()
 			c.opt.Standbys = 1
 			for _, id := range []transport.NodeID{"a", "b", "c"} {
 				c.join(id)
@@ -148,7 +147,6 @@ func TestAWorkerIsLostThatHasCopies(t *testing.T) {
 func TestAWorkerForACopy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCrowd(t)
-		defer c.close()
 		c.opt.Standbys, c.opt.Parallelism = 1, 1
 		c.join("a")
 		q := c.start()
@@ -158,7 +156,7 @@ func TestAWorkerForACopy(t *testing.T) {
 		}
 		c.join("b")
 		c.grow(q, 200)
-		time.Sleep(time.Second) // of the bubble: they have settled
+		time.Sleep(time.Second)
 		synctest.Wait()
 		c.grow(q, 300)
 		if n := len(c.workers["a"].follows) + len(c.workers["b"].follows); n != 1 {

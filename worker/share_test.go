@@ -40,6 +40,16 @@ func newBench(t *testing.T, count int) *bench {
 	return b
 }
 
+// benched runs a test in a bubble.
+func benched(t *testing.T, slots int, test func(*testing.T, *bench)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, slots)
+		test(t, b)
+		b.end()
+	})
+}
+
 // run is called with the lock of the slots held.
 func (b *bench) run(j *job) {
 	query := j.run.Spec.Task.Query
@@ -107,8 +117,7 @@ func (b *bench) end() {
 func TestASmallQueryWaitsForARecordBatchAndNotForATask(t *testing.T) {
 	for _, count := range []int{1, 2, 4} {
 		t.Run(fmt.Sprint(count), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				b := newBench(t, count)
+			benched(t, count, func(t *testing.T, b *bench) {
 				b.query("runaway", 1)
 				b.query("small", 1)
 				for range 64 {
@@ -122,15 +131,13 @@ func TestASmallQueryWaitsForARecordBatchAndNotForATask(t *testing.T) {
 					}
 					<-time.After(time.Duration(7*i%31) * time.Millisecond)
 				}
-				b.end()
 			})
 		})
 	}
 }
 
 func TestSlotsAreSharedByWeight(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, 2)
+	benched(t, 2, func(t *testing.T, b *bench) {
 		b.query("three", 3)
 		b.query("one", 1)
 		for range 8 {
@@ -142,15 +149,13 @@ func TestSlotsAreSharedByWeight(t *testing.T) {
 		if sum := three + one; sum < 39*time.Second || three < sum*70/100 || three > sum*80/100 {
 			t.Errorf("of 40 s they had %s and %s", three, one)
 		}
-		b.end()
 	})
 }
 
 // TestWhoComesLaterIsNotPaidForTheTimeBefore: a second large query begins with half of
 // the slots, and not with all of them for as long as the first one has run alone.
 func TestWhoComesLaterIsNotPaidForTheTimeBefore(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, 2)
+	benched(t, 2, func(t *testing.T, b *bench) {
 		b.query("first", 1)
 		b.query("second", 1)
 		for range 8 {
@@ -166,13 +171,11 @@ func TestWhoComesLaterIsNotPaidForTheTimeBefore(t *testing.T) {
 		if first < 900*time.Millisecond || second < 900*time.Millisecond {
 			t.Errorf("in the first second together they had %s and %s of two slots", first, second)
 		}
-		b.end()
 	})
 }
 
 func TestAloneAQueryKeepsTheOrderOfItsTasks(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, 1)
+	benched(t, 1, func(t *testing.T, b *bench) {
 		b.query("q", 1)
 		var jobs []*job
 		for range 5 {
@@ -184,13 +187,11 @@ func TestAloneAQueryKeepsTheOrderOfItsTasks(t *testing.T) {
 				t.Errorf("when task %d ended %d had begun", i, begun)
 			}
 		}
-		b.end()
 	})
 }
 
 func TestCancelledTasksDoNotWaitForASlot(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, 1)
+	benched(t, 1, func(t *testing.T, b *bench) {
 		b.query("runaway", 1)
 		b.query("other", 1)
 		held := b.add("runaway", time.Hour)
@@ -206,15 +207,13 @@ func TestCancelledTasksDoNotWaitForASlot(t *testing.T) {
 		}
 		queued.cancel()
 		<-b.done[queued]
-		b.end()
 	})
 }
 
 // TestWhoWaitsForAnotherTaskHoldsNoSlot: one slot is enough for a task and another one
 // that waits for it, and a query begins no other task meanwhile unless it may.
 func TestWhoWaitsForAnotherTaskHoldsNoSlot(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, 1)
+	benched(t, 1, func(t *testing.T, b *bench) {
 		b.query("q", 1)
 		b.query("other", 1)
 		j := b.add("q", time.Hour)
@@ -235,7 +234,6 @@ func TestWhoWaitsForAnotherTaskHoldsNoSlot(t *testing.T) {
 			t.Error("it went on without a slot")
 		}
 		b.s.mu.Unlock()
-		b.end()
 	})
 }
 

@@ -124,18 +124,24 @@ type cluster struct {
 	w      *Worker
 }
 
+// nodes are both ends of a network.
+func nodes(t testing.TB) (driver, worker *inproc.Node) {
+	t.Helper()
+	net := inproc.New(inproc.Options{})
+	driver, err := net.Join("driver")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if worker, err = net.Join("worker"); err != nil {
+		t.Fatal(err)
+	}
+	return driver, worker
+}
+
 func start(t *testing.T, f *fake, opt Options) *cluster { return startOn(t, f, opt) }
 
 func startOn(t *testing.T, f Connectors, opt Options) *cluster {
-	net := inproc.New(inproc.Options{})
-	d, err := net.Join("driver")
-	if err != nil {
-		t.Fatal(err)
-	}
-	n, err := net.Join("worker")
-	if err != nil {
-		t.Fatal(err)
-	}
+	d, n := nodes(t)
 	w := New(n, f, opt)
 	t.Cleanup(func() {
 		if err := w.Close(); err != nil {
@@ -385,9 +391,7 @@ func TestOthersReadOutputByPartition(t *testing.T) {
 
 func BenchmarkSmallTask(b *testing.B) {
 	f := &fake{rows: map[int][]int64{0: {1, 2, 3, 4, 5, 6, 7, 8, 9, 10}}}
-	net := inproc.New(inproc.Options{})
-	d, _ := net.Join("driver")
-	n, _ := net.Join("worker")
+	d, n := nodes(b)
 	w := New(n, f, Options{Clock: clock.System(), Memory: limits.NewBudget(0)})
 	defer func() { w.Close(); n.Close(); d.Close() }()
 	d.Send(b.Context(), "worker", transport.Deploy{Key: "p", Plan: distinct(), Parts: 2})
@@ -439,15 +443,7 @@ func (stateless) State(transport.Deploy, *limits.Tracker) (statestore.Store, err
 
 // State that cannot be opened fails the tasks of the plan and nothing else.
 func TestStateThatCannotBeOpened(t *testing.T) {
-	net := inproc.New(inproc.Options{})
-	d, err := net.Join("driver")
-	if err != nil {
-		t.Fatal(err)
-	}
-	n, err := net.Join("worker")
-	if err != nil {
-		t.Fatal(err)
-	}
+	d, n := nodes(t)
 	c := &cluster{t: t, driver: d, w: New(n, stateless{&fake{rows: map[int][]int64{0: {1}}}}, Options{})}
 	c.send(transport.Deploy{Key: "p", Query: "q", Plan: distinct(), Parts: 2, StateDir: t.TempDir()})
 	c.send(transport.Run{Spec: spec(0, 1, 0)})
@@ -467,15 +463,7 @@ func TestStateThatCannotBeOpened(t *testing.T) {
 func TestPlansOfTexts(t *testing.T) {
 	f := &fake{rows: map[int][]int64{0: {1, 2}}, dir: t.TempDir()}
 	p := &texts{fake: f, asked: make(chan string, 1), plan: make(chan *physical.Plan), gone: make(chan string, 1)}
-	net := inproc.New(inproc.Options{})
-	d, err := net.Join("driver")
-	if err != nil {
-		t.Fatal(err)
-	}
-	n, err := net.Join("worker")
-	if err != nil {
-		t.Fatal(err)
-	}
+	d, n := nodes(t)
 	c := &cluster{t: t, driver: d, w: New(n, p, Options{})}
 	defer func() {
 		if err := c.w.Close(); err != nil {
