@@ -33,7 +33,8 @@ const clusterParts = 24
 var clusterSizes = []struct {
 	name            string
 	workers, pieces int
-}{{"1 worker", 1, 2}, {"3 workers", 3, 3}}
+	moves           bool // while the last piece is processed a worker goes and another one comes
+}{{"1 worker", 1, 2, false}, {"3 workers", 3, 3, false}, {"workers come and go", 3, 2, true}}
 
 // clustersEach is how many clusters of a size share the work.
 const clustersEach = 2
@@ -51,7 +52,7 @@ func TestSLTCluster(t *testing.T) {
 			}
 			t.Run("files", func(t *testing.T) {
 				slt.RunStream(t, "slt", size.pieces, part, func(t *testing.T, _ slt.Mode) slt.Engine {
-					return &clusterEngine{engine: newEngine(t), fleets: fleets, tally: tally}
+					return &clusterEngine{engine: newEngine(t), fleets: fleets, tally: tally, moves: size.moves}
 				})
 			})
 			tally.tell(t)
@@ -110,6 +111,7 @@ type clusterEngine struct {
 	*engine
 	fleets chan *fleet
 	tally  *clusterTally
+	moves  bool
 }
 
 // Stream implements slt.Streamer. All tables are folders of files, in which workers find
@@ -129,7 +131,7 @@ func (e *clusterEngine) Stream(ctx context.Context, sql string, plan slt.Plan) (
 func (e *clusterEngine) on(ctx context.Context, f *fleet, sql string, plan slt.Plan, lifts bool) (cols []slt.Column, rows [][]string, err error) {
 	e.runs++
 	f.queries++
-	r := &clusterRun{fleet: f, name: fmt.Sprintf("q%d", f.queries), shown: -1}
+	r := &clusterRun{fleet: f, name: fmt.Sprintf("q%d", f.queries), shown: -1, moves: e.moves}
 	r.streamRun = streamRun{
 		stdout: &r.local, e: e.engine, dir: filepath.Join(e.dir, fmt.Sprintf("run%d", e.runs)), sql: sql, plan: plan, fed: map[string]*fedTable{},
 	}
@@ -159,6 +161,7 @@ type clusterRun struct {
 	above int    // lines above it in the text of the pipeline
 	local printed
 	shown int64 // the newest batch that was printed
+	moves bool  // see clusterSizes
 }
 
 func (r *clusterRun) expanded() string { return strings.ReplaceAll(r.sql, "$DIR", r.dir) }
@@ -297,7 +300,19 @@ func (r *clusterRun) piece(ctx context.Context, i, n int) error {
 			}
 		}
 	}
-	if err := r.available(ctx); err != nil {
+	moved := make(chan error, 1)
+	go func() {
+		var err error
+		if r.moves && i == n-1 {
+			err = r.fleet.replace(ctx)
+		}
+		moved <- err
+	}()
+	err := r.available(ctx)
+	if merr := <-moved; merr != nil {
+		return errors.Join(err, merr)
+	}
+	if err != nil {
 		if len(r.lifted) > 0 && i < n-1 {
 			if _, berr := r.answer(ctx); berr != nil {
 				return errPrefix

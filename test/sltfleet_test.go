@@ -3,9 +3,9 @@ package test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
-	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -17,7 +17,10 @@ import (
 // fleet is a driver with workers of this process, which speak over the loopback. It runs
 // one query at a time, so that all that it prints is that one's.
 type fleet struct {
+	id      string
 	driver  *sluice.Driver
+	workers []*sluice.Worker // those that have been there longest first
+	joined  int              // workers so far
 	printed *printed
 	queries int
 }
@@ -45,10 +48,9 @@ func (p *printed) take() string {
 
 func newFleet(t *testing.T, id string, workers int) *fleet {
 	t.Helper()
-	f := &fleet{printed: &printed{}}
-	dir, log := folder(t), slog.New(slog.DiscardHandler)
+	f := &fleet{id: id, printed: &printed{}}
 	var err error
-	f.driver, err = sluice.StartDriver(t.Context(), sluice.DriverOptions{ID: "d" + id, Data: filepath.Join(dir, "driver"), Listen: "127.0.0.1:0", Stdout: f.printed, Logger: log})
+	f.driver, err = sluice.StartDriver(t.Context(), sluice.DriverOptions{ID: "d" + id, Data: folder(t), Listen: "127.0.0.1:0", Stdout: f.printed, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,16 +59,17 @@ func newFleet(t *testing.T, id string, workers int) *fleet {
 			t.Error(err)
 		}
 	})
-	for i := range workers {
-		w, err := sluice.JoinCluster(t.Context(), sluice.WorkerOptions{ID: fmt.Sprintf("w%s-%d", id, i), Join: []string{f.driver.Addr()}, Slots: 2, Logger: log})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() {
+	t.Cleanup(func() {
+		for _, w := range f.workers {
 			if err := w.Close(); err != nil {
 				t.Error(err)
 			}
-		})
+		}
+	})
+	for range workers {
+		if err := f.join(t.Context()); err != nil {
+			t.Fatal(err)
+		}
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), clusterPatience)
 	defer cancel()
@@ -76,6 +79,27 @@ func newFleet(t *testing.T, id string, workers int) *fleet {
 		}
 	}
 	return f
+}
+
+func (f *fleet) join(ctx context.Context) error {
+	w, err := sluice.JoinCluster(ctx, sluice.WorkerOptions{ID: fmt.Sprintf("w%s-%d", f.id, f.joined), Join: []string{f.driver.Addr()}, Slots: 2, Logger: slog.New(slog.DiscardHandler)})
+	if err == nil {
+		f.joined++
+		f.workers = append(f.workers, w)
+	}
+	return err
+}
+
+// replace lets a worker go and another one come at once. Every other one says that it goes.
+func (f *fleet) replace(ctx context.Context) error {
+	w := f.workers[0]
+	if f.joined%2 == 0 {
+		if err := w.Drain(ctx); err != nil {
+			return err
+		}
+	}
+	f.workers = f.workers[1:]
+	return errors.Join(w.Close(), f.join(ctx))
 }
 
 // csvRows are the rows of CSV below each header, their fields as they stand there: NULL is
