@@ -19,7 +19,6 @@ func TestABoundedQueryEndsWhereItWouldHave(t *testing.T) {
 				t.Run(microbatch.Trigger{Kind: kind}.String()+"/"+how+" at the "+at, func(t *testing.T) {
 					synctest.Test(t, func(t *testing.T) {
 						c := newCrowd(t)
-						defer c.close()
 						c.opt.Protocol.Trigger.Kind, c.opt.Auto = kind, how == "joined"
 						c.src.grow(200)
 						c.join("a")

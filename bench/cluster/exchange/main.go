@@ -14,7 +14,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"runtime/pprof"
 	"slices"
 	"syscall"
 	"time"
@@ -28,6 +27,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 
+	"github.com/sluice-stream/sluice/bench/cluster/internal/node"
 	"github.com/sluice-stream/sluice/internal/transport"
 	"github.com/sluice-stream/sluice/internal/transport/wire"
 	"github.com/sluice-stream/sluice/sources"
@@ -80,14 +80,11 @@ func run(ctx context.Context) error {
 		ways = ways[1:]
 	}
 	if *profile != "" {
-		f, err := os.Create(*profile)
-		if err == nil {
-			err = pprof.StartCPUProfile(f)
-		}
+		stop, err := node.Profile(*profile)
 		if err != nil {
 			return errors.Join(err, stopOurs(), stopPlain())
 		}
-		defer pprof.StopCPUProfile()
+		defer stop()
 	}
 	for range *rounds + 1 { // the first one warms up
 		for _, w := range ways {
@@ -111,7 +108,7 @@ func run(ctx context.Context) error {
 // measure reads all streams of a way at once.
 func measure(ctx context.Context, w *way, wantRows, bytes int64) (sample, error) {
 	g, ctx := errgroup.WithContext(ctx)
-	cpu, start := cpuTime(), time.Now()
+	cpu, start := node.CPU(syscall.RUSAGE_SELF), time.Now()
 	for i := range *streams {
 		g.Go(func() error {
 			n, err := w.fetch(ctx, i)
@@ -123,16 +120,8 @@ func measure(ctx context.Context, w *way, wantRows, bytes int64) (sample, error)
 	}
 	err := g.Wait()
 	took := time.Since(start)
-	used := cpuTime() - cpu
+	used := node.CPU(syscall.RUSAGE_SELF) - cpu
 	return sample{float64(bytes) / (1 << 20) / took.Seconds(), used.Seconds() / (float64(bytes) / (1 << 30))}, err
-}
-
-func cpuTime() time.Duration {
-	var u syscall.Rusage
-	if syscall.Getrusage(syscall.RUSAGE_SELF, &u) != nil {
-		return 0
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 // batchOf is a batch such as exchanges carry: numbers, a time and a text.

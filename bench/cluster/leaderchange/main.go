@@ -23,6 +23,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/sluice-stream/sluice/bench/cluster/internal/node"
 	"github.com/sluice-stream/sluice/internal/clock"
 )
 
@@ -35,8 +36,8 @@ type options struct {
 }
 
 func main() {
-	if role := os.Getenv(roleVariable); role != "" {
-		if err := node(strings.Fields(role)); err != nil {
+	if role := node.Role(); role != nil {
+		if err := be(role); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -87,7 +88,7 @@ func run(ctx context.Context, o options) (err error) {
 		}
 	}
 	for i := range o.workers {
-		c, err := b.start(fmt.Sprintf("worker w%d %s", i+1, b.addresses(":700", "")))
+		c, err := node.Start("worker", fmt.Sprintf("w%d", i+1), b.addresses(":700", ""))
 		if err != nil {
 			return err
 		}
@@ -124,7 +125,7 @@ func report(what string, all []change, of func(change) time.Duration) {
 		ds = append(ds, of(c))
 	}
 	slices.Sort(ds)
-	at := func(q float64) int64 { return ds[min(int(q*float64(len(ds))), len(ds)-1)].Milliseconds() }
+	at := func(q float64) int64 { return node.Quantile(ds, q).Milliseconds() }
 	fmt.Printf("%-22s ms: min %d p50 %d p90 %d max %d (n=%d)\n", what, at(0), at(0.5), at(0.9), ds[len(ds)-1].Milliseconds(), len(ds))
 }
 
@@ -252,19 +253,9 @@ func (b *bench) addresses(port, sep string) string {
 }
 
 func (b *bench) begin(id string) (err error) {
-	b.drivers[id], err = b.start(fmt.Sprintf("driver %s %s %s %s %s", id, filepath.Join(b.dir, id), b.addresses(":700", "="), filepath.Join(b.dir, "ck"),
-		strings.TrimPrefix(b.web(id), "http://")))
+	b.drivers[id], err = node.Start("driver", id, filepath.Join(b.dir, id), b.addresses(":700", "="), filepath.Join(b.dir, "ck"),
+		strings.TrimPrefix(b.web(id), "http://"))
 	return err
-}
-
-func (b *bench) start(role string) (*exec.Cmd, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
-	c := exec.Command(self)
-	c.Env, c.Stderr = append(os.Environ(), roleVariable+"="+role), os.Stderr
-	return c, c.Start()
 }
 
 // submit gives the query to whoever leads.
@@ -290,11 +281,9 @@ CREATE STREAMING QUERY counting OUTPUT MODE changelog TRIGGER EVERY '50 ms' AS I
 
 func (b *bench) endAll() {
 	for _, c := range b.drivers {
-		_ = c.Process.Kill() // of one that has ended there is nothing to kill
-		_ = c.Wait()
+		node.Kill(c)
 	}
 	for _, c := range b.workers {
-		_ = c.Process.Kill()
-		_ = c.Wait()
+		node.Kill(c)
 	}
 }

@@ -10,23 +10,16 @@ import (
 	"syscall"
 
 	"github.com/sluice-stream/sluice"
+	"github.com/sluice-stream/sluice/bench/cluster/internal/node"
 )
 
-// roleVariable makes the program a node of the cluster.
-const roleVariable = "SLUICE_BENCH_ROLE"
-
-// node is `driver ID DATA PEERS CHECKPOINTS HTTP` or `worker ID ADDRESSES`.
-func node(role []string) error {
+// be is `driver ID DATA PEERS CHECKPOINTS HTTP` or `worker ID ADDRESSES`.
+func be(role []string) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	log := slog.New(slog.DiscardHandler)
 	if role[0] == "worker" {
-		w, err := sluice.JoinCluster(ctx, sluice.WorkerOptions{ID: role[1], Join: strings.Split(role[2], ","), Slots: 2, Logger: log})
-		if err != nil {
-			return err
-		}
-		<-ctx.Done()
-		return w.Close()
+		return node.Work(ctx, sluice.WorkerOptions{ID: role[1], Join: strings.Split(role[2], ","), Slots: 2, Logger: log})
 	}
 	o := sluice.DriverOptions{ID: role[1], Data: role[2], Peers: map[string]string{}, CheckpointDir: role[4], Logger: log,
 		Settings: map[string]string{"checkpoint.interval": "1s"},

@@ -15,6 +15,8 @@ import (
 	"os"
 	"strings"
 	"time"
+
+	"github.com/sluice-stream/sluice/bench/cluster/internal/node"
 )
 
 var (
@@ -34,8 +36,8 @@ var (
 )
 
 func main() {
-	if role := os.Getenv(roleVariable); role != "" {
-		if err := node(strings.Split(role, "\n")); err != nil {
+	if role := node.Role(); role != nil {
+		if err := be(role); err != nil {
 			fmt.Fprintln(os.Stderr, "node:", err)
 			os.Exit(1)
 		}

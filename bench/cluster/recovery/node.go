@@ -18,13 +18,11 @@ import (
 	"time"
 
 	"github.com/sluice-stream/sluice"
+	"github.com/sluice-stream/sluice/bench/cluster/internal/node"
 )
 
-// roleVariable makes this program a node of the cluster.
-const roleVariable = "SLUICE_BENCH_ROLE"
-
-// node is "driver", DATA, ADDRESS, SETTINGS or "worker", ID, ADDRESS, SLOTS, SETTINGS.
-func node(role []string) error {
+// be is "driver", DATA, ADDRESS, SETTINGS or "worker", ID, ADDRESS, SLOTS, SETTINGS.
+func be(role []string) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	settings := map[string]string{}
@@ -36,13 +34,8 @@ func node(role []string) error {
 		if _, err := fmt.Sscan(role[3], &slots); err != nil {
 			return err
 		}
-		w, err := sluice.JoinCluster(ctx, sluice.WorkerOptions{ID: role[1], Join: []string{role[2]}, Slots: slots, Settings: settings,
+		return node.Work(ctx, sluice.WorkerOptions{ID: role[1], Join: []string{role[2]}, Slots: slots, Settings: settings,
 			Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))})
-		if err != nil {
-			return err
-		}
-		<-ctx.Done()
-		return w.Close()
 	}
 	log := slog.New(commits{slog.NewJSONHandler(os.Stdout, &slog.HandlerOptions{Level: slog.LevelDebug})})
 	d, err := sluice.StartDriver(ctx, sluice.DriverOptions{ID: "d1", Data: role[1], Listen: role[2], Settings: settings, Logger: log})
@@ -92,9 +85,11 @@ type process struct {
 
 // start runs this program as a node. The lines of a driver's log are read until it ends.
 func start(role ...string) (*process, error) {
-	p := &process{cmd: exec.Command(os.Args[0])}
-	p.cmd.Env = append(os.Environ(), roleVariable+"="+strings.Join(role, "\n"))
-	p.cmd.Stderr = os.Stderr
+	cmd, err := node.Command(role...)
+	if err != nil {
+		return nil, err
+	}
+	p := &process{cmd: cmd}
 	if role[0] != "driver" {
 		return p, p.cmd.Start()
 	}
@@ -125,8 +120,7 @@ func start(role ...string) (*process, error) {
 }
 
 func (p *process) kill() {
-	_ = p.cmd.Process.Kill() // of one that has ended there is nothing to kill
-	_ = p.cmd.Wait()
+	node.Kill(p.cmd)
 }
 
 // scene is the cluster.

@@ -10,18 +10,16 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"runtime"
-	"runtime/pprof"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/sluice-stream/sluice"
+	"github.com/sluice-stream/sluice/bench/cluster/internal/node"
 )
 
 // watch waits for the workers, submits a pipeline and prints how long its query took. It
@@ -52,7 +50,7 @@ func watch(ctx context.Context, args []string) error {
 	joining, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
 	var last error
-	err = until(joining, func() (bool, error) {
+	err = node.Until(joining, look, func() (bool, error) {
 		var there []sluice.ClusterMember
 		last = ask(ctx, http.MethodGet, server+"/api/workers", nil, &there) // it may not listen yet
 		return last == nil && len(there) == workers, nil
@@ -82,7 +80,7 @@ func follow(ctx context.Context, server, name, text, explain string) (out outcom
 			BatchDuration int64
 		} `json:"recentProgress"`
 	}
-	err = until(ctx, func() (bool, error) {
+	err = node.Until(ctx, look, func() (bool, error) {
 		if err := ask(ctx, http.MethodGet, server+"/api/queries/"+name, nil, &state); err != nil {
 			return false, err
 		}
@@ -122,19 +120,6 @@ func follow(ctx context.Context, server, name, text, explain string) (out outcom
 // look is how long watch waits before it asks again.
 const look = 50 * time.Millisecond
 
-func until(ctx context.Context, f func() (bool, error)) error {
-	for {
-		if done, err := f(); done || err != nil {
-			return err
-		}
-		select {
-		case <-time.After(look):
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-}
-
 func ask(ctx context.Context, method, url string, body io.Reader, into any) error {
 	req, err := http.NewRequestWithContext(ctx, method, url, body)
 	if err != nil {
@@ -156,15 +141,10 @@ func ask(ctx context.Context, method, url string, body io.Reader, into any) erro
 }
 
 // work is `sluice worker` with a CPU profile.
-func work(ctx context.Context, args []string) (err error) {
+func work(ctx context.Context, args []string) error {
 	if len(args) < 1 {
 		return errors.New("want a file for the profile and the arguments of sluice worker")
 	}
-	f, err := os.Create(args[0])
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
 	var o sluice.WorkerOptions
 	var data string
 	var set []string
@@ -181,18 +161,12 @@ func work(ctx context.Context, args []string) (err error) {
 			o.Slots = runtime.GOMAXPROCS(0)
 		}
 		runtime.GOMAXPROCS(o.Slots + 1) // as sluice worker does
-		if err := pprof.StartCPUProfile(f); err != nil {
-			return err
-		}
-		defer pprof.StopCPUProfile()
-		w, err := sluice.JoinCluster(ctx, o)
+		stop, err := node.Profile(args[0])
 		if err != nil {
 			return err
 		}
-		ended := make(chan os.Signal, 1)
-		signal.Notify(ended, syscall.SIGINT)
-		<-ended
-		return w.Close()
+		defer stop()
+		return node.Work(ctx, o)
 	}}
 	c.Flags().StringVar(&o.ID, "id", "", "")
 	c.Flags().IntVar(&o.Slots, "slots", 0, "")

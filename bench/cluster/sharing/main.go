@@ -27,6 +27,7 @@ import (
 	"time"
 
 	"github.com/sluice-stream/sluice"
+	"github.com/sluice-stream/sluice/bench/cluster/internal/node"
 )
 
 var (
@@ -34,7 +35,6 @@ var (
 	memory  = flag.String("memory", "1GB", "memory_limit of a worker")
 	only    = flag.String("only", "", "measure those alone whose name contains this")
 	verbose = flag.Bool("v", false, "tell in which phases the small query's batches were")
-	worker  = flag.String("worker", "", "be the worker ID,DRIVER")
 )
 
 func main() {
@@ -42,8 +42,8 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	err := func() error {
-		if id, driver, ok := strings.Cut(*worker, ","); ok {
-			return work(ctx, id, driver)
+		if role := node.Role(); role != nil { // ID, DRIVER, MEMORY
+			return node.Work(ctx, sluice.WorkerOptions{ID: role[0], Join: role[1:2], Slots: 1, Logger: slog.New(slog.DiscardHandler), Settings: map[string]string{"memory_limit": role[2]}})
 		}
 		if err := small(ctx); err != nil {
 			return err
@@ -107,20 +107,20 @@ func small(ctx context.Context) error {
 		if !strings.Contains(c.name, *only) {
 			continue
 		}
-		err := onCluster(ctx, func(ctx context.Context, d *sluice.Driver, w *stopwatch) error {
+		err := onCluster(ctx, func(ctx context.Context, d *sluice.Driver, w *node.Stopwatch) error {
 			for i, script := range c.scripts {
 				if _, err := d.Submit(ctx, fmt.Sprintf("p%d", i), script); err != nil {
 					return err
 				}
 			}
-			if err := pause(ctx, *lasts/6); err != nil {
+			if err := node.Pause(ctx, *lasts/6); err != nil {
 				return err
 			}
-			w.clear()
-			if err := pause(ctx, *lasts); err != nil {
+			w.Clear()
+			if err := node.Pause(ctx, *lasts); err != nil {
 				return err
 			}
-			fmt.Printf("| %s | %s | %s |\n", c.name, w.line(), othersOf(d))
+			fmt.Printf("| %s | %s | %s |\n", c.name, line(w), othersOf(d))
 			if *verbose {
 				phases(d)
 			}
@@ -171,7 +171,7 @@ func shares(ctx context.Context) error {
 		if !strings.Contains(name, *only) {
 			continue
 		}
-		err := onCluster(ctx, func(ctx context.Context, d *sluice.Driver, _ *stopwatch) error {
+		err := onCluster(ctx, func(ctx context.Context, d *sluice.Driver, _ *node.Stopwatch) error {
 			names := []string{"one", "two"}[:len(weights)]
 			for i, n := range names {
 				script := with(strings.ReplaceAll(busyQuery, "$NAME", n), fmt.Sprintf("SET query.weight = %d;", weights[i]))
@@ -179,7 +179,7 @@ func shares(ctx context.Context) error {
 					return err
 				}
 			}
-			if err := pause(ctx, *lasts/6); err != nil {
+			if err := node.Pause(ctx, *lasts/6); err != nil {
 				return err
 			}
 			rows := func() (n []int64) {
@@ -193,7 +193,7 @@ func shares(ctx context.Context) error {
 				return n
 			}
 			before, at := rows(), time.Now()
-			if err := pause(ctx, *lasts*3/2); err != nil {
+			if err := node.Pause(ctx, *lasts*3/2); err != nil {
 				return err
 			}
 			took := time.Since(at).Seconds()
@@ -214,80 +214,47 @@ func shares(ctx context.Context) error {
 	return nil
 }
 
-func pause(ctx context.Context, d time.Duration) error {
-	select {
-	case <-time.After(d):
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
 // onCluster measures on a driver and two workers of its own.
-func onCluster(ctx context.Context, measure func(context.Context, *sluice.Driver, *stopwatch) error) (err error) {
+func onCluster(ctx context.Context, measure func(context.Context, *sluice.Driver, *node.Stopwatch) error) (err error) {
 	dir, err := os.MkdirTemp("", "sharing")
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	w := &stopwatch{}
+	w := &node.Stopwatch{Query: "small", Level: slog.LevelError}
 	d, err := sluice.StartDriver(ctx, sluice.DriverOptions{ID: "d1", Data: dir, Listen: "127.0.0.1:0", Logger: slog.New(w), Stdout: io.Discard})
 	if err != nil {
 		return err
-	}
-	self, err := os.Executable()
-	if err != nil {
-		return errors.Join(err, d.Close())
 	}
 	var workers []*exec.Cmd
 	// What runs would end after its running batch, which does not end: the workers go first.
 	defer func() {
 		for _, cmd := range workers {
-			_ = cmd.Process.Kill() // of one that has ended there is nothing to kill
-			_ = cmd.Wait()
+			node.Kill(cmd)
 		}
 		err = errors.Join(err, d.Close())
 	}()
 	for _, id := range []string{"w1", "w2"} {
-		cmd := exec.Command(self, "-worker", id+","+d.Addr(), "-memory", *memory)
-		cmd.Stderr = os.Stderr
-		if err := cmd.Start(); err != nil {
+		cmd, err := node.Start(id, d.Addr(), *memory)
+		if err != nil {
 			return err
 		}
 		workers = append(workers, cmd)
 	}
-	for len(d.Workers()) < 2 {
-		if err := pause(ctx, 20*time.Millisecond); err != nil {
-			return err
-		}
+	if err := node.Until(ctx, 20*time.Millisecond, func() (bool, error) { return len(d.Workers()) == 2, nil }); err != nil {
+		return err
 	}
 	return measure(ctx, d, w)
 }
 
-// work is a worker until it is interrupted.
-func work(ctx context.Context, id, driver string) error {
-	w, err := sluice.JoinCluster(ctx, sluice.WorkerOptions{ID: id, Join: []string{driver}, Slots: 1, Logger: slog.New(slog.DiscardHandler), Settings: map[string]string{"memory_limit": *memory}})
-	if err != nil {
-		return err
-	}
-	<-ctx.Done()
-	return w.Close()
-}
-
 // line is what the small query's batches took.
-func (w *stopwatch) line() string {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	all := slices.Clone(w.mu.took)
-	for _, at := range w.mu.begun { // that run still
-		all = append(all, time.Since(at))
-	}
+func line(w *node.Stopwatch) string {
+	ended, running := w.Took()
+	all := append(ended, running...)
 	if len(all) == 0 {
 		return "0 | – | – | – | –"
 	}
 	slices.Sort(all)
-	at := func(p float64) float64 {
-		return float64(all[min(len(all)-1, int(p*float64(len(all))))].Microseconds()) / 1000
-	}
+	at := func(q float64) float64 { return node.Milliseconds(node.Quantile(all, q)) }
 	return fmt.Sprintf("%d | %.2f | %.2f | %.2f | %.1f", len(all), at(.5), at(.9), at(.99), at(1))
 }
