@@ -2,6 +2,7 @@ package sluice
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/sluice-stream/sluice/batch"
@@ -37,7 +38,7 @@ func (o *OperatorState) readAt(ctx context.Context, keys [][]byte, visit func(ke
 		again() // another batch has been committed
 	}
 	for range state.FindTries {
-		if err = o.readCheckpoint(ctx, keys, visit); err == nil {
+		if err = o.readCheckpoint(ctx, keys, visit); err == nil || errors.Is(err, errEnough) {
 			return int64(o.at), nil
 		}
 		if !state.Gone(err) || ctx.Err() != nil {

@@ -82,7 +82,7 @@ func textKey(hash string, q *planner.Query) string { return hash + "/" + q.Plan.
 var ownProcess = map[string]string{
 	memoryConnector: "its rows are in the memory of the driver",
 	"socket":        "its lines are kept by the driver",
-	"state-live":    "it reads the memory of the driver",
+	"query-state":   "it reads the memory of the driver",
 }
 
 // spreads refuses queries that cannot run in several processes, by name.

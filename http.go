@@ -71,8 +71,8 @@ const (
 const httpProtection = "give certificates with --tls-dir (sluice certs makes them) and tokens with --auth-dir (sluice token)"
 
 // ServeHTTP serves /healthz, /metrics (Prometheus), /api/queries,
-// /api/queries/NAME and below it watermark, batches/N, savepoints and parallelism at addr,
-// HOST:PORT, until Close. Beyond loopback it is an error not to have TLS and tokens.
+// /api/queries/NAME and below it watermark, batches/N, state, savepoints and parallelism at
+// addr, HOST:PORT, until Close. Beyond loopback it is an error not to have TLS and tokens.
 func (s *Session) ServeHTTP(addr string, o HTTPOptions) (*Server, error) {
 	if err := auth.CheckListen("--http", addr, auth.Exposure{TLS: o.TLSDir != "", Auth: o.AuthDir != ""}, httpProtection); err != nil {
 		return nil, batch.UserErrorf("%w", err)
@@ -208,6 +208,8 @@ func (s *Session) sessionRoutes() []auth.Route {
 		{Pattern: "GET /api/queries/{name}", Need: auth.Viewer, Serve: s.oneQuery},
 		{Pattern: "GET /api/queries/{name}/watermark", Need: auth.Viewer, Serve: s.queryWatermark},
 		{Pattern: "GET /api/queries/{name}/batches/{batch}", Need: auth.Viewer, Serve: s.queryBatch},
+		{Pattern: "GET /api/queries/{name}/state", Need: auth.Operator, Serve: s.listState},
+		{Pattern: "GET /api/queries/{name}/state/{operator}", Need: auth.Operator, Serve: s.liveState},
 		{Pattern: "GET /api/queries/{name}/savepoints", Need: auth.Viewer, Serve: s.listSavepoints},
 		{Pattern: "POST /api/queries/{name}/savepoints/{savepoint}", Need: auth.Operator, Serve: s.postSavepoint},
 		{Pattern: "POST /api/queries/{name}/parallelism", Need: auth.Operator, Serve: s.postParallelism},

@@ -33,6 +33,8 @@ var routeRoles = map[string]auth.Role{
 	"GET /api/queries/{name}":                         auth.Viewer,
 	"GET /api/queries/{name}/watermark":               auth.Viewer,
 	"GET /api/queries/{name}/batches/{batch}":         auth.Viewer,
+	"GET /api/queries/{name}/state":                   auth.Operator, // rows of users
+	"GET /api/queries/{name}/state/{operator}":        auth.Operator,
 	"GET /api/queries/{name}/savepoints":              auth.Viewer,
 	"POST /api/queries/{name}/savepoints/{savepoint}": auth.Operator,
 	"POST /api/queries/{name}/parallelism":            auth.Operator,

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -15,9 +17,10 @@ import (
 	"github.com/sluice-stream/sluice/batch"
 	"github.com/sluice-stream/sluice/driver"
 	"github.com/sluice-stream/sluice/executor/rowkey"
+	"github.com/sluice-stream/sluice/internal/clock"
+	"github.com/sluice-stream/sluice/internal/transport"
 	"github.com/sluice-stream/sluice/planner/physical"
 	"github.com/sluice-stream/sluice/sources/state"
-	"github.com/sluice-stream/sluice/statestore"
 )
 
 // OperatorState reads the state of one operator of a running query.
@@ -26,6 +29,8 @@ type OperatorState struct {
 	form physical.StateForm
 	at   batch.ID // of the batch whose state it is, if past
 	past bool     // false: of the newest committed batch
+	// patience is for how long a read waits for state that is on its way to other workers.
+	patience time.Duration
 }
 
 // StateRows are rows of state as they were after a batch.
@@ -49,7 +54,7 @@ func (q *Query) StateOperators() []string {
 func (q *Query) State(operator string) (*OperatorState, error) {
 	for _, f := range q.plan.Plan.StateForms() {
 		if f.Operator == operator {
-			return &OperatorState{q: q, form: f}, nil
+			return &OperatorState{q: q, form: f, patience: livePatience}, nil
 		}
 	}
 	return nil, batch.UserErrorf("query %s keeps no state of an operator %q; it has %s", q.Name(), operator, strings.Join(q.StateOperators(), ", "))
@@ -59,12 +64,6 @@ func (q *Query) State(operator string) (*OperatorState, error) {
 // window function PARTITION BY), as Go values. The rows are those after the newest
 // committed batch, or of AtBatch; there are none if the key has no state.
 func (o *OperatorState) Get(ctx context.Context, key ...any) (*StateRows, error) {
-	if !state.Typed(o.form) {
-		return nil, batch.UserErrorf("the state of %s has no columns (%s), so that it cannot be looked up by a key", o.form.Operator, o.form.Kind)
-	}
-	if len(key) != len(o.form.Keys) {
-		return nil, batch.UserErrorf("the key of %s has %d columns, %d are given", o.form.Operator, len(o.form.Keys), len(key))
-	}
 	encoded, err := o.encode(key)
 	if err != nil {
 		return nil, err
@@ -76,101 +75,147 @@ func (o *OperatorState) Get(ctx context.Context, key ...any) (*StateRows, error)
 func (o *OperatorState) All(ctx context.Context) (*StateRows, error) { return o.collect(ctx, nil) }
 
 func (o *OperatorState) collect(ctx context.Context, keys [][]byte) (*StateRows, error) {
-	d, err := state.NewDecoder(o.form, false, memory.DefaultAllocator)
+	rec, at, _, err := o.record(ctx, keys, math.MaxInt)
 	if err != nil {
 		return nil, err
 	}
-	defer d.Release()
-	out := &StateRows{}
-	for _, f := range d.Schema().Fields() {
+	defer rec.Release()
+	out := &StateRows{Batch: at}
+	for _, f := range rec.Schema().Fields() {
 		out.Columns = append(out.Columns, f.Name)
 	}
-	read := o.read
-	if o.past {
-		read = o.readAt
-	}
-	out.Batch, err = read(ctx, keys, func(k, v []byte) error { return d.Add("", k, v) }, func() { d.Take().Release() })
-	if err != nil {
-		return nil, err
-	}
-	rec := d.Take()
-	defer rec.Release()
 	for i := range int(rec.NumRows()) {
 		out.Rows = append(out.Rows, rowOf(rec, i))
 	}
 	return out, nil
 }
 
-// liveTries is how often a read is begun anew because a batch was committed meanwhile.
-const liveTries = 20
+// record reads so many rows; more says that there are others.
+func (o *OperatorState) record(ctx context.Context, keys [][]byte, most int) (_ arrow.RecordBatch, at int64, more bool, err error) {
+	d, err := state.NewDecoder(o.form, false, memory.DefaultAllocator)
+	if err != nil {
+		return nil, -1, false, err
+	}
+	defer d.Release()
+	read := o.read
+	if o.past {
+		read = o.readAt
+	}
+	at, err = read(ctx, keys, func(k, v []byte) error {
+		if more = d.Len() >= most; more {
+			return errEnough
+		}
+		return d.Add("", k, v)
+	}, func() { d.Take().Release() })
+	if err != nil {
+		return nil, -1, false, err
+	}
+	return d.Take(), at, more, nil
+}
+
+// errEnough ends a visit of rows: those that have come are the answer.
+var errEnough = errors.New("there are enough rows")
+
+// liveTries is how often a read is begun anew because a batch was committed meanwhile, and
+// livePatience for how long it is because the state is on its way to other workers.
+const (
+	liveTries    = 20
+	livePatience = 15 * time.Second
+	livePause    = 10 * time.Millisecond
+)
 
 // read visits the rows of keys, or with nil of all keys, after one batch. again is
 // called when it has to begin anew.
 func (o *OperatorState) read(ctx context.Context, keys [][]byte, visit func(key, value []byte) error, again func()) (int64, error) {
-	var err error
-	for range liveTries {
-		var at driver.LiveState
-		if at, err = o.q.drv.State(o.form.Operator); err != nil {
-			if _, retry := batch.KindOf(err); !retry {
-				return -1, err
+	begun := time.Now()
+	for try := 1; ; try++ {
+		at, err := o.q.drv.State(o.form.Operator)
+		if err == nil {
+			if err = o.readShards(ctx, at, keys, visit); err == nil || errors.Is(err, errEnough) {
+				return int64(at.Batch), nil
 			}
-			if err := pause(ctx); err != nil {
-				return -1, err
+			again()
+		} else if _, retry := batch.KindOf(err); !retry {
+			return -1, err
+		}
+		moving := errors.Is(err, driver.ErrMoving) || errors.Is(err, transport.ErrGone)
+		took := time.Since(begun)
+		if ctx.Err() != nil || errors.Is(err, rowkey.ErrDamaged) || moving && took > o.patience || !moving && try >= liveTries {
+			return -1, fmt.Errorf("read the state of %s of query %s, try %d after %s: %w", o.form.Operator, o.q.Name(), try, took.Round(time.Millisecond), err)
+		}
+		if err := clock.Wait(ctx, clock.System(), livePause); err != nil {
+			return -1, context.Cause(ctx)
+		}
+	}
+}
+
+// readShards visits the rows of one version, shard by shard, with the workers that have them.
+func (o *OperatorState) readShards(ctx context.Context, at driver.LiveState, keys [][]byte, visit func(key, value []byte) error) error {
+	for _, s := range at.Shards {
+		ask := transport.ReadState{Shard: s.Shard, Version: at.Batch}
+		if keys == nil {
+			if err := o.readFrom(ctx, s.Worker, at.Key, ask, visit); err != nil {
+				return err
 			}
 			continue
 		}
-		for _, s := range at.Shards {
-			var own [][]byte
-			for _, k := range keys {
-				if g := int(k[0]); g >= s.Shard.FirstGroup && g < s.Shard.EndGroup {
-					own = append(own, k)
+		size := 0
+		for i, k := range keys {
+			if g := int(k[0]); g >= s.Shard.FirstGroup && g < s.Shard.EndGroup {
+				ask.Keys = append(ask.Keys, k)
+				if size += len(k); o.form.Kind == physical.RowState {
+					ask.Ends = append(ask.Ends, state.After(k))
 				}
 			}
-			if keys != nil && own == nil {
-				continue
-			}
-			w, lost := o.q.s.crew.of(s.Worker)
-			if lost != nil {
-				return -1, lost
-			}
-			if err = w.ReadState(ctx, at.Key, s.Shard, at.Batch, func(txn statestore.Txn) error { return o.visit(txn, own, visit) }); err != nil {
-				break
+			if len(ask.Keys) > 0 && (size >= askBytes || i == len(keys)-1) {
+				if err := o.readFrom(ctx, s.Worker, at.Key, ask, visit); err != nil {
+					return err
+				}
+				ask.Keys, ask.Ends, size = nil, nil, 0
 			}
 		}
-		if err == nil {
-			return int64(at.Batch), nil
-		}
-		if ctx.Err() != nil || errors.Is(err, rowkey.ErrDamaged) {
-			break
-		}
-		again()
 	}
-	return -1, fmt.Errorf("read the state of %s: %w", o.form.Operator, err)
+	return nil
 }
 
-// pause waits a little for a query that is starting.
-func pause(ctx context.Context) error {
-	t := time.NewTimer(10 * time.Millisecond)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
+// askBytes is how large the keys of one question are, about.
+const askBytes = 256 << 10
+
+// readFrom visits the rows that a worker has of a shard.
+func (o *OperatorState) readFrom(ctx context.Context, w transport.NodeID, key string, ask transport.ReadState, visit func(key, value []byte) error) (err error) {
+	// A worker that does not know the question finds no such stage.
+	in, err := o.q.node.Fetch(ctx, w, transport.StreamRef{Key: key, Stage: -1, Ask: ask}, buffers)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, in.Close()) }()
+	for {
+		rec, err := in.Next(ctx)
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		err = visitRows(rec, visit)
+		rec.Release()
+		if err != nil {
+			return err
+		}
 	}
 }
 
-// visit visits the rows of keys in a shard, or with nil all.
-func (o *OperatorState) visit(txn statestore.Txn, keys [][]byte, visit func(key, value []byte) error) error {
-	each := func(k, v []byte) (bool, error) { return true, visit(k, v) }
-	if keys == nil {
-		return txn.Scan(nil, nil, each)
+func visitRows(rec arrow.RecordBatch, visit func(key, value []byte) error) error {
+	if rec.NumCols() != 2 {
+		return fmt.Errorf("rows of state have %d columns: %w", rec.NumCols(), rowkey.ErrDamaged)
 	}
-	if o.form.Kind != physical.RowState {
-		return txn.Get(keys, func(i int, v []byte) error { return visit(keys[i], v) })
+	keys, ok := rec.Column(0).(*array.Binary)
+	values, also := rec.Column(1).(*array.Binary)
+	if !ok || !also {
+		return fmt.Errorf("rows of state have columns %s: %w", rec.Schema(), rowkey.ErrDamaged)
 	}
-	for _, key := range keys {
-		if err := txn.Scan(key, state.After(key), each); err != nil {
+	for i := range keys.Len() {
+		if err := visit(keys.Value(i), values.Value(i)); err != nil {
 			return err
 		}
 	}
@@ -179,6 +224,12 @@ func (o *OperatorState) visit(txn statestore.Txn, keys [][]byte, visit func(key,
 
 // encode makes the key of a row of state of values in the order of GROUP BY.
 func (o *OperatorState) encode(key []any) ([]byte, error) {
+	if !state.Typed(o.form) {
+		return nil, batch.UserErrorf("the state of %s has no columns (%s), so that it cannot be looked up by a key", o.form.Operator, o.form.Kind)
+	}
+	if len(key) != len(o.form.Keys) {
+		return nil, batch.UserErrorf("the key of %s has %d columns, %d are given", o.form.Operator, len(o.form.Keys), len(key))
+	}
 	cols := make([]arrow.Array, 0, len(key)) // in the form's order
 	add := func(i int) error {
 		f := o.form.Keys[len(cols)]
@@ -255,14 +306,15 @@ func (s *Session) LiveKey(query, operator string, key []string) ([]byte, error) 
 	if err != nil {
 		return nil, err
 	}
-	if !state.Typed(o.form) || len(key) != len(o.form.Keys) {
-		return nil, batch.UserErrorf("the key of %s has %d columns, %d are given", operator, len(o.form.Keys), len(key))
-	}
+	return o.encode(textValues(key))
+}
+
+func textValues(key []string) []any {
 	vals := make([]any, len(key))
 	for i, k := range key {
 		vals[i] = k
 	}
-	return o.encode(vals)
+	return vals
 }
 
 func (s *Session) liveOperator(query, operator string) (*OperatorState, error) {

@@ -38,16 +38,6 @@ func (s *Session) startCrew(n int) error {
 	return nil
 }
 
-// of finds the worker that a state shard lies on.
-func (c *crew) of(id transport.NodeID) (*worker.Worker, error) {
-	for i, at := range c.ids {
-		if at == id {
-			return c.workers[i], nil
-		}
-	}
-	return nil, fmt.Errorf("worker %s is not one of this process", id)
-}
-
 func (c *crew) close() error {
 	var errs []error
 	for _, w := range c.workers {

@@ -1,13 +1,19 @@
 package driver
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
 	"github.com/sluice-stream/sluice/batch"
 	"github.com/sluice-stream/sluice/internal/transport"
 	"github.com/sluice-stream/sluice/microbatch"
+	"github.com/sluice-stream/sluice/planner/physical"
 )
+
+// ErrMoving is wrapped where the state of a query is on its way to other workers, or is
+// being recovered.
+var ErrMoving = errors.New("the state is not there at the moment")
 
 // LiveState says where the state of a running query's operator lies.
 type LiveState struct {
@@ -52,11 +58,22 @@ func (q *Query) State(operator string) (LiveState, error) {
 		return LiveState{}, ErrEnded
 	default:
 	}
-	if v == nil || len(v.shards[operator]) == 0 {
+	if v == nil || !slices.ContainsFunc(v.d.plan.Stages, func(s *physical.Stage) bool { return slices.Contains(s.Stateful, operator) }) {
 		return LiveState{}, batch.UserErrorf("query %q keeps no state of an operator %q", q.opt.Name, operator)
 	}
-	if st.Committed == batch.None || st.Phase == microbatch.Reading || st.Phase == microbatch.Recovering || st.Phase == microbatch.Ended {
-		return LiveState{}, &batch.Error{Kind: batch.External, Retry: true, Err: fmt.Errorf("query %q has no state yet: it is %s", q.opt.Name, st.Phase)}
+	if why := q.Waiting(); why != "" {
+		return LiveState{}, batch.ExternalError(fmt.Errorf("nobody has the state of query %q: it is %s: %w", q.opt.Name, why, ErrMoving), true)
+	}
+	switch st.Phase {
+	case microbatch.Reading, microbatch.Recovering, microbatch.Ended:
+		return LiveState{}, batch.ExternalError(fmt.Errorf("nobody has the state of query %q: it is %s: %w", q.opt.Name, st.Phase, ErrMoving), true)
+	case microbatch.Waiting, microbatch.Running, microbatch.Stopping:
+	}
+	if st.Committed == batch.None {
+		return LiveState{}, batch.ExternalError(fmt.Errorf("query %q has no state yet: it is %s", q.opt.Name, st.Phase), true)
+	}
+	if len(v.shards[operator]) == 0 {
+		return LiveState{}, batch.ExternalError(fmt.Errorf("nobody has the state of query %q: %w", q.opt.Name, ErrMoving), true)
 	}
 	return LiveState{Key: v.key, Batch: st.Committed, Shards: v.shards[operator]}, nil
 }

@@ -48,8 +48,13 @@ func (w *Worker) fetch(ctx context.Context, j *job, own string, in batch.Input, 
 
 // serve answers other nodes, and whoever reads what a plan gives its client.
 func (w *Worker) serve(ctx context.Context, ref transport.StreamRef) (sources.Reader, error) {
-	if ask, ok := ref.Ask.(transport.Changes); ok {
+	switch ask := ref.Ask.(type) {
+	case transport.Changes:
 		return w.serveChanges(ctx, ref.Key, ask)
+	case transport.ReadState:
+		return w.serveState(ctx, ref.Key, ask)
+	case transport.Look, transport.Settle:
+		return nil, fmt.Errorf("a worker does not answer %T: its query's driver does", ask)
 	}
 	out := exchange.Ref{Key: ref.Key, Batch: ref.Batch, Stage: ref.Stage, Task: ref.Task}
 	if ref.Follow { // perhaps before the plan and the task are here

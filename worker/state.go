@@ -1,7 +1,6 @@
 package worker
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -182,17 +181,4 @@ func manifests(raw [][]byte) ([]statestore.Manifest, error) {
 		}
 	}
 	return out, nil
-}
-
-// ReadState hands the rows of a sealed version of a shard to read, beside running
-// tasks. The version must still be kept; nothing that read does to it counts.
-func (w *Worker) ReadState(ctx context.Context, key string, s batch.Shard, version batch.ID, read func(statestore.Txn) error) error {
-	return w.withStore(key, func(p *plan) error {
-		txn, err := p.store.Begin(ctx, s, version)
-		if err != nil {
-			return fmt.Errorf("read version %d of state %s: %w", version, s, err)
-		}
-		defer txn.Discard()
-		return read(txn)
-	})
 }

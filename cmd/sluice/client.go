@@ -52,7 +52,7 @@ func (f *clientFlags) token() (string, error) {
 
 // The limits of a request.
 const (
-	answerMax  = 1 << 20                // bytes of an answer that are read
+	answerMax  = 16 << 20               // bytes of an answer that are read
 	hopsMax    = 4                      // drivers that send on, one after the other
 	patience   = 15 * time.Second       // for a leader to be found among several drivers
 	roundPause = 250 * time.Millisecond // between two rounds over them
@@ -168,8 +168,11 @@ func (q *question) put(ctx context.Context, target *url.URL) (b []byte, to *url.
 		return nil, nil, again{fmt.Errorf("ask %s: %w", addr, err)}
 	}
 	defer func() { err = errors.Join(err, resp.Body.Close()) }()
-	if b, err = io.ReadAll(io.LimitReader(resp.Body, answerMax)); err != nil {
+	if b, err = io.ReadAll(io.LimitReader(resp.Body, answerMax+1)); err != nil {
 		return nil, nil, again{fmt.Errorf("ask %s: %w", addr, err)}
+	}
+	if len(b) > answerMax {
+		return nil, nil, fmt.Errorf("ask %s: its answer has more than %d bytes: ask for less", addr, answerMax)
 	}
 	switch {
 	case resp.StatusCode == http.StatusTemporaryRedirect:

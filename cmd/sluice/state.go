@@ -17,14 +17,23 @@ import (
 
 func stateCommand(env *environment) *cobra.Command {
 	var o state.ReportOptions
+	var live liveFlags
 	var asJSON bool
 	c := &cobra.Command{
-		Use: "state CHECKPOINT", Short: "How large the state of each operator is, where it lies, and how it grows",
+		Use: "state [CHECKPOINT | --http HOST:PORT QUERY]", Short: "How large the state of each operator is, where it lies, and how it grows",
 		Long: "Sizes of the state in the newest checkpoint, from its manifests. With --top its rows are read: the largest key\n" +
 			"groups and keys, and the keys that change most. Read rows themselves by\n" +
-			"sluice sql -c \"SELECT * FROM state('CHECKPOINT', 'OPERATOR')\".",
-		Args: oneArg("the folder of a checkpoint"),
+			"sluice sql -c \"SELECT * FROM state('CHECKPOINT', 'OPERATOR')\".\n" +
+			"With --http, the address of a driver or at which 'sluice run' serves, the rows of a query that runs are read,\n" +
+			"as they are after its newest committed batch; without --operator its operators are listed.",
+		Args: oneArg("the folder of a checkpoint, or with --http a query"),
 		RunE: func(c *cobra.Command, args []string) error {
+			if err := live.check(c); err != nil {
+				return err
+			}
+			if live.http.addr != "" {
+				return live.run(c.Context(), env.out, args[0], o.Operator, asJSON)
+			}
 			if o.Top < 0 {
 				return usageError{fmt.Errorf("--top %d: want a number of keys", o.Top)}
 			}
@@ -45,6 +54,7 @@ func stateCommand(env *environment) *cobra.Command {
 	c.Flags().StringVar(&o.Operator, "operator", "", "one operator alone")
 	c.Flags().IntVar(&o.Top, "top", 0, "read the rows, and name so many key groups and keys")
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	live.add(c)
 	return c
 }
 
