@@ -19,7 +19,7 @@ func TestAlerts(t *testing.T) {
 		t.Fatal(err)
 	}
 	known := map[string]bool{}
-	for _, d := range slices.Concat(allMetricDescs, groupDescs) {
+	for _, d := range slices.Concat(allMetricDescs, groupDescs, workerMetricDesc) {
 		known[regexp.MustCompile(`fqName: "(\w+)"`).FindStringSubmatch(d.String())[1]] = true
 	}
 	for _, m := range regexp.MustCompile(`\bsluice_\w+`).FindAllString(string(rules), -1) {

@@ -175,7 +175,8 @@ func TestChart(t *testing.T) {
 			monitoring: {enabled: true, tokenSecret: viewer}}`, "ConfigMap NetworkPolicy PodDisruptionBudget PrometheusRule Service ServiceAccount ServiceMonitor StatefulSet"},
 		"bucket": {singleValues[:len(singleValues)-1] + `, checkpoints: {url: "s3://lake/checkpoints"}, networkPolicy: {enabled: false}}`,
 			"ConfigMap PodDisruptionBudget Service ServiceAccount StatefulSet"},
-		"cluster": {clusterValues, "NetworkPolicy PodDisruptionBudget Service ServiceAccount StatefulSet"},
+		"cluster":               {clusterValues, "NetworkPolicy PodDisruptionBudget Service ServiceAccount StatefulSet"},
+		"cluster with a bucket": {clusterValues[:strings.Index(clusterValues, "claim")] + `url: "s3://lake/checkpoints"}}`, "NetworkPolicy PodDisruptionBudget Service ServiceAccount StatefulSet"},
 		"cluster, everything": {clusterValues[:len(clusterValues)-1] + `, driver: {replicas: 5}, worker: {replicas: 8, storage: {className: local}}, networkPolicy: {egress: [{to: [{ipBlock: {cidr: 10.0.0.0/8}}]}]}, monitoring: {enabled: true, tokenSecret: viewer}}`,
 			"NetworkPolicy PodDisruptionBudget PrometheusRule Service ServiceAccount ServiceMonitor StatefulSet"},
 	} {

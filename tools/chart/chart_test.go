@@ -30,7 +30,8 @@ var values = map[string]string{
 		driver: {storage: {className: fast}}, monitoring: {enabled: true, tokenSecret: v}}`,
 	"cluster": `{mode: cluster, tls: {driverSecret: d, workerSecret: w}, auth: {tokensSecret: t}, checkpoints: {claim: shared}, driver: {replicas: 5}, worker: {storage: {className: local}},
 		networkPolicy: {egress: [{to: [{ipBlock: {cidr: 10.0.0.0/8}}], ports: [{protocol: TCP, port: 9092}]}]}}`,
-	"bucket": `{pipeline: "SELECT 1;", tls: {driverSecret: c}, auth: {tokensSecret: t}, checkpoints: {url: "s3://lake/ck"}, networkPolicy: {enabled: false}}`,
+	"cluster with a bucket": `{mode: cluster, tls: {driverSecret: d, workerSecret: w}, auth: {tokensSecret: t}, checkpoints: {url: "s3://lake/ck"}, monitoring: {enabled: true, tokenSecret: v}}`,
+	"bucket":                `{pipeline: "SELECT 1;", tls: {driverSecret: c}, auth: {tokensSecret: t}, checkpoints: {url: "s3://lake/ck"}, networkPolicy: {enabled: false}}`,
 }
 
 func TestChart(t *testing.T) {

@@ -62,7 +62,7 @@ env:
 {{- end }}
 
 {{- define "sluice.claim" -}}
-{{- if eq .Values.mode "cluster" }}{{ required "checkpoints.claim: a volume that driver and workers can write" .Values.checkpoints.claim }}{{ else }}{{ .Values.checkpoints.claim }}{{ end }}
+{{- if and (eq .Values.mode "cluster") (not .Values.checkpoints.url) }}{{ required "checkpoints.url or checkpoints.claim: a bucket, or a volume that drivers and workers can write" .Values.checkpoints.claim }}{{ else }}{{ .Values.checkpoints.claim }}{{ end }}
 {{- end }}
 
 {{- define "sluice.mounts" -}}
