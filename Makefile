@@ -141,7 +141,7 @@ test-chart: ## Render the Helm chart with Helm itself and hold it against the ty
 slt: ## Run the SQL logic tests; F=test/slt/x.slt:12 runs one record
 	@python=$$(tools/foreign); SLUICE_DUCKDB_PYTHON="$$python" go test -tags invariants -timeout $(TIMEOUT) $(SLTPKGS) -run 'SLT|Oracle' $(ARGS) $(if $(F),-slt=$(F))
 
-slt-cluster: ## Run the streaming queries of all SQL logic tests on clusters, also while workers come and go; F=file:line as above
+slt-cluster: ## Run the streaming queries of all SQL logic tests on clusters, also while workers and drivers come and go; F=file:line as above
 	go test -count=1 -tags invariants -timeout $(TIMEOUT) -v -run SLTCluster $(ARGS) ./test -cluster all $(if $(F),-slt=$(F))
 
 rewrite: ## Write what tests print into their expected files; review the diff

@@ -33,8 +33,13 @@ const clusterParts = 24
 var clusterSizes = []struct {
 	name            string
 	workers, pieces int
-	moves           bool // while the last piece is processed a worker goes and another one comes
-}{{"1 worker", 1, 2, false}, {"3 workers", 3, 3, false}, {"workers come and go", 3, 2, true}}
+	// event happens while the last piece is processed; nil is nothing.
+	event func(f *fleet, ctx context.Context) error
+}{
+	{"1 worker", 1, 2, nil}, {"3 workers", 3, 3, nil},
+	{"workers come and go", 3, 2, (*fleet).replace},
+	{"the driver is started again", 3, 2, (*fleet).restart},
+}
 
 // clustersEach is how many clusters of a size share the work.
 const clustersEach = 2
@@ -52,7 +57,7 @@ func TestSLTCluster(t *testing.T) {
 			}
 			t.Run("files", func(t *testing.T) {
 				slt.RunStream(t, "slt", size.pieces, part, func(t *testing.T, _ slt.Mode) slt.Engine {
-					return &clusterEngine{engine: newEngine(t), fleets: fleets, tally: tally, moves: size.moves}
+					return &clusterEngine{engine: newEngine(t), fleets: fleets, tally: tally, event: size.event}
 				})
 			})
 			tally.tell(t)
@@ -111,7 +116,7 @@ type clusterEngine struct {
 	*engine
 	fleets chan *fleet
 	tally  *clusterTally
-	moves  bool
+	event  func(*fleet, context.Context) error
 }
 
 // Stream implements slt.Streamer. All tables are folders of files, in which workers find
@@ -131,7 +136,7 @@ func (e *clusterEngine) Stream(ctx context.Context, sql string, plan slt.Plan) (
 func (e *clusterEngine) on(ctx context.Context, f *fleet, sql string, plan slt.Plan, lifts bool) (cols []slt.Column, rows [][]string, err error) {
 	e.runs++
 	f.queries++
-	r := &clusterRun{fleet: f, name: fmt.Sprintf("q%d", f.queries), shown: -1, moves: e.moves}
+	r := &clusterRun{fleet: f, name: fmt.Sprintf("q%d", f.queries), shown: -1, event: e.event}
 	r.streamRun = streamRun{
 		stdout: &r.local, e: e.engine, dir: filepath.Join(e.dir, fmt.Sprintf("run%d", e.runs)), sql: sql, plan: plan, fed: map[string]*fedTable{},
 	}
@@ -160,8 +165,8 @@ type clusterRun struct {
 	name  string // of the query and its pipeline
 	above int    // lines above it in the text of the pipeline
 	local printed
-	shown int64 // the newest batch that was printed
-	moves bool  // see clusterSizes
+	shown int64                               // the newest batch that was printed
+	event func(*fleet, context.Context) error // see clusterSizes
 }
 
 func (r *clusterRun) expanded() string { return strings.ReplaceAll(r.sql, "$DIR", r.dir) }
@@ -251,11 +256,7 @@ func (r *clusterRun) placed(err error) error {
 }
 
 func (r *clusterRun) started(ctx context.Context, mode sluice.Mode) error {
-	for _, q := range r.fleet.driver.Queries() {
-		if q.Name() == r.name {
-			r.q = q
-		}
-	}
+	r.find()
 	df, err := r.sub.s.SQL(ctx, r.expanded())
 	if err != nil {
 		return err
@@ -300,19 +301,7 @@ func (r *clusterRun) piece(ctx context.Context, i, n int) error {
 			}
 		}
 	}
-	moved := make(chan error, 1)
-	go func() {
-		var err error
-		if r.moves && i == n-1 {
-			err = r.fleet.replace(ctx)
-		}
-		moved <- err
-	}()
-	err := r.available(ctx)
-	if merr := <-moved; merr != nil {
-		return errors.Join(err, merr)
-	}
-	if err != nil {
+	if err := r.process(ctx, i == n-1); err != nil {
 		if len(r.lifted) > 0 && i < n-1 {
 			if _, berr := r.answer(ctx); berr != nil {
 				return errPrefix
@@ -335,6 +324,39 @@ func (r *clusterRun) piece(ctx context.Context, i, n int) error {
 		return nil
 	}
 	return fmt.Errorf("output mode %s: after %d of %d batches of %s the rows are\n%s\nand the batch answer is\n%s", r.out.mode, i+1, n, r.sql, lines(r.out.rows), lines(want))
+}
+
+// process waits until all that was fed is in the result.
+func (r *clusterRun) process(ctx context.Context, last bool) error {
+	if r.event == nil || !last {
+		return r.available(ctx)
+	}
+	happened := make(chan error, 1)
+	driver := r.fleet.driver
+	go func() { happened <- r.event(r.fleet, ctx) }()
+	err := r.available(ctx)
+	if eerr := <-happened; eerr != nil {
+		return errors.Join(err, eerr)
+	}
+	if driver == r.fleet.driver {
+		return err
+	}
+	r.read()       // what the former driver has said last
+	if !r.find() { // it had ended, or is refused by the driver that takes it up
+		return errors.Join(err, fmt.Errorf("the query is not taken up: %+v", r.fleet.driver.Pipelines()))
+	}
+	return r.available(ctx)
+}
+
+// find takes the query from the driver that runs it.
+func (r *clusterRun) find() bool {
+	for _, q := range r.fleet.driver.Queries() {
+		if q.Name() == r.name {
+			r.q = q
+			return true
+		}
+	}
+	return false
 }
 
 // reads reports whether a table that the query reads has a file.

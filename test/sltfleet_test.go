@@ -18,6 +18,7 @@ import (
 // one query at a time, so that all that it prints is that one's.
 type fleet struct {
 	id      string
+	options sluice.DriverOptions
 	driver  *sluice.Driver
 	workers []*sluice.Worker // those that have been there longest first
 	joined  int              // workers so far
@@ -49,9 +50,9 @@ func (p *printed) take() string {
 func newFleet(t *testing.T, id string, workers int) *fleet {
 	t.Helper()
 	f := &fleet{id: id, printed: &printed{}}
+	f.options = sluice.DriverOptions{ID: "d" + id, Data: folder(t), Listen: "127.0.0.1:0", Stdout: f.printed, Logger: slog.New(slog.DiscardHandler)}
 	var err error
-	f.driver, err = sluice.StartDriver(t.Context(), sluice.DriverOptions{ID: "d" + id, Data: folder(t), Listen: "127.0.0.1:0", Stdout: f.printed, Logger: slog.New(slog.DiscardHandler)})
-	if err != nil {
+	if f.driver, err = sluice.StartDriver(t.Context(), f.options); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -100,6 +101,19 @@ func (f *fleet) replace(ctx context.Context) error {
 	}
 	f.workers = f.workers[1:]
 	return errors.Join(w.Close(), f.join(ctx))
+}
+
+// restart ends the driver and starts it again where workers look for it.
+func (f *fleet) restart(ctx context.Context) error {
+	f.options.Listen = f.driver.Addr()
+	if err := f.driver.Close(); err != nil {
+		return err
+	}
+	d, err := sluice.StartDriver(ctx, f.options)
+	if err == nil {
+		f.driver = d
+	}
+	return err
 }
 
 // csvRows are the rows of CSV below each header, their fields as they stand there: NULL is
