@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/experimental"
 
 	"github.com/sluice-stream/sluice/batch"
 	"github.com/sluice-stream/sluice/internal/clock"
@@ -162,7 +163,7 @@ func (o *Options) connect(id transport.NodeID, addr string) (*grpc.ClientConn, e
 		grpc.WithContextDialer(func(ctx context.Context, addr string) (net.Conn, error) { return o.dial(ctx, addr) }),
 		grpc.WithDefaultCallOptions(grpc.ForceCodecV2(codec{}), grpc.MaxCallRecvMsgSize(int(o.BatchBytesMax)+frameBytes)),
 		grpc.WithInitialWindowSize(windowBytes), grpc.WithInitialConnWindowSize(connWindowBytes),
-		grpc.WithWriteBufferSize(ioBytes), grpc.WithReadBufferSize(ioBytes),
+		grpc.WithWriteBufferSize(ioBytes), grpc.WithReadBufferSize(readAhead(o.ClientTLS)), experimental.WithBufferPool(&frames),
 		grpc.WithKeepaliveParams(keepaliveOf(o)),
 		grpc.WithConnectParams(connectParams(o)),
 		grpc.WithDisableRetry(), grpc.WithDisableServiceConfig(), grpc.WithNoProxy(),

@@ -7,6 +7,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/experimental"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
@@ -44,7 +45,7 @@ func newServer(o *Options, r *rows, control func(grpc.ServerStream) error) *grpc
 		grpc.MaxConcurrentStreams(o.StreamsMax),
 		grpc.MaxRecvMsgSize(o.MessageBytesMax+frameBytes),
 		grpc.InitialWindowSize(windowBytes), grpc.InitialConnWindowSize(connWindowBytes),
-		grpc.WriteBufferSize(ioBytes), grpc.ReadBufferSize(ioBytes),
+		grpc.WriteBufferSize(ioBytes), grpc.ReadBufferSize(readAhead(o.ServerTLS)), experimental.BufferPool(&frames),
 		// A peer that does not answer is gone, whatever it holds open here.
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: max(o.Lease, minKeepalive), Timeout: max(o.Lease, minKeepalive)}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minKeepalive / 2, PermitWithoutStream: true}),

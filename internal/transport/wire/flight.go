@@ -145,8 +145,9 @@ type layout struct {
 	body          int // where it begins
 }
 
-// frames are buffers that messages are laid out in. gRPC gives them back when they are
-// sent. Its own pool clears what it hands out, which is a tenth of all that sending costs.
+// frames are buffers that messages are laid out in, and that gRPC reads into. It gives them
+// back when they are sent, or parsed. Its own pool clears what it hands out, which is a tenth
+// of all that sending costs.
 var frames framePool
 
 // framePool keeps buffers by the power of two that they hold.

@@ -104,6 +104,15 @@ func (o *Options) clientCredentials(id transport.NodeID) credentials.TransportCr
 	return r
 }
 
+// readAhead is how many bytes gRPC reads ahead of what it wants: with TLS none, since that
+// has a record there already, which would be copied twice.
+func readAhead(secure func() (*tls.Config, error)) int {
+	if secure != nil {
+		return 0
+	}
+	return ioBytes
+}
+
 // rotating asks for certificates at each handshake.
 type rotating struct {
 	config  func() (*tls.Config, error)
@@ -126,20 +135,24 @@ func (r *rotating) ClientHandshake(ctx context.Context, authority string, c net.
 	if err != nil {
 		return nil, nil, err
 	}
-	secured, info, err := creds.ClientHandshake(ctx, authority, c)
-	if err != nil || r.expect == nil {
-		return secured, info, err
+	j := &recordJoiner{Conn: c}
+	t, info, err := creds.ClientHandshake(ctx, authority, j)
+	if err != nil {
+		return nil, nil, err
 	}
-	t, ok := info.(credentials.TLSInfo)
-	if !ok {
-		err = fmt.Errorf("a connection with %s in place of TLS", info.AuthType())
+	conn := &secured{Conn: t, records: j}
+	if r.expect == nil {
+		return conn, info, nil
+	}
+	if is, ok := info.(credentials.TLSInfo); ok {
+		err = r.expect(is.State)
 	} else {
-		err = r.expect(t.State)
+		err = fmt.Errorf("a connection with %s in place of TLS", info.AuthType())
 	}
 	if err != nil {
-		return nil, nil, errors.Join(err, secured.Close())
+		return nil, nil, errors.Join(err, conn.Close())
 	}
-	return secured, info, nil
+	return conn, info, nil
 }
 
 // ServerHandshake takes a connection whose handshake is done as it is: its listener
@@ -152,11 +165,15 @@ func (r *rotating) ServerHandshake(c net.Conn) (net.Conn, credentials.AuthInfo, 
 	if err != nil {
 		return nil, nil, err
 	}
-	secured, info, err := creds.ServerHandshake(c)
-	if err != nil && r.refused != nil {
+	j := &recordJoiner{Conn: c}
+	conn, info, err := creds.ServerHandshake(j)
+	if err == nil {
+		return &secured{Conn: conn, records: j}, info, nil
+	}
+	if r.refused != nil {
 		r.refused(c.RemoteAddr(), err)
 	}
-	return secured, info, err
+	return nil, nil, err
 }
 
 func (r *rotating) Info() credentials.ProtocolInfo {
