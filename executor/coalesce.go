@@ -22,12 +22,23 @@ type coalescer struct {
 
 // add hands rec, borrowed, to write now or later, in order.
 func (c *coalescer) add(tc *TaskContext, rec arrow.RecordBatch, write func(rec arrow.RecordBatch) error) error {
+	return c.hold(rec, write, func() error { return c.flush(tc, write) })
+}
+
+// addApart is add for who puts batches together by itself.
+func (c *coalescer) addApart(rec arrow.RecordBatch, write func(recs []arrow.RecordBatch) error) error {
+	alone := func(rec arrow.RecordBatch) error { return write([]arrow.RecordBatch{rec}) }
+	return c.hold(rec, alone, func() error { return c.flushApart(write) })
+}
+
+// hold keeps a small batch and hands on a large one.
+func (c *coalescer) hold(rec arrow.RecordBatch, write func(rec arrow.RecordBatch) error, flush func() error) error {
 	n := rec.NumRows()
 	switch {
 	case n == 0:
 		return nil
 	case n >= coalesceRows:
-		if err := c.flush(tc, write); err != nil {
+		if err := flush(); err != nil {
 			return err
 		}
 		return write(rec)
@@ -35,7 +46,7 @@ func (c *coalescer) add(tc *TaskContext, rec arrow.RecordBatch, write func(rec a
 	rec.Retain()
 	c.held = append(c.held, rec)
 	if c.rows += n; c.rows >= coalesceRows || len(c.held) >= coalesceBatches {
-		return c.flush(tc, write)
+		return flush()
 	}
 	return nil
 }
@@ -58,6 +69,15 @@ func (c *coalescer) flush(tc *TaskContext, write func(rec arrow.RecordBatch) err
 		}
 	}
 	return nil
+}
+
+// flushApart writes what is held, together.
+func (c *coalescer) flushApart(write func(recs []arrow.RecordBatch) error) error {
+	if len(c.held) == 0 {
+		return nil
+	}
+	defer c.drop()
+	return write(c.held)
 }
 
 func (c *coalescer) drop() {

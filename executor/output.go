@@ -89,6 +89,7 @@ type router struct {
 	hashes []uint64
 	groups []uint8
 	order  []int32
+	places []gather.At // order, where rows are of several batches
 }
 
 func newRouter(to physical.ToHash, input *arrow.Schema) (*router, error) {
@@ -110,47 +111,103 @@ type toHash struct {
 }
 
 func (o *toHash) write(_ context.Context, rec arrow.RecordBatch) error {
-	return o.small.add(o.tc, rec, o.spread)
+	if o.parts == 1 {
+		return o.small.add(o.tc, rec, o.keep)
+	}
+	return o.small.addApart(rec, o.spread)
 }
 
-func (o *toHash) spread(rec arrow.RecordBatch) error {
-	n := int(rec.NumRows())
-	if o.parts == 1 {
-		o.rows[0] += int64(n)
-		return o.w.Append(rec, nil)
+// keep is spread where there is one partition: rows stay as they come.
+func (o *toHash) keep(rec arrow.RecordBatch) error {
+	o.rows[0] += rec.NumRows()
+	return o.w.Append(rec, nil)
+}
+
+// spread sorts the rows of small batches, or of one large one, and puts them together.
+func (o *toHash) spread(recs []arrow.RecordBatch) error {
+	n := 0
+	for _, rec := range recs {
+		n += int(rec.NumRows())
 	}
-	cols, err := o.keys.run(rec)
-	if err != nil {
-		return err
-	}
-	defer gather.Release(cols)
-	o.hashes = resized(o.hashes, n)
-	o.hasher.Hash(cols, o.hashes)
-	o.groups, o.order = resized(o.groups, n), resized(o.order, n)
-	rowkey.Groups(o.hashes, o.groups)
+	o.groups = resized(o.groups, n)
 	starts := new([batch.KeyGroups + 1]int32)
+	at := 0
+	for _, rec := range recs {
+		end := at + int(rec.NumRows())
+		if err := o.groupsOf(rec, o.groups[at:end]); err != nil {
+			return err
+		}
+		at = end
+	}
 	for _, g := range o.groups {
 		starts[int(g)+1]++
 	}
 	for g := range batch.KeyGroups {
-		o.rows[g] += int64(starts[g+1])
 		starts[g+1] += starts[g]
 	}
-	next := *starts
-	for i, g := range o.groups {
-		o.order[next[g]] = int32(i)
-		next[g]++
+	sorted, err := o.sorted(recs, *starts)
+	if err != nil && len(recs) > 1 {
+		// Dictionaries may have too many values together: then each stays alone.
+		for _, rec := range recs {
+			if err := o.spread([]arrow.RecordBatch{rec}); err != nil {
+				return err
+			}
+		}
+		return nil
 	}
-	sorted, err := gather.Batch(o.tc.Alloc, rec, o.order)
 	if err != nil {
 		return err
 	}
 	defer sorted.Release()
+	for g := range batch.KeyGroups {
+		o.rows[g] += int64(starts[g+1] - starts[g])
+	}
 	return o.w.Append(sorted, starts)
 }
 
+// groupsOf fills out with the key groups of a batch's rows.
+func (r *router) groupsOf(rec arrow.RecordBatch, out []uint8) error {
+	cols, err := r.keys.run(rec)
+	if err != nil {
+		return err
+	}
+	defer gather.Release(cols)
+	r.hashes = resized(r.hashes, len(out))
+	r.hasher.Hash(cols, r.hashes)
+	rowkey.Groups(r.hashes, out)
+	return nil
+}
+
+// sorted returns the rows of batches in the order of their groups, each of which begins
+// where next says.
+func (o *toHash) sorted(recs []arrow.RecordBatch, next [batch.KeyGroups + 1]int32) (arrow.RecordBatch, error) {
+	if len(recs) == 1 {
+		o.order = resized(o.order, len(o.groups))
+		for i, g := range o.groups {
+			o.order[next[g]] = int32(i)
+			next[g]++
+		}
+		return gather.Batch(o.tc.Alloc, recs[0], o.order)
+	}
+	o.places = resized(o.places, len(o.groups))
+	at := 0
+	for b, rec := range recs {
+		end := at + int(rec.NumRows())
+		for i, g := range o.groups[at:end] {
+			o.places[next[g]] = gather.AtRow(b, i)
+			next[g]++
+		}
+		at = end
+	}
+	return gather.Merge(o.tc.Alloc, recs, o.places)
+}
+
 func (o *toHash) finish(_ context.Context, res *batch.TaskResult) error {
-	if err := o.small.flush(o.tc, o.spread); err != nil {
+	flush := func() error { return o.small.flushApart(o.spread) }
+	if o.parts == 1 {
+		flush = func() error { return o.small.flush(o.tc, o.keep) }
+	}
+	if err := flush(); err != nil {
 		return err
 	}
 	res.OutRows = make([]int64, o.parts)
