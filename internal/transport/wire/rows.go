@@ -132,9 +132,9 @@ func (r *rows) joined(addr string) {
 func (r *rows) conn(id transport.NodeID) (*grpc.ClientConn, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	p := r.mu.peers[id]
+	p, as := r.mu.peers[id], id
 	if p == nil {
-		p = r.mu.driver
+		p, as = r.mu.driver, "" // a node of the driver has the driver's certificate
 	}
 	switch {
 	case r.mu.closed:
@@ -144,7 +144,7 @@ func (r *rows) conn(id transport.NodeID) (*grpc.ClientConn, error) {
 	case p.conn != nil:
 		return p.conn, nil
 	}
-	c, err := r.opt.connect(id, p.addr)
+	c, err := r.opt.connect(as, p.addr)
 	if err != nil {
 		return nil, batch.ExternalError(fmt.Errorf("dial node %q at %s: %w", id, p.addr, err), true)
 	}

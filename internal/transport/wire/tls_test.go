@@ -9,6 +9,8 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"errors"
+	"fmt"
+	"io"
 	"math/big"
 	"net"
 	"sync"
@@ -93,6 +95,40 @@ func (h *holder) config() (*tls.Config, error) {
 	return &tls.Config{
 		Certificates: []tls.Certificate{h.mu.cert}, RootCAs: h.pool, ClientCAs: h.pool, ClientAuth: tls.RequireAndVerifyClientCert,
 	}, nil
+}
+
+// A query's node answers with the driver's certificate, and not as a worker of that name.
+func TestTLSOfTheDriversNodes(t *testing.T) {
+	ours := newAuthority(t)
+	d, w := ours.holder(t, "driver"), ours.holder(t, "worker")
+	h, err := Listen(t.Context(), Options{ID: "d", Listen: "127.0.0.1:0", ServerTLS: d.config, ClientTLS: d.config})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeAll(t, h)
+	expect := func(id transport.NodeID, s tls.ConnectionState) error {
+		if who := s.PeerCertificates[0].Subject.CommonName; id != "" || who != "driver" {
+			return fmt.Errorf("%s answers for %q", who, id)
+		}
+		return nil
+	}
+	n, err := Join(t.Context(), Options{ID: "w", Listen: "127.0.0.1:0", Join: []string{h.Addr()}, ServerTLS: w.config, ClientTLS: w.config, Expect: expect})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeAll(t, n)
+	attached(n)
+	endpoint(t, h, "driver/q").Serve(func(context.Context, transport.StreamRef) (sources.Reader, error) { return transporttest.NewReader(nil), nil })
+	r, err := n.Fetch(t.Context(), "driver/q", transport.StreamRef{}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Next(t.Context()); err != io.EOF {
+		t.Errorf("no rows of the driver are %v", err)
+	}
+	if err := r.Close(); err != nil {
+		t.Error(err)
+	}
 }
 
 func TestTLSBetweenAllNodes(t *testing.T) {
