@@ -93,9 +93,6 @@ func (s *Session) spreads(q *Query) error {
 	if !filepath.IsAbs(q.dir) {
 		return refuse("its checkpoint '%s' is a relative path, and workers run in other folders", q.dir)
 	}
-	if len(q.plan.Plan.Lookups) > 0 {
-		return refuse("it looks rows up in table %s by key, and the answers are logged by one process", q.plan.Tables[q.plan.Plan.Lookups[0].Name].Name)
-	}
 	for _, src := range q.plan.Plan.Sources {
 		t := q.plan.Tables[src.Name]
 		if why := ownProcess[t.Connector]; why != "" {

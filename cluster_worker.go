@@ -186,6 +186,10 @@ func (p *plans) Plan(ctx context.Context, d transport.Deploy) (_ *physical.Plan,
 			o.kept = append(o.kept, k.Keep())
 		}
 	}
+	for _, src := range found.plan.Plan.Lookups {
+		schema := found.plan.Tables[src.Name].Schema
+		o.openers[src.Name] = &transport.Lookups{Net: p.net, Driver: driverNode(d.Query), Key: d.Key, Source: src.Name, Schema: schema}
+	}
 	for i, t := range found.targets {
 		if staged(t.connector) {
 			o.writers[t.name] = handover.Writers{Keep: p.keep, Node: string(p.net.Local()), Key: d.Key, Sink: t.name, At: i, Sinks: len(found.targets)}

@@ -181,15 +181,6 @@ func (r *resources) openLooker(ctx context.Context, reg *sources.Registry, conne
 	return nil
 }
 
-// trim tells the tables that are looked up which batches will not run again.
-func (r *resources) trim(ctx context.Context, before batch.ID) error {
-	var errs []error
-	for _, l := range r.lookers {
-		errs = append(errs, l.Trim(ctx, before))
-	}
-	return errors.Join(errs...)
-}
-
 func (r *resources) openSink(ctx context.Context, c sinks.Connector, spec sinks.Spec) error {
 	spec.Options = spec.Options.Known(c.Options) // the others are the source's
 	sink, writers, err := c.New(ctx, spec)

@@ -280,7 +280,7 @@ func (s *Session) launch(ctx context.Context, q *Query, targets []target) (err e
 		Sources: q.res.sources, Sinks: q.res.sinks, Volatile: q.res.volatile, Transactional: q.res.transactional,
 		IdleTimeout: values.Duration(setIdle), Log: q.log, NextLife: q.nextLife, StateDir: filepath.Join(q.dir, "state"),
 		Workers: s.crew.ids, Parallelism: cmp.Or(q.def.parallelism, s.parallelism()),
-		Trim:     q.res.trim,
+		Lookers:  q.res.lookers,
 		Roots:    func() ([][]byte, error) { return filelog.SavepointRefs(vfsx.Default, q.dir) },
 		Observed: func(parts []batch.Observed) map[string]any { return s.observed(q.plan.Plan, parts) },
 		Listener: driver.Listeners{driver.LogTo(s.opts.Logger), driver.ListenerFunc(q.on)},

@@ -60,9 +60,10 @@ type Options struct {
 	// Roots returns manifests whose files must stay besides those of the checkpoints
 	// that the log keeps: savepoints. An error keeps everything. nil: there are none.
 	Roots func() ([][]byte, error)
-	// Trim is told before which batch none will be run again, once that is durable. Nil
-	// need not know.
-	Trim func(ctx context.Context, before batch.ID) error
+	// Lookers hold one entry for each of the plan's tables that are looked up, by name
+	// within the plan. Workers ask for their rows by way of Transport. They are told before
+	// which batch none will be run again, once that is durable.
+	Lookers map[string]sources.Looker
 	// StateDir is where workers put state checkpoints; handed on in Deploy.
 	StateDir string
 	// Reclaim deletes files of the state that workers have named as needless, where workers

@@ -33,6 +33,7 @@ type Query struct {
 	listen *announcer
 	d      *deployment
 	log    *appender
+	desk   *desk
 
 	events chan posted
 	wake   chan struct{} // the timer rang
@@ -128,6 +129,10 @@ func Start(ctx context.Context, opt Options) (*Query, error) {
 	q := &Query{opt: opt, begun: opt.Clock.Now(),
 		events: make(chan posted, eventsWaiting), wake: make(chan struct{}, 1), quit: make(chan struct{}), done: make(chan struct{}),
 		latest: map[string]batch.Offset{}, tokens: map[int]chan struct{}{}}
+	q.desk = newDesk(opt.Lookers)
+	if len(opt.Lookers) > 0 {
+		opt.Transport.Serve(q.desk.serve)
+	}
 	run := hex.EncodeToString(id[:])
 	q.listen = &announcer{origin: Origin{Query: opt.Query, Name: opt.Name, Run: run}, run: run, now: opt.Clock.Now, to: opt.Listener}
 	if err := q.queue(); err != nil {
@@ -341,9 +346,11 @@ func (q *Query) live(ctx context.Context) error {
 	if q.opt.Members != nil {
 		q.work.Go(func() { q.watchMembers(workCtx) })
 	}
+	q.desk.open(q.d.key, q.m.Status().Term)
 	err := q.loop(workCtx)
 	close(q.over)
 	stopWork()
+	q.desk.close()
 	q.work.Wait() // needs the receiver: cancelled tasks answer
 	stopRecv()
 	recv.Wait()

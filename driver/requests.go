@@ -256,8 +256,10 @@ func (j *janitor) do(ctx context.Context, c chores) {
 		warn("truncate the batch log", err)
 		if err != nil {
 			c.live = nil // a recovery may still need the older files
-		} else if j.q.opt.Trim != nil {
-			warn("trim what batches were answered", j.q.opt.Trim(ctx, c.truncate))
+		} else {
+			for _, l := range j.q.opt.Lookers {
+				warn("trim what batches were answered", l.Trim(ctx, c.truncate))
+			}
 		}
 	}
 	if c.live != nil && j.q.opt.Roots != nil {

@@ -44,18 +44,11 @@ func (s Speculation) Validate() error {
 // twice reports whether tasks of a stage may be begun a second time: another worker
 // can run them, nothing that they do is seen outside before one is adopted, and none
 // of what they read or write is another attempt's. So not where state is: it lies with
-// one worker. Not where rows are looked up: the answers are logged by the task. Not where
-// rows go to the client while they are made.
+// one worker. Not where rows go to the client while they are made. Rows that are looked up
+// are the same for all attempts at a batch.
 func (d *deployment) twice(s *physical.Stage, tasks int) bool {
 	_, client := s.Output.(physical.ToClient)
-	return d.opt.Speculation.On && len(d.workers) > 1 && tasks > 1 && len(s.Stateful) == 0 && !client && !looksUp(s.Root)
-}
-
-func looksUp(n physical.Node) bool {
-	if _, ok := n.(*physical.LookupJoin); ok {
-		return true
-	}
-	return slices.ContainsFunc(n.Inputs(), looksUp)
+	return d.opt.Speculation.On && len(d.workers) > 1 && tasks > 1 && len(s.Stateful) == 0 && !client
 }
 
 // speculateLocked begins stragglers a second time, and sets the timer for those that

@@ -118,8 +118,8 @@ func prepared(r batch.TaskResult) bool {
 }
 
 // remembers reports whether the results of a plan's tasks are of use to a life to come.
-// Rows that are looked up are not asked for twice because a task writes the answers down,
-// where the next life does not find those of a task of before.
+// Not where rows are looked up: what the task was told was written down for the life that
+// is over, and perhaps after the next one had read what counts.
 func (w *Worker) remembers(p *plan) bool {
 	return w.opt.KeepFor >= 0 && p.phys != nil && p.phys.Stream && !slices.ContainsFunc(p.phys.Stages, func(s *physical.Stage) bool { return looksUp(s.Root) })
 }

@@ -312,7 +312,7 @@ type Look struct {
 	On     []int
 	// Columns are those that are wanted, nil for all.
 	Columns []int
-	Keys    []byte // an Arrow stream
+	Keys    []byte // see PackKeys
 }
 
 // Settle asks that what a batch was answered is durable; the answer has no rows.

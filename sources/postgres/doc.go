@@ -9,7 +9,8 @@
 // that others change cannot be read as it was, so that every answer that a batch has used
 // is logged before the batch can be committed: a batch that is run again, after a crash
 // or as a try, never asks the database for what it has asked before. Of a batch all
-// tasks see the same answer to a key, so that it does not matter which of them asks.
+// tasks see the same answer to a key, so that it does not matter which of them asks. On a
+// cluster the driver asks for all of them (driver/desk.go).
 //
 // Invariants, besides those of package sources:
 //

@@ -21,6 +21,9 @@ import (
 // engineVar makes this test binary an engine that runs the script it names.
 const engineVar = "SLUICE_TEST_POSTGRES_ENGINE"
 
+// programDir is where the command is built for the tests that need it.
+var programDir string
+
 func TestMain(m *testing.M) {
 	if script := os.Getenv(engineVar); script != "" {
 		if err := runScript(context.Background(), script, filepath.Dir(script)); err != nil {
@@ -32,8 +35,14 @@ func TestMain(m *testing.M) {
 	if flag.Parse(); testing.Short() {
 		inputRows = 3000
 	}
+	dir, err := os.MkdirTemp("", "sluice-test-*")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	programDir = dir
 	code := m.Run()
-	if err := sharedServer.remove(); err != nil {
+	if err := errors.Join(sharedServer.remove(), os.RemoveAll(dir)); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		code = max(code, 1)
 	}

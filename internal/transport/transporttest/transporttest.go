@@ -40,6 +40,9 @@ func Run(t *testing.T, open func(t *testing.T) Bed) {
 		{"TasksOfOneNode", several},
 		{"ProducersWaitAndAreClosed", abandoned},
 		{"ErrorsOfTheOtherNode", failing},
+		{"Lookups", lookups},
+		{"LookupsInVain", lookedUpInVain},
+		{"LookupsOfManyTasks", together},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

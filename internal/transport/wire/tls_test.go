@@ -118,7 +118,9 @@ func TestTLSOfTheDriversNodes(t *testing.T) {
 	}
 	defer closeAll(t, n)
 	attached(n)
-	endpoint(t, h, "driver/q").Serve(func(context.Context, transport.StreamRef) (sources.Reader, error) { return transporttest.NewReader(nil), nil })
+	endpoint(t, h, "driver/q").Serve(func(context.Context, transport.StreamRef) (sources.Reader, error) {
+		return transporttest.NewReader(nil), nil
+	})
 	r, err := n.Fetch(t.Context(), "driver/q", transport.StreamRef{}, nil)
 	if err != nil {
 		t.Fatal(err)
