@@ -187,3 +187,95 @@ func TestLiveStateOnACluster(t *testing.T) {
 		t.Errorf("when a worker has come again: %v", err)
 	}
 }
+
+// Reads of all rows are of one batch each, while batches are committed and workers come, leave
+// and are lost: every file has a row of each digit, so that after any batch all are as many.
+func TestLiveStateIsOfOneBatch(t *testing.T) {
+	f := newFleet(t)
+	f.add(0, 10)
+	f.join("w0")
+	f.join("w1")
+	if _, err := f.d.Submit(t.Context(), "p", strings.Replace(f.script(), "digit % 2 = 1 OR digit = 0", "true", 1)); err != nil {
+		t.Fatal(err)
+	}
+	f.process()
+	q := f.query()
+	o, err := q.State(q.StateOperators()[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.patience = time.Minute
+	ctx, cancel := context.WithCancel(t.Context())
+	type seen struct {
+		reads, last int64
+		err         error
+	}
+	done := make(chan seen, 1)
+	go func() {
+		var s seen
+		for ctx.Err() == nil && s.err == nil {
+			all, err := o.All(ctx)
+			if err != nil {
+				if ctx.Err() == nil {
+					s.err = err
+				}
+				break
+			}
+			one, err := o.Get(ctx, int64(4))
+			if err != nil {
+				if ctx.Err() == nil {
+					s.err = err
+				}
+				break
+			}
+			at := slices.Index(all.Columns, "count(*).0")
+			for _, row := range all.Rows {
+				if len(all.Rows) != 10 || row[at] != all.Rows[0][at] {
+					s.err = fmt.Errorf("after batch %d: %v %v", all.Batch, all.Columns, all.Rows)
+				}
+			}
+			if len(one.Rows) != 1 || one.Batch < all.Batch || one.Batch == all.Batch && one.Rows[0][at] != all.Rows[0][at] || all.Batch < s.last {
+				s.err = fmt.Errorf("after batch %d: %v, before that batch %d was read, behind it batch %d: %v", all.Batch, all.Rows, s.last, one.Batch, one.Rows)
+			}
+			s.reads, s.last = s.reads+1, one.Batch
+		}
+		done <- s
+	}()
+	n := 10
+	grow := func() {
+		for range 5 {
+			f.add(n, n+10)
+			n += 10
+		}
+		f.process()
+	}
+	grow()
+	f.join("w2")
+	grow()
+	f.leave("w0")
+	grow()
+	if err := f.workers["w1"].Drain(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	f.leave("w1")
+	f.join("w3")
+	grow()
+	f.leave("w2")
+	grow()
+	cancel()
+	if s := <-done; s.err != nil || s.reads < 10 {
+		t.Errorf("%d reads: %v", s.reads, s.err)
+	} else {
+		t.Logf("%d reads up to batch %d", s.reads, s.last)
+	}
+}
+
+// process waits until the query has processed what there is.
+func (f *fleet) process() {
+	f.t.Helper()
+	ctx, cancel := context.WithTimeout(f.t.Context(), time.Minute)
+	defer cancel()
+	if err := f.query().ProcessAllAvailable(ctx); err != nil {
+		f.t.Fatal(err)
+	}
+}
