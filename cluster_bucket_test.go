@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,8 +16,16 @@ import (
 
 	"github.com/sluice-stream/sluice/driver/filelog"
 	"github.com/sluice-stream/sluice/driver/raftlog"
+	"github.com/sluice-stream/sluice/internal/transport"
 	"github.com/sluice-stream/sluice/internal/vfsx"
 )
+
+// states are those in buckets that a worker has open, by the key of their deployment.
+func (p *plans) states() map[string]*lodger {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return maps.Clone(p.mu.lodgers)
+}
 
 // objects lists the files of state that a bucket holds.
 func objects(t *testing.T, b *s3mem.Backend, prefix string) (names []string) {
@@ -90,6 +99,16 @@ CREATE STREAMING QUERY showing TRIGGER EVERY '10 ms' AS INSERT INTO shown SELECT
 	for n := 7; n < 1700; n += 100 {
 		if got := strings.Count(out.String(), fmt.Sprintf("| %d ", n)) + strings.Count(out.String(), fmt.Sprintf(" %d |", n)); got == 0 {
 			t.Errorf("%d was not shown", n)
+		}
+	}
+	for key, l := range f.workers["w3"].plans.states() { // whoever leads goes on with the plan as it is
+		d := transport.Deploy{Key: key + " of another leader", Query: l.query, StateDir: "s3://lake/ck/counting/state"}
+		plans := f.workers["w3"].plans
+		if !plans.Inherit(key, d) || plans.states()[d.Key] != l {
+			t.Errorf("the state of plan %s does not go on under the same plan of another leader", key)
+		}
+		if !plans.Inherit(d.Key, transport.Deploy{Key: key, Query: l.query, StateDir: d.StateDir}) || plans.states()[key] != l {
+			t.Errorf("the state of plan %s is lost", key)
 		}
 	}
 	f.leave("w4") // and now for one with w3 alone

@@ -147,17 +147,19 @@ func (p *plans) placeOf(d transport.Deploy) (*bucketPlace, error) {
 }
 
 // Inherit implements worker.Heir. State goes on under the plan that it is kept for, unless
-// that one has another way to the bucket.
+// that one has another way to the bucket. One that takes the place of the very same plan
+// has none of its own.
 func (p *plans) Inherit(from string, d transport.Deploy) bool {
 	p.mu.Lock()
-	l := p.mu.lodgers[from]
+	l, planned := p.mu.lodgers[from], p.mu.byKey[d.Key] != nil
 	p.mu.Unlock()
 	if l == nil {
 		return true // it is in a folder
 	}
-	place, err := p.placeOf(d)
-	if err != nil || place != l.place {
-		return false
+	if planned {
+		if place, err := p.placeOf(d); err != nil || place != l.place {
+			return false
+		}
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -55,8 +55,9 @@ func (c *workforce) enlist(ctx context.Context, s *Session, q *Query, opt *drive
 		// A folder that stands for a bucket does so on this machine alone.
 		opt.StateDir, opt.Reclaim = p.url+"/"+stateDirName, p.reclaim
 	}
-	settings := map[string]string{checkpointDirKey: s.opts.CheckpointDir}
-	maps.Copy(settings, s.opts.Settings)
+	// Without the process's own: with them another driver's plan would be another plan.
+	settings := settingsHere(s.opts.Settings, nil)
+	settings[checkpointDirKey] = s.opts.CheckpointDir
 	opt.Deployed = transport.PlanText{Key: textKey(q.hash, q.plan), Query: q.def.name, Definitions: []string{c.script}, Settings: settings}
 	// What a worker would come to is known here: the text is all that it has.
 	again, _, err := planText(ctx, Options{Logger: s.opts.Logger, Stdout: s.opts.Stdout, Settings: s.opts.Settings}, opt.Deployed.(transport.PlanText))

@@ -46,7 +46,7 @@ func (w *Worker) keepLocked(p *plan) *kept {
 	if w.mu.kept[p.d.Query] != nil && !p.isReady() {
 		return nil
 	}
-	k := &kept{query: p.d.Query, key: p.d.Key, dir: p.d.StateDir, ready: make(chan struct{}), disarm: func() {}, relax: func() {}}
+	k := &kept{query: p.d.Query, key: p.past.key(), dir: p.d.StateDir, ready: make(chan struct{}), disarm: func() {}, relax: func() {}}
 	if old := w.mu.kept[k.query]; old != nil {
 		w.wg.Go(func() { w.drop(old) })
 	}

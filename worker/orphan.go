@@ -216,7 +216,7 @@ func (w *Worker) takeOver(from transport.NodeID, d transport.Deploy) bool {
 		return false
 	}
 	heir, told := w.conn.(Heir)
-	if !samePlan(p.d, d) || told && !heir.Inherit(p.d.Key, d) {
+	if !samePlan(p.d, d) || told && !heir.Inherit(p.past.key(), d) {
 		w.mu.Unlock()
 		w.undeploy(p.past.key(), true)
 		return false

@@ -31,6 +31,13 @@ type gates struct {
 	writes       atomic.Int64                  // tasks that have begun to write
 	waiting      chan string                   // names of tasks that wait
 	ended        chan struct{}                 // a task that waited was cancelled
+	inherited    []string                      // of the worker's goroutine; read when it has answered
+}
+
+// Inherit notes whose state goes on under which plan.
+func (g *gates) Inherit(from string, d transport.Deploy) bool {
+	g.inherited = append(g.inherited, from+" to "+d.Key)
+	return true
 }
 
 func (g *gates) Opener(string, string) (sources.Opener, error)       { return g, nil }
@@ -438,5 +445,21 @@ func TestLookupsAreNotAdopted(t *testing.T) {
 	p.phys.Stages[0].Root = &physical.Project{Input: &physical.LookupJoin{Input: &physical.Scan{}}}
 	if w.remembers(p) {
 		t.Error("a lookup is remembered")
+	}
+}
+
+// TestStateGoesOnFromLifeToLife: whoever keeps a book on states hears of each life, taken
+// over or begun anew, whose the state was.
+func TestStateGoesOnFromLifeToLife(t *testing.T) {
+	o := newOrphans(t)
+	o.next()
+	o.next()
+	before := o.term
+	o.send(transport.Reset{})
+	o.begin(func(d *transport.Deploy) { d.Quota.Memory = 1 << 30 }) // another plan, which finds the state
+	o.resume(before)
+	want := []string{"life 1 to life 2", "life 2 to life 3", "life 3 to life 4"}
+	if !slices.Equal(o.g.inherited, want) {
+		t.Errorf("state went from %v, want %v", o.g.inherited, want)
 	}
 }

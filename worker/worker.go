@@ -44,7 +44,8 @@ type Planner interface {
 // Heir is implemented by Connectors that remember whose state they have opened.
 type Heir interface {
 	// Inherit is asked before the state that a plan has left becomes that of another one of
-	// its query, which is planned. If it says no the state is closed.
+	// its query, which is planned, or before the plan itself, which is not planned again,
+	// is that of another driver. If it says no the state is closed.
 	Inherit(from string, to transport.Deploy) bool
 }
 
