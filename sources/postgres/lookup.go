@@ -364,7 +364,8 @@ func (t *table) lookupText(found *pgclient.Table, q *question) (string, []string
 		name := fmt.Sprintf("sluice_k%d", i)
 		names, types = append(names, name), append(types, typ)
 		arrays = append(arrays, fmt.Sprintf("$%d::%s[]", i+1, typ))
-		on = append(on, fmt.Sprintf("%s = sluice_q.%s", pgclient.QuoteIdent(c.Name), name))
+		column, key := pgclient.QuoteIdent(c.Name), "sluice_q."+name
+		on = append(on, column+" = "+key+exact(typ, column, key))
 	}
 	// Columns of the table stand alone: the names beside them are ours.
 	return fmt.Sprintf("SELECT sluice_q.sluice_n, %s FROM unnest(%s) WITH ORDINALITY AS sluice_q(%s, sluice_n) JOIN %s ON %s",

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -85,7 +86,15 @@ func keyText(a arrow.Array) (text.Formatter, error) {
 			return time.UnixMicro(int64(a.Value(i))).UTC().AppendFormat(dst, "15:04:05.999999")
 		}, nil
 	case *array.Float32:
-		return func(dst []byte, i int) []byte { return strconv.AppendFloat(dst, float64(a.Value(i)), 'g', -1, 64) }, nil
+		return func(dst []byte, i int) []byte { return strconv.AppendFloat(dst, float64(a.Value(i)+0), 'g', -1, 64) }, nil // -0 and 0 are one key
+	case *array.Float64:
+		f, err := text.NewFormatter(a, false)
+		return func(dst []byte, i int) []byte {
+			if a.Value(i) == 0 {
+				return append(dst, '0')
+			}
+			return f(dst, i)
+		}, err
 	case *array.Binary:
 		return func(dst []byte, i int) []byte { return fmt.Appendf(dst, "\\x%x", a.Value(i)) }, nil
 	case *array.Dictionary:
@@ -142,15 +151,40 @@ func keyType(dt arrow.DataType, c pgclient.Column) string {
 	return ""
 }
 
-// array writes a column of keys as an array of the database. A text that is no UUID is
-// NULL among UUIDs: it has no rows.
+// foreign reports whether no value of a type has a text: UUIDs have one way to be written,
+// and the blanks at the end of a char(n) are not its text's. Such a key has no rows,
+// although the database would find some.
+func foreign(typ, value string) bool {
+	switch typ {
+	case "uuid":
+		u, err := uuid.Parse(value)
+		return err != nil || u.String() != value
+	case "bpchar":
+		return strings.HasSuffix(value, " ")
+	}
+	return false
+}
+
+// exact is what a column and a key have in common besides being equal for the database,
+// which may take texts for equal that are not the same (citext, a collation without case):
+// a row would be found once for each key of a batch that it equals. "" is nothing.
+func exact(typ, column, key string) string {
+	switch typ {
+	case "text", "bpchar", "citext":
+		return fmt.Sprintf(` AND (%s)::text COLLATE "C" = (%s)::text COLLATE "C"`, column, key)
+	}
+	return ""
+}
+
+// array writes a column of keys as an array of the database. A text that no value has is
+// NULL: it has no rows.
 func (q *question) array(column int, keys []int, typ string) []byte {
 	b := []byte{'{'}
 	for i, at := range keys {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		if typ == "uuid" && uuid.Validate(q.keys[at].values[column]) != nil {
+		if foreign(typ, q.keys[at].values[column]) {
 			b = append(b, "NULL"...)
 			continue
 		}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -139,6 +141,38 @@ func TestLookup(t *testing.T) {
 	got := rowsOf(t, conn, "SELECT count(*), count(DISTINCT o.id), count(*) FILTER (WHERE o.name IS DISTINCT FROM CASE WHEN d.active THEN d.name END), count(o.name) FROM "+schema+".out o LEFT JOIN "+schema+".dim d USING (k)")
 	if !strings.HasPrefix(got[0], "5000|5000|0|") || strings.HasSuffix(got[0], "|0") {
 		t.Errorf("rows, different rows, wrong names and names are %s", got[0])
+	}
+}
+
+// What the database takes for the same is not always so here. A row that has several keys of a
+// batch for the database comes once all the same, and meets the rows that a batch query has it meet.
+func TestLookupByKeysThatTheDatabaseTakesForEqual(t *testing.T) {
+	s := theServer(t)
+	conn := s.connect(t)
+	schema := s.schema(t, conn)
+	const id = "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"
+	exec1(t, conn, "CREATE COLLATION "+schema+".nocase (provider = icu, locale = 'und-u-ks-level2', deterministic = false)")
+	exec1(t, conn, "CREATE TABLE "+schema+".dim (u uuid, c char(4), t text COLLATE "+schema+".nocase, f float8, g real, n int); INSERT INTO "+schema+".dim VALUES "+
+		"('"+id+"', 'ab', 'ab', 0, 0, 1), ('"+id+"', 'abcd', 'abcd', 1.5, 1.5, 2), (NULL, 'Ab', 'Ab', 'NaN', '-0', 3)")
+	dir := t.TempDir()
+	rows := "1," + id + ",0\n2," + strings.ToUpper(id) + ",-0.0\n3,{" + id + "},1.5\n4,ab,NaN\n5,\"ab  \",0\n6,Ab,1.5\n7,abcd,-0.0\n"
+	if err := os.WriteFile(filepath.Join(dir, "rows.csv"), []byte(rows), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ses := session(t, t.TempDir())
+	run(t, ses, "CREATE TABLE src (id BIGINT, k STRING, f DOUBLE, p AS PROCTIME()) WITH ('connector'='filesystem', 'path'='"+dir+"', 'format'='csv', 'csv.header'='false');\n"+
+		"CREATE TABLE dim (u STRING, c STRING, t STRING, f DOUBLE, g FLOAT, n INT) "+s.with(schema+".dim", "")+";\n")
+	for i, on := range []string{"s.k = d.u", "s.k = d.c", "s.k = d.t", "s.f = d.f", "CAST(s.f AS FLOAT) = d.g"} {
+		out := fmt.Sprintf("out%d", i)
+		run(t, ses, "CREATE TABLE "+out+" (id BIGINT, n INT) "+s.with(schema+"."+out, ", 'create-table'='true'")+";\n"+
+			"CREATE STREAMING QUERY q"+out+" TRIGGER AVAILABLE NOW AS INSERT INTO "+out+" SELECT s.id, d.n FROM src s LEFT JOIN dim FOR SYSTEM_TIME AS OF s.p AS d ON "+on+";\n")
+		if err := ses.AwaitAll(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		got, want := rowsOf(t, conn, "SELECT id, coalesce(n, 0) FROM "+schema+"."+out), query(t, ses, "SELECT s.id, coalesce(d.n, 0) FROM src s LEFT JOIN dim d ON "+on)
+		if !equalBags(got, want) {
+			t.Errorf("ON %s: looked up are %q, and a batch query has %q", on, got, want)
+		}
 	}
 }
 
