@@ -27,21 +27,28 @@ const patience = 30 * time.Second
 // preface begins a connection of HTTP/2, with its first frame.
 const preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00"
 
-// plain sends bytes and returns all that comes back.
-func plain(t *testing.T, addr, text string) (answer []byte, from string) {
+// dial connects for as long as anything may take.
+func dial(t *testing.T, addr string) net.Conn {
 	t.Helper()
 	c, err := net.Dial("tcp", addr)
+	if err == nil {
+		err = c.SetDeadline(time.Now().Add(patience))
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
+	return c
+}
+
+// plain sends bytes and returns all that comes back.
+func plain(t *testing.T, addr, text string) (answer []byte, from string) {
+	t.Helper()
+	c := dial(t, addr)
 	defer c.Close()
-	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
-		t.Fatal(err)
-	}
 	if _, err := io.WriteString(c, text); err != nil {
 		return nil, c.LocalAddr().String() // it is closed already
 	}
-	answer, err = io.ReadAll(io.LimitReader(c, 1<<16))
+	answer, err := io.ReadAll(io.LimitReader(c, 1<<16))
 	if errors.Is(err, context.DeadlineExceeded) || err != nil && strings.Contains(err.Error(), "timeout") {
 		t.Errorf("%s holds a connection of plain text: %v", addr, err)
 	}
@@ -51,14 +58,8 @@ func plain(t *testing.T, addr, text string) (answer []byte, from string) {
 // secured makes a handshake, then speaks. err is the refusal, wherever it came.
 func secured(t *testing.T, addr string, conf *tls.Config, text string) (answer []byte, from string, err error) {
 	t.Helper()
-	c, err := net.Dial("tcp", addr)
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := dial(t, addr)
 	defer c.Close()
-	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
-		t.Fatal(err)
-	}
 	conf = conf.Clone()
 	conf.InsecureSkipVerify, conf.VerifyConnection = true, nil // an attacker trusts everybody
 	s := tls.Client(c, conf)
