@@ -167,8 +167,3 @@ func ascending(sel []int32) bool {
 	}
 	return true
 }
-
-// TakeArray gathers rows of one column; a negative position gives NULL.
-func TakeArray(alloc memory.Allocator, arr arrow.Array, sel []int32) (arrow.Array, error) {
-	return vec.Take(alloc, arr, sel)
-}

@@ -1,7 +1,6 @@
 package avro
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -421,13 +420,4 @@ func (s *Schema) Nullable() (inner *Schema, null bool) {
 		return s.Branches[0], true
 	}
 	return s, false
-}
-
-// Canonical says whether a text is JSON, and takes its blanks out.
-func Canonical(text string) string {
-	var b bytes.Buffer
-	if json.Compact(&b, []byte(text)) != nil {
-		return text
-	}
-	return b.String()
 }

@@ -4,7 +4,6 @@ import (
 	"encoding/base64"
 	"fmt"
 	"strconv"
-	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
@@ -17,11 +16,6 @@ type Formatter func(dst []byte, row int) []byte
 func AppendTimestamp(dst []byte, micros int64, utc bool) []byte {
 	var d days
 	return d.timestamp(dst, micros, utc)
-}
-
-// AppendDate writes yyyy-MM-dd.
-func AppendDate(dst []byte, days int32) []byte {
-	return time.Unix(int64(days)*86400, 0).UTC().AppendFormat(dst, time.DateOnly)
 }
 
 // NewFormatter returns what writes the values of a column, dictionaries by their values.

@@ -63,14 +63,6 @@ func load(dir string, log *slog.Logger, now func() time.Time, bare bool) (*TLS, 
 // Self is who this node is by its certificate; of a client without one, nobody.
 func (t *TLS) Self() Identity { return t.current().self }
 
-// Expiry is when the node's certificate ends; the zero time if it has none.
-func (t *TLS) Expiry() time.Time {
-	if m := t.current(); m.leaf != nil {
-		return m.leaf.NotAfter
-	}
-	return time.Time{}
-}
-
 // Server is the configuration of a listener to which only nodes of these roles may connect.
 func (t *TLS) Server(from ...Role) *tls.Config { return t.server(tls.RequireAnyClientCert, from) }
 

@@ -11,7 +11,6 @@ import (
 
 	"github.com/sluice-stream/sluice/batch"
 	"github.com/sluice-stream/sluice/planner/expr"
-	"github.com/sluice-stream/sluice/planner/expr/cast"
 	"github.com/sluice-stream/sluice/planner/expr/vec"
 )
 
@@ -751,19 +750,4 @@ func mapContainsKey(kc *expr.KernelContext, args []expr.Vec, n int) (arrow.Array
 	return perRowFixed(kc, args, n, func(i int) (bool, error) {
 		return findKey(v, row(args[0], i), args[1].Arr, row(args[1], i)) >= 0, nil
 	})
-}
-
-// NewField binds s.name, also over an array of structs.
-func NewField(e expr.Expr, name string) (expr.Expr, error) {
-	e = canonical(e)
-	st, ok := e.Type().(*arrow.StructType)
-	if !ok {
-		return nil, batch.UserErrorf("%s has no field %s", expr.TypeName(e.Type()), name)
-	}
-	for i, f := range st.Fields() {
-		if f.Name == name || len(f.Name) == len(name) && bytes.EqualFold([]byte(f.Name), []byte(name)) {
-			return coerce(&expr.Field{Arg: e, Index: i, Name: f.Name, DT: f.Type}, cast.Canonical(f.Type)), nil
-		}
-	}
-	return nil, batch.UserErrorf("%s has no field %s", expr.TypeName(st), name)
 }

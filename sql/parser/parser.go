@@ -100,16 +100,6 @@ func ParseSelectItem(text string, opts Options) (ast.SelectItem, error) {
 	})
 }
 
-// ParseOrderItem reads one sort key: an expression, perhaps ASC or DESC and
-// NULLS FIRST or LAST.
-func ParseOrderItem(text string, opts Options) (ast.OrderItem, error) {
-	return run(text, opts, func(p *parser) ast.OrderItem {
-		it := p.orderItem()
-		p.expectEOF()
-		return it
-	})
-}
-
 // ParseType reads one type, such as ARRAY<STRUCT<a: INT>>.
 func ParseType(text string, opts Options) (*ast.Type, error) {
 	return run(text, opts, func(p *parser) *ast.Type {

@@ -28,9 +28,6 @@ var bigPow10 = func() (p [115]*big.Int) {
 	return p
 }()
 
-// Pow10 returns 10^n for 0 <= n <= 38.
-func Pow10(n int32) Num { return pow10[n] }
-
 // Fits reports whether v has at most p digits.
 func Fits(v Num, p int32) bool {
 	a := v.Abs()

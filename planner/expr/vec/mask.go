@@ -99,14 +99,8 @@ func (m *Mask) SetAllNull() {
 // IsNull reports whether row i is NULL.
 func (m *Mask) IsNull(i int) bool { return m.bits != nil && m.bits[i>>3]&(1<<(uint(i)&7)) == 0 }
 
-// Nulls counts the NULL rows.
-func (m *Mask) Nulls() int { return m.nulls }
-
 // AllNull reports whether no row holds a value.
 func (m *Mask) AllNull() bool { return m.n > 0 && m.nulls == m.n }
-
-// Bits returns the validity bitmap, nil if all rows are valid.
-func (m *Mask) Bits() Bits { return Bits{Buf: m.bits} }
 
 // Release gives the bitmap back; only for a mask that no array was made with.
 func (m *Mask) Release() {

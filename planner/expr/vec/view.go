@@ -6,7 +6,6 @@ import (
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
-	"github.com/apache/arrow-go/v18/arrow/bitutil"
 	"github.com/apache/arrow-go/v18/arrow/decimal128"
 
 	"github.com/sluice-stream/sluice/planner/expr"
@@ -214,14 +213,6 @@ func (v ListView) End(i int) int { return int(v.Off[i+1]) }
 
 // Len returns the number of elements of row i.
 func (v ListView) Len(i int) int { return int(v.Off[i+1] - v.Off[i]) }
-
-// CountSet counts the ones among the first n bits.
-func CountSet(b Bits, n int) int {
-	if b.Buf == nil {
-		return n
-	}
-	return bitutil.CountSetBits(b.Buf, b.Off, n)
-}
 
 // IsNull reports whether row i is NULL, also of the type VOID, whose arrays say no.
 func IsNull(arr arrow.Array, i int) bool {
