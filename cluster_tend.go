@@ -3,6 +3,7 @@ package sluice
 import (
 	"context"
 	"errors"
+	"maps"
 	"syscall"
 	"time"
 
@@ -27,9 +28,12 @@ type paused struct {
 	next time.Time
 }
 
+// pauses are the paused by what they are called.
+type pauses map[string]*paused
+
 // tend starts paused queries again until the driver ends.
 func (d *Driver) tend() {
-	c, all := clock.System(), map[string]*paused{}
+	c, all := clock.System(), pauses{}
 	for clock.Wait(d.ctx, c, tendEvery) == nil {
 		ctx, err := d.leading(d.ctx)
 		if err != nil {
@@ -37,16 +41,21 @@ func (d *Driver) tend() {
 			continue
 		}
 		d.submits.Lock() // no pipeline comes or goes
-		for _, p := range d.list() {
-			d.tendPipeline(ctx, p, all, c.Now())
-		}
+		d.tendPipelines(ctx, d.list(), all, c.Now())
 		d.submits.Unlock()
 	}
 }
 
-func (d *Driver) tendPipeline(ctx context.Context, p *pipeline, all map[string]*paused, now time.Time) {
+func (d *Driver) tendPipelines(ctx context.Context, list []*pipeline, all pauses, now time.Time) {
+	for _, p := range list {
+		d.tendPipeline(ctx, p, all, now)
+	}
+	all.forget(now)
+}
+
+func (d *Driver) tendPipeline(ctx context.Context, p *pipeline, all pauses, now time.Time) {
 	if p.s == nil {
-		if due(all, "pipeline "+p.Name, passes(p.err), now) && ctx.Err() == nil {
+		if all.due("pipeline "+p.Name, passes(p.err), now) && ctx.Err() == nil {
 			d.begin(ctx, &pipeline{stored: p.stored})
 		}
 		return
@@ -54,7 +63,7 @@ func (d *Driver) tendPipeline(ctx context.Context, p *pipeline, all map[string]*
 	for _, q := range p.s.Queries() {
 		err := q.ended()
 		q.paused.Store(passes(err))
-		if !due(all, "query "+q.Name(), passes(err), now) || ctx.Err() != nil {
+		if !all.due("query "+q.Name(), passes(err), now) || ctx.Err() != nil {
 			continue
 		}
 		d.opts.Logger.Warn("a paused query is started again", "query", q.Name(), "reason", err)
@@ -66,19 +75,27 @@ func (d *Driver) tendPipeline(ctx context.Context, p *pipeline, all map[string]*
 }
 
 // due reports whether what is called so is to be started now, if it stands still.
-func due(all map[string]*paused, name string, still bool, now time.Time) bool {
-	w := all[name]
-	switch {
-	case still && w == nil:
-		all[name] = &paused{wait: pauseFirst, next: now.Add(pauseFirst)}
-	case still && now.After(w.next):
-		w.wait = min(2*w.wait, pauseMax)
-		w.next = now.Add(w.wait)
-		return true
-	case !still && w != nil && now.Sub(w.next) > pauseForget:
-		delete(all, name)
+func (all pauses) due(name string, still bool, now time.Time) bool {
+	if !still {
+		return false
 	}
-	return false
+	w := all[name]
+	if w == nil {
+		all[name] = &paused{wait: pauseFirst, next: now.Add(pauseFirst)}
+		return false
+	}
+	if !now.After(w.next) {
+		return false
+	}
+	w.wait = min(2*w.wait, pauseMax)
+	w.next = now.Add(w.wait)
+	return true
+}
+
+// forget drops what has run for long, or is there no more; what stands still is never so
+// late.
+func (all pauses) forget(now time.Time) {
+	maps.DeleteFunc(all, func(_ string, w *paused) bool { return now.Sub(w.next) > pauseForget })
 }
 
 // ended returns the error that has ended the query, nil while it runs.

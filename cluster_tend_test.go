@@ -76,11 +76,11 @@ func TestQueriesAreTendedOnceTheGroupIsJoined(t *testing.T) {
 }
 
 func TestPausesGrow(t *testing.T) {
-	all, now := map[string]*paused{}, time.Now()
+	all, now := pauses{}, time.Now()
 	began, starts := now, 0
 	for range 1000 {
 		now = now.Add(tendEvery)
-		if due(all, "q", true, now) {
+		if all.due("q", true, now) {
 			starts++
 		}
 	}
@@ -89,12 +89,39 @@ func TestPausesGrow(t *testing.T) {
 	}
 	for range 1000 {
 		now = now.Add(tendEvery)
-		if due(all, "q", false, now) {
+		if all.due("q", false, now) {
 			t.Fatal("a query that runs is started")
 		}
 	}
-	if len(all) != 0 {
+	if all.forget(now); len(all) != 0 {
 		t.Errorf("it is remembered for ever: %v", all["q"])
+	}
+}
+
+// A pipeline that could not be started and then goes on is forgotten, and so is one that
+// is removed while it stands still: what is called so later begins with the first pause.
+func TestPausesOfPipelinesAreForgotten(t *testing.T) {
+	s, err := NewSession(Options{CheckpointDir: t.TempDir(), Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	broken := &pipeline{stored: stored{Name: "p"}, err: batch.ExternalError(errors.New("it does not answer"), true)}
+	for what, then := range map[string][]*pipeline{"goes on": {{stored: broken.stored, s: s}}, "was removed": nil} {
+		all, now := pauses{}, time.Now()
+		d := &Driver{}
+		d.tendPipelines(t.Context(), []*pipeline{broken}, all, now)
+		if len(all) != 1 {
+			t.Fatalf("%d pauses", len(all))
+		}
+		d.tendPipelines(t.Context(), then, all, now.Add(pauseFirst+2*pauseForget))
+		if len(all) != 0 {
+			t.Errorf("a pipeline %s, and is remembered: %+v", what, *all["pipeline p"])
+		}
 	}
 }
 
