@@ -288,16 +288,7 @@ func (p *pipeline) fenced() bool {
 	if p.s == nil {
 		return errors.Is(p.err, batch.ErrFenced) || errors.Is(p.err, raftlog.ErrNotLeader)
 	}
-	for _, q := range p.s.Queries() {
-		select {
-		case <-q.drv.Done():
-			if errors.Is(q.drv.Await(context.Background()), batch.ErrFenced) {
-				return true
-			}
-		default:
-		}
-	}
-	return false
+	return slices.ContainsFunc(p.s.Queries(), func(q *Query) bool { return errors.Is(q.ended(), batch.ErrFenced) })
 }
 
 // leading returns a context that ends when this driver does not run pipelines any more,
