@@ -3,6 +3,8 @@ package sluice
 import (
 	"fmt"
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -84,5 +86,59 @@ func TestOperatorsOnAClusterCountAsInOneProcess(t *testing.T) {
 		if err := f.d.Remove(t.Context(), "p"); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// The metrics of queries on a cluster are those of one process: the same ones, and with the
+// same values but for times and what a process takes.
+func TestMetricsOfAClusterAreThoseOfOneProcess(t *testing.T) {
+	f := newFleet(t)
+	f.add(0, 3000)
+	get := func(h http.Handler, name string) map[string]string {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "http://127.0.0.1/metrics", nil))
+		out := map[string]string{}
+		for line := range strings.Lines(w.Body.String()) {
+			metric, value, ok := strings.Cut(strings.ReplaceAll(strings.TrimSpace(line), "_"+name, ""), " ")
+			if !ok || !strings.HasPrefix(metric, "sluice_") {
+				continue
+			}
+			if strings.Contains(metric, "second") || strings.Contains(metric, "_memory_") {
+				value = "any"
+			}
+			out[metric] = value
+		}
+		return out
+	}
+	s, err := NewSession(Options{CheckpointDir: filepath.Join(f.dir, "ck"), Pipeline: true, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	must(t, s, f.stateful("alone"))
+	for _, q := range s.Queries() {
+		process(t, q)
+	}
+	f.join("w0")
+	f.join("w1")
+	f.until("both are there", func() bool { return len(f.d.Workers()) == 2 })
+	if _, err := f.d.Submit(t.Context(), "p", f.stateful("spread")); err != nil {
+		t.Fatal(err)
+	}
+	for _, q := range f.d.Queries() {
+		process(t, q)
+	}
+	alone, spread := get(s.Handler(), "alone"), get(f.d.base.Handler(), "spread")
+	if len(alone) < 50 {
+		t.Errorf("%d metrics", len(alone))
+	}
+	for metric, want := range alone {
+		if got := spread[metric]; got != want {
+			t.Errorf("%s is %s on a cluster, %s in one process", metric, got, want)
+		}
+		delete(spread, metric)
+	}
+	for metric, got := range spread {
+		t.Errorf("%s is %s on a cluster alone", metric, got)
 	}
 }
