@@ -391,7 +391,9 @@ func (r *clusterRun) answer(ctx context.Context) ([][]string, error) {
 	}
 	var rows [][]string
 	for _, row := range csvRows(r.local.take()) {
-		rows = append(rows, row[2:])
+		if !isHeader(row) {
+			rows = append(rows, row[2:])
+		}
 	}
 	return rows, nil
 }
@@ -400,6 +402,10 @@ func (r *clusterRun) answer(ctx context.Context) ([][]string, error) {
 func (r *clusterRun) read() {
 	rows := csvRows(r.fleet.printed.take())
 	for from := 0; from < len(rows); {
+		if isHeader(rows[from]) { // another driver, which may print the last batch once more
+			from++
+			continue
+		}
 		to := from
 		for to < len(rows) && rows[to][0] == rows[from][0] {
 			to++

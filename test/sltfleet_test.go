@@ -116,7 +116,7 @@ func (f *fleet) restart(ctx context.Context) error {
 	return err
 }
 
-// csvRows are the rows of CSV below each header, their fields as they stand there: NULL is
+// csvRows are the rows of CSV with their headers, their fields as they stand there: NULL is
 // empty, and the empty string has quotes.
 func csvRows(text string) (rows [][]string) {
 	var row []string
@@ -131,11 +131,11 @@ func csvRows(text string) (rows [][]string) {
 			from = i + 1
 		}
 		if c == '\n' && !quoted {
-			if row[0] != "batch" {
-				rows = append(rows, row)
-			}
-			row = nil
+			rows, row = append(rows, row), nil
 		}
 	}
 	return rows
 }
+
+// isHeader reports whether a row names the columns.
+func isHeader(row []string) bool { return row[0] == "batch" }
