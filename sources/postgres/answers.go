@@ -101,7 +101,7 @@ func openAnswers(fs vfsx.FS, dir string, term batch.Term) (*answers, error) {
 // list names the files of the log, in the order of their terms.
 func (a *answers) list() ([]segmentName, error) {
 	names, err := a.fs.List(a.dir)
-	if err != nil {
+	if err != nil && !errors.Is(err, os.ErrNotExist) { // in a bucket there is no folder without files
 		return nil, fmt.Errorf("list the log of answers %s: %w", a.dir, err)
 	}
 	var out []segmentName

@@ -8,6 +8,7 @@ import (
 	"io"
 	rng "math/rand/v2"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,6 +19,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/johannesboyne/gofakes3"
+	"github.com/johannesboyne/gofakes3/backend/s3mem"
 
 	"github.com/sluice-stream/sluice/internal/proctest"
 )
@@ -30,10 +33,12 @@ type cluster struct {
 	dir     string
 	host    string
 	drivers int
+	ck      string // the base of checkpoints
+	env     []string
 	nodes   map[string]*proctest.Process
 }
 
-func newCluster(t *testing.T, drivers int) *cluster {
+func newCluster(t *testing.T, drivers int, bucket bool) *cluster {
 	var b [3]byte
 	if _, err := rand.Read(b[:]); err != nil {
 		t.Fatal(err)
@@ -42,6 +47,16 @@ func newCluster(t *testing.T, drivers int) *cluster {
 	var err error
 	if c.bin, err = theProgram(); err != nil {
 		t.Fatal(err)
+	}
+	c.ck = filepath.Join(c.dir, "ck")
+	if bucket {
+		backend := s3mem.New()
+		if err := backend.CreateBucket("lake"); err != nil {
+			t.Fatal(err)
+		}
+		srv := httptest.NewServer(gofakes3.New(backend, gofakes3.WithLogger(gofakes3.DiscardLog())).Server())
+		t.Cleanup(srv.Close)
+		c.ck, c.env = "s3://lake/ck", []string{"AWS_ENDPOINT_URL=" + srv.URL, "AWS_ACCESS_KEY_ID=key", "AWS_SECRET_ACCESS_KEY=secret"}
 	}
 	for i := range drivers {
 		c.begin(c.id(i))
@@ -69,12 +84,14 @@ func (c *cluster) begin(id string) {
 		if id != c.id(i) {
 			continue
 		}
-		args = []string{"driver", "--id", id, "--data", c.data(id), "--listen", c.addr(i), "--http", c.web(i), "--lease", "1500ms", "--checkpoint-dir", filepath.Join(c.dir, "ck")}
+		args = []string{"driver", "--id", id, "--data", c.data(id), "--listen", c.addr(i), "--http", c.web(i), "--lease", "1500ms", "--checkpoint-dir", c.ck}
 		if c.drivers > 1 {
 			args = append(args, "--peers", strings.Join(peers, ","))
 		}
 	}
-	c.nodes[id] = proctest.Start(c.t, exec.Command(c.bin, args...))
+	cmd := exec.Command(c.bin, args...)
+	cmd.Env = append(append(os.Environ(), "XDG_CACHE_HOME="+c.data(id), "HOME="+c.data(id)), c.env...)
+	c.nodes[id] = proctest.Start(c.t, cmd)
 }
 
 // kill ends a node without any warning, and starts it again.
@@ -162,14 +179,22 @@ func (s *server) changing(t *testing.T, schema string) {
 // changes are those of the rows: batches that run again meet what they have met, or the
 // digests of the state would differ, which ends the query.
 func TestClusterThatLooksUpIsKilled(t *testing.T) {
-	for _, drivers := range []int{1, 3} {
-		t.Run(fmt.Sprint(drivers), func(t *testing.T) {
+	for _, of := range []struct {
+		name    string
+		drivers int
+		bucket  bool
+	}{{"one_driver", 1, false}, {"three_drivers", 3, false}, {"three_drivers_and_a_bucket", 3, true}} {
+		drivers := of.drivers
+		t.Run(of.name, func(t *testing.T) {
+			if of.bucket && testing.Short() {
+				t.Skip("the other two are short")
+			}
 			t.Parallel()
 			s := theServer(t)
 			conn := s.connect(t)
 			schema := s.schema(t, conn)
 			exec1(t, conn, "CREATE TABLE "+schema+".dim (k int PRIMARY KEY, name text, version int); INSERT INTO "+schema+".dim SELECT i, 'name ' || i, 0 FROM generate_series(0, 40) i")
-			c := newCluster(t, drivers)
+			c := newCluster(t, drivers, of.bucket)
 			c.begin("w1")
 			c.begin("w2")
 			s.changing(t, schema)
