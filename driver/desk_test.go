@@ -16,6 +16,9 @@ import (
 
 	"github.com/sluice-stream/sluice/batch"
 	"github.com/sluice-stream/sluice/internal/transport"
+	"github.com/sluice-stream/sluice/microbatch"
+	"github.com/sluice-stream/sluice/planner/physical"
+	"github.com/sluice-stream/sluice/sinks"
 	"github.com/sluice-stream/sluice/sources"
 )
 
@@ -125,12 +128,12 @@ type answered struct {
 	t  testing.TB
 	mu sync.Mutex
 	by map[keyOf]int64
-	// tried are the tasks that have failed once, after they were told.
+	// tried are the tasks that have failed once, after they were told; nil: none is to.
 	tried map[batch.TaskID]bool
 }
 
-// asking has a worker's tasks look up the last digits of what their splits may hold.
-// Each fails the first time, and is tried somewhere else.
+// asking has a worker's tasks look up some keys. With tried each fails the first time, and
+// is tried somewhere else.
 func (o *answered) asking(w *fakeWorker) {
 	w.fault = func(s batch.TaskSpec) error {
 		if s.Task.Stage != 0 {
@@ -149,7 +152,7 @@ func (o *answered) asking(w *fakeWorker) {
 			o.by[keyOf{s.Task.Batch, k}] = v
 		}
 		task := s.Task
-		if task.Attempt = 0; !o.tried[task] && s.Reveal {
+		if task.Attempt = 0; o.tried != nil && !o.tried[task] && s.Reveal {
 			o.tried[task] = true
 			return batch.ExternalError(errors.New("it ends behind its question"), true)
 		}
@@ -192,6 +195,40 @@ func TestTasksAreToldTheSame(t *testing.T) {
 		}
 		if n := len(a.settled); n < 4 {
 			t.Errorf("%d batches have settled what they were told", n)
+		}
+	})
+}
+
+// A straggler that looks rows up is begun a second time, and both attempts are told the same.
+func TestStragglersAreToldTheSame(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		plan := copyPlan()
+		plan.Stages[0].Root = &physical.LookupJoin{Input: plan.Stages[0].Root, Body: &physical.WorkTable{}, Source: "dim"}
+		p := newPair(t, plan)
+		out := &pile{last: batch.None}
+		a, o := newArchive(), &answered{t: t, by: map[keyOf]int64{}}
+		p.opt.Lookers, p.opt.Sinks = map[string]sources.Looker{"dim": a}, map[string]sinks.Sink{"out#0": out}
+		p.opt.Protocol.Trigger = microbatch.Trigger{Kind: microbatch.Immediate}
+		o.asking(p.worker)
+		o.asking(p.other)
+		ask, slow := p.worker.fault, true
+		p.worker.fault = func(s batch.TaskSpec) error {
+			if slow {
+				slow = false
+				time.Sleep(time.Minute) // of the bubble
+			}
+			return ask(s)
+		}
+		q := p.start()
+		p.must(q.ProcessAllAvailable(t.Context()))
+		time.Sleep(2 * time.Minute) // the slow one asks, too
+		synctest.Wait()
+		p.must(q.Stop(t.Context(), false))
+		if first, again := p.attempts(p.worker)[0], p.attempts(p.other)[1]; first == 0 || again != first {
+			t.Errorf("%d tasks of the slow worker, %d were begun again", first, again)
+		}
+		if len(out.rows) != 200 || len(o.by) == 0 || len(o.by) != len(a.told) {
+			t.Errorf("%d rows are shown, %d keys were told and %d asked for", len(out.rows), len(o.by), len(a.told))
 		}
 	})
 }
