@@ -9,6 +9,8 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/bitutil"
 	"github.com/apache/arrow-go/v18/arrow/memory"
+
+	limits "github.com/sluice-stream/sluice/internal/memory"
 )
 
 // Take returns the rows idx of arr, in that order; the caller owns the result.
@@ -308,8 +310,9 @@ func takeList(alloc memory.Allocator, arr array.ListLike, idx []int32) (*memory.
 	return offsets, child, err
 }
 
+// newBuffer returns n bytes that hold anything.
 func newBuffer(alloc memory.Allocator, n int) *memory.Buffer {
-	b := memory.NewResizableBuffer(alloc)
+	b := memory.NewResizableBuffer(limits.Uncleared(alloc))
 	b.Resize(n)
 	return b
 }

@@ -10,7 +10,11 @@ func (t *Tracker) Allocator(base arrow.Allocator) arrow.Allocator {
 		base = arrow.DefaultAllocator
 	}
 	if s, ok := base.(Sizer); ok {
-		return &sizedAllocator{tracker: t, base: base, sizer: s}
+		a := &sizedAllocator{tracker: t, base: base, sizer: s}
+		if u, ok := base.(unclearing); ok {
+			a.uncleared = &sizedAllocator{tracker: t, base: u.Uncleared(), sizer: s}
+		}
+		return a
 	}
 	return &allocator{tracker: t, base: base}
 }
@@ -19,11 +23,34 @@ func (t *Tracker) Allocator(base arrow.Allocator) arrow.Allocator {
 // of the slices that it returns, which Size tells beforehand.
 type Sizer interface{ Size(n int) int }
 
+// unclearing is an allocator that clears its buffers, and another one of the same that
+// does not.
+type unclearing interface{ Uncleared() arrow.Allocator }
+
+// Uncleared returns an allocator of the same memory whose buffers may hold anything at
+// first, for those that are filled whole at once: to clear them is a pass over memory that
+// is out of the processor's caches. Of one that knows no such it is that itself.
+func Uncleared(a arrow.Allocator) arrow.Allocator {
+	if u, ok := a.(unclearing); ok {
+		return u.Uncleared()
+	}
+	return a
+}
+
 // sizedAllocator counts the capacity of buffers.
 type sizedAllocator struct {
-	tracker *Tracker
-	base    arrow.Allocator
-	sizer   Sizer
+	tracker   *Tracker
+	base      arrow.Allocator
+	sizer     Sizer
+	uncleared *sizedAllocator // nil if base knows none
+}
+
+// Uncleared is of unclearing.
+func (a *sizedAllocator) Uncleared() arrow.Allocator {
+	if a.uncleared == nil {
+		return a
+	}
+	return a.uncleared
 }
 
 var _ arrow.Allocator = (*sizedAllocator)(nil)

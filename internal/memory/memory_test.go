@@ -278,3 +278,43 @@ func BenchmarkReserveRelease(b *testing.B) {
 		}
 	})
 }
+
+// sized has buffers of whole kilobytes, and tells which of them it need not clear.
+type sized struct {
+	arrow.Allocator
+	dirty *int
+}
+
+func (sized) Size(n int) int { return (n + 1023) &^ 1023 }
+
+func (s sized) Allocate(n int) []byte { return s.Allocator.Allocate(s.Size(n))[:n] }
+
+func (s sized) Uncleared() arrow.Allocator { return dirtied{s} }
+
+type dirtied struct{ sized }
+
+func (d dirtied) Allocate(n int) []byte {
+	*d.dirty++
+	return d.sized.Allocate(n)
+}
+
+// TestUnclearedCounts pins that buffers that are not cleared count as others do, and that
+// an allocator without such gives its own.
+func TestUnclearedCounts(t *testing.T) {
+	dirty := 0
+	b := NewBudget(1 << 20)
+	a := b.Child("task", 0).Allocator(sized{arrow.NewGoAllocator(), &dirty})
+	buf := arrow.NewResizableBuffer(Uncleared(a))
+	buf.Resize(1500)
+	if dirty != 1 || b.Used() != 2048 {
+		t.Fatalf("%d buffers are not cleared, %d bytes are used", dirty, b.Used())
+	}
+	buf.Release()
+	if b.Used() != 0 {
+		t.Fatalf("%d bytes are used at the end", b.Used())
+	}
+	plain := arrow.NewGoAllocator()
+	if got := Uncleared(plain); got != arrow.Allocator(plain) {
+		t.Fatalf("got %T", got)
+	}
+}

@@ -17,6 +17,8 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/encoding/protowire"
+
+	limits "github.com/sluice-stream/sluice/internal/memory"
 )
 
 // The fields of Flight's FlightData.
@@ -335,7 +337,7 @@ func (i *incoming) readBody(r *mem.Reader) error {
 	if err != nil || i.body != nil {
 		return errors.Join(err, errFrame)
 	}
-	i.body = memory.NewResizableBuffer(i.alloc)
+	i.body = memory.NewResizableBuffer(limits.Uncleared(i.alloc))
 	i.body.Resize(n)
 	_, err = io.ReadFull(r, i.body.Bytes())
 	return err

@@ -67,12 +67,40 @@ func (p *Pooled) Allocate(size int) []byte {
 	if c < 0 {
 		return aligned(size, size)
 	}
-	if x := p.classes[c].Get(); x != nil {
-		b := unsafe.Slice(x.(*byte), n)[:size]
-		clear(b)
-		return b
+	b := p.take(c, size, n)
+	if b == nil {
+		return aligned(size, n)
 	}
-	return aligned(size, n)
+	clear(b)
+	return b
+}
+
+// take returns a buffer that was used before, as it is; nil if there is none.
+func (p *Pooled) take(class, size, capacity int) []byte {
+	x := p.classes[class].Get()
+	if x == nil {
+		return nil
+	}
+	return unsafe.Slice(x.(*byte), capacity)[:size]
+}
+
+// Uncleared is an allocator of the same buffers, which hold anything when they are
+// allocated: for who fills them anyway. What they grow by is zero.
+func (p *Pooled) Uncleared() memory.Allocator { return uncleared{p} }
+
+type uncleared struct{ *Pooled }
+
+// Allocate returns size bytes at a multiple of 64.
+func (u uncleared) Allocate(size int) []byte {
+	if size <= 0 {
+		return make([]byte, 0)
+	}
+	if c, n := classOf(size); c >= 0 {
+		if b := u.take(c, size, n); b != nil {
+			return b
+		}
+	}
+	return u.Pooled.Allocate(size)
 }
 
 func aligned(size, capacity int) []byte {

@@ -44,6 +44,37 @@ func TestPooled(t *testing.T) {
 	p.Free(nil)
 }
 
+// TestUncleared pins that buffers of both kinds are the same ones, that one kind is zero,
+// and that what the other grows by is.
+func TestUncleared(t *testing.T) {
+	p := NewPooled()
+	u := p.Uncleared()
+	for _, size := range []int{0, 1, 100, 5000, 1<<largestBits + 1} {
+		for range min(100, 1+1<<20/(size+1)) { // a pool may lose what it has
+			b := u.Allocate(size)
+			if len(b) != size {
+				t.Fatalf("%d bytes of %d", len(b), size)
+			}
+			Fill(b)
+			b = u.Reallocate(size+700, b)
+			for i, x := range b {
+				if (i < size) != (x == 0xAA) || i >= size && x != 0 {
+					t.Fatalf("%d bytes: byte %d after growing is %d", size, i, x)
+				}
+			}
+			Fill(b)
+			u.Free(b)
+			b = p.Allocate(size + 700)
+			for i, x := range b {
+				if x != 0 {
+					t.Fatalf("%d bytes: byte %d is %d", size, i, x)
+				}
+			}
+			p.Free(b)
+		}
+	}
+}
+
 // TestPooledClasses pins that a buffer holds what was asked and is at most a
 // quarter larger, and that each class is found again by its size.
 func TestPooledClasses(t *testing.T) {
