@@ -275,8 +275,8 @@ func (p *plan) renew(w *Worker) {
 }
 
 // adoptLocked answers a Run by what a life before has done, or lets it wait for that: then it is
-// true. Else the Run is to be run, when after is closed, if that is not nil.
-func (w *Worker) adoptLocked(from transport.NodeID, run transport.Run) (done bool, after <-chan struct{}) {
+// true. Else the Run is to be run, when all of after are closed.
+func (w *Worker) adoptLocked(from transport.NodeID, run transport.Run) (done bool, after []<-chan struct{}) {
 	p := w.mu.plans[run.Spec.Plan]
 	if p == nil || !p.isReady() || !p.remember || p.admit(run.Spec.Term) != nil {
 		return false, nil
@@ -308,14 +308,15 @@ func (w *Worker) adoptLocked(from transport.NodeID, run transport.Run) (done boo
 	return false, w.afterLocked(p, at)
 }
 
-// afterLocked is closed when the orphans have ended that a task must not run beside.
-func (w *Worker) afterLocked(p *plan, at piece) <-chan struct{} {
+// afterLocked are closed when the orphans have ended that a task must not run beside: one
+// that was cancelled may be there with the one that was begun after it.
+func (w *Worker) afterLocked(p *plan, at piece) (after []<-chan struct{}) {
 	for j := range p.past.ending {
 		if t := j.run.Spec.Task; t.Stage == at.stage && t.Partition == at.partition {
-			return j.endedLocked()
+			after = append(after, j.endedLocked())
 		}
 	}
-	return nil
+	return after
 }
 
 // there reports whether what a task has made is still here.

@@ -463,3 +463,34 @@ func TestStateGoesOnFromLifeToLife(t *testing.T) {
 		t.Errorf("state went from %v, want %v", o.g.inherited, want)
 	}
 }
+
+// A task waits for all that must not run beside it: for a cancelled attempt and for the one
+// that was begun after it.
+func TestATaskWaitsForAllOrphansOfItsPlace(t *testing.T) {
+	o := newOrphans(t)
+	o.w.mu.Lock()
+	p := o.w.mu.plans[o.key]
+	for attempt := range 2 {
+		j := &job{run: transport.Run{Spec: o.spec(1, 0, 0)}}
+		j.run.Spec.Task.Attempt = attempt
+		p.past.ending[j] = true
+	}
+	o.w.mu.Unlock()
+	o.w.enqueue("driver", transport.Run{Spec: o.spec(1, 0, 0)})
+	for range 2 {
+		o.w.mu.Lock()
+		for j := range p.past.ending {
+			if j.ended == nil {
+				t.Error("nobody waits for an attempt that is about to end")
+				continue
+			}
+			delete(p.past.ending, j)
+			close(j.ended)
+			break
+		}
+		o.w.mu.Unlock()
+	}
+	if _, ok := o.answer().(transport.Finished); !ok {
+		t.Error("the task has not run")
+	}
+}

@@ -23,8 +23,8 @@ type job struct {
 	cancel context.CancelFunc
 	begun  bool // by slots.mu: it has left the queue
 	place  place
-	after  <-chan struct{} // it must not run before this is closed; nil for at once
-	homes  transport.Homes // when it began
+	after  []<-chan struct{} // it must not run before they are closed
+	homes  transport.Homes   // when it began
 	// By Worker.mu.
 	orphan bool           // nobody is to be told how it ends
 	heir   *transport.Run // that is answered in place of run; nil if nobody has taken it over
@@ -196,9 +196,9 @@ func (w *Worker) planOf(j *job) (*plan, error) {
 	case <-j.ctx.Done():
 		return nil, context.Cause(j.ctx)
 	}
-	if j.after != nil {
+	for _, ended := range j.after {
 		select {
-		case <-j.after:
+		case <-ended:
 		case <-j.ctx.Done():
 			return nil, context.Cause(j.ctx)
 		}
