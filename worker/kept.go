@@ -146,12 +146,7 @@ func (w *Worker) inherit(p *plan) bool {
 	if k == nil || ended {
 		return false
 	}
-	ctx, cancel := context.WithCancel(w.ctx)
-	defer cancel()
-	defer w.clock().AfterFunc(keepWait, cancel)()
-	select {
-	case <-k.ready:
-	case <-ctx.Done():
+	if !w.haveEnded(w.ctx, k.ready) {
 		return false // a task does not end: its plan keeps what it has
 	}
 	w.mu.Lock()
@@ -177,6 +172,21 @@ func (w *Worker) inherit(p *plan) bool {
 	return true
 }
 
+// haveEnded waits for tasks that were cancelled; false if one of them does not end.
+func (w *Worker) haveEnded(ctx context.Context, tasks ...<-chan struct{}) bool {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer w.clock().AfterFunc(keepWait, cancel)()
+	for _, ended := range tasks {
+		select {
+		case <-ended:
+		case <-ctx.Done():
+			return false
+		}
+	}
+	return true
+}
+
 // survey answers what is kept of a query, once the tasks that used it have ended.
 func (w *Worker) survey(m transport.Survey) transport.Surveyed {
 	out := transport.Surveyed{Key: m.Key}
@@ -190,12 +200,7 @@ func (w *Worker) survey(m transport.Survey) transport.Surveyed {
 	if k == nil {
 		return out
 	}
-	ctx, cancel := context.WithCancel(w.ctx)
-	defer cancel()
-	defer w.clock().AfterFunc(keepWait, cancel)()
-	select {
-	case <-k.ready:
-	case <-ctx.Done():
+	if !w.haveEnded(w.ctx, k.ready) {
 		return out
 	}
 	w.mu.Lock()

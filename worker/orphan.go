@@ -430,15 +430,8 @@ func (w *Worker) settle(ctx context.Context, p *plan, m transport.Restore) (map[
 		}
 	}
 	w.mu.Unlock()
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	defer w.clock().AfterFunc(keepWait, cancel)()
-	for _, ended := range wait {
-		select {
-		case <-ended:
-		case <-ctx.Done(): // the next life finds the state in its checkpoint
-			return nil, batch.ExternalError(fmt.Errorf("restore plan %s: a task of the life before does not end: %w", m.Key, transport.ErrGone), true)
-		}
+	if !w.haveEnded(ctx, wait...) { // the next life finds the state in its checkpoint
+		return nil, batch.ExternalError(fmt.Errorf("restore plan %s: a task of the life before does not end: %w", m.Key, transport.ErrGone), true)
 	}
 	return sealed, nil
 }
