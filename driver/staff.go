@@ -16,8 +16,9 @@ import (
 // The workers of a query may come and go. A life of the query runs on those that are
 // there when it begins. A worker that is lost ends the life at once: the running batch
 // is abandoned, which is no failure, and the next life begins on the others from the
-// newest checkpoint and the batches since. A worker that drains, or one that is new
-// and of use, ends the life between two batches. All of that is the road of a
+// newest state that they have whole, else from the newest checkpoint and the batches
+// since (kept.go). A worker that drains, or one that is new and of use, ends the life
+// between two batches. All of that is the road of a
 // restart, so that a crash anywhere on it loses and doubles nothing.
 
 // waitingForWorkers is what a query says while there is nobody to run it.
