@@ -249,6 +249,51 @@ func TestAWorkerThatCannotBeReached(t *testing.T) {
 	})
 }
 
+// A worker cannot be reached while the life waits for the end of the batch, since it is
+// to go on with another worker, too: the batch does not end, and the life does.
+func TestAWorkerThatCannotBeReachedAtALifesEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCrowd(t)
+		a, b := c.join("a"), c.join("b")
+		q := c.start()
+		c.grow(q, 100)
+		last := func(s batch.TaskSpec) bool { return s.Task.Stage == 1 }
+		a.hold, b.hold = last, last
+		c.src.grow(200)
+		time.Sleep(time.Second)
+		c.join("c")
+		time.Sleep(time.Minute) // the life is to end when the batch is done
+		synctest.Wait()
+		away := true
+		gone := func(s batch.TaskSpec) error {
+			if away && last(s) {
+				return batch.ExternalError(fmt.Errorf("read the rows of stage 0: %w", transport.ErrGone), true)
+			}
+			return nil
+		}
+		held := 0
+		for _, w := range []*fakeWorker{a, b} {
+			w.hold, w.fault = nil, gone
+			for task, term := range w.held {
+				held++
+				c.must(w.node.Send(t.Context(), "driver", transport.Failed{Task: task, Term: term, Err: gone(batch.TaskSpec{Task: task})}))
+			}
+		}
+		if held == 0 || len(c.taken()) != 1 {
+			t.Fatalf("%d tasks are held, and there were lives with %v", held, c.taken())
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		away = false
+		c.must(q.ProcessAllAvailable(t.Context()))
+		c.out.check(t, 200)
+		if lives := c.taken(); !strings.Contains(lives[len(lives)-1], "a b c") {
+			t.Errorf("the lives are %v", lives)
+		}
+		c.must(q.Stop(t.Context(), false))
+	})
+}
+
 // A process takes the name of one that was there: what that one held is gone.
 func TestAnotherProcessUnderAName(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

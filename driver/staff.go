@@ -257,7 +257,8 @@ func (q *Query) unreachable(err error) bool {
 		if at := q.m.Status().Committed; at != r.committed {
 			r.committed, r.gone = at, 0
 		}
-		if r.due { // it is on its way
+		if r.due { // it is on its way, but may wait for this very batch
+			q.step(microbatch.StopRequested{Abandon: true})
 			told <- true
 			return
 		}
