@@ -31,14 +31,15 @@ const clusterParts = 24
 
 // clusterSizes are the clusters, with the number of pieces in which their input comes.
 var clusterSizes = []struct {
-	name            string
-	workers, pieces int
+	name                     string
+	drivers, workers, pieces int
 	// event happens while the last piece is processed; nil is nothing.
 	event func(f *fleet, ctx context.Context) error
 }{
-	{"1 worker", 1, 2, nil}, {"3 workers", 3, 3, nil},
-	{"workers come and go", 3, 2, (*fleet).replace},
-	{"the driver is started again", 3, 2, (*fleet).restart},
+	{"1 worker", 1, 1, 2, nil}, {"3 workers", 1, 3, 3, nil},
+	{"workers come and go", 1, 3, 2, (*fleet).replace},
+	{"the driver is started again", 1, 3, 2, (*fleet).restart},
+	{"another driver leads", 3, 3, 2, (*fleet).restart},
 }
 
 // clustersEach is how many clusters of a size share the work.
@@ -53,7 +54,7 @@ func TestSLTCluster(t *testing.T) {
 			tally := &clusterTally{}
 			fleets := make(chan *fleet, clustersEach)
 			for i := range clustersEach {
-				fleets <- newFleet(t, fmt.Sprintf("%d-%d", size.workers, i), size.workers)
+				fleets <- newFleet(t, fmt.Sprint(i), size.drivers, size.workers)
 			}
 			t.Run("files", func(t *testing.T) {
 				slt.RunStream(t, "slt", size.pieces, part, func(t *testing.T, _ slt.Mode) slt.Engine {
@@ -223,7 +224,10 @@ func (r *clusterRun) submit(ctx context.Context) error {
 		head := strings.Join(append(slices.Clone(r.sub.ddl), makeOutTable, ""), ";\n") +
 			fmt.Sprintf("CREATE STREAMING QUERY %s OUTPUT MODE %s AS INSERT INTO %s\n", r.name, mode, outTable)
 		r.above = strings.Count(head, "\n")
-		_, err := r.fleet.driver.Submit(ctx, r.name, head+r.expanded())
+		err := r.fleet.ask(ctx, func(d *sluice.Driver) error {
+			_, err := d.Submit(ctx, r.name, head+r.expanded())
+			return err
+		})
 		if err == nil {
 			return r.started(ctx, mode)
 		}
@@ -256,7 +260,9 @@ func (r *clusterRun) placed(err error) error {
 }
 
 func (r *clusterRun) started(ctx context.Context, mode sluice.Mode) error {
-	r.find()
+	if err := r.find(ctx); err != nil {
+		return err
+	}
 	df, err := r.sub.s.SQL(ctx, r.expanded())
 	if err != nil {
 		return err
@@ -276,7 +282,10 @@ func (r *clusterRun) started(ctx context.Context, mode sluice.Mode) error {
 // close removes the query and all that it has left.
 func (r *clusterRun) close() error {
 	if q := r.q; q != nil {
-		_ = r.fleet.driver.Remove(context.Background(), r.name) // what has ended the query has been told
+		ctx, cancel := context.WithTimeout(context.Background(), clusterPatience)
+		defer cancel()
+		// What has ended the query has been told.
+		_ = r.fleet.ask(ctx, func(d *sluice.Driver) error { return d.Remove(ctx, r.name) })
 		r.fleet.printed.take()
 		r.q = nil
 		if err := os.RemoveAll(q.Checkpoint()); err != nil {
@@ -328,35 +337,58 @@ func (r *clusterRun) piece(ctx context.Context, i, n int) error {
 
 // process waits until all that was fed is in the result.
 func (r *clusterRun) process(ctx context.Context, last bool) error {
-	if r.event == nil || !last {
-		return r.available(ctx)
+	var err error
+	if r.event != nil && last {
+		happened := make(chan error, 1)
+		go func() { happened <- r.event(r.fleet, ctx) }()
+		err = r.available(ctx)
+		if eerr := <-happened; eerr != nil {
+			return errors.Join(err, eerr)
+		}
+	} else {
+		err = r.available(ctx)
 	}
-	happened := make(chan error, 1)
-	driver := r.fleet.driver
-	go func() { happened <- r.event(r.fleet, ctx) }()
-	err := r.available(ctx)
-	if eerr := <-happened; eerr != nil {
-		return errors.Join(err, eerr)
+	for !r.there() { // another driver has it, which may not have been told of all that was fed
+		if ctx.Err() != nil {
+			return errors.Join(err, context.Cause(ctx))
+		}
+		r.read() // what the former driver has said last
+		if err := r.find(ctx); err != nil {
+			return err
+		}
+		err = r.available(ctx)
 	}
-	if driver == r.fleet.driver {
-		return err
-	}
-	r.read()       // what the former driver has said last
-	if !r.find() { // it had ended, or is refused by the driver that takes it up
-		return errors.Join(err, fmt.Errorf("the query is not taken up: %+v", r.fleet.driver.Pipelines()))
-	}
-	return r.available(ctx)
+	return err
 }
 
-// find takes the query from the driver that runs it.
-func (r *clusterRun) find() bool {
-	for _, q := range r.fleet.driver.Queries() {
-		if q.Name() == r.name {
-			r.q = q
-			return true
+// there reports whether the query is that of the driver that leads.
+func (r *clusterRun) there() bool {
+	d := r.fleet.up[r.fleet.leader]
+	return d != nil && d.Leads() && slices.Contains(d.Queries(), r.q)
+}
+
+// find takes the query from the driver that leads, once it has taken it up.
+func (r *clusterRun) find(ctx context.Context) error {
+	for {
+		d, err := r.fleet.driver(ctx)
+		if err != nil {
+			return err
+		}
+		for _, q := range d.Queries() {
+			if q.Name() == r.name {
+				r.q = q
+				return nil
+			}
+		}
+		for _, p := range d.Pipelines() {
+			if p.Name == r.name && p.Error != "" {
+				return fmt.Errorf("the query is not taken up: %s", p.Error)
+			}
+		}
+		if err := clock.Wait(ctx, clock.System(), clusterLook); err != nil {
+			return fmt.Errorf("the query is not taken up: %w", context.Cause(ctx))
 		}
 	}
-	return false
 }
 
 // reads reports whether a table that the query reads has a file.

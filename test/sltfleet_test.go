@@ -6,20 +6,24 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/sluice-stream/sluice"
+	"github.com/sluice-stream/sluice/driver/raftlog"
 	"github.com/sluice-stream/sluice/internal/clock"
 )
 
-// fleet is a driver with workers of this process, which speak over the loopback. It runs
-// one query at a time, so that all that it prints is that one's.
+// fleet is drivers with workers of this process, which speak over the loopback. It runs
+// one query at a time, so that all that its drivers print is that one's.
 type fleet struct {
 	id      string
-	options sluice.DriverOptions
-	driver  *sluice.Driver
+	options map[string]sluice.DriverOptions // of the drivers, by ID
+	up      map[string]*sluice.Driver       // those that run
+	leader  string
+	join    []string         // where workers look for drivers
 	workers []*sluice.Worker // those that have been there longest first
 	joined  int              // workers so far
 	printed *printed
@@ -47,43 +51,105 @@ func (p *printed) take() string {
 	return s
 }
 
-func newFleet(t *testing.T, id string, workers int) *fleet {
+func newFleet(t *testing.T, id string, drivers, workers int) *fleet {
 	t.Helper()
-	f := &fleet{id: id, printed: &printed{}}
-	f.options = sluice.DriverOptions{ID: "d" + id, Data: folder(t), Listen: "127.0.0.1:0", Stdout: f.printed, Logger: slog.New(slog.DiscardHandler)}
-	var err error
-	if f.driver, err = sluice.StartDriver(t.Context(), f.options); err != nil {
-		t.Fatal(err)
+	f := &fleet{id: id, options: map[string]sluice.DriverOptions{}, up: map[string]*sluice.Driver{}, printed: &printed{}}
+	peers := map[string]string{}
+	for i := range drivers {
+		peers[fmt.Sprintf("d%s-%d", id, i)] = freeAddress(t)
 	}
-	t.Cleanup(func() {
-		if err := f.driver.Close(); err != nil {
-			t.Error(err)
-		}
-	})
 	t.Cleanup(func() {
 		for _, w := range f.workers {
 			if err := w.Close(); err != nil {
 				t.Error(err)
 			}
 		}
+		for _, d := range f.up {
+			if err := d.Close(); err != nil {
+				t.Error(err)
+			}
+		}
 	})
-	for range workers {
-		if err := f.join(t.Context()); err != nil {
+	checkpoints := folder(t)
+	for id, at := range peers {
+		o := sluice.DriverOptions{ID: id, Data: folder(t), CheckpointDir: checkpoints, Listen: at, Stdout: f.printed, Logger: slog.New(slog.DiscardHandler)}
+		if drivers > 1 {
+			o.Peers = peers
+		}
+		f.options[id], f.join = o, append(f.join, at)
+		if err := f.start(id); err != nil {
 			t.Fatal(err)
 		}
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), clusterPatience)
 	defer cancel()
-	for len(f.driver.Workers()) < workers {
-		if err := clock.Wait(ctx, clock.System(), 5*time.Millisecond); err != nil {
-			t.Fatalf("waiting for %d workers: %v", workers, err)
-		}
+	d, err := f.driver(ctx)
+	for range workers {
+		err = errors.Join(err, f.come(ctx))
+	}
+	for err == nil && len(d.Workers()) < workers {
+		err = clock.Wait(ctx, clock.System(), clusterLook)
+	}
+	if err != nil {
+		t.Fatal(err)
 	}
 	return f
 }
 
-func (f *fleet) join(ctx context.Context) error {
-	w, err := sluice.JoinCluster(ctx, sluice.WorkerOptions{ID: fmt.Sprintf("w%s-%d", f.id, f.joined), Join: []string{f.driver.Addr()}, Slots: 2, Logger: slog.New(slog.DiscardHandler)})
+// freeAddress is where nobody listens: the drivers of a group know each other's address
+// before the first one begins.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// clusterLook is how often something is looked for that will be there.
+const clusterLook = 5 * time.Millisecond
+
+func (f *fleet) start(id string) error {
+	d, err := sluice.StartDriver(context.Background(), f.options[id])
+	if err == nil {
+		f.up[id] = d
+	}
+	return err
+}
+
+// driver waits for the driver that leads.
+func (f *fleet) driver(ctx context.Context) (*sluice.Driver, error) {
+	for {
+		for id, d := range f.up {
+			if d.Leads() {
+				f.leader = id
+				return d, nil
+			}
+		}
+		if err := clock.Wait(ctx, clock.System(), clusterLook); err != nil {
+			return nil, fmt.Errorf("wait for a driver that leads: %w", context.Cause(ctx))
+		}
+	}
+}
+
+// ask asks the driver that leads, and if that is another one by then, that one.
+func (f *fleet) ask(ctx context.Context, what func(d *sluice.Driver) error) error {
+	for {
+		d, err := f.driver(ctx)
+		if err == nil {
+			err = what(d)
+		}
+		if ctx.Err() != nil || err == nil || len(f.options) == 1 || !errors.Is(err, raftlog.ErrNotLeader) && !errors.Is(err, context.Canceled) {
+			return err
+		}
+	}
+}
+
+// come lets a worker come.
+func (f *fleet) come(ctx context.Context) error {
+	w, err := sluice.JoinCluster(ctx, sluice.WorkerOptions{ID: fmt.Sprintf("w%s-%d", f.id, f.joined), Join: f.join, Slots: 2, Logger: slog.New(slog.DiscardHandler)})
 	if err == nil {
 		f.joined++
 		f.workers = append(f.workers, w)
@@ -100,20 +166,19 @@ func (f *fleet) replace(ctx context.Context) error {
 		}
 	}
 	f.workers = f.workers[1:]
-	return errors.Join(w.Close(), f.join(ctx))
+	return errors.Join(w.Close(), f.come(ctx))
 }
 
-// restart ends the driver and starts it again where workers look for it.
+// restart ends the driver that leads and starts it again, when another one leads if there
+// is one.
 func (f *fleet) restart(ctx context.Context) error {
-	f.options.Listen = f.driver.Addr()
-	if err := f.driver.Close(); err != nil {
-		return err
+	id := f.leader
+	err := f.up[id].Close()
+	delete(f.up, id)
+	if len(f.up) > 0 && err == nil {
+		_, err = f.driver(ctx)
 	}
-	d, err := sluice.StartDriver(ctx, f.options)
-	if err == nil {
-		f.driver = d
-	}
-	return err
+	return errors.Join(err, f.start(id))
 }
 
 // csvRows are the rows of CSV with their headers, their fields as they stand there: NULL is
