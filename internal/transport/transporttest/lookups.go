@@ -134,11 +134,11 @@ func together(t *testing.T, b Bed) {
 		keys, err := transport.UnpackKeys(ref.Ask.(transport.Look).Keys, memory.DefaultAllocator)
 		return NewReader(nil, keys...), err
 	})
-	recs := Small(memory.DefaultAllocator)
-	defer Release(recs)
 	errs := make(chan error)
 	for i := range 64 {
 		go func() {
+			recs := Small(memory.DefaultAllocator) // its own: a dictionary is made when it is first looked at
+			defer Release(recs)
 			at, rec := []transport.Transport{b.First, b.Second}[i%2], recs[i%len(recs)]
 			l := &transport.Lookups{Net: at, Driver: b.Driver.Local(), Key: "k", Schema: rec.Schema()}
 			got, err := l.Look(t.Context(), sources.Lookup{Keys: []arrow.RecordBatch{rec}}, nil)
