@@ -49,7 +49,9 @@ test: fmt vet staticcheck exhaustive ## Install what is needed and run every che
 	@$(MAKE) --no-print-directory race
 	@$(MAKE) --no-print-directory short
 	@$(MAKE) --no-print-directory unit
+	@$(MAKE) --no-print-directory sim SEEDS=20000
 	@$(MAKE) --no-print-directory bubble
+	@$(MAKE) --no-print-directory bubble SEEDS=0+2000 ARGS="-run ^TestSeeds $(ARGS)"
 	@$(MAKE) --no-print-directory test-kafka ARGS="-short $(ARGS)"
 	@$(MAKE) --no-print-directory test-postgres ARGS="-short $(ARGS)"
 	@echo "make test: everything passed"

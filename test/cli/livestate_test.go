@@ -19,6 +19,7 @@ CREATE STREAMING QUERY busy OUTPUT MODE update AS INSERT INTO c SELECT concat('k
 		r := sluice(t, t.TempDir(), append([]string{"state", "--http", address}, args...)...)
 		return r.out + r.err
 	}
+	p.Until("the query", func() bool { return !strings.Contains(state("busy"), "there is no query") }) // it serves before it runs
 	lines := strings.Split(state("busy"), "\n")
 	if len(lines) < 2 || !strings.Contains(lines[0], "OPERATOR") || !strings.HasPrefix(lines[1], "aggregate-") {
 		t.Fatalf("its operators are %q", lines)

@@ -94,7 +94,8 @@ func TestInterruptTwice(t *testing.T) {
 	p.Signal(os.Interrupt)
 	p.Until("the message", func() bool { return strings.Contains(p.Err.String(), "stopping after") })
 	p.Signal(os.Interrupt)
-	if r := p.wait(); r.code != done { // else the batch was over before
+	// Else the batch was over before, or all was and the process was about to end.
+	if r := p.wait(); r.code != done && !(r.code == -1 && strings.Contains(r.err, " rows in, ")) {
 		r.check(t, failed, "stopped at once: what was not committed is run again at the next start")
 	}
 	noDuplicates(t, dir)
