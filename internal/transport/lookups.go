@@ -9,11 +9,11 @@ import (
 	"io"
 
 	"github.com/apache/arrow-go/v18/arrow"
-	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/ipc"
 	"github.com/apache/arrow-go/v18/arrow/memory"
 
 	"github.com/sluice-stream/sluice/batch"
+	"github.com/sluice-stream/sluice/formats"
 	"github.com/sluice-stream/sluice/formats/arrowipc"
 	"github.com/sluice-stream/sluice/sources"
 )
@@ -58,7 +58,14 @@ func (l *Lookups) Look(ctx context.Context, q sources.Lookup, alloc memory.Alloc
 			return nil, batch.ExternalError(fmt.Errorf("look up in %s: the driver has found rows of %s, and they are to be of %s: is it of another version?", l.Source, rec.Schema(), schema), false)
 		}
 	}
-	return together(schema, recs, alloc)
+	if len(recs) == 1 {
+		recs[0].Retain()
+		return recs[0], nil
+	}
+	if alloc == nil {
+		alloc = memory.DefaultAllocator
+	}
+	return formats.Concat(schema, recs, alloc)
 }
 
 // Settle implements sources.Looker.
@@ -102,43 +109,6 @@ func (l *Lookups) ask(ctx context.Context, ask Ask, alloc memory.Allocator) (rec
 		}
 		recs = append(recs, rec)
 	}
-}
-
-// together makes one batch of several of a schema, which stay the caller's.
-func together(schema *arrow.Schema, recs []arrow.RecordBatch, alloc memory.Allocator) (arrow.RecordBatch, error) {
-	if len(recs) == 1 {
-		recs[0].Retain()
-		return recs[0], nil
-	}
-	if alloc == nil {
-		alloc = memory.DefaultAllocator
-	}
-	rows := int64(0)
-	for _, rec := range recs {
-		rows += rec.NumRows()
-	}
-	cols := make([]arrow.Array, 0, schema.NumFields())
-	defer func() {
-		for _, c := range cols {
-			c.Release()
-		}
-	}()
-	for i, f := range schema.Fields() {
-		parts := make([]arrow.Array, len(recs))
-		for j, rec := range recs {
-			parts[j] = rec.Column(i)
-		}
-		if len(parts) == 0 {
-			parts = append(parts, array.MakeArrayOfNull(alloc, f.Type, 0))
-			defer parts[0].Release()
-		}
-		c, err := array.Concatenate(parts, alloc)
-		if err != nil {
-			return nil, fmt.Errorf("put rows of column %q together: %w", f.Name, err)
-		}
-		cols = append(cols, c)
-	}
-	return array.NewRecordBatch(schema, cols, rows), nil
 }
 
 // PackKeys writes record batches, borrowed, for Look: the messages of an Arrow stream, for

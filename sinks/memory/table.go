@@ -10,6 +10,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/memory"
 
 	"github.com/sluice-stream/sluice/batch"
+	"github.com/sluice-stream/sluice/formats"
 	"github.com/sluice-stream/sluice/sinks"
 	"github.com/sluice-stream/sluice/sinks/stage"
 )
@@ -241,47 +242,18 @@ func (t *Table) compactLocked() error {
 	}
 	visible := t.visibleLocked()
 	defer releaseAll(visible)
-	rec, err := concat(t.schema, visible)
+	rec, err := formats.Concat(t.schema, visible, memory.DefaultAllocator)
 	if err != nil {
 		return fmt.Errorf("compact %d of %d rows of a memory table: %w", t.state.rows, t.state.held, err)
 	}
+	defer rec.Release()
 	x := t.state.index
 	t.clearLocked()
-	if rec != nil {
+	if rec.NumRows() > 0 {
 		t.addLocked(rec)
-		rec.Release()
 	}
 	if x != nil {
 		t.state.index = newIndex(x.keys, t.state.parts)
 	}
 	return nil
-}
-
-// concat returns nil for no rows.
-func concat(schema *arrow.Schema, recs []arrow.RecordBatch) (arrow.RecordBatch, error) {
-	if len(recs) == 0 {
-		return nil, nil
-	}
-	var rows int64
-	for _, r := range recs {
-		rows += r.NumRows()
-	}
-	cols := make([]arrow.Array, 0, schema.NumFields())
-	defer func() {
-		for _, c := range cols {
-			c.Release()
-		}
-	}()
-	for i := range schema.NumFields() {
-		parts := make([]arrow.Array, len(recs))
-		for j, r := range recs {
-			parts[j] = r.Column(i)
-		}
-		c, err := array.Concatenate(parts, memory.DefaultAllocator)
-		if err != nil {
-			return nil, err
-		}
-		cols = append(cols, c)
-	}
-	return array.NewRecordBatch(schema, cols, rows), nil
 }
