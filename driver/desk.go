@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"sync"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -107,7 +106,7 @@ func (d *desk) serve(ctx context.Context, ref transport.StreamRef) (sources.Read
 		if err != nil {
 			return nil, err
 		}
-		return &found{}, l.Settle(ctx, ask.Batch, s.term)
+		return &sources.Batches{}, l.Settle(ctx, ask.Batch, s.term)
 	case transport.ReadState, transport.Changes:
 	}
 	return nil, fmt.Errorf("the driver's node of a query looks rows up, and has no answer to %T", ref.Ask)
@@ -138,27 +137,5 @@ func (d *desk) look(ctx context.Context, term batch.Term, ask transport.Look) (s
 	if err != nil {
 		return nil, err
 	}
-	return &found{rec}, nil
-}
-
-// found is an answer.
-type found struct{ rec arrow.RecordBatch }
-
-// Next is of sources.Reader.
-func (f *found) Next(context.Context) (arrow.RecordBatch, error) {
-	if f.rec == nil {
-		return nil, io.EOF
-	}
-	rec := f.rec
-	f.rec = nil
-	return rec, nil
-}
-
-// Close is of sources.Reader.
-func (f *found) Close() error {
-	if f.rec != nil {
-		f.rec.Release()
-		f.rec = nil
-	}
-	return nil
+	return &sources.Batches{Rows: []arrow.RecordBatch{rec}}, nil
 }

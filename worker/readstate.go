@@ -10,6 +10,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/memory"
 
+	"github.com/sluice-stream/sluice/batch"
 	"github.com/sluice-stream/sluice/internal/transport"
 	"github.com/sluice-stream/sluice/sources"
 	"github.com/sluice-stream/sluice/statestore"
@@ -17,32 +18,36 @@ import (
 
 // serveState lets another node read a sealed version of a shard that is here, beside running
 // tasks. The version must still be kept.
-func (w *Worker) serveState(ctx context.Context, key string, ask transport.ReadState) (_ sources.Reader, err error) {
+func (w *Worker) serveState(ctx context.Context, key string, ask transport.ReadState) (sources.Reader, error) {
 	if len(ask.Ends) > 0 && len(ask.Ends) != len(ask.Keys) {
 		return nil, fmt.Errorf("read state %s: %d keys have %d ends", ask.Shard, len(ask.Keys), len(ask.Ends))
 	}
-	p, err := w.plan(key)
+	p, done, err := w.lend(ctx, key, ask.Shard)
 	if err != nil {
 		return nil, err
-	}
-	done, err := p.use(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer func() {
-		if err != nil {
-			done()
-		}
-	}()
-	// A store would make an empty shard of one that it has not.
-	if p.store == nil || !slices.Contains(p.shardList(), ask.Shard) {
-		return nil, fmt.Errorf("state %s is not here", ask.Shard)
 	}
 	txn, err := p.store.Begin(ctx, ask.Shard, ask.Version)
 	if err != nil {
+		done()
 		return nil, fmt.Errorf("read version %d of state %s: %w", ask.Version, ask.Shard, err)
 	}
 	return &stateReader{ask: ask, txn: txn, alloc: p.alloc, done: done}, nil
+}
+
+// lend gives a plan that has a shard to somebody who reads that, until done is called.
+func (w *Worker) lend(ctx context.Context, key string, s batch.Shard) (p *plan, done func(), err error) {
+	if p, err = w.plan(key); err != nil {
+		return nil, nil, err
+	}
+	if done, err = p.use(ctx); err != nil {
+		return nil, nil, err
+	}
+	// A store would make an empty shard of one that it has not.
+	if p.store == nil || !slices.Contains(p.shardList(), s) {
+		done()
+		return nil, nil, fmt.Errorf("state %s is not here", s)
+	}
+	return p, done, nil
 }
 
 // stateReader makes batches of rows of state, in the order of their keys or of those that

@@ -312,11 +312,7 @@ func decodeVersion(b []byte) statestore.Version {
 
 // serveChanges tells another worker what has changed of a shard that is here.
 func (w *Worker) serveChanges(ctx context.Context, key string, ask transport.Changes) (_ sources.Reader, err error) {
-	p, err := w.plan(key)
-	if err != nil {
-		return nil, err
-	}
-	done, err := p.use(ctx)
+	p, done, err := w.lend(ctx, key, ask.Shard)
 	if err != nil {
 		return nil, err
 	}
@@ -328,9 +324,6 @@ func (w *Worker) serveChanges(ctx context.Context, key string, ask transport.Cha
 	store, ok := p.store.(statestore.Follower)
 	if !ok {
 		return nil, fmt.Errorf("plan %s has no state that can be followed", key)
-	}
-	if !slices.Contains(p.shardList(), ask.Shard) {
-		return nil, fmt.Errorf("state %s is not here", ask.Shard)
 	}
 	rows, version, err := store.Changes(ask.Shard, ask.Since, ask.To)
 	if err != nil {
