@@ -25,6 +25,8 @@ type shell struct {
 	rows int64
 	nap  batch.EventTime
 	pin  string
+	// alter changes what comes of a Ready; nil: nothing does.
+	alter func(rd Ready, evs []Event) []Event
 }
 
 func newShell(t *testing.T, opt Options) *shell {
@@ -60,7 +62,11 @@ func (s *shell) step(ev Event) {
 		}
 		queue = queue[1:]
 		for rd, ok := s.m.Ready(); ok; rd, ok = s.m.Ready() {
-			queue = append(queue, s.carryOut(rd)...)
+			evs := s.carryOut(rd)
+			if s.alter != nil {
+				evs = s.alter(rd, evs)
+			}
+			queue = append(queue, evs...)
 			s.m.Advance(rd)
 		}
 	}
@@ -302,33 +308,22 @@ func TestStopFinishesWhatIsPlanned(t *testing.T) {
 		s := newShell(t, testOptions())
 		s.feed("a")
 		s.feed("b")
-		// The start of the next batch is where the shell would run it at once.
-		s.end = "c"
-		runs := len(s.runs)
-		queue := []Event{SourceChanged{Source: "a"}}
-		stopped, failed := false, false
-		for len(queue) > 0 {
-			if err := s.m.Step(queue[0]); err != nil {
-				t.Fatal(err)
-			}
-			queue = queue[1:]
-			for rd, ok := s.m.Ready(); ok; rd, ok = s.m.Ready() {
-				for _, rec := range rd.Append {
-					if _, ok := rec.(Planned); ok && !stopped {
-						stopped = true
-						queue = append([]Event{StopRequested{}}, queue...)
-					}
+		runs, stopped, failed := len(s.runs), false, false
+		s.alter = func(rd Ready, evs []Event) []Event {
+			for _, rec := range rd.Append {
+				if _, ok := rec.(Planned); ok && !stopped {
+					stopped = true
+					evs = append([]Event{StopRequested{}}, evs...)
 				}
-				evs := s.carryOut(rd)
-				for i, ev := range evs {
-					if done, ok := ev.(BatchDone); ok && fails {
-						evs[i], failed = BatchFailed{Batch: done.Batch, Attempt: done.Attempt, Err: errors.New("no luck"), Retry: true}, true
-					}
-				}
-				queue = append(queue, evs...)
-				s.m.Advance(rd)
 			}
+			for i, ev := range evs {
+				if done, ok := ev.(BatchDone); ok && fails {
+					evs[i], failed = BatchFailed{Batch: done.Batch, Attempt: done.Attempt, Err: errors.New("no luck"), Retry: true}, true
+				}
+			}
+			return evs
 		}
+		s.feed("c")
 		if s.done == nil || s.done.Err != nil || !stopped {
 			t.Fatalf("fails %t: it did not end in order: %+v", fails, s.done)
 		}
