@@ -162,11 +162,10 @@ func (w *Worker) runJob(j *job) {
 	switch {
 	case from == "":
 		return
-	case err == nil && heir != nil:
-		fault.Hit(fault.C5)
-		w.send(from, transport.Finished{Result: adopted(res, heir)})
-		return
 	case err == nil:
+		if heir != nil {
+			res = adopted(res, heir)
+		}
 		fault.Hit(fault.C5)
 		w.send(from, transport.Finished{Result: res})
 		return
