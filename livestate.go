@@ -21,6 +21,7 @@ import (
 	"github.com/sluice-stream/sluice/internal/transport"
 	"github.com/sluice-stream/sluice/planner/physical"
 	"github.com/sluice-stream/sluice/sources/state"
+	"github.com/sluice-stream/sluice/worker"
 )
 
 // OperatorState reads the state of one operator of a running query.
@@ -206,13 +207,9 @@ func (o *OperatorState) readFrom(ctx context.Context, w transport.NodeID, key st
 }
 
 func visitRows(rec arrow.RecordBatch, visit func(key, value []byte) error) error {
-	if rec.NumCols() != 2 {
-		return fmt.Errorf("rows of state have %d columns: %w", rec.NumCols(), rowkey.ErrDamaged)
-	}
-	keys, ok := rec.Column(0).(*array.Binary)
-	values, also := rec.Column(1).(*array.Binary)
-	if !ok || !also {
-		return fmt.Errorf("rows of state have columns %s: %w", rec.Schema(), rowkey.ErrDamaged)
+	keys, values, err := worker.StateColumns(rec)
+	if err != nil {
+		return fmt.Errorf("%w: %w", err, rowkey.ErrDamaged)
 	}
 	for i := range keys.Len() {
 		if err := visit(keys.Value(i), values.Value(i)); err != nil {

@@ -227,7 +227,7 @@ var changesSchema = arrow.NewSchema([]arrow.Field{
 	{Name: "key", Type: arrow.BinaryTypes.Binary}, {Name: "value", Type: arrow.BinaryTypes.Binary, Nullable: true},
 }, nil)
 
-var errChanges = errors.New("malformed changes of state")
+var errChanges = errors.New("malformed rows of state")
 
 // incoming are changes that another worker sends.
 type incoming struct {
@@ -247,7 +247,7 @@ func (c *incoming) release() {
 func (c *incoming) read(ctx context.Context) (err error) {
 	c.release()
 	if c.rec, err = c.in.Next(ctx); err == nil {
-		c.keys, c.values, err = changeColumns(c.rec)
+		c.keys, c.values, err = StateColumns(c.rec)
 	}
 	return err
 }
@@ -285,7 +285,9 @@ func (c *incoming) rows(ctx context.Context) iter.Seq2[statestore.Change, error]
 	}
 }
 
-func changeColumns(rec arrow.RecordBatch) (keys, values *array.Binary, err error) {
+// StateColumns are the columns of rows of state as workers send them: keys, and values that
+// are NULL for rows which were deleted.
+func StateColumns(rec arrow.RecordBatch) (keys, values *array.Binary, err error) {
 	if rec.NumCols() == 2 {
 		k, ok := rec.Column(0).(*array.Binary)
 		v, also := rec.Column(1).(*array.Binary)
