@@ -241,9 +241,9 @@ func (a *adoption) evolve(ctx context.Context, h *state.History) error {
 // its output is shown (M7), but an adopted batch has one from the beginning, and no
 // start of another plan shows it once its place is taken.
 func (a *adoption) showAdopted(ctx context.Context, h *state.History, r *state.Root) (err error) {
-	was := &formerQuery{a.q.plan, a.targets}
-	if _, known := a.s.formerDef(r.Info, a.q.def.name, a.q.dir, h.Hash); known != nil {
-		was = known // with the sinks that are dropped
+	was := a.former(h, r) // with the sinks that are dropped
+	if was == nil {
+		was = &formerQuery{a.q.plan, a.targets}
 	}
 	res, err := a.s.openSinks(ctx, a.q.log.Metadata().Query, was.plan, was.targets, false)
 	if err != nil {

@@ -77,6 +77,15 @@ func (s *Session) formerDef(info *state.PlanInfo, name, dir, hash string) (*quer
 	return d, &formerQuery{pq, targets}
 }
 
+// former is the query as it was before it changed; nil if it is not known any more.
+func (a *adoption) former(h *state.History, r *state.Root) *formerQuery {
+	if boot := a.q.def.boot; boot != nil && boot.former != nil {
+		return boot.former
+	}
+	_, former := a.s.formerDef(r.Info, a.q.def.name, a.q.dir, h.Hash)
+	return former
+}
+
 // bootstrap goes on with the state that stays and with what is rebuilt from retained
 // input, and lets sinks know how the result differs.
 func (a *adoption) bootstrap(ctx context.Context, h *state.History, r *state.Root, d *PlanDiff) (err error) {
@@ -85,14 +94,7 @@ func (a *adoption) bootstrap(ctx context.Context, h *state.History, r *state.Roo
 		b = boot.prepared
 	}
 	if b == nil {
-		var former *formerQuery
-		if boot := a.q.def.boot; boot != nil {
-			former = boot.former
-		}
-		if former == nil {
-			_, former = a.s.formerDef(r.Info, a.q.def.name, a.q.dir, h.Hash)
-		}
-		if b, err = a.s.beginBootstrap(a.q.plan, a.targets, a.s.partsOf(a.q.def), a.q.dir, d, former, r.At); err != nil {
+		if b, err = a.s.beginBootstrap(a.q.plan, a.targets, a.s.partsOf(a.q.def), a.q.dir, d, a.former(h, r), r.At); err != nil {
 			return err
 		}
 		if b == nil {

@@ -101,7 +101,8 @@ func (l *driverLogs) Open(ctx context.Context, dir string, m filelog.Metadata) (
 	if err != nil {
 		return nil, errors.Join(err, release(held))
 	}
-	return &driverLog{Log: log.Log, logs: l, meta: log.meta, held: held}, nil
+	log.held = held
+	return log, nil
 }
 
 // open opens a log. Each of its steps may be the last one of a driver: the next one to
@@ -155,7 +156,7 @@ func (l *driverLogs) open(ctx context.Context, dir string, m filelog.Metadata, h
 			return nil, fmt.Errorf("take over what sources wrote down: %w", err)
 		}
 	}
-	return &driverLog{Log: log, meta: metadataOf(q)}, nil
+	return &driverLog{Log: log, logs: l, meta: metadataOf(q)}, nil
 }
 
 // create enters a query into the catalog, under the ID that it has if it ran on one
